@@ -1,0 +1,93 @@
+"""Every error that gradscope raises on purpose. Each says what happened, where, and what to try.
+
+GradscopeError
+├── UsageError            a wrong option, name or combination            (exit 2)
+│   ├── NoSuchStep
+│   └── UnknownName       a name that is not among the known ones
+├── TraceFileError        a file that cannot be read or written          (exit 2)
+│   ├── NotATrace
+│   ├── NewerTrace
+│   ├── DamagedTrace
+│   └── CannotWrite
+├── ScriptNotFound        the script or module to run is not there       (exit 2)
+├── MissingEngine         no program to lay a picture out with           (exit 2)
+├── MissingExtra          a format needs a package that is not installed (exit 2)
+├── NothingToDraw         there is no graph in this tensor or trace      (exit 2)
+└── AlreadyRecording      a second recorder in one process
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class GradscopeError(Exception):
+    """Base of all of gradscope's own errors. `str(error)` is one line for a person."""
+
+
+class UsageError(GradscopeError):
+    """A wrong option, name or combination."""
+
+
+class UnknownName(UsageError):
+    """`name` is not among `known`; the message names the nearest and lists all."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"no {what} is called {name!r}: {hint}known are {', '.join(names) or 'none'}")
+
+
+class NoSuchStep(UsageError):
+    """The trace has no step of that number."""
+
+    def __init__(self, number: int, known: Sequence[int]) -> None:
+        steps = [step for step in known if step >= 0]
+        if not steps:
+            where = "the trace has no steps"
+        else:
+            near = min(steps, key=lambda step: abs(step - number))
+            where = f"the trace has {len(steps)} steps, {steps[0]} to {steps[-1]}; the nearest is {near}"
+        super().__init__(f"there is no step {number}: {where}")
+
+
+class TraceFileError(GradscopeError):
+    """A trace file that cannot be read or written."""
+
+
+class NotATrace(TraceFileError):
+    """The file is not a gradscope trace."""
+
+
+class NewerTrace(TraceFileError):
+    """The file was written by a newer gradscope."""
+
+
+class DamagedTrace(TraceFileError):
+    """The file is a trace, but truncated or damaged."""
+
+
+class CannotWrite(TraceFileError):
+    """A file could not be written."""
+
+
+class ScriptNotFound(GradscopeError):
+    """The script or module to run is not there."""
+
+
+class MissingEngine(GradscopeError):
+    """No program to lay a picture out with."""
+
+
+class MissingExtra(GradscopeError):
+    """A format needs a package that is not installed."""
+
+
+class NothingToDraw(GradscopeError):
+    """There is no graph in this tensor or trace."""
+
+
+class AlreadyRecording(GradscopeError):
+    """A second recorder was started in one process."""

@@ -1,0 +1,199 @@
+"""`Graph`: what every picture, pass and pane is made from. Flat tables, iterative algorithms.
+
+Edges always point the way data flows: forward edges from an input to the op that reads it, backward
+edges from a grad node to the nodes it sends gradients to (`next_functions`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+
+from .records import Stats
+
+
+class NodeKind(str, Enum):
+    TENSOR = "tensor"
+    OP = "op"
+    GRAD_FN = "grad_fn"
+    ACCUMULATE_GRAD = "accumulate_grad"
+    MODULE = "module"
+
+
+class EdgeKind(str, Enum):
+    DATA = "data"  # forward: tensor -> op -> tensor
+    GRAD = "grad"  # backward: grad node -> next function
+    MADE = "made"  # both: tensor -> its grad_fn (drawn without an arrow head)
+    CUT = "cut"  # a path that detach, no_grad or .data cut
+
+
+class GraphKind(str, Enum):
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line of the user's code. `file` is as the user gave it."""
+
+    file: str
+    line: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """One node. Tensor facts are None on nodes that have no tensor of their own.
+
+    `role`: parameter, buffer, leaf, input, result (tensors); "" otherwise. `marks` is a set of facts
+    a drawing points out: cut, mutated, stale, moved, nan, inf, frozen, retained, not_reached, root.
+    `count` > 1 for a folded run of equal blocks; `members` are the ids a folded node stands for.
+    `notes` are further lines for the reader (saved tensors, mutations with their lines, cut reasons).
+    """
+
+    id: int
+    kind: NodeKind
+    label: str
+    name: str | None = None
+    op: str | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    device: str | None = None
+    requires_grad: bool | None = None
+    is_leaf: bool | None = None
+    retains_grad: bool | None = None
+    grad_fn: str | None = None
+    version: int | None = None
+    has_grad: bool | None = None
+    role: str = ""
+    module: str | None = None
+    module_type: str | None = None
+    source: SourceLine | None = None
+    value: tuple[float, ...] | None = None
+    grad: tuple[float, ...] | None = None
+    stats: Stats | None = None
+    grad_stats: Stats | None = None
+    marks: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    moment: int | None = None
+    order: int | None = None  # grad nodes: position in the backward's execution, where recorded
+    count: int = 1
+    members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEdge:
+    """`source` -> `target`. `index` orders the edges that leave (grad) or enter (data) one node."""
+
+    source: int
+    target: int
+    kind: EdgeKind
+    index: int = 0
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A directed graph of one step. Raises ValueError when an edge names a node that is not there."""
+
+    kind: GraphKind
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+    step: int | None = None
+    title: str = ""
+    modules: Mapping[str, str] = field(default_factory=dict)  # qualified path -> class name
+
+    def __post_init__(self) -> None:
+        known = self.by_id
+        if len(known) != len(self.nodes):
+            raise ValueError("two nodes of a graph share an id")
+        for edge in self.edges:
+            if edge.source not in known or edge.target not in known:
+                raise ValueError(f"edge {edge.source} -> {edge.target} names a node that is not in the graph")
+
+    @cached_property
+    def by_id(self) -> dict[int, GraphNode]:
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def outgoing(self) -> dict[int, tuple[GraphEdge, ...]]:
+        """Edges by source, in `index` order."""
+        return _grouped(self.edges, lambda edge: edge.source)
+
+    @cached_property
+    def incoming(self) -> dict[int, tuple[GraphEdge, ...]]:
+        """Edges by target, in `index` order."""
+        return _grouped(self.edges, lambda edge: edge.target)
+
+    def successors(self, node: int) -> tuple[int, ...]:
+        return tuple(edge.target for edge in self.outgoing.get(node, ()))
+
+    def predecessors(self, node: int) -> tuple[int, ...]:
+        return tuple(edge.source for edge in self.incoming.get(node, ()))
+
+    def topological(self) -> tuple[int, ...]:
+        """Node ids, each after all its predecessors (Kahn 1962); ties keep the table's order.
+
+        Raises ValueError on a cycle, which no autograd graph has.
+        """
+        waiting = {node.id: len(self.incoming.get(node.id, ())) for node in self.nodes}
+        ready = deque(node.id for node in self.nodes if not waiting[node.id])
+        order: list[int] = []
+        while ready:
+            current = ready.popleft()
+            order.append(current)
+            for target in self.successors(current):
+                waiting[target] -= 1
+                if not waiting[target]:
+                    ready.append(target)
+        if len(order) != len(self.nodes):
+            raise ValueError("the graph has a cycle")
+        return tuple(order)
+
+    def ancestors(self, *starts: int) -> frozenset[int]:
+        """Every node with a path to one of `starts`, and `starts` themselves."""
+        return self._reach(starts, self.predecessors)
+
+    def descendants(self, *starts: int) -> frozenset[int]:
+        """Every node that one of `starts` has a path to, and `starts` themselves."""
+        return self._reach(starts, self.successors)
+
+    def between(self, start: int, end: int) -> frozenset[int]:
+        """The nodes on some path from `start` to `end`; empty when there is none."""
+        return self.descendants(start) & self.ancestors(end)
+
+    def subgraph(self, keep: Iterable[int]) -> Graph:
+        """The nodes in `keep`, in table order, with the edges among them."""
+        kept = frozenset(keep)
+        return replace(
+            self,
+            nodes=tuple(node for node in self.nodes if node.id in kept),
+            edges=tuple(edge for edge in self.edges if edge.source in kept and edge.target in kept),
+        )
+
+    def find(self, name: str) -> Iterator[GraphNode]:
+        """Nodes whose name, label or module path equals `name`."""
+        return (node for node in self.nodes if name in (node.name, node.label, node.module))
+
+    def _reach(self, starts: Iterable[int], step: object) -> frozenset[int]:
+        assert callable(step)
+        seen = set(starts)
+        stack = list(seen)
+        while stack:
+            for other in step(stack.pop()):
+                if other not in seen:
+                    seen.add(other)
+                    stack.append(other)
+        return frozenset(seen)
+
+
+def _grouped(edges: Iterable[GraphEdge], key: object) -> dict[int, tuple[GraphEdge, ...]]:
+    assert callable(key)
+    groups: dict[int, list[GraphEdge]] = defaultdict(list)
+    for edge in edges:
+        groups[key(edge)].append(edge)
+    return {node: tuple(sorted(group, key=lambda edge: edge.index)) for node, group in groups.items()}

@@ -1,0 +1,490 @@
+"""The facts a trace is made of: small, frozen, free of tensors and of torch.
+
+A trace is a list of steps. Each step points to a `Template` (what happened, in which order, with
+step-local tensor numbers) and adds what differs from its siblings (times, loss, learning rates,
+statistics, absolute versions). Templates, sites and stacks are shared by all steps that equal them.
+
+Every record is made of JSON values and other records only, so `to_json`/`from_json` are exact inverses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar, Union
+
+Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
+
+
+class Phase(str, Enum):
+    """The part of a step in which a moment lies."""
+
+    ZERO_GRAD = "zero_grad"
+    FORWARD = "forward"
+    LOSS = "loss"
+    BACKWARD = "backward"
+    OPTIMIZER_STEP = "optimizer_step"
+    SCHEDULER_STEP = "scheduler_step"
+    EVAL = "eval"
+    OTHER = "other"
+
+
+class StepKind(str, Enum):
+    """What one step is an iteration of. `SETUP` is what ran before the first loop."""
+
+    SETUP = "setup"
+    TRAIN = "train"
+    EVAL = "eval"
+    OTHER = "other"
+
+
+class Detail(str, Enum):
+    """How much is recorded; see `CaptureOptions.detail`."""
+
+    AUTO = "auto"
+    STEPS = "steps"
+    GRAPH = "graph"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One place in the user's source: the expression that made a call.
+
+    `line` and `end_line` are 1-based, `column` 0-based. `code` is the source text of the statement's
+    line; `expression` the exact call when it could be told apart from its neighbours, else "".
+    """
+
+    id: int
+    file: str
+    line: int
+    end_line: int
+    column: int
+    function: str
+    code: str
+    expression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A call stack of user frames: site ids, innermost first."""
+
+    id: int
+    sites: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One `nn.Module` seen running. `path` is its qualified name inside its root ("" for the root)."""
+
+    id: int
+    root: str
+    path: str
+    type: str
+    parent: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A tensor that outlives steps: a parameter, a buffer, or a leaf the script updates by hand.
+
+    `name` is the qualified name in its root module (`fc1.weight`), or the variable's name.
+    """
+
+    id: int
+    name: str
+    root: str
+    role: str  # "parameter" | "buffer" | "leaf"
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    requires_grad: bool
+    nbytes: int
+    optimizers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """One optimizer or gradient scaler's target: its class and the parameters of each group."""
+
+    id: int
+    name: str
+    type: str
+    groups: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor as it was when the step first met it; `number` is local to the step.
+
+    `made_by` is the index of the moment that returned it, None when it came from before the step.
+    `storage` numbers storages within the step: tensors with equal numbers are aliases. `version` is
+    relative to the step's start for parameters (see `StepRow.versions`), None where autograd keeps
+    none (inference tensors).
+    """
+
+    number: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    layout: str
+    requires_grad: bool
+    is_leaf: bool
+    grad_fn: str | None
+    retains_grad: bool
+    is_inference: bool
+    version: int | None
+    storage: int
+    nbytes: int
+    is_view: bool = False
+    base: int | None = None
+    parameter: int | None = None
+    made_by: int | None = None
+    output: int = 0
+    role: str = "tensor"  # "parameter" | "buffer" | "leaf" | "input" | "tensor"
+    first_use: int | None = None  # stack in which the step first met it
+    carried: bool = False  # made in an earlier step; StepRow.carried says where
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTensor:
+    """A tensor that a grad node keeps for its backward. `stale`: changed in place since it was saved."""
+
+    name: str
+    tensor: int | None
+    version: int | None
+    nbytes: int
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GradNode:
+    """One node of a backward graph. `op` is the moment (of this step) that made it, if it is known."""
+
+    index: int
+    name: str
+    op: int | None = None
+    tensor: int | None = None  # AccumulateGrad: the leaf it fills
+    stack: int | None = None
+    module: int | None = None
+    saved: tuple[SavedTensor, ...] = ()
+    carried: bool = False  # made in an earlier step
+    output_tensors: tuple[int, ...] = ()  # step-local tensors whose grad_fn is this node
+    hooks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GradEdge:
+    """`source.next_functions[index]` is (`target`, `input_nr`)."""
+
+    source: int
+    target: int
+    index: int
+    input_nr: int
+
+
+@dataclass(frozen=True, slots=True)
+class GradGraph:
+    """The autograd DAG that one backward ran through, roots first. Node `index` is its position."""
+
+    nodes: tuple[GradNode, ...]
+    edges: tuple[GradEdge, ...]
+    roots: tuple[int, ...]
+
+
+# -- moments -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    kind: ClassVar[str] = ""
+    phase: Phase
+    stack: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall(_Moment):
+    """One call at the Python surface of torch. `inputs`/`outputs` are tensor numbers."""
+
+    kind: ClassVar[str] = "op"
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    module: int | None = None
+    module_call: int | None = None  # which call of that module within the step
+    grad_nodes: int = 0
+    grad_enabled: bool = True
+    autocast: str | None = None
+    arguments: str = ""  # non-tensor arguments, elided
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation(_Moment):
+    """A tensor's memory was written. `before`/`after` are versions, relative like `Tensor.version`.
+
+    `counted` is False when the write went past the version counter (`.data`, numpy, `set_`).
+    """
+
+    kind: ClassVar[str] = "mutation"
+    tensor: int
+    before: int | None
+    after: int | None
+    cause: str
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Move(_Moment):
+    """A copy to another device or dtype. `module` is set for `Module.to` and friends."""
+
+    kind: ClassVar[str] = "move"
+    source: int | None
+    target: int | None
+    from_device: str
+    to_device: str
+    from_dtype: str
+    to_dtype: str
+    nbytes: int
+    is_leaf: bool
+    module: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChange(_Moment):
+    """`mode`: grad, inference, autocast, training. `value` is the new state."""
+
+    kind: ClassVar[str] = "mode"
+    mode: str
+    value: str
+    module: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeafChange(_Moment):
+    """A tensor's autograd status changed, or a tensor with another status was made from `source`.
+
+    `cause`: requires_grad_, detach, data, Parameter, retain_grad, in-place.
+    """
+
+    kind: ClassVar[str] = "leaf"
+    tensor: int
+    source: int | None
+    cause: str
+    requires_grad: bool
+    is_leaf: bool
+    grad_fn: str | None
+    retains_grad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backward(_Moment):
+    """A call of `backward()` or `torch.autograd.grad()`. `graph` indexes `Template.graphs`."""
+
+    kind: ClassVar[str] = "backward"
+    call: str  # "backward" | "grad"
+    graph: int
+    roots: tuple[int, ...]
+    inputs: tuple[int, ...] = ()
+    retain_graph: bool = False
+    create_graph: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRun(_Moment):
+    """One grad node's execution (detail `full`). Its samples hold the gradients in and out."""
+
+    kind: ClassVar[str] = "node"
+    graph: int
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class GradChange(_Moment):
+    """A `.grad` changed. `change`: created, accumulated, zeroed, cleared (to None), assigned, modified."""
+
+    kind: ClassVar[str] = "grad"
+    tensor: int
+    change: str
+    has_grad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroGrad(_Moment):
+    kind: ClassVar[str] = "zero_grad"
+    owner: str
+    set_to_none: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerStep(_Moment):
+    """`optimizer.step()`; learning rates are in `StepRow.learning_rates`."""
+
+    kind: ClassVar[str] = "optimizer"
+    optimizer: int
+    updated: tuple[int, ...]  # tensors whose version rose
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStep(_Moment):
+    kind: ClassVar[str] = "scheduler"
+    name: str
+    optimizer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerCall(_Moment):
+    """A `GradScaler` call: scale, unscale_, step, update. `skipped`: step found Inf or NaN."""
+
+    kind: ClassVar[str] = "scaler"
+    call: str
+    optimizer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(_Moment):
+    """An exception left the script here (or a torch call, if the script caught it)."""
+
+    kind: ClassVar[str] = "failure"
+    type: str
+    message: str
+    call: str = ""
+    caught: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note(_Moment):
+    """Something a reader should know: compiled region not seen, recorder fault, manual mark."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+Moment = Union[
+    OpCall,
+    Mutation,
+    Move,
+    ModeChange,
+    LeafChange,
+    Backward,
+    NodeRun,
+    GradChange,
+    ZeroGrad,
+    OptimizerStep,
+    SchedulerStep,
+    ScalerCall,
+    Failure,
+    Note,
+]
+
+MOMENT_TYPES: tuple[type[Moment], ...] = (
+    OpCall,
+    Mutation,
+    Move,
+    ModeChange,
+    LeafChange,
+    Backward,
+    NodeRun,
+    GradChange,
+    ZeroGrad,
+    OptimizerStep,
+    SchedulerStep,
+    ScalerCall,
+    Failure,
+    Note,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a step did, in step-local terms. Steps that repeat share one."""
+
+    id: int
+    tensors: tuple[Tensor, ...]
+    moments: tuple[Moment, ...]
+    graphs: tuple[GradGraph, ...]
+    version_bumps: tuple[tuple[int, int], ...] = ()  # (parameter id, how far its version rises)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Statistics of one tensor, in float64. `norm` is the 2-norm; NaN and Inf count as themselves."""
+
+    numel: int
+    sum: float
+    mean: float
+    norm: float
+    min: float
+    max: float
+    zeros: int
+    nans: int
+    infs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Statistics (and, up to 16 elements, values) of one tensor at one moment of one step.
+
+    `what`: value, grad, grad_in, grad_out (of the grad node that `moment` ran), update.
+    `subject` is a parameter id if `of_parameter`, else a tensor number; for grad_in/grad_out it is
+    the position among the node's gradients. `values` are flat, row-major.
+    """
+
+    step: int
+    moment: int  # -1: at the step's start
+    subject: int
+    of_parameter: bool
+    what: str
+    stats: Stats | None
+    values: tuple[float, ...] | None = None
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpan:
+    """A stretch of one phase: first moment, seconds from the step's start, duration in seconds."""
+
+    phase: Phase
+    moment: int
+    start: float
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step: its template and what it adds. Times in seconds since the trace's start."""
+
+    number: int
+    kind: StepKind
+    detail: Detail
+    template: int
+    start: float
+    duration: float
+    loss: float | None = None
+    learning_rates: tuple[tuple[int, int, float], ...] = ()  # (optimizer, group, lr)
+    phases: tuple[PhaseSpan, ...] = ()
+    versions: tuple[tuple[int, int], ...] = ()  # (parameter, version) where counting on would be wrong
+    carried: tuple[tuple[int, int, int], ...] = ()  # (tensor, step it was made in, its number there)
+    memory: tuple[int, int] | None = None  # CUDA bytes allocated, reserved
+    norms: tuple[tuple[int, float | None, float | None], ...] = ()  # (parameter, |p|, |grad|)
+    open: bool = False  # still running, or the program was killed in it
+
+
+@dataclass(frozen=True, slots=True)
+class TraceInfo:
+    """The trace as a whole. `status`: running, done, failed (an exception), killed (never closed)."""
+
+    script: str
+    arguments: tuple[str, ...]
+    gradscope: str
+    python: str
+    torch: str
+    started: str  # ISO 8601, UTC
+    detail: Detail
+    status: str = "running"
+    exit_status: int | None = None
+    duration: float | None = None
+    error: str | None = None
+    traceback: str | None = None
+    faults: tuple[str, ...] = field(default=())  # facts the recorder could not record

@@ -1,0 +1,207 @@
+"""`Trace`: what every reader opens. Lazy views over a `TraceSource`; no SQL, no torch.
+
+A source answers with records (`store` reads them from a file, tests build them by hand). `Trace` and
+`Step` add the meaning: names, absolute versions, graphs, the state at a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import NoSuchStep
+from .graph import Graph, GraphKind, SourceLine
+from .records import (
+    Detail,
+    GradGraph,
+    Module,
+    Moment,
+    Optimizer,
+    Parameter,
+    Sample,
+    Site,
+    Stack,
+    StepKind,
+    StepRow,
+    Template,
+    Tensor,
+    TraceInfo,
+)
+
+if TYPE_CHECKING:
+    from .state import State
+
+
+class TraceSource(Protocol):
+    """Where records come from. Every answer is a snapshot; a running trace answers with more later."""
+
+    def info(self) -> TraceInfo: ...
+    def sites(self) -> Mapping[int, Site]: ...
+    def stacks(self) -> Mapping[int, Stack]: ...
+    def modules(self) -> Mapping[int, Module]: ...
+    def parameters(self) -> Mapping[int, Parameter]: ...
+    def optimizers(self) -> Mapping[int, Optimizer]: ...
+    def step_numbers(self) -> Sequence[int]: ...
+    def step_row(self, number: int) -> StepRow: ...
+    def step_rows(self) -> Iterator[StepRow]: ...
+    def template(self, template: int) -> Template: ...
+    def samples(self, step: int) -> Sequence[Sample]: ...
+    def series(self, parameter: int) -> Sequence[tuple[int, float | None, float | None]]:
+        """(step, |p| after the step, |grad| after the backward) for each step that recorded it."""
+        ...
+
+    def refresh(self) -> None:
+        """Forget cached answers, so that a running trace is read anew."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class TraceSink(Protocol):
+    """Where a recorder writes. Calls return at once; nothing here may raise into the script."""
+
+    def put_info(self, info: TraceInfo) -> None: ...
+    def put_site(self, site: Site) -> None: ...
+    def put_stack(self, stack: Stack) -> None: ...
+    def put_module(self, module: Module) -> None: ...
+    def put_parameter(self, parameter: Parameter) -> None: ...
+    def put_optimizer(self, optimizer: Optimizer) -> None: ...
+    def put_template(self, template: Template) -> None: ...
+    def put_step(self, row: StepRow) -> None: ...  # replaces an earlier row of the same number
+    def put_samples(self, samples: Sequence[Sample]) -> None: ...
+    def delete_steps(self, numbers: Sequence[int]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Trace:
+    """One recording. Steps are read when asked for; closing it closes its source."""
+
+    def __init__(self, source: TraceSource, path: str | None = None) -> None:
+        self.source = source
+        self.path = path
+
+    @property
+    def info(self) -> TraceInfo:
+        return self.source.info()
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """The numbers of the recorded steps, rising. `SETUP` is number -1 and not among them."""
+        return [number for number in self.source.step_numbers() if number >= 0]
+
+    @property
+    def setup(self) -> Step | None:
+        """What ran before the first step, if anything did."""
+        return self.step(-1) if -1 in self.source.step_numbers() else None
+
+    def step(self, number: int) -> Step:
+        """Step `number`. Raises NoSuchStep, naming the nearest recorded one."""
+        known = self.source.step_numbers()
+        if number not in known:
+            raise NoSuchStep(number, known)
+        return Step(self, self.source.step_row(number))
+
+    def last_backward(self) -> Step | None:
+        """The last step in which a backward ran, or None."""
+        for number in reversed(self.source.step_numbers()):
+            step = self.step(number)
+            if step.graphs:
+                return step
+        return None
+
+    def at(self, step: int, moment: int) -> State:
+        """The state right after `moment` of `step`; -1 is the step's start."""
+        from .state import State
+
+        return State.at(self.step(step), moment)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(self.source.parameters().values())
+
+    def source_lines(self, stack: int | None) -> tuple[SourceLine, ...]:
+        """The user's lines of a call stack, innermost first; empty when it was not seen."""
+        found = self.source.stacks().get(stack) if stack is not None else None
+        sites = self.source.sites()
+        return tuple(
+            SourceLine(site.file, site.line, site.code)
+            for site in (sites[number] for number in (found.sites if found else ()) if number in sites)
+        )
+
+    def close(self) -> None:
+        self.source.close()
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Step:
+    """One step of a trace: its row and its template, read together."""
+
+    def __init__(self, trace: Trace, row: StepRow) -> None:
+        self.trace = trace
+        self.row = row
+
+    @property
+    def number(self) -> int:
+        return self.row.number
+
+    @property
+    def kind(self) -> StepKind:
+        return self.row.kind
+
+    @property
+    def detail(self) -> Detail:
+        return self.row.detail
+
+    @cached_property
+    def template(self) -> Template:
+        return self.trace.source.template(self.row.template)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.template.tensors
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        return self.template.moments
+
+    @property
+    def graphs(self) -> tuple[GradGraph, ...]:
+        return self.template.graphs
+
+    @cached_property
+    def samples(self) -> Sequence[Sample]:
+        return self.trace.source.samples(self.number)
+
+    @cached_property
+    def versions(self) -> Mapping[int, int]:
+        """Each parameter's absolute version at the step's start.
+
+        Steps store a version only where counting the templates' bumps on from the step before
+        would give another.
+        """
+        versions: dict[int, int] = {}
+        bumps: dict[int, tuple[tuple[int, int], ...]] = {}
+        for row in self.trace.source.step_rows():
+            versions.update(row.versions)
+            if row.number == self.number:
+                break
+            if row.template not in bumps:
+                bumps[row.template] = self.trace.source.template(row.template).version_bumps
+            for parameter, rise in bumps[row.template]:
+                versions[parameter] = versions.get(parameter, 0) + rise
+        return versions
+
+    def graph(self, kind: GraphKind | str = GraphKind.BOTH, *, backward: int | None = None) -> Graph:
+        """The step's graph: `forward`, `backward` or `both`.
+
+        `backward` picks one of the step's backward calls by its position; None takes all of them.
+        Raises ValueError for an unknown kind.
+        """
+        from .build import build_graph
+
+        return build_graph(self, GraphKind(kind), backward=backward)
