@@ -1,0 +1,78 @@
+"""gradscope: records what PyTorch's autograd does while a script runs, and shows it.
+
+Importing gradscope does no work: each name below is fetched from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import Diagram, TensorRow, draw, inspect, load, record, step
+    from .errors import GradscopeError
+    from .model.graph import Graph, GraphKind
+    from .model.trace import Step, Trace
+    from .options import CaptureOptions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CaptureOptions": "options",
+    "Diagram": "api",
+    "GradscopeError": "errors",
+    "Graph": "model.graph",
+    "GraphKind": "model.graph",
+    "Step": "model.trace",
+    "TensorRow": "api",
+    "Trace": "model.trace",
+    "draw": "api",
+    "inspect": "api",
+    "load": "api",
+    "record": "api",
+    "step": "api",
+}
+
+__all__ = [
+    "CaptureOptions",
+    "Diagram",
+    "GradscopeError",
+    "Graph",
+    "GraphKind",
+    "Step",
+    "TensorRow",
+    "Trace",
+    "__version__",
+    "draw",
+    "inspect",
+    "load",
+    "record",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext gradscope`: adds the `%%gradscope` cell magic and the display of traces."""
+    from .notebook import load_ipython_extension as load_extension
+
+    load_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext gradscope`: takes them away again."""
+    from .notebook import unload_ipython_extension as unload_extension
+
+    unload_extension(ipython)
