@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Diagram, TensorRow, draw, inspect, load, record, step
+    from .api import Diagram, draw, inspect, load, record, step
     from .errors import GradscopeError
     from .model.graph import Graph, GraphKind
+    from .model.leaf import TensorRow
     from .model.trace import Step, Trace
     from .options import CaptureOptions
 
@@ -24,7 +25,7 @@ _HOMES = {
     "Graph": "model.graph",
     "GraphKind": "model.graph",
     "Step": "model.trace",
-    "TensorRow": "api",
+    "TensorRow": "model.leaf",
     "Trace": "model.trace",
     "draw": "api",
     "inspect": "api",
