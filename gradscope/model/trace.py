@@ -6,7 +6,7 @@ A source answers with records (`store` reads them from a file, tests build them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,6 +51,10 @@ class TraceSource(Protocol):
         """(step, |p| after the step, |grad| after the backward) for each step that recorded it."""
         ...
 
+    def versions(self, step: int) -> Mapping[int, int]:
+        """Each parameter's absolute version at the start of `step`; `count_versions` says how they are counted."""
+        ...
+
     def refresh(self) -> None:
         """Forget cached answers, so that a running trace is read anew."""
         ...
@@ -72,6 +76,26 @@ class TraceSink(Protocol):
     def put_samples(self, samples: Sequence[Sample]) -> None: ...
     def delete_steps(self, numbers: Sequence[int]) -> None: ...
     def close(self) -> None: ...
+
+
+def count_versions(
+    rows: Iterable[StepRow], step: int, bumps: Callable[[int], Iterable[tuple[int, int]]]
+) -> dict[int, int]:
+    """Each parameter's absolute version at the start of `step`, counted from the first row.
+
+    A row's own `versions` override the count; `bumps(template)` are how far a step raises each
+    parameter's version. `rows` come with rising numbers.
+    """
+    versions: dict[int, int] = {}
+    for row in rows:
+        if row.number > step:
+            break
+        versions.update(row.versions)
+        if row.number == step:
+            break
+        for parameter, rise in bumps(row.template):
+            versions[parameter] = versions.get(parameter, 0) + rise
+    return versions
 
 
 class Trace:
@@ -184,17 +208,7 @@ class Step:
         Steps store a version only where counting the templates' bumps on from the step before
         would give another.
         """
-        versions: dict[int, int] = {}
-        bumps: dict[int, tuple[tuple[int, int], ...]] = {}
-        for row in self.trace.source.step_rows():
-            versions.update(row.versions)
-            if row.number == self.number:
-                break
-            if row.template not in bumps:
-                bumps[row.template] = self.trace.source.template(row.template).version_bumps
-            for parameter, rise in bumps[row.template]:
-                versions[parameter] = versions.get(parameter, 0) + rise
-        return versions
+        return self.trace.source.versions(self.number)
 
     def graph(self, kind: GraphKind | str = GraphKind.BOTH, *, backward: int | None = None) -> Graph:
         """The step's graph: `forward`, `backward` or `both`.
