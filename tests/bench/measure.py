@@ -1,0 +1,138 @@
+"""How things are measured: interleaved blocks in one process, medians, ratios of neighbours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import gradscope
+
+from . import workloads
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `measured` has the number with its unit; lower is better."""
+
+    work: str
+    measured: str
+    must: str
+    aim: str
+    detail: str = ""
+
+
+def seconds(loop: workloads.Loop, steps: int) -> float:
+    begin = time.perf_counter()
+    loop(steps)
+    return (time.perf_counter() - begin) / steps
+
+
+def ratio(loop: workloads.Loop, blocks: int, steps: int, warm: int, **options: object) -> tuple[float, float, float]:
+    """(median ratio, plain, recorded), the last two in seconds a step; plain and recorded blocks take turns.
+
+    Each recorded block is one recording whose first `warm` steps are not timed: steady state is what a long
+    run pays. Closing the file is left out too, for it happens once.
+    """
+    loop(warm)
+    pairs = []
+    for _ in range(blocks):
+        plain = seconds(loop, steps)
+        with gradscope.record(**options) as trace:
+            loop(warm)
+            recorded = seconds(loop, steps)
+        trace.close()
+        pairs.append((plain, recorded))
+    return (
+        median(recorded / plain for plain, recorded in pairs),
+        median(plain for plain, _ in pairs),
+        median(recorded for _, recorded in pairs),
+    )
+
+
+def step_row(
+    work: str, loop: workloads.Loop, must: str, aim: str, counts: tuple[int, int, int], **options: object
+) -> Row:
+    blocks, steps, warm = counts
+    times, plain, recorded = ratio(loop, blocks, steps, warm, **options)
+    return Row(work, f"{times:.2f}x", must, aim, f"{plain * 1e3:.2f} ms plain, {recorded * 1e3:.2f} ms recorded")
+
+
+def mlp_row(quick: bool) -> Row:
+    counts = (3, 50, 20) if quick else (15, 300, 50)
+    return step_row("tiny MLP step, default detail, steady state", workloads.mlp(), "≤ 2.0x", "≤ 1.5x", counts)
+
+
+def mlp_full_row(quick: bool) -> Row:
+    counts = (3, 50, 20) if quick else (15, 200, 50)
+    return step_row("the same, `--detail full`", workloads.mlp(), "≤ 4x", "≤ 3x", counts, detail="full")
+
+
+def gpt_row(quick: bool) -> Row:
+    counts = (1, 1, 4) if quick else (9, 5, 5)
+    return step_row("GPT-like step, default detail", workloads.gpt(), "≤ 1.08x", "≤ 1.03x", counts)
+
+
+def chain_row(quick: bool) -> Row:
+    length = 5_000 if quick else 50_000
+    tensor = workloads.chain(length)
+    spent, nodes = [], 0
+    for _ in range(3 if quick else 7):
+        begin = time.perf_counter()
+        nodes = len(gradscope.draw(tensor, kind="backward").graph.nodes)
+        spent.append(time.perf_counter() - begin)
+    assert nodes >= length
+    each = median(spent) / nodes
+    return Row(f"graph of a {length:,}-op chain: walk and build", f"{each * 1e6:.1f} µs a node", "≤ 10 µs", "≤ 5 µs")
+
+
+def size_row(quick: bool) -> Row:
+    steps = 500 if quick else 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "steps.gradscope"
+        loop = workloads.mlp()
+        with gradscope.record() as trace:
+            loop(steps)
+        trace.save(path)
+        assert len(trace.steps) == steps, len(trace.steps)
+        trace.close()
+        size = path.stat().st_size
+    return Row(f"trace of {steps:,} equal MLP steps", f"{size / 1e6:.1f} MB", "≤ 10 MB", "≤ 4 MB")
+
+
+def start_row(quick: bool) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "few.gradscope"
+        loop = workloads.mlp()
+        with gradscope.record() as trace:
+            loop(10)
+        trace.save(path)
+        trace.close()
+        commands = {"--help": ["--help"], "info": ["info", str(path)]}
+        times = {name: start_time(arguments, 3 if quick else 11) for name, arguments in commands.items()}
+    measured = ", ".join(f"{name} {spent:.2f} s" for name, spent in times.items())
+    return Row("`gradscope --help`, `info` (no torch import)", measured, "≤ 0.4 s", "≤ 0.2 s")
+
+
+def start_time(arguments: list[str], runs: int) -> float:
+    """Median seconds from start to end of one gradscope command."""
+    spent = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "gradscope", *arguments], check=True, capture_output=True, timeout=60)
+        spent.append(time.perf_counter() - begin)
+    return median(spent)
+
+
+ROWS = {
+    "mlp": mlp_row,
+    "mlp-full": mlp_full_row,
+    "gpt": gpt_row,
+    "chain": chain_row,
+    "size": size_row,
+    "start": start_row,
+}
