@@ -1,0 +1,54 @@
+"""Passes: small functions from a graph to a new, simpler graph, composed in a list.
+
+A pass never changes its input, never makes a cycle, and gives the same graph when it is applied
+twice. A node that stands for others carries their ids in `members`; it takes the id of the first of
+them, so ids are stable from run to run. Folded nodes of a backward have `op == "backward"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial, reduce
+
+from ..model.graph import Graph
+from ..options import ViewOptions
+from .chains import fold_chains
+from .fit import Fitted, fit
+from .modules import fold_modules
+from .repeats import block_counts, fold_repeats, run_label
+from .select import focus, nearest, prune
+from .sides import is_backward
+
+__all__ = [
+    "Fitted",
+    "Pass",
+    "block_counts",
+    "fit",
+    "focus",
+    "fold_chains",
+    "fold_modules",
+    "fold_repeats",
+    "is_backward",
+    "nearest",
+    "passes",
+    "prune",
+    "run_label",
+    "simplify",
+]
+
+Pass = Callable[[Graph], Graph]
+
+
+def passes(options: ViewOptions) -> list[Pass]:
+    """The passes that `options` ask for, in the order in which they make sense."""
+    wanted: list[Pass] = []
+    if options.focus is not None:
+        wanted.append(partial(focus, name=options.focus))
+    if options.depth is not None:
+        wanted.append(partial(fold_modules, depth=options.depth, expand=options.expand))
+    return wanted
+
+
+def simplify(graph: Graph, passes: Iterable[Pass]) -> Graph:
+    """`graph` after each pass in turn. Raises what the passes raise (UnknownName, UsageError)."""
+    return reduce(lambda current, step: step(current), passes, graph)

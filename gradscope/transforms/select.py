@@ -1,0 +1,64 @@
+"""Passes that leave nodes out: focus on a name, prune what no gradient needs, keep the nearest."""
+
+from __future__ import annotations
+
+import difflib
+from collections import deque
+from collections.abc import Sequence
+
+from ..errors import UnknownName
+from ..model.graph import EdgeKind, Graph
+from .sides import is_backward
+
+_MOST_NAMES = 12  # how many known names an error lists when there are many
+
+
+def focus(graph: Graph, name: str) -> Graph:
+    """What leads to or from the tensor or module called `name`, and nothing else.
+
+    Raises UnknownName, with the nearest names, when no node is called that.
+    """
+    if not graph.nodes:
+        return graph
+    found = [node.id for node in graph.find(name)]
+    found += [node.id for node in graph.nodes if node.module and node.module.startswith(name + ".")]
+    if not found:
+        names = {known for node in graph.nodes for known in (node.name, node.label, node.module) if known}
+        raise UnknownName("tensor or module", name, nearest_names(name, sorted(names)))
+    return graph.subgraph(graph.ancestors(*found) | graph.descendants(*found))
+
+
+def prune(graph: Graph) -> Graph:
+    """Without the tensors and ops that no gradient depends on (metrics, bookkeeping, counters).
+
+    Kept are grad nodes, whatever requires grad, all that leads there, and the first node after a cut. A
+    graph without any gradient is left as it is.
+    """
+    carrying = [node.id for node in graph.nodes if node.requires_grad or is_backward(node)]
+    if not carrying:
+        return graph
+    needed = graph.ancestors(*carrying)
+    cuts = {edge.target for edge in graph.edges if edge.kind is EdgeKind.CUT and edge.source in needed}
+    return graph.subgraph(needed | cuts)
+
+
+def nearest(graph: Graph, limit: int) -> Graph:
+    """The `limit` nodes with the fewest edges between them and the roots (or, without roots, the results)."""
+    starts = [node.id for node in graph.nodes if "root" in node.marks]
+    starts = starts or [node.id for node in graph.nodes if not graph.outgoing.get(node.id)]
+    seen = dict.fromkeys(starts[:limit])
+    queue = deque(seen)
+    while queue and len(seen) < limit:
+        current = queue.popleft()
+        for other in (*graph.predecessors(current), *graph.successors(current)):
+            if other not in seen and len(seen) < limit:
+                seen[other] = None
+                queue.append(other)
+    return graph.subgraph(seen)
+
+
+def nearest_names(name: str, known: Sequence[str]) -> Sequence[str]:
+    """`known`, or only its most similar names when listing all would bury the reader."""
+    if len(known) <= _MOST_NAMES:
+        return known
+    return difflib.get_close_matches(name, known, n=_MOST_NAMES, cutoff=0.0)
