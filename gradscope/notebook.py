@@ -25,7 +25,7 @@ class _MagicParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"%%gradscope: {message}; try %%gradscope --help")
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002 - argparse's signature
         raise _HelpShown
 
 
@@ -79,10 +79,10 @@ def record_cell(shell: Any, line: str, cell: str) -> None:
         print(nothing)
 
 
-def show_step(step: Step, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
+def show_step(step: Step, **_: Any) -> Mapping[str, str]:
     """The mime bundle of one step: its picture, or a line that says why there is none."""
     try:
-        return api.draw(step)._repr_mimebundle_(include, exclude)
+        return api.draw(step)._repr_mimebundle_()
     except GradscopeError as error:
         return {"text/plain": str(error)}
 
