@@ -66,14 +66,10 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """`%load_ext gradscope`: adds the `%%gradscope` cell magic and the display of traces."""
-    from .notebook import load_ipython_extension as load_extension
-
-    load_extension(ipython)
+    """`%load_ext gradscope`: adds the `%%gradscope` cell magic and the display of steps."""
+    importlib.import_module(f"{__name__}.notebook").load_ipython_extension(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """`%unload_ext gradscope`: takes them away again."""
-    from .notebook import unload_ipython_extension as unload_extension
-
-    unload_extension(ipython)
+    importlib.import_module(f"{__name__}.notebook").unload_ipython_extension(ipython)
