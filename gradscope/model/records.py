@@ -279,11 +279,14 @@ class LeafChange(_Moment):
 
 @dataclass(frozen=True, slots=True)
 class Backward(_Moment):
-    """A call of `backward()` or `torch.autograd.grad()`. `graph` indexes `Template.graphs`."""
+    """A call of `backward()` or `torch.autograd.grad()`.
+
+    `graph` indexes `Template.graphs`; None where graphs are not recorded (detail `steps`).
+    """
 
     kind: ClassVar[str] = "backward"
     call: str  # "backward" | "grad"
-    graph: int
+    graph: int | None
     roots: tuple[int, ...]
     inputs: tuple[int, ...] = ()
     retain_graph: bool = False

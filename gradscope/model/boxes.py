@@ -1,0 +1,294 @@
+"""The nodes of a graph: what each value, op and grad node of a step knows about itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..text import number
+from .flow import Call, Flow, Value
+from .gradients import ACCUMULATE, Gradients
+from .graph import GraphNode, NodeKind
+from .places import Lines, ModulePaths
+from .records import GradChange, GradNode, OpCall, Sample, SavedTensor, Tensor
+from .samples import SampleIndex, not_finite
+
+if TYPE_CHECKING:
+    from .trace import Step
+
+_CUTS = {
+    "detach": "cut: {name} takes its result out of the graph",
+    "no_grad": "cut: {name} ran under no_grad, so no gradient passes",
+    "inference_mode": "cut: {name} ran under inference_mode, so no gradient passes",
+    "readout": "cut: {name} gives plain numbers, through which no gradient passes",
+    "no derivative": "cut: the result of {name} needs no gradient",
+}
+
+
+class Boxes:
+    """Makes the nodes of one step's graph. `end`: gradients count as they are before that moment."""
+
+    def __init__(self, step: Step, gradients: Gradients, end: int) -> None:
+        source = step.trace.source
+        self.step = step
+        self.gradients = gradients
+        self.end = end
+        self.moments = step.moments
+        self.tensors = step.tensors
+        self.lines = Lines(step.trace)
+        self.place = self.lines.place
+        self.modules = ModulePaths(source.modules())
+        self.parameters = source.parameters()
+        self.samples = SampleIndex(step.samples)
+        self.carried = {tensor: made_in for tensor, made_in, _ in step.row.carried}
+        self.grad_ids = self._grad_ids()
+        self.roots = frozenset(gradients.roots)
+        self._had_grad = {owner: grad is not None for owner, _, grad in step.row.norms}
+        self._grad_changes = self._changes_before(end)
+        self._stale = {saved.tensor for node in gradients.nodes.values() for saved in node.saved if saved.stale} - {
+            None
+        }
+        self._bases = step.versions if any(tensor.parameter is not None for tensor in step.tensors) else {}
+
+    def _grad_ids(self) -> dict[tuple[int, int], int]:
+        template = self.step.template
+        starts, start = [], len(template.tensors) + len(template.moments)
+        for graph in template.graphs:
+            starts.append(start)
+            start += len(graph.nodes)
+        return {key: starts[key[0]] + key[1] for key in self.gradients.nodes}
+
+    def _changes_before(self, end: int) -> dict[int, bool]:
+        changes: dict[int, bool] = {}
+        for index in range(end):
+            moment = self.moments[index]
+            if isinstance(moment, GradChange):
+                changes[moment.tensor] = moment.has_grad
+        return changes
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    def has_grad(self, tensor: Tensor, requires_grad: bool, retains: bool) -> bool | None:
+        """Whether `.grad` is there after the backward; None for a parameter that nothing is known of."""
+        known = self._grad_changes.get(tensor.number)
+        if known is not None:
+            return known
+        if not requires_grad or tensor.made_by is not None or tensor.parameter is None:
+            return False if retains or not self._unknown_before(tensor) else None
+        return self._had_grad.get(tensor.parameter)
+
+    def _unknown_before(self, tensor: Tensor) -> bool:
+        return tensor.carried and tensor.is_leaf and tensor.requires_grad
+
+    def grad_of(self, tensor: Tensor) -> Sample | None:
+        """The tensor's gradient after the backward, where it was sampled."""
+        if not self._grad_changes.get(tensor.number):
+            return None
+        found = None
+        for sample in self.samples.of(tensor, "grad"):
+            if sample.moment < self.end:
+                found = sample
+        return found
+
+    def _value_of(self, flow: Flow, value: Value) -> Sample | None:
+        """The sample taken while the tensor held this value."""
+        found = self.samples.of(self.tensors[value.tensor], "value")
+        if not found:
+            return None
+        values = flow.of_tensor[value.tensor]
+        if len(values) == 1:
+            return found[0]
+        place = next(index for index, position in enumerate(values) if flow.values[position] is value)
+        start = -1 if place == 0 or value.moment is None else value.moment
+        following = flow.values[values[place + 1]].moment if place + 1 < len(values) else None
+        inside = (s for s in found if s.moment >= start and (following is None or s.moment < following))
+        return next(inside, None)
+
+    # -- tensors -----------------------------------------------------------------------------------
+
+    def value_box(self, flow: Flow, position: int, *, root: bool, reached: bool | None, cut: Call | None) -> GraphNode:
+        """A tensor's box. `reached`: an AccumulateGrad fills it, None without a backward."""
+        value = flow.values[position]
+        tensor = self.tensors[value.tensor]
+        made = self.moments[value.moment] if value.moment is not None else None
+        op = made if isinstance(made, OpCall) else None
+        result = value.call is not None and bool(flow.calls[value.call].inputs)
+        role = self._role(tensor, value, result)
+        sample, grad = (self._value_of(flow, value), self.grad_of(tensor)) if self.samples else (None, None)
+        marks = set(value.marks)
+        for found in (sample, grad):
+            if found is not None:
+                marks |= not_finite(found)
+        leaf = value.is_leaf and value.requires_grad
+        for mark, holds in (
+            ("cut", cut is not None),
+            ("stale", tensor.number in self._stale and "mutated" in marks),
+            ("frozen", role == "parameter" and not value.requires_grad),
+            ("retained", value.retains_grad),
+            ("not_reached", leaf and reached is False),
+            ("root", root),
+        ):
+            if holds:
+                marks.add(mark)
+        module = self._module_of(tensor, op)
+        return GraphNode(
+            id=value.id,
+            kind=NodeKind.TENSOR,
+            label=tensor.name or (op.name if op else f"tensor {tensor.number}"),
+            name=tensor.name or None,
+            op=op.name if op else None,
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+            device=tensor.device,
+            requires_grad=value.requires_grad,
+            is_leaf=value.is_leaf,
+            retains_grad=value.retains_grad,
+            grad_fn=value.grad_fn,
+            version=value.version,
+            has_grad=self.has_grad(tensor, value.requires_grad, value.retains_grad),
+            role=role,
+            module=module,
+            module_type=self.modules.types.get(module) if module is not None else None,
+            source=self.lines.line(op.stack if op and value.id >= len(self.tensors) else tensor.first_use),
+            value=sample.values if sample else None,
+            grad=grad.values if grad else None,
+            stats=sample.stats if sample else None,
+            grad_stats=grad.stats if grad else None,
+            marks=frozenset(marks),
+            notes=self._value_notes(tensor, value, cut),
+            moment=value.moment,
+        )
+
+    def _role(self, tensor: Tensor, value: Value, result: bool) -> str:
+        if tensor.role in ("parameter", "buffer"):
+            return tensor.role
+        if result or tensor.carried or value.grad_fn is not None:
+            return "result"
+        return "leaf" if value.requires_grad else "input"
+
+    def _module_of(self, tensor: Tensor, op: OpCall | None) -> str | None:
+        parameter = self.parameters.get(tensor.parameter) if tensor.parameter is not None else None
+        if parameter is not None:
+            return self.modules.of_parameter(parameter)
+        return self.modules.of(op.module) if op else None
+
+    def _value_notes(self, tensor: Tensor, value: Value, cut: Call | None) -> tuple[str, ...]:
+        notes = list(value.notes)
+        if cut is not None:
+            notes.append(cut_reason(cut))
+        if tensor.number in self.carried:
+            notes.append(f"made in step {self.carried[tensor.number]}")
+        if tensor.is_view and tensor.base is not None:
+            base = self.tensors[tensor.base]
+            notes.append(f"a view of {base.name or f'tensor {base.number}'}")
+        if tensor.is_inference:
+            notes.append("an inference tensor: autograd does not track it")
+        return tuple(notes)
+
+    # -- ops ---------------------------------------------------------------------------------------
+
+    def op_box(self, flow: Flow, call: Call) -> GraphNode:
+        moment = self.moments[call.moment]
+        op = moment if isinstance(moment, OpCall) else None
+        module = self.modules.of(op.module) if op else None
+        outputs = [self.tensors[flow.values[position].tensor] for position in call.outputs[:1]]
+        notes = [f"arguments: {op.arguments}"] if op and op.arguments else []
+        if call.cut:
+            notes.append(cut_reason(call))
+        return GraphNode(
+            id=len(self.tensors) + call.moment,
+            kind=NodeKind.OP,
+            label=call.name,
+            op=call.name,
+            shape=outputs[0].shape if outputs else None,
+            dtype=outputs[0].dtype if outputs else None,
+            device=outputs[0].device if outputs else None,
+            module=module,
+            module_type=self.modules.types.get(module) if module is not None else None,
+            source=self.lines.line(moment.stack),
+            marks=frozenset(("cut",)) if call.cut else frozenset(),
+            notes=tuple(notes),
+            moment=call.moment,
+        )
+
+    # -- grad nodes --------------------------------------------------------------------------------
+
+    def grad_box(self, key: tuple[int, int]) -> GraphNode:
+        """A grad node's box: what made it, what it keeps, the gradient that came in where it was sampled."""
+        node = self.gradients.nodes[key]
+        accumulates = node.tensor is not None
+        made = self.moments[node.op] if node.op is not None else None
+        tensor = self._tensor_of(node)
+        module = self._module_of(tensor, None) if accumulates and tensor else self.modules.of(node.module)
+        if module is None and not accumulates and isinstance(made, OpCall):
+            module = self.modules.of(made.module)
+        runs = self.gradients.runs.get(key, [])
+        arrived = self.samples.of_node(runs[-1], "grad_in") if runs else None
+        marks = {mark for run in runs for mark in self.samples.bad_gradients(run)} if self.samples else set()
+        if key in self.roots:
+            marks.add("root")
+        if any(saved.stale for saved in node.saved):
+            marks.add("stale")
+        stack = node.stack if node.stack is not None else made.stack if made else None
+        if accumulates and tensor:
+            stack = tensor.first_use
+        return GraphNode(
+            id=self.grad_ids[key],
+            kind=NodeKind.ACCUMULATE_GRAD if accumulates or node.name == ACCUMULATE else NodeKind.GRAD_FN,
+            label=node.name,
+            name=(tensor.name or None) if accumulates and tensor else None,
+            op=made.name if isinstance(made, OpCall) else None,
+            shape=tensor.shape if tensor else None,
+            dtype=tensor.dtype if tensor else None,
+            device=tensor.device if tensor else None,
+            grad_fn=node.name,
+            has_grad=self.has_grad(tensor, True, False) if accumulates and tensor else None,
+            module=module,
+            module_type=self.modules.types.get(module) if module is not None else None,
+            source=self.lines.line(stack),
+            grad=arrived.values if arrived else None,
+            grad_stats=arrived.stats if arrived else None,
+            marks=frozenset(marks),
+            notes=self._grad_notes(node, len(runs)),
+            moment=runs[0] if runs else None,
+            order=self.gradients.order.get(key),
+        )
+
+    def _tensor_of(self, node: GradNode) -> Tensor | None:
+        """The tensor whose gradient comes in: the leaf, or the op's result."""
+        number = node.tensor if node.tensor is not None else next(iter(node.output_tensors), None)
+        return self.tensors[number] if number is not None else None
+
+    def _grad_notes(self, node: GradNode, runs: int) -> tuple[str, ...]:
+        notes = [self._saved_note(saved) for saved in node.saved]
+        if node.carried:
+            notes.append("made in an earlier step")
+        if node.hooks:
+            notes.append(f"{node.hooks} hook{'s' if node.hooks > 1 else ''}")
+        if runs > 1:
+            notes.append(f"ran {runs} times")
+        return tuple(notes)
+
+    def _saved_note(self, saved: SavedTensor) -> str:
+        tensor = self.tensors[saved.tensor] if saved.tensor is not None else None
+        what = f"saved {saved.name.removeprefix('saved_')}"
+        if tensor is not None and tensor.name:
+            what += f" = {tensor.name}"
+        if saved.version is not None:
+            base = self._bases.get(tensor.parameter, 0) if tensor and tensor.parameter is not None else 0
+            what += f" @ version {saved.version + base}"
+        return f"{what}, changed since" if saved.stale else what
+
+    def gradient_label(self, key: tuple[int, int], index: int) -> str:
+        """The gradient that a node sent along its edge `index`: the number itself, or its norm; "" if not sampled."""
+        runs = self.gradients.runs.get(key)
+        sample = self.samples.of_node(runs[-1], "grad_out", index) if runs else None
+        if sample is None:
+            return ""
+        if sample.values is not None and len(sample.values) == 1:
+            return number(sample.values[0])
+        return f"|g| {number(sample.stats.norm)}" if sample.stats is not None else ""
+
+
+def cut_reason(call: Call) -> str:
+    """Why no gradient passes a call."""
+    return _CUTS[call.cut].format(name=f"{call.name}()" if call.name.isidentifier() else call.name)

@@ -1,0 +1,257 @@
+"""The data flow of a step: which call read which tensor, in which state, and what it returned.
+
+A `Value` is one tensor between two writes to its memory: `y = x * 2; y.mul_(3)` gives two values of `y`.
+So every call reads older values and makes newer ones, and the flow has no cycle, aliases included.
+Parameters and buffers stay one value; the writes to them are notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, Tensor
+
+if TYPE_CHECKING:
+    from .trace import Step
+
+READOUTS = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__complex__", "__index__"})
+DETACHING = frozenset({"detach", "detach_", "data", "Parameter"})
+
+
+@dataclass(slots=True)
+class Value:
+    """A tensor between two writes. `call` made it (a position in `Flow.calls`), at `moment`.
+
+    `born` counts the calls before it; `tracked` says that a parameter or a tensor that needs a
+    gradient lies upstream (or is it).
+    """
+
+    id: int
+    tensor: int
+    call: int | None
+    moment: int | None
+    born: int
+    requires_grad: bool
+    is_leaf: bool
+    grad_fn: str | None
+    retains_grad: bool
+    version: int | None
+    tracked: bool
+    notes: list[str] = field(default_factory=list)
+    marks: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call: the values (positions in `Flow.values`) it read and made.
+
+    `cut` says why no gradient passes: detach, no_grad, inference_mode, readout, no derivative; "" if
+    it does pass or none could.
+    """
+
+    moment: int
+    name: str
+    inputs: tuple[int, ...]
+    outputs: list[int]
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """The last write to a storage: the call that wrote, the version it left, and the note about it."""
+
+    call: int
+    after: int | None
+    counted: bool
+    note: str
+
+
+class Flow:
+    """The flow of a step's moments before `end`. `place(stack)` words a line, as in "train.py:12".
+
+    `roots` are the values that each backward started at, by its moment.
+    """
+
+    def __init__(self, step: Step, end: int, place: Callable[[int | None], str], first_id: int) -> None:
+        self.moments: Sequence[Moment] = step.moments
+        self.tensors: Sequence[Tensor] = step.tensors
+        self.values: list[Value] = []
+        self.calls: list[Call] = []
+        self.roots: dict[int, tuple[int, ...]] = {}
+        self.of_tensor: dict[int, list[int]] = {}
+        self._bases = step.versions if any(tensor.parameter is not None for tensor in step.tensors) else {}
+        self._place = place
+        self._next_id = first_id
+        self._writes: dict[int, _Write] = {}
+        for index in range(end):
+            self._follow(index, self.moments[index])
+
+    def last(self, tensor: int) -> int:
+        """The tensor's newest value; one is made for a tensor that no moment mentioned."""
+        return self._read(tensor)
+
+    def absolute(self, tensor: int, version: int | None) -> int | None:
+        """A version as torch counts it: parameters' versions are recorded relative to the step's start."""
+        parameter = self.tensors[tensor].parameter
+        return version if version is None or parameter is None else version + self._bases.get(parameter, 0)
+
+    # -- moments -----------------------------------------------------------------------------------
+
+    def _follow(self, index: int, moment: Moment) -> None:
+        if isinstance(moment, OpCall):
+            self._op(index, moment)
+        elif isinstance(moment, Mutation):
+            self._mutation(moment)
+        elif isinstance(moment, LeafChange):
+            self._leaf_change(index, moment)
+        elif isinstance(moment, Move):
+            self._move(moment)
+        elif isinstance(moment, Backward):
+            self.roots[index] = tuple(self._read(root) for root in moment.roots)
+
+    def _op(self, index: int, op: OpCall) -> None:
+        inputs = tuple(self._read(tensor) for tensor in op.inputs)
+        position = len(self.calls)
+        call = Call(index, op.name, inputs, [])
+        self.calls.append(call)
+        tracked = any(self.values[value].tracked for value in inputs)
+        for tensor in op.outputs:
+            if tensor not in self.of_tensor:  # else it is returned as it was, or a Mutation follows
+                call.outputs.append(self._new(tensor, position, index, tracked))
+        if any(self.values[value].requires_grad for value in inputs):
+            call.cut = self._cut(op, call)
+
+    def _cut(self, op: OpCall, call: Call) -> str:
+        if not op.outputs:
+            return "readout" if op.name in READOUTS else ""
+        if not call.outputs or any(self.values[value].requires_grad for value in call.outputs):
+            return ""
+        if op.name in DETACHING:
+            return "detach"
+        if any(self.tensors[tensor].is_inference for tensor in op.outputs):
+            return "inference_mode"
+        return "no derivative" if op.grad_enabled else "no_grad"
+
+    def _mutation(self, moment: Mutation) -> None:
+        tensor = self.tensors[moment.tensor]
+        old = self.values[self._current(moment.tensor)]
+        writer = self._writer_of(moment)
+        if writer is not None and old.call == writer:
+            return  # the call made the tensor, or wrote it through an alias
+        note = self._mutation_note(moment)
+        old.marks.add("mutated")
+        old.notes.append(note)
+        after = self.absolute(moment.tensor, moment.after)
+        if writer is None or tensor.parameter is not None:
+            old.version = after if after is not None else old.version
+            return
+        self._writes[tensor.storage] = _Write(writer, after, moment.counted, note)
+        self._rewritten(moment.tensor, self._writes[tensor.storage])
+
+    def _writer_of(self, moment: Mutation) -> int | None:
+        """The call that wrote: the last one, unless the memory was written by something that is no call."""
+        if not self.calls:
+            return None
+        call = self.calls[-1]
+        same = call.name == moment.cause and self.moments[call.moment].stack == moment.stack
+        return len(self.calls) - 1 if same else None
+
+    def _mutation_note(self, moment: Mutation) -> str:
+        where = f"{moment.cause} at {self._place(moment.stack)}"
+        if not moment.counted:
+            return f"written by {where}, past the version counter"
+        before, after = (self.absolute(moment.tensor, version) for version in (moment.before, moment.after))
+        return f"version {before} -> {after} by {where}" if after is not None else f"written by {where}"
+
+    def _leaf_change(self, index: int, moment: LeafChange) -> None:
+        source = self._read(moment.source) if moment.source not in (None, moment.tensor) else None
+        position = self._read(moment.tensor)
+        value = self.values[position]
+        unexplained = value.call is None or not self.calls[value.call].inputs
+        if source is not None and source < position and unexplained:
+            cut = "detach" if self.values[source].requires_grad and moment.cause in DETACHING else ""
+            value.call, value.moment = len(self.calls), index
+            value.tracked = value.tracked or self.values[source].tracked
+            self.calls.append(Call(index, moment.cause, (source,), [position], cut))
+        value.requires_grad, value.is_leaf = moment.requires_grad, moment.is_leaf
+        value.grad_fn, value.retains_grad = moment.grad_fn, moment.retains_grad
+        value.tracked = value.tracked or moment.requires_grad
+        if moment.cause in ("requires_grad_", "retain_grad"):
+            value.notes.append(f"{moment.cause} at {self._place(moment.stack)}")
+
+    def _move(self, moment: Move) -> None:
+        if moment.target is None:
+            return
+        value = self.values[self._read(moment.target)]
+        value.marks.add("moved")
+        devices = moment.from_device != moment.to_device
+        before, after = (moment.from_device, moment.to_device) if devices else (moment.from_dtype, moment.to_dtype)
+        value.notes.append(f"{before} -> {after} at {self._place(moment.stack)}")
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def _new(self, tensor: int, call: int | None, moment: int | None, tracked: bool) -> int:
+        """The first value of a tensor, with the facts it was met with."""
+        facts = self.tensors[tensor]
+        self.of_tensor[tensor] = [len(self.values)]
+        self.values.append(
+            Value(
+                tensor,
+                tensor,
+                call,
+                moment,
+                len(self.calls),
+                facts.requires_grad,
+                facts.is_leaf,
+                facts.grad_fn,
+                facts.retains_grad,
+                self.absolute(tensor, facts.version),
+                tracked or facts.requires_grad or facts.role == "parameter",
+            )
+        )
+        return len(self.values) - 1
+
+    def _current(self, tensor: int) -> int:
+        found = self.of_tensor.get(tensor)
+        return found[-1] if found else self._new(tensor, None, self.tensors[tensor].made_by, False)
+
+    def _read(self, tensor: int) -> int:
+        """The tensor's value as a call now finds it: an alias may have written to its memory."""
+        position = self._current(tensor)
+        facts = self.tensors[tensor]
+        write = self._writes.get(facts.storage) if self._writes else None
+        if write is None or facts.parameter is not None or self.values[position].born > write.call:
+            return position
+        old = self.values[position]
+        old.marks.add("mutated")
+        old.notes.append(write.note)
+        return self._rewritten(tensor, write)
+
+    def _rewritten(self, tensor: int, write: _Write) -> int:
+        """The tensor's value after `write`, one more output of the call that wrote."""
+        old = self.values[self.of_tensor[tensor][-1]]
+        call = self.calls[write.call]
+        position = len(self.values)
+        bumped = write.counted and old.version is not None
+        tracked = old.tracked or any(self.values[value].tracked for value in call.inputs)
+        self.values.append(
+            Value(
+                self._next_id,
+                tensor,
+                write.call,
+                call.moment,
+                len(self.calls),
+                old.requires_grad,
+                old.is_leaf,
+                old.grad_fn,
+                old.retains_grad,
+                write.after if bumped else old.version,
+                tracked,
+            )
+        )
+        self._next_id += 1
+        self.of_tensor[tensor].append(position)
+        call.outputs.append(position)
+        return position
