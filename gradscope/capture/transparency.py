@@ -1,0 +1,136 @@
+"""While this is open, a script that looks at its own stack does not see gradscope.
+
+Patched: the walkers that all of `traceback` (and so `logging`) goes through, `inspect.getouterframes` and
+`getinnerframes` (and so `inspect.stack`), and `warnings.warn`, whose `stacklevel` counts frames.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from functools import wraps
+from types import FrameType, TracebackType
+from typing import Any
+
+from .frames import hidden, shown, stack_of
+from .hooks import HookSet
+
+_BEYOND = 1 << 20  # a stacklevel beyond every stack
+_opened = 0
+_hooks = HookSet()
+
+
+class Transparency:
+    """Context manager; opened twice (a recording within a recorded script), it is closed by the last."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def __enter__(self) -> Transparency:
+        global _opened
+        _opened += 1
+        self._open = True
+        if _opened == 1:
+            _patch()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the patches back. Where the script patched over one, its own stays."""
+        global _opened
+        if self._open:
+            self._open = False
+            _opened -= 1
+            if not _opened:
+                _hooks.close()
+
+
+def _patch() -> None:
+    for name in ("walk_tb", "_walk_tb_with_full_positions"):
+        if hasattr(traceback, name):
+            _hooks.patch(traceback, name, _walker(getattr(traceback, name)))
+    _hooks.patch(traceback, "walk_stack", _stack_walker(traceback.walk_stack))
+    for name in ("getouterframes", "getinnerframes"):
+        _hooks.patch(inspect, name, _frame_lister(getattr(inspect, name)))
+    _hooks.patch(warnings, "warn", _warner(warnings.warn))
+
+
+def _walker(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    @wraps(original)
+    def walk(tb: TracebackType | None) -> Iterator[Any]:
+        return original(shown(tb))
+
+    return walk
+
+
+def _stack_walker(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    @wraps(original)
+    def walk_stack(f: FrameType | None) -> Iterator[tuple[FrameType, int]]:
+        if f is None:
+            return original(None)  # it finds its caller by counting frames while it is consumed
+        return iter([(frame, frame.f_lineno) for frame in _visible(f)])
+
+    return walk_stack
+
+
+def _visible(frame: FrameType) -> list[FrameType]:
+    """The stack from `frame` outwards without hidden frames."""
+    stack = stack_of(frame)[::-1]
+    return [frame for frame, away in zip(stack, hidden(stack)) if not away][::-1]
+
+
+def _frame_lister(original: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    @wraps(original)
+    def list_frames(*args: Any, **kwargs: Any) -> list[Any]:
+        found = original(*args, **kwargs)
+        outwards = original.__name__ == "getouterframes"
+        frames = [info.frame for info in (reversed(found) if outwards else found)]
+        flags = hidden(frames)
+        if outwards:
+            flags.reverse()
+        return [info for info, away in zip(found, flags) if not away]
+
+    return list_frames
+
+
+def _warner(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def warn(message: Any, category: Any = None, stacklevel: Any = 1, source: Any = None, **options: Any) -> None:
+        if type(stacklevel) is not int:
+            return original(message, category, stacklevel, source, **options)
+        prefixes = tuple(options.get("skip_file_prefixes") or ())
+        level = _level(sys._getframe(1), stacklevel, prefixes)
+        return original(message, category, level, source, **options)
+
+    return warn
+
+
+def _level(caller: FrameType, stacklevel: int, prefixes: tuple[str, ...]) -> int:
+    """The level that leads from our wrapper to the frame that `stacklevel` means without us.
+
+    Mirrors `warnings.warn`: frames of the import system and of `prefixes` do not count, except the
+    caller's own. A level beyond the stack stays beyond it.
+    """
+    stack = stack_of(caller)
+    flags = hidden(stack[::-1])[::-1]
+    counted = [not _skipped(frame, prefixes) for frame in stack]
+    wanted = max(stacklevel, 2 if prefixes else 1)
+    reached = 1
+    for position in range(len(stack)):
+        if position and counted[position] and not flags[position]:
+            reached += 1
+        elif position:
+            continue
+        if reached == wanted:
+            return 1 + sum(counted[: position + 1])
+    return _BEYOND
+
+
+def _skipped(frame: FrameType, prefixes: tuple[str, ...]) -> bool:
+    name = frame.f_code.co_filename
+    return ("importlib" in name and "_bootstrap" in name) or name.startswith(prefixes)
