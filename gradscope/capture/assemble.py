@@ -1,0 +1,205 @@
+"""Raw drafts into records: done once for each novelty, so it may take its time.
+
+This is where names are given: a tensor is called what the script calls it, else what made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..model import records
+from ..model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
+from .draft import Draft, RawGraph, RawMoment, RawTensor
+from .source import Sites
+from .tensors import TensorTable
+
+
+def template_of(draft: Draft, number: int, sites: Sites, table: TensorTable) -> Template:
+    """The draft as a template numbered `number`."""
+    names = _Names(draft, sites, table)
+    return Template(
+        id=number,
+        tensors=tuple(_tensor(index, raw, names) for index, raw in enumerate(draft.tensors)),
+        moments=tuple(moment_of(raw) for raw in draft.moments),
+        graphs=tuple(_graph(raw, draft.moments) for raw in draft.graphs),
+        version_bumps=tuple(sorted(draft.bumps.items())),
+    )
+
+
+class _Names:
+    """Names of a draft's tensors."""
+
+    def __init__(self, draft: Draft, sites: Sites, table: TensorTable) -> None:
+        self._draft, self._sites, self._table = draft, sites, table
+        self._returned: dict[int, str] = {}
+        for stack, outputs in draft.returns:  # outer calls return later, and name better
+            for position, tensor in enumerate(outputs):
+                name = sites.result_name(stack, position, len(outputs))
+                if name:
+                    self._returned[tensor] = name
+
+    def of(self, index: int, raw: RawTensor) -> str:
+        if raw.parameter is not None:
+            known = self._table.parameters[raw.parameter]
+            return known.name or self._operand(raw) or f"{known.role} {known.id}"
+        if index in self._returned:
+            return self._returned[index]
+        if raw.made_by is None:
+            return self._operand(raw)
+        if not raw.direct or raw.stack is None:
+            return ""
+        return self._sites.result_name(raw.stack, raw.output, raw.outputs) or self._sites.expression(raw.stack)
+
+    def _operand(self, raw: RawTensor) -> str:
+        if raw.stack is None or not raw.direct:
+            return ""
+        return self._sites.operand_name(raw.stack, raw.position, raw.method)
+
+
+def _tensor(index: int, raw: RawTensor, names: _Names) -> Tensor:
+    shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference, nbytes, is_view = raw.facts
+    role = "tensor"
+    if raw.parameter is not None:
+        role = names._table.parameters[raw.parameter].role
+    elif requires_grad and is_leaf:
+        role = "leaf"
+    elif raw.made_by is None:
+        role = "input"
+    return Tensor(
+        number=index,
+        name=names.of(index, raw),
+        shape=shape,
+        dtype=dtype,
+        device=device,
+        layout=layout,
+        requires_grad=requires_grad,
+        is_leaf=is_leaf,
+        grad_fn=grad_fn,
+        retains_grad=retains_grad,
+        is_inference=inference,
+        version=raw.version,
+        storage=raw.storage,
+        nbytes=nbytes,
+        is_view=is_view,
+        base=raw.base,
+        parameter=raw.parameter,
+        made_by=raw.made_by,
+        output=raw.output,
+        role=role,
+        first_use=raw.stack,
+        carried=raw.carried,
+    )
+
+
+def _graph(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
+    nodes = []
+    for index, (name, op, leaf, outputs, saved, hooks, carried) in enumerate(raw.nodes):
+        made = moments[op] if op is not None and op < len(moments) else None
+        nodes.append(
+            GradNode(
+                index=index,
+                name=name,
+                op=op,
+                tensor=leaf,
+                stack=made[2] if made is not None else None,
+                module=made[5][2] if made is not None and made[0] == "op" else None,
+                saved=tuple(SavedTensor(*item) for item in saved),
+                carried=carried,
+                output_tensors=outputs,
+                hooks=hooks,
+            )
+        )
+    return GradGraph(tuple(nodes), tuple(GradEdge(*edge) for edge in raw.edges), raw.roots)
+
+
+def moment_of(raw: RawMoment) -> Moment:
+    """One raw moment as its record."""
+    return _MAKERS[raw[0]](raw)
+
+
+def _op(raw: RawMoment) -> Moment:
+    _, phase, stack, inputs, outputs, payload = raw
+    name, _, module, call, nodes, grad_enabled, autocast, arguments = payload
+    return records.OpCall(
+        phase, stack, name, inputs, outputs, module, call, nodes, grad_enabled, autocast, arguments
+    )  # fmt: skip
+
+
+def _mutation(raw: RawMoment) -> Moment:
+    return records.Mutation(raw[1], raw[2], raw[3][0], *raw[5])
+
+
+def _move(raw: RawMoment) -> Moment:
+    _, phase, stack, source, target, payload = raw
+    return records.Move(phase, stack, source[0] if source else None, target[0] if target else None, *payload)
+
+
+def _leaf(raw: RawMoment) -> Moment:
+    _, phase, stack, tensors, sources, payload = raw
+    return records.LeafChange(phase, stack, tensors[0], sources[0] if sources else None, *payload)
+
+
+def _backward(raw: RawMoment) -> Moment:
+    _, phase, stack, roots, _, (graph, call, inputs, retain, create, error) = raw
+    return records.Backward(phase, stack, call, -1 if graph is None else graph, roots, inputs, retain, create, error)
+
+
+def _grad(raw: RawMoment) -> Moment:
+    return records.GradChange(raw[1], raw[2], raw[3][0], raw[5][0], raw[5][1])
+
+
+def _optimizer(raw: RawMoment) -> Moment:
+    return records.OptimizerStep(raw[1], raw[2], raw[5][0], raw[3])
+
+
+def _failure(raw: RawMoment) -> Moment:
+    return records.Failure(raw[1], raw[2], *raw[5])
+
+
+def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment], Moment]:
+    def make(raw: RawMoment) -> Moment:
+        return kind(raw[1], raw[2], *raw[5])
+
+    return make
+
+
+_MAKERS: dict[str, Callable[[RawMoment], Moment]] = {
+    "op": _op,
+    "mutation": _mutation,
+    "move": _move,
+    "leaf": _leaf,
+    "backward": _backward,
+    "grad": _grad,
+    "optimizer": _optimizer,
+    "failure": _failure,
+    "mode": _simple(records.ModeChange),
+    "node": _simple(records.NodeRun),
+    "zero_grad": _simple(records.ZeroGrad),
+    "scheduler": _simple(records.SchedulerStep),
+    "scaler": _simple(records.ScalerCall),
+    "note": _simple(records.Note),
+}
+
+
+def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]:
+    """(parameter, |p|, |grad|) as measured last in the step, in parameter order."""
+    parameters: dict[int, float] = {}
+    gradients: dict[int, float] = {}
+    for _, numbers, cell in draft.norms:
+        for number, norm in zip(numbers, cell[0] if cell else ()):
+            if number >= 0:
+                parameters[number] = norm
+            else:
+                gradients[-1 - number] = norm
+    return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
+
+
+def unsettled(draft: Draft) -> bool:
+    """Whether the device still owes a loss or norms of this step."""
+    return any(not cell for _, cell in draft.losses) or any(not cell for _, _, cell in draft.norms)
+
+
+def loss_of(draft: Draft) -> float | None:
+    return draft.losses[-1][1][0] if draft.losses and draft.losses[-1][1] else None
+
+

@@ -1,0 +1,261 @@
+"""Backward: the walk over `grad_fn`, the accumulation into leaves, and each node's gradients.
+
+The engine's one Python entry, `torch.autograd.graph._engine_run_backward`, is patched in the two
+modules that name it: `backward()`, `torch.autograd.grad` and checkpoints all pass through it. Node
+wrappers are held only while the engine runs, when the roots keep the graph alive anyway.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+import torch.autograd.graph as graph_module
+
+from ..model.records import Phase
+from .draft import RawGraph
+from .hooks import HookSet
+from .journal import Journal
+from .tensors import storage_key
+
+_ENTRY = "_engine_run_backward"
+
+
+def root_node(output: Any) -> Any:
+    """The grad node of a backward's root: a tensor's `grad_fn`, its AccumulateGrad, or an edge's node."""
+    if not isinstance(output, torch.Tensor):
+        return output.node
+    if output.grad_fn is not None:
+        return output.grad_fn
+    return graph_module.get_gradient_edge(output).node if output.requires_grad else None
+
+
+def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]]]:
+    """Every node reachable from `roots` and the edges (source, target, index, input_nr), breadth first."""
+    nodes: list[Any] = []
+    index: dict[Any, int] = {}
+    for root in roots:
+        if root is not None and root not in index:
+            index[root] = len(nodes)
+            nodes.append(root)
+    edges: list[tuple[int, int, int, int]] = []
+    source = 0
+    for node in nodes:  # grows as it is read
+        position = 0
+        for target, input_nr in node.next_functions:
+            if target is not None:
+                found = index.get(target)
+                if found is None:
+                    found = index[target] = len(nodes)
+                    nodes.append(target)
+                edges.append((source, found, position, input_nr))
+            position += 1
+        source += 1
+    return nodes, edges
+
+
+@lru_cache(maxsize=None)
+def _saved_names(kind: type) -> tuple[str, ...]:
+    return tuple(name[len("_raw_saved_") :] for name in dir(kind) if name.startswith("_raw_saved_"))
+
+
+class BackwardWatch:
+    """Records every backward that runs while it is installed."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def install(self, hooks: HookSet) -> None:
+        original = getattr(graph_module, _ENTRY)
+
+        def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+            journal = self.journal
+            if not journal.recording():
+                return original(t_outputs, *args, **kwargs)
+            return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
+
+        hooks.patch(graph_module, _ENTRY, _engine_run_backward)
+        hooks.patch(torch.autograd, _ENTRY, _engine_run_backward)
+
+    def _run(
+        self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        journal = self.journal
+        run: _Run | None = None
+        try:
+            run = _Run(journal, frame, outputs, args, kwargs)
+        except Exception as error:
+            journal.fault("the graph of a backward", error)
+        if run is None:
+            return original(outputs, *args, **kwargs)
+        journal.backwards += 1
+        try:
+            result = original(outputs, *args, **kwargs)
+        except BaseException as error:
+            run.failed(error)
+            raise
+        finally:
+            journal.backwards -= 1
+            run.remove_hooks()
+        try:
+            run.finished()
+        except Exception as error:
+            journal.fault("what a backward did", error)
+        return result
+
+
+class _Run:
+    """One backward: what was there before, what it did."""
+
+    def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
+        self.journal = journal
+        draft = journal.draft
+        self.stack, _ = journal.locate(frame)
+        given = [*args, *([None] * 6)]
+        self.retain_graph, self.create_graph = bool(given[1]), bool(given[2])
+        wanted = given[3] or ()
+        self.accumulates = bool(kwargs.get("accumulate_grad", given[5]))
+        self.handles: list[Any] = []
+        self.error: str | None = None
+        tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
+        self.roots = tuple(journal.table.number(draft, t, self.stack) for t in tensors)
+        inputs = tuple(
+            journal.table.number(draft, t, self.stack) for t in wanted if isinstance(t, torch.Tensor)
+        )
+        self.restricted = bool(wanted)
+        self.wanted = {id(t) for t in wanted}
+        self.call = "backward" if self.accumulates else "grad"
+        self.leaves: list[tuple[torch.Tensor, int, bool]] = []
+        self.retained: list[tuple[torch.Tensor, int]] = []
+        self.graph: int | None = None
+        if journal.detail_has_graph():
+            self._walk(outputs)
+        payload = (self.graph, self.call, inputs, self.retain_graph, self.create_graph, None)
+        self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, (), payload)
+        if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
+            journal.loss(tensors[0])
+        journal.backward_called(frame, self.accumulates or not self.create_graph, tensors)
+
+    # -- before ----------------------------------------------------------------------------------
+
+    def _walk(self, outputs: Sequence[Any]) -> None:
+        journal = self.journal
+        draft = journal.draft
+        nodes, edges = walk([root_node(output) for output in outputs])
+        by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
+        storages = journal.storage_numbers() if draft.full else {}
+        raw: list[tuple[Any, ...]] = []
+        for node in nodes:
+            leaf = getattr(node, "variable", None)
+            if leaf is not None and type(node).__name__ == "AccumulateGrad":
+                number = journal.table.number(draft, leaf, self.stack)
+                self.leaves.append((leaf, number, leaf.grad is not None))
+                raw.append(("AccumulateGrad", None, number, (), (), 0, False))
+                continue
+            sequence = node._sequence_nr()
+            op = by_sequence.get(sequence)
+            saved = self._saved(node, storages) if draft.full else ()
+            raw.append(
+                (type(node).__name__, op, None, tuple(outputs_of.get(sequence, ())), saved, 0, op is None)
+            )
+        root_index = {node: i for i, node in enumerate(nodes)}
+        roots = tuple(root_index[node] for node in (root_node(o) for o in outputs) if node is not None)
+        self.graph = len(draft.graphs)
+        draft.graphs.append(RawGraph(tuple(raw), tuple(edges), roots))
+        if draft.full and len(nodes) <= 20_000:
+            for index, node in enumerate(nodes):
+                self.handles.append(node.register_hook(partial(self._node_ran, index)))
+        self.retained = journal.retained_tensors()
+
+    def _saved(self, node: Any, storages: dict[int, tuple[int, int]]) -> tuple[tuple[Any, ...], ...]:
+        """(name, tensor number, version, bytes, stale) of each tensor the node keeps."""
+        found: list[tuple[Any, ...]] = []
+        for name in _saved_names(type(node)):
+            try:
+                raw = getattr(node, "_raw_saved_" + name)
+            except RuntimeError:
+                continue  # already freed
+            for position, item in enumerate(raw if isinstance(raw, (tuple, list)) else (raw,)):
+                entry = self._saved_item(node, name, item, storages)
+                if entry is not None:
+                    found.append((f"{name}[{position}]" if isinstance(raw, (tuple, list)) else name, *entry))
+        return tuple(found)
+
+    def _saved_item(self, node: Any, name: str, item: Any, storages: dict[int, tuple[int, int]]) -> tuple[Any, ...] | None:
+        try:
+            if item.unpack_hook is not None:
+                return (None, None, 0, False)  # the script's own packing: unpacking would run its code
+            data = item.data
+        except RuntimeError:
+            return None
+        if not isinstance(data, torch.Tensor):
+            return None
+        stale = False
+        try:
+            getattr(node, "_saved_" + name, None)
+        except RuntimeError as error:
+            stale = "inplace" in str(error)
+        key = storage_key(data)
+        number, base = storages.get(key, (None, 0)) if key is not None else (None, 0)
+        version = None if data.is_inference() else data._version - base
+        return (number, version, data.numel() * data.element_size(), stale)
+
+    # -- while it runs ---------------------------------------------------------------------------
+
+    def _node_ran(self, node: int, grads_out: Any, grads_in: Any) -> None:
+        """Post hook of one node. Torch's names: `grad_outputs` come in, `grad_inputs` go out."""
+        journal = self.journal
+        try:
+            moment = journal.draft.add("node", Phase.BACKWARD, self.stack, (), (), (self.graph, node))
+            for what, grads in (("grad_in", grads_in), ("grad_out", grads_out)):
+                for position, grad in enumerate(grads[:8]):
+                    if isinstance(grad, torch.Tensor):
+                        self._sample(moment, position, what, grad)
+        except Exception as error:
+            journal.fault("a grad node's gradients", error)
+
+    def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> None:
+        journal = self.journal
+        known = journal.seen_gradients.get(id(grad))
+        if known is not None and known[0]() is grad:
+            journal.tracker.add_sample(
+                journal.draft, replace(known[1], moment=moment, subject=position, what=what)
+            )
+            return
+        sample = journal.sample(grad, moment, position, False, what)
+        if sample is not None:
+            journal.seen_gradients[id(grad)] = (weakref.ref(grad), sample)
+
+    def remove_hooks(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+        self.journal.seen_gradients.clear()
+
+    # -- after -----------------------------------------------------------------------------------
+
+    def failed(self, error: BaseException) -> None:
+        draft = self.journal.draft
+        kind, phase, stack, inputs, outputs, payload = draft.moments[self.moment]
+        text = f"{type(error).__name__}: {error}"
+        draft.moments[self.moment] = (kind, phase, stack, inputs, outputs, (*payload[:-1], text))
+
+    def finished(self) -> None:
+        journal = self.journal
+        draft = journal.draft
+        if self.accumulates:
+            for leaf, number, had in self.leaves:
+                if self.restricted and id(leaf) not in self.wanted:
+                    continue
+                if leaf.grad is not None:
+                    journal.grad_arrived(leaf, number, "accumulated" if had else "created", self.stack)
+            for tensor, number in self.retained:
+                if tensor.grad is not None:
+                    journal.grad_arrived(tensor, number, "created", self.stack)
+        journal.backward_done(self.leaves if self.accumulates else (), draft)
+

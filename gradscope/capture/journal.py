@@ -1,0 +1,450 @@
+"""The journal: every part of capture tells it facts; it words them as raw moments of the current draft.
+
+It knows where the script is (call stack, phase, module) and asks the step tracker whether a new step
+has begun. It never reaches into the script and never raises into it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch.overrides import handle_torch_function
+
+from ..model.records import Phase, Sample, Stats
+from .draft import Draft
+from .phases import PhaseClock
+from .source import Frames, Sites
+from .stats import Statistics, readable
+from .tensors import Entry, TensorTable, device_name, dtype_name, is_plain, tensors_in, version_of
+from .tracker import StepTracker
+
+_HANDLE: CodeType = handle_torch_function.__code__
+MAX_FAULTS = 20
+
+
+class Journal:
+    """Facts in, raw moments out."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        sites: Sites,
+        table: TensorTable,
+        statistics: Statistics,
+        tracker: StepTracker,
+        with_graph: bool,
+        thread: int,
+    ) -> None:
+        self.frames, self.sites, self.table = frames, sites, table
+        self.statistics, self.tracker = statistics, tracker
+        self.with_graph = with_graph
+        self.thread = thread
+        self.active = True
+        self.backwards = 0
+        self.quiet = 0
+        self.clock = PhaseClock()
+        self.module: int | None = None
+        self.module_call: int | None = None
+        self.autocast: str | None = None
+        self.faults: list[str] = []
+        self.seen_gradients: dict[int, tuple[Any, Sample]] = {}
+        self._grad_mode = torch.is_grad_enabled()
+        self._inference = torch.is_inference_mode_enabled()
+        self._retained: list[Any] = []
+        self.failing: BaseException | None = None
+        self.on_raised_step: Callable[[], None] = lambda: None
+
+    # -- where we are ----------------------------------------------------------------------------
+
+    @property
+    def draft(self) -> Draft:
+        return self.tracker.draft
+
+    def recording(self) -> bool:
+        """Whether facts of this thread are wanted now."""
+        return self.active and not self.quiet
+
+    def detail_has_graph(self) -> bool:
+        return self.with_graph
+
+    def locate(self, frame: FrameType | None) -> tuple[int, bool]:
+        """(stack, whether the user's own line made the call) of the call made by `frame`.
+
+        Every recorded event passes here, so it is also where a new step is noticed.
+        """
+        if frame is not None and frame.f_code is _HANDLE and frame.f_back is not None:
+            frame = frame.f_back.f_back  # past the function that torch calls a second time
+        tracker = self.tracker
+        if tracker.watch is not None:
+            tracker.look(frame)
+        direct = frame is not None and self.frames.kind(frame.f_code) == Frames.USER
+        return self.sites.locate(frame), direct
+
+    def fault(self, what: str, error: BaseException) -> None:
+        """A fact could not be recorded: remember that, and go on."""
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(f"{what}: {type(error).__name__}: {error}"[:300])
+
+    # -- ops -------------------------------------------------------------------------------------
+
+    def enter_inputs(
+        self, tensors: Sequence[torch.Tensor], stack: int, method: bool, direct: bool, versions: Sequence[int | None]
+    ) -> tuple[int, ...]:
+        """The numbers of a call's operands; a version that rose unseen is recorded now."""
+        draft, table = self.tracker.draft, self.table
+        if torch.is_inference_mode_enabled() is not self._inference:
+            self._inference = not self._inference
+            draft.add("mode", self._phase_now(), stack, (), (), ("inference", "on" if self._inference else "off", None))
+        numbers: list[int] = []
+        for position, tensor in enumerate(tensors):
+            number = table.number(draft, tensor, stack, position, method, direct)
+            numbers.append(number)
+            entry = table.entries[id(tensor)]
+            version = versions[position]
+            if entry.version != version:
+                if entry.version is not None and version is not None:
+                    self._bump(entry, number, entry.version, version, "a write that was not seen", None, Phase.OTHER)
+                entry.version = version
+        return tuple(numbers)
+
+    def op(
+        self,
+        name: str,
+        stack: int,
+        direct: bool,
+        inputs: Sequence[torch.Tensor],
+        numbers: tuple[int, ...],
+        outputs: Sequence[torch.Tensor],
+        first: int,
+        last: int,
+        uncounted: bool = False,
+        arguments: str = "",
+    ) -> int:
+        """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
+        draft, table = self.tracker.draft, self.table
+        grad_enabled = torch.is_grad_enabled()
+        index = len(draft.moments)
+        sources = tuple(inputs)
+        count = len(outputs)
+        made: list[int] = []
+        makes_graph = False
+        for position, tensor in enumerate(outputs):
+            number = table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted)
+            made.append(number)
+            if tensor.requires_grad:
+                makes_graph = True
+                if first != last:
+                    node = tensor.grad_fn
+                    if node is not None:
+                        draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
+        phase = self.clock.of_op(name, grad_enabled, makes_graph)
+        for sequence in range(first, last):
+            draft.nodes_by_sequence[sequence] = index
+        payload = (
+            name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments
+        )  # fmt: skip
+        draft.add("op", phase, stack, numbers, tuple(made), payload)
+        if draft.full:
+            for tensor, number in zip(outputs, made):
+                self._value(index, number, tensor)
+        return index
+
+    def _value(self, moment: int, number: int, tensor: torch.Tensor) -> None:
+        if tensor.is_floating_point() or tensor.numel() <= 16:
+            self.sample(tensor, moment, number, False, "value")
+
+    def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Sample | None:
+        """Record the statistics of `tensor` (at once on the CPU, then also returned)."""
+        draft, tracker, shape = self.tracker.draft, self.tracker, tuple(tensor.shape)
+        kept: list[Sample] = []
+
+        def deliver(stats: Stats, values: tuple[float, ...] | None) -> None:
+            kept.append(Sample(-1, moment, subject, of_parameter, what, stats, values, shape))
+            tracker.add_sample(draft, kept[0])
+
+        self.statistics.read(tensor, deliver)
+        return kept[0] if kept else None
+
+    def call_failed(self, name: str, stack: int, inputs: tuple[int, ...], error: BaseException) -> None:
+        """A torch call raised. Whether the script catches it is known later."""
+        if error is self.failing:
+            return
+        self.failing = error
+        try:
+            payload = (type(error).__name__, str(error)[:2000], name, True)
+            self.draft.add("failure", self._phase_now(), stack, inputs, (), payload)
+        except Exception as fault:
+            self.fault("a failing call", fault)
+
+    def returned(self, stack: int, outputs: Sequence[torch.Tensor]) -> None:
+        """A module call on the user's line returned these: they carry the line's names."""
+        numbers = tuple(self.table.number(self.draft, tensor, stack) for tensor in outputs)
+        if numbers:
+            self.draft.returns.append((stack, numbers))
+
+    # -- versions --------------------------------------------------------------------------------
+
+    def mutated(
+        self, tensor: torch.Tensor, number: int, before: int | None, after: int | None, cause: str, stack: int
+    ) -> None:
+        """An op raised the version of one of its operands."""
+        entry = self.table.entries[id(tensor)]
+        phase = self.draft.moments[-1][1] if self.draft.moments else Phase.OTHER
+        self._bump(entry, number, before, after, cause, stack, phase)
+        entry.version = after
+        if entry.grad_of is not None:
+            change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
+            self.draft.add("grad", phase, stack, (number,), (), (change, True, entry.grad_of))
+            if change == "zeroed":
+                self.draft.zeroed = True
+        if tensor.requires_grad and not tensor.is_leaf and before is not None:
+            self._grad_fn_changed(tensor, number, stack, phase)
+        leaf_updated = tensor.is_leaf and tensor.requires_grad
+        if (leaf_updated or entry.uncounted) and self.draft.seen_backward and not self.clock.depth:
+            self.tracker.updated_by_hand(sys._getframe(1))
+
+    def _grad_fn_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
+        draft = self.draft
+        if tensor._is_view():
+            return  # reading grad_fn would regenerate it; the next use does
+        node = tensor.grad_fn
+        if node is not None:
+            draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
+            payload = ("in-place", True, False, type(node).__name__, tensor.retains_grad)
+            draft.add("leaf", phase, stack, (number,), (), payload)
+
+    def _bump(
+        self, entry: Entry, number: int, before: int | None, after: int | None, cause: str, stack: int | None, phase: Phase
+    ) -> None:
+        draft = self.draft
+        if entry.parameter is not None and before is not None and after is not None:
+            draft.bumps[entry.parameter] = draft.bumps.get(entry.parameter, 0) + after - before
+            before, after = before - entry.base_version, after - entry.base_version
+        draft.add("mutation", phase, stack, (number,), (), (before, after, cause, not entry.uncounted))
+
+    def data_assigned(self, tensor: torch.Tensor, frame: FrameType) -> None:
+        """`tensor.data = ...`: other memory, the same counter."""
+        stack, direct = self.locate(frame)
+        number = self.table.number(self.draft, tensor, stack, 0, True, direct)
+        entry = self.table.entries[id(tensor)]
+        entry.facts = None
+        self.draft.add("mutation", self._phase_now(), stack, (number,), (), (None, None, "data =", False))
+        if self.draft.seen_backward and not self.clock.depth and tensor.requires_grad:
+            self.tracker.updated_by_hand(frame)
+
+    # -- leaf status -----------------------------------------------------------------------------
+
+    def leaf_state(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        return (tensor.requires_grad, tensor.is_leaf, tensor.retains_grad)
+
+    def leaf_changed(self, tensor: torch.Tensor, before: tuple[Any, ...] | None, cause: str, frame: FrameType) -> None:
+        after = self.leaf_state(tensor)
+        if after == before:
+            return
+        stack, direct = self.locate(frame)
+        number = self.table.number(self.draft, tensor, stack, 0, True, direct)
+        self.table.entries[id(tensor)].facts = None
+        if cause == "retain_grad":
+            self.retain(tensor)
+        node = tensor.grad_fn
+        payload = (cause, after[0], after[1], None if node is None else type(node).__name__, after[2])
+        self.draft.add("leaf", self._phase_now(), stack, (number,), (), payload)
+        entry = self.table.entries[id(tensor)]
+        if entry.parameter is not None:
+            known = self.table.parameters[entry.parameter]
+            self.table.adopt(tensor, known.name, known.root, known.role)
+
+    def retain(self, tensor: torch.Tensor) -> None:
+        self._retained.append(self.table.entry(tensor))
+
+    def retained_tensors(self) -> list[tuple[torch.Tensor, int]]:
+        """Non-leaf tensors of this step that keep their gradient."""
+        found = []
+        self._retained = [entry for entry in self._retained if entry.reference() is not None]
+        for entry in self._retained:
+            tensor = entry.reference()
+            if tensor is not None:
+                found.append((tensor, self.table.number(self.draft, tensor)))
+        return found
+
+    # -- gradients -------------------------------------------------------------------------------
+
+    def has_grad(self, tensor: torch.Tensor) -> bool:
+        return (tensor.is_leaf or tensor.retains_grad) and tensor.grad is not None
+
+    def grad_arrived(self, tensor: torch.Tensor, number: int, change: str, stack: int | None) -> None:
+        """A backward left a gradient in a leaf (or a tensor that retains its own)."""
+        draft = self.draft
+        grad = tensor.grad
+        entry = self.table.entries[id(tensor)]
+        owner = entry.parameter if entry.parameter is not None else -1
+        index = draft.add("grad", Phase.BACKWARD, stack, (number,), (), (change, True, owner))
+        if grad is None:
+            return
+        known = self.table.entry(grad)
+        known.grad_of = owner
+        known.version = version_of(grad)
+        if draft.full:
+            if owner >= 0:
+                self.sample(grad, index, owner, True, "grad")
+            else:
+                self.sample(grad, index, number, False, "grad")
+
+    def grad_assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
+        """`tensor.grad = ...`."""
+        now = self.has_grad(tensor)
+        if not had and not now:
+            return
+        stack, direct = self.locate(frame)
+        number = self.table.number(self.draft, tensor, stack, 0, True, direct)
+        entry = self.table.entries[id(tensor)]
+        owner = entry.parameter if entry.parameter is not None else -1
+        if not now:
+            self.draft.zeroed = True
+        phase = Phase.OTHER if now else Phase.ZERO_GRAD
+        self.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now, owner))
+
+    def grad_read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
+        """`.grad` was read where it cannot be: on a non-leaf that does not retain it."""
+        if result is None and not tensor.is_leaf:
+            stack, direct = self.locate(frame)
+            numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
+            self.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
+
+    def zeroed(self, owner: str, tensors: Sequence[tuple[torch.Tensor, bool]], frame: FrameType) -> None:
+        """`zero_grad()` of an optimizer or a module; `tensors`: with a gradient before, and whether still."""
+        stack, _ = self.locate(frame)
+        draft = self.draft
+        draft.zeroed = True
+        to_none = not any(still for _, still in tensors)
+        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, to_none))
+        for tensor, still in tensors:
+            number = self.table.number(draft, tensor, stack)
+            parameter = self.table.entries[id(tensor)].parameter
+            owner_id = parameter if parameter is not None else -1
+            draft.add(
+                "grad", Phase.ZERO_GRAD, stack, (number,), (), ("zeroed" if still else "cleared", still, owner_id)
+            )
+
+    # -- backward --------------------------------------------------------------------------------
+
+    def backward_called(self, frame: FrameType, decides: bool, roots: Sequence[torch.Tensor]) -> None:
+        self.clock.backward()
+        self.draft.seen_backward += 1
+        if decides:
+            self.tracker.backward(frame)
+
+    def backward_done(self, leaves: Sequence[tuple[torch.Tensor, int, bool]], draft: Draft) -> None:
+        if leaves:
+            self.tracker.gradients_ready([leaf for leaf, _, _ in leaves])
+
+    def loss(self, root: torch.Tensor) -> None:
+        cell: list[float] = []
+        self.draft.losses.append((len(self.draft.moments), cell))
+        self.statistics.scalar(root, cell.append)
+
+    def storage_numbers(self) -> dict[int, tuple[int, int]]:
+        """Live storages of this step: key -> (a tensor's number, its parameter's base version)."""
+        return self.table.storages_of(self.draft)
+
+    # -- modes, moves, modules -------------------------------------------------------------------
+
+    def grad_mode(self, frame: FrameType) -> None:
+        """`_set_grad_enabled` ran: a mode began or ended, if it changed anything."""
+        now = torch.is_grad_enabled()
+        if now is self._grad_mode:
+            return
+        self._grad_mode = now
+        stack, _ = self.locate(frame)
+        self.draft.add("mode", self._phase_now(), stack, (), (), ("grad", "on" if now else "off", None))
+
+    def mode(self, mode: str, value: str, module: int | None, frame: FrameType | None) -> None:
+        stack = self.locate(frame)[0] if frame is not None else None
+        self.draft.add("mode", self._phase_now(), stack, (), (), (mode, value, module))
+
+    def moved(self, source: torch.Tensor, target: torch.Tensor, stack: int) -> None:
+        draft = self.draft
+        payload = (
+            device_name(source.device), device_name(target.device), dtype_name(source.dtype), dtype_name(target.dtype),
+            target.numel() * target.element_size(), target.is_leaf, None,
+        )  # fmt: skip
+        pair = (self.table.number(draft, source, stack), self.table.number(draft, target, stack))
+        draft.add("move", draft.moments[-1][1], stack, pair[:1], pair[1:], payload)
+
+    def module_moved(self, frame: FrameType, module: int, change: tuple[str, str, str, str], nbytes: int) -> None:
+        """`module.to(...)` and friends moved this many bytes of parameters."""
+        stack, _ = self.locate(frame)
+        self.draft.add("move", self._phase_now(), stack, (), (), (*change, nbytes, True, module))
+
+    def compiled(self, frame: FrameType) -> None:
+        """A compiled region begins; its inside stays compiled, and unseen."""
+        self.note("a compiled region ran here: its ops were not recorded", frame)
+
+    def custom_function(
+        self,
+        name: str,
+        stack: int,
+        direct: bool,
+        inputs: Sequence[torch.Tensor],
+        versions: Sequence[int | None],
+        numbers: tuple[int, ...],
+        first: int,
+        last: int,
+        result: Any,
+    ) -> None:
+        """`autograd.Function.apply`: one op, whatever its forward ran."""
+        outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
+        self.op(name, stack, direct, inputs, numbers, outputs, first, last)
+        for tensor, before, number in zip(inputs, versions, numbers):
+            after = version_of(tensor)
+            if after != before:
+                self.mutated(tensor, number, before, after, name, stack)
+
+    # -- optimizers ------------------------------------------------------------------------------
+
+    def forget_raised_step(self) -> None:
+        """An optimizer's step raised and left the recording paused: go on recording."""
+        self.on_raised_step()
+
+    def measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
+        """Norms of parameters and of their gradients, one fused call a device."""
+        draft = self.draft
+        groups: dict[Any, list[tuple[int, torch.Tensor]]] = {}
+        for number, tensor in pairs:
+            if is_plain(tensor) and readable(tensor) and tensor.is_floating_point():
+                groups.setdefault(tensor.device, []).append((number, tensor))
+        for members in groups.values():
+            tensors = [tensor.detach() for _, tensor in members]
+            gradients = [(n, t.grad) for n, t in members if t.grad is not None and t.grad.layout is torch.strided]
+            numbers = tuple(n for n, _ in members) + tuple(-1 - n for n, _ in gradients)
+            cell: list[list[float]] = []
+            draft.norms.append((len(draft.moments) - 1, numbers, cell))
+            self.statistics.norms(tensors + [grad.detach() for _, grad in gradients], cell.append)
+
+    def parameter_updated(self, tensor: torch.Tensor, before: int | None, after: int | None, stack: int) -> None:
+        """`optimizer.step` raised this parameter's version."""
+        entry = self.table.entries.get(id(tensor))
+        if entry is not None and entry.mark is self.draft.mark:
+            self._bump(entry, entry.number, before, after, "optimizer.step", stack, Phase.OPTIMIZER_STEP)
+            entry.version = after
+
+    def scheduler_stepped(self, name: str, optimizer: int | None, frame: FrameType) -> None:
+        stack = self.sites.locate(frame)
+        self.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
+
+    def scaler_called(self, call: str, optimizer: int | None, frame: FrameType) -> None:
+        stack = self.sites.locate(frame)
+        self.draft.add("scaler", self._phase_now(), stack, (), (), (call, optimizer))
+
+    def note(self, text: str, frame: FrameType | None = None) -> None:
+        stack = self.locate(frame)[0] if frame is not None else None
+        self.draft.add("note", self._phase_now(), stack, (), (), (text,))
+
+    def _phase_now(self) -> Phase:
+        return self.draft.phase or Phase.OTHER
+
+

@@ -1,0 +1,120 @@
+"""Modes that the function mode cannot see begin: autocast; and calls that hide their ops from it:
+compiled functions and custom `autograd.Function`s.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+
+from typing import Any
+
+import torch
+
+from .hooks import HookSet
+from .journal import Journal
+from .pause import Pause
+from .tensors import dtype_name, tensors_in, version_of
+
+
+class ModeWatch:
+    """Records autocast regions, steps aside for compiled functions, shows a custom Function as one op."""
+
+    def __init__(self, journal: Journal, pause: Pause) -> None:
+        self.journal, self.pause = journal, pause
+        self._outer: list[str | None] = []
+
+    def install(self, hooks: HookSet) -> None:
+        self._install_autocast(hooks)
+        self._install_compile(hooks)
+        self._install_function(hooks)
+
+    def _mine(self) -> bool:
+        return self.journal.recording() and threading.get_ident() == self.journal.thread
+
+    def _install_autocast(self, hooks: HookSet) -> None:
+        enter, leave = torch.autocast.__enter__, torch.autocast.__exit__
+
+        def __enter__(region: Any) -> Any:
+            result = enter(region)
+            if self._mine():
+                self._outer.append(self.journal.autocast)
+                on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
+                self._switch(on, sys._getframe(1))
+            return result
+
+        def __exit__(region: Any, *exc: Any) -> Any:
+            result = leave(region, *exc)
+            if self._mine() and self._outer:
+                self._switch(self._outer.pop(), sys._getframe(1))
+            return result
+
+        hooks.patch(torch.autocast, "__enter__", __enter__)
+        hooks.patch(torch.autocast, "__exit__", __exit__)
+
+    def _switch(self, on: str | None, frame: Any) -> None:
+        if on != self.journal.autocast:
+            self.journal.autocast = on
+            self.journal.mode("autocast", on or "off", None, frame)
+
+    def _install_compile(self, hooks: HookSet) -> None:
+        original = torch.compile
+
+        @functools.wraps(original)
+        def compile(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            if isinstance(result, torch.nn.Module) or not callable(result):
+                return result  # a compiled module is met in Module.__call__
+            if not args and kwargs.get("model") is None:
+                return lambda model: self._aside(result(model))  # used as a decorator with options
+            return self._aside(result)
+
+        hooks.patch(torch, "compile", compile)
+
+    def _aside(self, compiled: Any) -> Any:
+        """A compiled function, run without our mode: Dynamo would trace through it."""
+        if isinstance(compiled, torch.nn.Module) or not callable(compiled):
+            return compiled
+
+        @functools.wraps(compiled)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if not self._mine():
+                return compiled(*args, **kwargs)
+            self.journal.compiled(sys._getframe(1))
+            with self.pause:
+                return compiled(*args, **kwargs)
+
+        return run
+
+    def _install_function(self, hooks: HookSet) -> None:
+        function = torch.autograd.Function
+        original = vars(function)["apply"].__func__
+        sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+
+        def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
+            journal = self.journal
+            if not self._mine() or torch._C._are_functorch_transforms_active():
+                return original(kind, *args, **kwargs)
+            frame = sys._getframe(1)
+            inputs = tensors_in((*args, *kwargs.values()))
+            try:
+                stack, direct = journal.locate(frame)
+                versions = [version_of(t) for t in inputs]
+                numbers = journal.enter_inputs(inputs, stack, False, direct, versions)
+            except Exception as error:
+                journal.fault(f"the inputs of {kind.__name__}", error)
+                return original(kind, *args, **kwargs)
+            first = sequence()
+            with self.pause:
+                result = original(kind, *args, **kwargs)
+            try:
+                journal.custom_function(kind.__name__, stack, direct, inputs, versions, numbers, first, sequence(), result)
+            except Exception as error:
+                journal.fault(f"the result of {kind.__name__}", error)
+            return result
+
+        apply.__doc__ = original.__doc__
+        hooks.patch(function, "apply", classmethod(apply))
+
+

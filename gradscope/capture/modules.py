@@ -1,0 +1,267 @@
+"""Modules: which one is running, what they are called, and whether they train or evaluate.
+
+`nn.Module.__call__`, `train`, `zero_grad` and `_apply` are patched on the class. Global module hooks are
+not used: torch warns about them when a module is compiled, and they miss exceptions.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..model.records import Module
+from .hooks import HookSet
+from .journal import Journal
+from .pause import Pause
+from .phases import is_loss_module
+from .tensors import device_name, dtype_name, tensors_in
+
+
+class Known:
+    """One module that was met."""
+
+    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "training")
+
+    def __init__(self, module: nn.Module, number: int) -> None:
+        self.reference = weakref.ref(module)
+        self.id = number
+        self.loss = is_loss_module(module)
+        self.compiled = "_orig_mod" in module._modules
+        self.scanned = False
+        self.training = module.training
+
+
+class ModuleWatch:
+    """Records module calls and mode switches; names parameters, buffers and modules."""
+
+    def __init__(self, journal: Journal, pause: Pause, on_module: Callable[[Module], None]) -> None:
+        self.journal, self.pause = journal, pause
+        self._on_module = on_module
+        self._known: dict[int, Known] = {}
+        self.records: dict[int, Module] = {}
+        self._applying = 0
+        self._training = 0
+
+    def install(self, hooks: HookSet) -> None:
+        self._call, self._train = nn.Module.__call__, nn.Module.train
+        self._zero_grad, self._apply = nn.Module.zero_grad, nn.Module._apply
+        watch = self
+
+        def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            return watch._called(sys._getframe(1), module, args, kwargs)
+
+        def train(module: nn.Module, mode: bool = True) -> nn.Module:
+            return watch._trained(sys._getframe(1), module, mode)
+
+        def zero_grad(module: nn.Module, set_to_none: bool = True) -> None:
+            watch.zeroed(sys._getframe(1), module, set_to_none)
+
+        def _apply(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+            return watch._applied(sys._getframe(1), module, args, kwargs)
+
+        for replacement in (__call__, train, zero_grad, _apply):
+            name = replacement.__name__
+            replacement.__doc__ = getattr(nn.Module, name).__doc__
+            hooks.patch(nn.Module, name, replacement)
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def _called(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        journal = self.journal
+        if threading.get_ident() != journal.thread or not journal.active:
+            return self._call(module, *args, **kwargs)
+        if journal.quiet:
+            journal.forget_raised_step()
+            if journal.quiet:
+                return self._call(module, *args, **kwargs)
+        known = self._known.get(id(module))
+        if known is None or known.reference() is not module:
+            known = self._meet(module)
+        clock = journal.clock
+        before = (journal.module, journal.module_call)
+        outermost = clock.depth == 0
+        try:
+            if outermost and not known.loss:
+                self._root_begins(frame, module, known)
+            calls = journal.draft.module_calls
+            journal.module = known.id
+            journal.module_call = calls[known.id] = calls.get(known.id, -1) + 1
+            self._name_arguments(frame, args)
+        except Exception as error:
+            journal.fault("a module call", error)
+        clock.enter(known.loss)
+        compiled = known.compiled or module._compiled_call_impl is not None
+        if compiled:
+            journal.compiled(frame)
+            self.pause.begin()
+        try:
+            result = self._call(module, *args, **kwargs)
+        finally:
+            if compiled:
+                self.pause.end()
+            clock.leave(known.loss)
+            journal.module, journal.module_call = before
+        try:
+            self._name_results(frame, result)
+            if outermost and not known.loss:
+                journal.tracker.root_left(frame)
+                if journal.table.nameless:
+                    self._scan_all()
+        except Exception as error:
+            journal.fault("a module's result", error)
+        return result
+
+    def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> None:
+        journal = self.journal
+        stack, direct = journal.locate(frame)
+        journal.tracker.root_called(frame, known.id)
+        if not known.scanned:
+            known.scanned = True
+            callee = journal.sites.callee_name(stack).rpartition(".")[2] if direct else ""
+            self.scan(module, callee if callee not in ("", "self", "super") else type(module).__name__)
+        if module.training is not known.training:
+            known.training = module.training
+            journal.mode("training", "train" if module.training else "eval", known.id, frame)
+
+    def _name_arguments(self, frame: Any, args: tuple[Any, ...]) -> None:
+        journal = self.journal
+        draft, table = journal.draft, journal.table
+        for position, argument in enumerate(args):
+            if isinstance(argument, torch.Tensor):
+                entry = table.find(argument)
+                if entry is None or entry.mark is not draft.mark:
+                    stack, direct = journal.locate(frame)
+                    table.number(journal.draft, argument, stack, position, False, direct)
+
+    def _name_results(self, frame: Any, result: Any) -> None:
+        journal = self.journal
+        if journal.frames.kind(frame.f_code) != journal.frames.USER:
+            return
+        draft, table = journal.draft, journal.table
+        outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
+        if not outputs:
+            return
+        entry = table.find(outputs[0])
+        if entry is not None and entry.mark is draft.mark:
+            raw = draft.tensors[entry.number]
+            place = journal.sites.positions[raw.stack][:1] if raw.stack is not None else ()
+            if len(outputs) == 1 and place == ((frame.f_code, frame.f_lasti),) and raw.stack is not None:
+                draft.returns.append((raw.stack, (entry.number,)))
+                return
+        journal.returned(journal.locate(frame)[0], outputs)
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def _meet(self, module: nn.Module) -> Known:
+        known = Known(module, len(self.records))
+        self._known[id(module)] = known
+        self._record(Module(known.id, type(module).__name__, "", type(module).__name__, None))
+        return known
+
+    def number(self, module: nn.Module) -> int:
+        known = self._known.get(id(module))
+        return (known if known is not None and known.reference() is module else self._meet(module)).id
+
+    def _record(self, record: Module) -> None:
+        if self.records.get(record.id) != record:
+            self.records[record.id] = record
+            self._on_module(record)
+
+    def scan(self, root: nn.Module, name: str) -> None:
+        """Name every module, parameter and buffer under `root`."""
+        table = self.journal.table
+        numbers: dict[str, int] = {}
+        for path, module in root.named_modules():
+            number = numbers[path] = self.number(module)
+            parent = numbers.get(path.rpartition(".")[0]) if path else None
+            self._record(Module(number, name, path, type(module).__name__, parent))
+            known = self._known[id(module)]
+            known.training = module.training
+        for path, parameter in root.named_parameters():
+            table.adopt(parameter, path, name, "parameter")
+        for path, buffer in root.named_buffers():
+            table.adopt(buffer, path, name, "buffer")
+
+    def _scan_all(self) -> None:
+        """A parameter without a name turned up: look for it under every root."""
+        self.journal.table.nameless = False
+        for known in list(self._known.values()):
+            module = known.reference()
+            if module is not None and known.scanned and not self.records[known.id].path:
+                self.scan(module, self.records[known.id].root)
+
+    # -- modes, moves, zero_grad -----------------------------------------------------------------
+
+    def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
+        journal = self.journal
+        if self._training or not journal.recording() or threading.get_ident() != journal.thread:
+            return self._train(module, mode)
+        self._training += 1
+        try:
+            result = self._train(module, mode)
+        finally:
+            self._training -= 1
+        try:
+            number = self.number(module)
+            self._known[id(module)].training = module.training
+            journal.mode("training", "train" if mode else "eval", number, frame)
+        except Exception as error:
+            journal.fault("a train()/eval() call", error)
+        return result
+
+    def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
+        journal = self.journal
+        if self._applying or not journal.recording() or threading.get_ident() != journal.thread:
+            return self._apply(module, *args, **kwargs)
+        self._applying += 1
+        try:
+            was = [(t.device, t.dtype) for t in module.parameters()]
+            with self.pause:
+                result = self._apply(module, *args, **kwargs)
+        finally:
+            self._applying -= 1
+        try:
+            self._moved(frame, module, was)
+        except Exception as error:
+            journal.fault("a module's move", error)
+        return result
+
+    def _moved(self, frame: Any, module: nn.Module, was: list[tuple[torch.device, torch.dtype]]) -> None:
+        table = self.journal.table
+        groups: dict[tuple[str, str, str, str], int] = {}
+        for before, tensor in zip(was, module.parameters()):
+            if before != (tensor.device, tensor.dtype):
+                key = (
+                    device_name(before[0]), device_name(tensor.device), dtype_name(before[1]), dtype_name(tensor.dtype)
+                )  # fmt: skip
+                groups[key] = groups.get(key, 0) + tensor.numel() * tensor.element_size()
+        for tensor in (*module.parameters(), *module.buffers()):
+            entry = table.find(tensor)
+            if entry is not None and entry.parameter is not None:
+                known = table.parameters[entry.parameter]
+                table.adopt(tensor, known.name, known.root, known.role)
+        if groups:
+            number = self.number(module)
+            for key, nbytes in groups.items():
+                self.journal.module_moved(frame, number, key, nbytes)
+
+    def zeroed(self, frame: Any, owner: Any, set_to_none: bool) -> None:
+        journal = self.journal
+        if not journal.recording() or threading.get_ident() != journal.thread:
+            self._zero_grad(owner, set_to_none)
+            return
+        with_grad = [p for p in owner.parameters() if p.grad is not None]
+        with self.pause:
+            self._zero_grad(owner, set_to_none)
+        try:
+            record = self.records[self.number(owner)]
+            name = record.path or record.root
+            journal.zeroed(name, [(p, p.grad is not None) for p in with_grad], frame)
+        except Exception as error:
+            journal.fault("a zero_grad call", error)

@@ -1,0 +1,244 @@
+"""Forward calls: the function mode that sees every torch call of the script's thread.
+
+Inside the handler the mode is off, so a composite call shows once, as the user wrote it. What a call
+did is read before and after it; the call itself goes through a trampoline, so that warnings and
+tracebacks name the script's own line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from .frames import trampoline
+from .journal import Journal
+from .tensors import device_name, dtype_name, tensors_in, version_of
+
+_Tensor = torch.Tensor
+_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+_functorch_level = torch._C._functorch.peek_interpreter_stack
+
+SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE = range(10)
+
+# Calls that read a property or a size. They make no tensor, change nothing and cannot warn.
+_READS = (
+    "size stride dim numel nelement ndimension storage_offset element_size is_floating_point is_complex is_signed "
+    "is_contiguous is_pinned is_shared data_ptr untyped_storage storage get_device is_conj is_neg is_inference "
+    "__len__ __repr__ __str__ __format__ __hash__ __dir__ __reduce_ex__ __reduce__ __setstate__ _is_view is_set_to "
+    "dense_dim sparse_dim is_coalesced has_names is_same_size _typed_storage __contains__ is_nonzero "
+    "is_distributed names _has_compatible_shallow_copy_type __deepcopy__ type_as_ is_storage _version"
+).split()
+_MOVES = frozenset(
+    "to cpu cuda xpu double float half bfloat16 int long short char bool type type_as cfloat cdouble chalf".split()
+)
+
+
+def _actions() -> dict[Any, int]:
+    """What to do for each function that is not simply recorded."""
+    actions: dict[Any, int] = {}
+    for name in dir(_Tensor):
+        member = getattr(_Tensor, name, None)
+        if type(member).__name__ == "getset_descriptor" and hasattr(member, "__get__"):
+            actions[member.__get__] = SKIP  # type: ignore[union-attr]
+    for name in _READS:
+        for owner in (_Tensor, torch):
+            member = getattr(owner, name, None)
+            if callable(member):
+                actions[member] = SKIP
+    actions[_Tensor.grad.__get__] = GRAD_GET  # type: ignore[attr-defined]
+    actions[_Tensor.grad.__set__] = GRAD_SET  # type: ignore[attr-defined]
+    actions[_Tensor.data.__get__] = DATA_GET  # type: ignore[attr-defined]
+    actions[_Tensor.data.__set__] = DATA_SET  # type: ignore[attr-defined]
+    actions[_Tensor.requires_grad.__set__] = WANT_GRAD  # type: ignore[attr-defined]
+    actions[_Tensor.requires_grad_] = WANT_GRAD
+    actions[_Tensor.retain_grad] = RETAIN
+    actions[torch._C._set_grad_enabled] = GRAD_MODE
+    for quiet in (_Tensor.backward, torch.autograd.backward):
+        actions[quiet] = QUIET
+    for name in ("T", "mT", "H", "mH", "real", "imag"):
+        actions[getattr(_Tensor, name).__get__] = RECORD
+    return actions
+
+
+class OpMode(TorchFunctionMode):
+    """Records each torch call. Only the thread that started the recording runs under it."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self.journal = journal
+        self.actions = _actions()
+        self.names: dict[Any, tuple[str, bool, bool, bool]] = {}
+        self.quiet = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        action = self.actions.get(func, RECORD)
+        if action == SKIP or self.quiet or not self.journal.active or _functorch_level() is not None:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        frame = sys._getframe(1)
+        if action == RECORD:
+            return self._record(frame, func, args, kwargs or {})
+        call = trampoline(frame)
+        if action == QUIET:
+            return call(func, args, kwargs or {})
+        return self._special(action, call, frame, func, args, kwargs or {})
+
+    # -- plain calls -----------------------------------------------------------------------------
+
+    def _record(self, frame: Any, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        journal = self.journal
+        info = self.names.get(func)
+        if info is None:
+            info = self.names[func] = _describe(func)
+        if info[3]:
+            return trampoline(frame)(func, args, kwargs)
+        try:
+            inputs = tensors_in(args)
+            if kwargs:
+                inputs += tensors_in(kwargs.values())
+            versions = [version_of(t) for t in inputs]
+            stack, direct = journal.locate(frame)
+            numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions)
+        except Exception as error:
+            journal.fault(f"the inputs of {info[0]}", error)
+            return trampoline(frame)(func, args, kwargs)
+        first = _sequence()
+        try:
+            result = trampoline(frame)(func, args, kwargs)
+        except BaseException as error:
+            journal.call_failed(info[0], stack, numbers, error)
+            raise
+        try:
+            self._after(info, stack, direct, inputs, versions, numbers, first, result, args, kwargs)
+        except Exception as error:
+            journal.fault(f"the result of {info[0]}", error)
+        return result
+
+    def _after(
+        self,
+        info: tuple[str, bool, bool, bool],
+        stack: int,
+        direct: bool,
+        inputs: list[torch.Tensor],
+        versions: list[int | None],
+        numbers: tuple[int, ...],
+        first: int,
+        result: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        journal = self.journal
+        last = _sequence()
+        outputs: list[torch.Tensor]
+        if isinstance(result, _Tensor):
+            outputs = [result]
+        elif isinstance(result, (list, tuple)):
+            outputs = tensors_in((result,))
+        else:
+            outputs = []
+        name = info[0]
+        journal.op(
+            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy",
+            arguments=_arguments(args, kwargs) if journal.draft.full else "",
+        )  # fmt: skip
+        for tensor, before, number in zip(inputs, versions, numbers):
+            after = version_of(tensor)
+            if after != before:
+                journal.mutated(tensor, number, before, after, name, stack)
+        if info[2] and len(outputs) == 1 and inputs:
+            source, target = inputs[0], outputs[0]
+            if source is not target and (source.device != target.device or source.dtype != target.dtype):
+                journal.moved(source, target, stack)
+
+    # -- reads and writes of autograd state --------------------------------------------------------
+
+    def _special(
+        self,
+        action: int,
+        call: Callable[..., Any],
+        frame: Any,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        journal = self.journal
+        tensor = args[0] if args and isinstance(args[0], _Tensor) else None
+        before = journal.leaf_state(tensor) if tensor is not None and action in (WANT_GRAD, RETAIN) else None
+        had = tensor is not None and action == GRAD_SET and journal.has_grad(tensor)
+        try:
+            result = call(func, args, kwargs)
+        except BaseException as error:
+            if tensor is not None:
+                journal.call_failed(getattr(func, "__name__", "?"), journal.locate(frame)[0], (), error)
+            raise
+        try:
+            if action == GRAD_MODE:
+                journal.grad_mode(frame)
+            elif tensor is None:
+                pass
+            elif action == GRAD_GET:
+                journal.grad_read(tensor, result, frame)
+            elif action == GRAD_SET:
+                journal.grad_assigned(tensor, had, frame)
+            elif action == DATA_GET:
+                stack, direct = journal.locate(frame)
+                numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
+                first = _sequence()
+                journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
+            elif action == DATA_SET:
+                journal.data_assigned(tensor, frame)
+            else:
+                cause = "retain_grad" if action == RETAIN else "requires_grad_"
+                journal.leaf_changed(tensor, before, cause, frame)
+        except Exception as error:
+            journal.fault(getattr(func, "__name__", "a call"), error)
+        return result
+
+
+def _describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
+    """(name, is a method of the tensor, may move it, is no concern of ours)."""
+    name = getattr(func, "__name__", None) or str(func)
+    qualified = getattr(func, "__qualname__", "")
+    if name == "__get__":
+        name = getattr(getattr(func, "__self__", None), "__name__", name)
+        return name, True, False, False
+    method = qualified.startswith(("TensorBase.", "Tensor.", "_TensorBase."))
+    if name.startswith("__") and name.endswith("__") and name not in ("__getitem__", "__setitem__"):
+        name = name.strip("_")
+    internal = name.startswith(("_record_function", "_set_", "_get_", "profiler"))
+    return name, method, name in _MOVES, internal
+
+
+_PRINTED = (bool, int, float, str, type(None), torch.dtype, torch.device)
+
+
+def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The arguments that are no tensors, as text: exact scalars, short tuples, never a tensor's repr."""
+    shown = [text for text in map(_argument, args) if text]
+    shown += [f"{key}={text}" for key, text in ((key, _argument(value)) for key, value in kwargs.items()) if text]
+    return ", ".join(shown)[:120]
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, torch.dtype):
+        return dtype_name(value)
+    if isinstance(value, torch.device):
+        return device_name(value)
+    if isinstance(value, str):
+        return repr(value[:40])
+    if type(value) in _PRINTED:
+        return repr(value)
+    if isinstance(value, slice):
+        parts = [value.start, value.stop, value.step]
+        if all(part is None or type(part) is int for part in parts):
+            text = f"{'' if parts[0] is None else parts[0]}:{'' if parts[1] is None else parts[1]}"
+            return text if parts[2] is None else f"{text}:{parts[2]}"
+        return ":"
+    if isinstance(value, (tuple, list)) and len(value) <= 6 and all(type(item) in _PRINTED for item in value):
+        return f"({', '.join(_argument(item) for item in value)})"
+    return ""

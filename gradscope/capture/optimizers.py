@@ -1,0 +1,229 @@
+"""Optimizers, schedulers and gradient scalers: groups, learning rates, and what each call changed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from ..model import records
+from ..model.records import Phase
+from .hooks import HookSet
+from .journal import Journal
+from .pause import Pause
+from .tensors import version_of
+
+
+class OptimizerWatch:
+    """Records `step`, `zero_grad`, schedulers and scalers."""
+
+    def __init__(self, journal: Journal, pause: Pause, on_optimizer: Callable[[records.Optimizer], None]) -> None:
+        self.journal, self.pause = journal, pause
+        self._on_optimizer = on_optimizer
+        self._known: dict[int, tuple[Any, int, tuple[int, ...]]] = {}
+        self._count = 0
+        self._running: list[tuple[Any, list[tuple[torch.Tensor, int | None]], bool]] = []
+        self._scheduling = 0
+
+    def install(self, hooks: HookSet) -> None:
+        hooks.add(register_optimizer_step_pre_hook(self._before).remove)
+        hooks.add(register_optimizer_step_post_hook(self._after).remove)
+        original = Optimizer.zero_grad
+
+        def zero_grad(optimizer: Optimizer, set_to_none: bool = True) -> None:
+            self._zeroed(original, sys._getframe(1), optimizer, set_to_none)
+
+        zero_grad.__doc__ = original.__doc__
+        hooks.patch(Optimizer, "zero_grad", zero_grad)
+        for kind in vars(lr_scheduler).values():
+            if isinstance(kind, type) and "step" in vars(kind):
+                hooks.patch(kind, "step", self._scheduler_step(vars(kind)["step"]))
+        for name in ("scale", "unscale_", "step", "update"):
+            scaler = torch.amp.GradScaler
+            hooks.patch(scaler, name, self._scaler_call(name, vars(scaler)[name]))
+
+    def _mine(self) -> bool:
+        return self.journal.recording() and threading.get_ident() == self.journal.thread
+
+    def raised(self) -> bool:
+        """Whether a step that began never ended: it raised, and its post hook was skipped."""
+        return bool(self._running)
+
+    def abandon(self) -> None:
+        """Forget steps that raised: nothing else runs while the recording is paused for a step."""
+        while self._running:
+            if self._running.pop()[2]:
+                self.pause.end()
+
+    # -- step ------------------------------------------------------------------------------------
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        journal = self.journal
+        if threading.get_ident() != journal.thread or not journal.active:
+            return
+        if self.raised() and not any(entry[0] is optimizer for entry in self._running):
+            self.abandon()
+        if not journal.recording():
+            return
+        closure = any(callable(a) for a in (*args[1:], *kwargs.values()))
+        watched: list[tuple[torch.Tensor, int | None]] = []
+        try:
+            journal.locate(sys._getframe(1))
+            number = self._number(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            watched = [(p, version_of(p)) for p in parameters]
+            if not closure:
+                self._measure(parameters)
+            for index, group in enumerate(optimizer.param_groups):
+                rate = group.get("lr")
+                if isinstance(rate, torch.Tensor):
+                    rate = rate.item() if rate.device.type == "cpu" else None
+                if rate is not None:
+                    journal.draft.learning_rates[number, index] = float(rate)
+        except Exception as error:
+            journal.fault("an optimizer before its step", error)
+        self._running.append((optimizer, watched, not closure))
+        if not closure:
+            self.pause.begin()
+
+    def _measure(self, parameters: list[torch.Tensor]) -> None:
+        journal, table = self.journal, self.journal.table
+        pairs = []
+        for parameter in parameters:
+            entry = table.find(parameter)
+            if entry is not None and entry.parameter is not None:
+                pairs.append((entry.parameter, parameter))
+        journal.measure(pairs)
+        if journal.draft.full:
+            moment = len(journal.draft.moments) - 1
+            for number, tensor in pairs:
+                journal.sample(tensor, moment, number, True, "value")
+
+    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        journal = self.journal
+        if not self._running or self._running[-1][0] is not optimizer:
+            return
+        _, watched, paused = self._running.pop()
+        if paused:
+            self.pause.end()
+        try:
+            frame = sys._getframe(1)
+            stack, _ = journal.locate(frame)
+            draft, table = journal.draft, journal.table
+            updated: list[int] = []
+            for tensor, before in watched:
+                after = version_of(tensor)
+                entry = table.entries.get(id(tensor))
+                if after == before or entry is None:
+                    continue
+                number = table.number(draft, tensor, stack)
+                updated.append(number)
+            draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(updated), (), (self._number(optimizer),))
+            for tensor, before in watched:
+                after = version_of(tensor)
+                if after != before:
+                    journal.parameter_updated(tensor, before, after, stack)
+            if draft.full:
+                self._sample_updated(watched)
+            journal.tracker.updated(frame)
+        except Exception as error:
+            journal.fault("an optimizer's step", error)
+
+    def _sample_updated(self, watched: list[tuple[torch.Tensor, int | None]]) -> None:
+        journal = self.journal
+        moment = len(journal.draft.moments) - 1
+        for tensor, before in watched:
+            entry = journal.table.find(tensor)
+            if entry is not None and entry.parameter is not None and version_of(tensor) != before:
+                journal.sample(tensor, moment, entry.parameter, True, "value")
+
+    def _number(self, optimizer: Optimizer) -> int:
+        """The optimizer's number; its groups are recorded when they are new or changed."""
+        identities = tuple(id(p) for group in optimizer.param_groups for p in group["params"])
+        known = self._known.get(id(optimizer))
+        if known is not None and known[0]() is optimizer and known[2] == identities:
+            return known[1]
+        same = known is not None and known[0]() is optimizer
+        number = known[1] if same and known is not None else self._count
+        self._count += not same
+        self._known[id(optimizer)] = (weakref.ref(optimizer), number, identities)
+        table = self.journal.table
+        groups: list[tuple[int, ...]] = []
+        for group in optimizer.param_groups:
+            members = []
+            for tensor in group["params"]:
+                entry = table.entry(tensor)
+                if entry.parameter is None:
+                    table.adopt(tensor, "", "", "parameter")
+                assert entry.parameter is not None
+                members.append(entry.parameter)
+                record = table.parameters[entry.parameter]
+                if number not in record.optimizers:
+                    table.update(replace(record, optimizers=(*record.optimizers, number)))
+            groups.append(tuple(members))
+        kind = type(optimizer).__name__
+        self._on_optimizer(records.Optimizer(number, f"{kind} {number}" if number else kind, kind, tuple(groups)))
+        return number
+
+    # -- zero_grad, schedulers, scalers ------------------------------------------------------------
+
+    def _zeroed(self, original: Callable[..., None], frame: Any, optimizer: Optimizer, set_to_none: bool) -> None:
+        journal = self.journal
+        if journal.quiet and threading.get_ident() == journal.thread:
+            self.abandon()
+        if not self._mine():
+            original(optimizer, set_to_none)
+            return
+        with_grad = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        with self.pause:
+            original(optimizer, set_to_none)
+        try:
+            tensors = [(p, p.grad is not None) for p in with_grad]
+            journal.zeroed(type(optimizer).__name__, tensors, frame)
+        except Exception as error:
+            journal.fault("a zero_grad call", error)
+
+    def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            frame = sys._getframe(1)
+            if self._scheduling or not self._mine() or frame.f_code.co_name == "_initial_step":
+                return original(scheduler, *args, **kwargs)
+            self._scheduling += 1
+            try:
+                with self.pause:
+                    result = original(scheduler, *args, **kwargs)
+            finally:
+                self._scheduling -= 1
+            try:
+                optimizer = getattr(scheduler, "optimizer", None)
+                number = self._number(optimizer) if isinstance(optimizer, Optimizer) else None
+                self.journal.scheduler_stepped(type(scheduler).__name__, number, frame)
+            except Exception as error:
+                self.journal.fault("a scheduler's step", error)
+            return result
+
+        step.__doc__ = original.__doc__
+        step.__wrapped__ = original  # type: ignore[attr-defined]
+        return step
+
+    def _scaler_call(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(scaler, *args, **kwargs)
+            if self._mine():
+                try:
+                    optimizer = args[0] if args and isinstance(args[0], Optimizer) else None
+                    number = self._number(optimizer) if optimizer is not None else None
+                    self.journal.scaler_called(name, number, sys._getframe(1))
+                except Exception as error:
+                    self.journal.fault("a GradScaler call", error)
+            return result
+
+        call.__name__, call.__doc__ = name, original.__doc__
+        return call

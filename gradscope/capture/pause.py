@@ -1,0 +1,69 @@
+"""Looking away: while torch's own helpers run (an optimizer's inside, `zero_grad`), ops are not recorded.
+
+Our mode is taken off the stack when it is on top, so the helper runs at full speed and sees the stack it
+would see without us; below another mode it is told to be quiet instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
+
+from .journal import Journal
+
+
+class Pause:
+    """Counts nested pauses of one recording. `mode` is None where no ops are recorded at all."""
+
+    def __init__(self, journal: Journal, mode: Any) -> None:
+        self.journal, self.mode = journal, mode
+        self._popped: list[bool] = []
+
+    def begin(self) -> None:
+        self.journal.quiet += 1
+        popped = False
+        if self.mode is not None:
+            if _get_current_function_mode() is self.mode:
+                _pop_mode()
+                popped = True
+            else:
+                self.mode.quiet += 1
+        self._popped.append(popped)
+
+    def end(self) -> None:
+        if not self._popped:
+            return
+        self.journal.quiet -= 1
+        if self._popped.pop():
+            _push_mode(self.mode)
+        elif self.mode is not None:
+            self.mode.quiet -= 1
+
+    def recover(self, depth: int = 0) -> None:
+        """End pauses that an exception left open."""
+        while len(self._popped) > depth:
+            self.end()
+
+    @property
+    def depth(self) -> int:
+        return len(self._popped)
+
+    def __enter__(self) -> None:
+        self.begin()
+
+    def __exit__(self, *exc: object) -> None:
+        self.end()
+
+
+def remove_mode(mode: TorchFunctionMode) -> None:
+    """Take `mode` off the stack wherever it is; modes above it stay in order."""
+    above: list[TorchFunctionMode] = []
+    while torch._C._len_torch_function_stack():
+        top = _pop_mode()
+        if top is mode:
+            break
+        above.append(top)
+    for other in reversed(above):
+        _push_mode(other)

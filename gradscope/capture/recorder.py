@@ -1,0 +1,330 @@
+"""`Recorder`: starts and stops a recording, and writes each closed step.
+
+It composes the parts of capture and owns their hooks. It has no output methods: what it records goes to
+a sink, and readers take it from there.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import traceback
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from ..errors import AlreadyRecording
+from ..model.records import Detail, PhaseSpan, Sample, StepKind, StepRow, TraceInfo
+from ..model.trace import TraceSink
+from ..options import CaptureOptions
+from .assemble import loss_of, norms_of, template_of, unsettled
+from .autograd import BackwardWatch
+from .draft import Draft
+from .frames import strip_traceback
+from .hooks import HookSet
+from .journal import Journal
+from .modes import ModeWatch
+from .modules import ModuleWatch
+from .ops import OpMode
+from .optimizers import OptimizerWatch
+from .pause import Pause, remove_mode
+from .source import Frames, Sites
+from .stats import Statistics
+from .tensors import TensorTable
+from .tracker import StepTracker
+from .transparency import Transparency
+
+FULL_STEPS = 3  # of each kind, at detail `auto`
+FLUSH_SECONDS = 0.3
+TEMPLATES_REMEMBERED = 256
+
+_active: weakref.ref[Recorder] | None = None
+_fork_hook = False
+
+
+def active_recorder() -> Recorder | None:
+    """The recorder that runs now, if any."""
+    return _active() if _active is not None else None
+
+
+class Recorder:
+    """Records this thread between `start()` and `stop()`. Also a context manager.
+
+    Raises AlreadyRecording when another recorder of this process is running.
+    """
+
+    def __init__(
+        self, sink: TraceSink, options: CaptureOptions | None = None, *, script: str = "", arguments: Sequence[str] = ()
+    ) -> None:
+        self.sink = sink
+        self.options = options or CaptureOptions()
+        self.detail = Detail(self.options.detail)
+        self.info = TraceInfo(
+            script=script,
+            arguments=tuple(arguments),
+            gradscope=_version(),
+            python=platform.python_version(),
+            torch=str(torch.__version__),
+            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            detail=self.detail,
+        )
+        self._hooks = HookSet()
+        self._counts: dict[StepKind, int] = {}
+        self._templates: OrderedDict[tuple[Any, ...], int] = OrderedDict()
+        self._template_count = 0
+        self._next = 0
+        self._kept: list[int] = []
+        self._predicted: dict[int, int] = {}
+        self._waiting: list[tuple[StepRow, Draft]] = []
+        self._flushed = perf_counter()
+        self._flush_cost = 0.0
+        self._open_templates = 0
+        frames = Frames(os.path.dirname(torch.__file__))
+        self.sites = Sites(frames, sink.put_site, sink.put_stack)
+        self.table = TensorTable(sink.put_parameter, self._operand)
+        self.statistics = Statistics()
+        self._started_at = perf_counter()
+        self.tracker = StepTracker(
+            frames, self.sites, self.table, self._open_draft, self._close_step, self._late_sample, self._measure
+        )
+        self.journal = Journal(
+            frames,
+            self.sites,
+            self.table,
+            self.statistics,
+            self.tracker,
+            with_graph=self.detail is not Detail.STEPS,
+            thread=threading.get_ident(),
+        )
+        self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
+        self.pause = Pause(self.journal, self.mode)
+        self.modules = ModuleWatch(self.journal, self.pause, sink.put_module)
+        self.optimizers = OptimizerWatch(self.journal, self.pause, sink.put_optimizer)
+        self.journal.on_raised_step = self.optimizers.abandon
+        self.running = False
+
+    def _operand(self, stack: int | None, position: int, method: bool, direct: bool) -> str:
+        return self.sites.operand_name(stack, position, method) if direct and stack is not None else ""
+
+    # -- lifecycle -------------------------------------------------------------------------------
+
+    def start(self) -> Recorder:
+        """Begin recording."""
+        global _active
+        if active_recorder() is not None:
+            raise AlreadyRecording("gradscope is already recording in this process: stop that recording first")
+        self.sink.put_info(self.info)
+        _active = weakref.ref(self)
+        self.running = True
+        _install_fork_hook()
+        try:
+            transparency = Transparency()
+            transparency.__enter__()
+            self._hooks.add(transparency.close)
+            for part in (
+                self.modules,
+                self.optimizers,
+                ModeWatch(self.journal, self.pause),
+                BackwardWatch(self.journal),
+            ):
+                part.install(self._hooks)
+        except BaseException:
+            self._detach()
+            raise
+        if self.mode is not None:
+            self.mode.__enter__()
+        return self
+
+    def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
+        """End the recording, keep what there is, undo every hook. `error`: what ended the script."""
+        if not self.running:
+            return
+        self._detach()
+        try:
+            if error is not None and not isinstance(error, SystemExit):
+                self._record_failure(error)
+            self.tracker.stop()
+            self.statistics.collect(wait=True)
+            self._settle_waiting()
+        except Exception as fault:
+            self.journal.fault("the end of the recording", fault)
+        self.info = replace(
+            self.info,
+            status="failed" if self.info.error else "done",
+            exit_status=exit_status,
+            duration=perf_counter() - self._started_at,
+            faults=tuple(self.journal.faults),
+        )
+        self.sink.put_info(self.info)
+        self.sink.close()
+
+    def _detach(self) -> None:
+        global _active
+        self.running = False
+        self.journal.active = False
+        self.optimizers.abandon()
+        self.pause.recover()
+        if self.mode is not None and self.mode in torch.overrides._get_current_function_mode_stack():
+            remove_mode(self.mode)
+        self._hooks.close()
+        _active = None
+
+    def __enter__(self) -> Recorder:
+        return self.start()
+
+    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+        self.stop(error)
+
+    def mark_step(self) -> None:
+        """End the current step by hand (`gradscope.step()`)."""
+        self.tracker.mark()
+
+    def _record_failure(self, error: BaseException) -> None:
+        strip_traceback(error)
+        tb = error.__traceback__
+        while tb is not None and tb.tb_next is not None:
+            tb = tb.tb_next
+        # the outermost frames first in a traceback; the stack is read from where it struck
+        stack = self.sites.locate(tb.tb_frame) if tb is not None else None
+        payload = (type(error).__name__, str(error)[:2000], "", False)
+        self.tracker.draft.add("failure", self.journal._phase_now(), stack, (), (), payload)
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.info = replace(self.info, error=f"{type(error).__name__}: {error}"[:2000], traceback=text[-20_000:])
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def _open_draft(self, kind: StepKind) -> Draft:
+        full = self.detail is Detail.FULL or (
+            self.detail is Detail.AUTO and self._counts.get(kind, 0) < FULL_STEPS
+        )
+        if hasattr(self, "journal"):
+            self.journal.clock.new_step()
+        return Draft(full)
+
+    def _close_step(self, draft: Draft, kind: StepKind) -> None:
+        if kind is StepKind.SETUP:
+            number = -1
+        else:
+            number = self._next
+            self._next += 1
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+        draft.mark.number = number
+        self._memory(draft)
+        if number < 0 or self.options.keeps(number):
+            self._write(draft, kind, number)
+        self.statistics.collect()
+        self._settle_waiting()
+
+    def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
+        row = self._row(draft, kind, number, self._template(draft))
+        self.sink.put_step(row)
+        if draft.samples:
+            self.sink.put_samples([replace(sample, step=number) for sample in draft.samples])
+        if unsettled(draft):
+            self._waiting.append((row, draft))
+        if number >= 0 and self.options.last is not None:
+            self._kept.append(number)
+            if len(self._kept) > self.options.last:
+                self.sink.delete_steps([self._kept.pop(0)])
+
+    def _template(self, draft: Draft) -> int:
+        key = draft.key()
+        known = self._templates.get(key)
+        if known is not None:
+            self._templates.move_to_end(key)
+            return known
+        number = self._template_count
+        self._template_count += 1
+        self.sink.put_template(template_of(draft, number, self.sites, self.table))
+        self._templates[key] = number
+        if len(self._templates) > TEMPLATES_REMEMBERED:
+            self._templates.popitem(last=False)
+        return number
+
+    def _row(self, draft: Draft, kind: StepKind, number: int, template: int, open: bool = False) -> StepRow:
+        end = perf_counter()
+        spans = draft.phases
+        phases = tuple(
+            PhaseSpan(phase, index, start - draft.start, (spans[i + 1][2] if i + 1 < len(spans) else end) - start)
+            for i, (phase, index, start) in enumerate(spans)
+        )
+        return StepRow(
+            number=number,
+            kind=kind,
+            detail=Detail.STEPS if self.mode is None else Detail.FULL if draft.full else Detail.GRAPH,
+            template=template,
+            start=draft.start - self._started_at,
+            duration=end - draft.start,
+            loss=loss_of(draft),
+            learning_rates=tuple((o, g, rate) for (o, g), rate in draft.learning_rates.items()),
+            phases=phases,
+            versions=self._versions(draft),
+            carried=tuple(
+                (tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None
+            ),
+            memory=draft.memory,
+            norms=norms_of(draft),
+            open=open,
+        )
+
+    def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:
+        """Versions at the step's start that counting on from the last written step would get wrong."""
+        predicted = self._predicted
+        wrong = []
+        for parameter, version in draft.versions.items():
+            if predicted.get(parameter, 0) != version:
+                wrong.append((parameter, version))
+                predicted[parameter] = version
+        for parameter, rise in draft.bumps.items():
+            predicted[parameter] = predicted.get(parameter, 0) + rise
+        return tuple(wrong)
+
+    def _memory(self, draft: Draft) -> None:
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            draft.memory = (torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
+
+    def _settle_waiting(self) -> None:
+        still = []
+        for row, draft in self._waiting:
+            if unsettled(draft):
+                still.append((row, draft))
+            else:
+                self.sink.put_step(replace(row, loss=loss_of(draft), norms=norms_of(draft)))
+        self._waiting = still
+
+    def _late_sample(self, draft: Draft, sample: Sample) -> None:
+        number = draft.mark.number
+        if number is not None and (number < 0 or self.options.keeps(number)):
+            self.sink.put_samples([replace(sample, step=number)])
+
+    def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
+        self.journal.measure(pairs)
+
+
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
+def _install_fork_hook() -> None:
+    """A forked child (a DataLoader worker) inherits our hooks: there they go quiet at once."""
+    global _fork_hook
+    if not _fork_hook and hasattr(os, "register_at_fork"):
+        _fork_hook = True
+        os.register_at_fork(after_in_child=_silence_child)
+
+
+def _silence_child() -> None:
+    recorder = active_recorder()
+    if recorder is not None:
+        recorder._detach()
+
+

@@ -1,0 +1,252 @@
+"""Where a call was made: user frames, interned to small numbers, and what the source says there.
+
+A *stack* is the tuple of (code object, last instruction) of the user's frames, innermost first. Torch's
+and gradscope's own frames are left out. Frame objects and their locals are never kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import os
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType, FrameType
+
+from executing import Source
+
+from ..model.records import Site, Stack
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_STDLIB = tuple(
+    os.path.realpath(path) + os.sep for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the syntax tree says about one call site.
+
+    `targets`: the names its value is bound to, one for each element when it is unpacked.
+    `operands`: the source of each operand, "" where it is no plain name. `receiver`: what a method
+    was called on.
+    `returned`: the value leaves the function, so the caller's line may name it.
+    """
+
+    targets: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
+    receiver: str = ""
+    callee: str = ""
+    returned: bool = False
+    expression: str = ""
+
+
+class Frames:
+    """Tells the user's frames from torch's, gradscope's and the standard library's."""
+
+    HIDDEN, USER = 0, 1
+
+    def __init__(self, torch_folder: str) -> None:
+        self._hidden = (_PACKAGE, torch_folder + os.sep)
+        self.kinds: dict[CodeType, int] = {}
+
+    def kind(self, code: CodeType) -> int:
+        found = self.kinds.get(code)
+        if found is None:
+            found = self.kinds[code] = self._classify(code.co_filename)
+        return found
+
+    def _classify(self, file: str) -> int:
+        if file.startswith(self._hidden) or file.startswith("<frozen"):
+            return self.HIDDEN
+        real = os.path.realpath(file)
+        if real.startswith(self._hidden):
+            return self.HIDDEN
+        if real.startswith(_STDLIB) and "site-packages" not in real and "dist-packages" not in real:
+            return self.HIDDEN
+        return self.USER
+
+
+class Sites:
+    """Interns call stacks. `locate` is on the path of every recorded call, so it only makes keys."""
+
+    def __init__(self, frames: Frames, on_site: Callable[[Site], None], on_stack: Callable[[Stack], None]) -> None:
+        self.frames = frames
+        self._on_site, self._on_stack = on_site, on_stack
+        self._stacks: dict[tuple[object, ...], int] = {}
+        self._sites: dict[tuple[CodeType, int], int] = {}
+        self.stack_sites: list[tuple[int, ...]] = []
+        self.positions: list[tuple[tuple[CodeType, int], ...]] = []
+        self.readings: list[Reading] = []
+
+    def locate(self, frame: FrameType | None) -> int:
+        """The number of the stack that `frame` is the innermost frame of."""
+        kinds, user = self.frames.kinds, Frames.USER
+        key: list[object] = []
+        innermost = frame
+        while frame is not None:
+            code = frame.f_code
+            kind = kinds.get(code)
+            if kind is None:
+                kind = self.frames.kind(code)
+            if kind is user:
+                key.append(code)
+                key.append(frame.f_lasti)
+            frame = frame.f_back
+        found = self._stacks.get(tuple(key))
+        return found if found is not None else self._intern(tuple(key), innermost)
+
+    def _intern(self, key: tuple[object, ...], frame: FrameType | None) -> int:
+        sites: list[int] = []
+        positions: list[tuple[CodeType, int]] = []
+        while frame is not None:
+            if self.frames.kind(frame.f_code) == Frames.USER:
+                position = (frame.f_code, frame.f_lasti)
+                positions.append(position)
+                if position not in self._sites:
+                    self._sites[position] = self._read(frame)
+                sites.append(self._sites[position])
+            frame = frame.f_back
+        number = self._stacks[key] = len(self.stack_sites)
+        self.stack_sites.append(tuple(sites))
+        self.positions.append(tuple(positions))
+        self._on_stack(Stack(number, tuple(sites)))
+        return number
+
+    def _read(self, frame: FrameType) -> int:
+        number = len(self.readings)
+        code = frame.f_code
+        line = frame.f_lineno or code.co_firstlineno
+        node, text = _node_at(frame)
+        reading = read_node(node, text) if node is not None else Reading()
+        self.readings.append(reading)
+        where = node if node is not None else None
+        self._on_site(
+            Site(
+                id=number,
+                file=code.co_filename,
+                line=line,
+                end_line=getattr(where, "end_lineno", None) or line,
+                column=getattr(where, "col_offset", 0),
+                function=code.co_name,
+                code=linecache.getline(code.co_filename, line).strip(),
+                expression=reading.expression,
+            )
+        )
+        return number
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def result_name(self, stack: int, output: int, outputs: int) -> str:
+        """The name that the value made at `stack` gets: its target, looking through `return`s."""
+        for site in self.stack_sites[stack]:
+            reading = self.readings[site]
+            if reading.targets:
+                if len(reading.targets) == 1:
+                    return reading.targets[0] if outputs == 1 else f"{reading.targets[0]}[{output}]"
+                return reading.targets[output] if output < len(reading.targets) else ""
+            if not reading.returned:
+                return ""
+        return ""
+
+    def expression(self, stack: int) -> str:
+        sites = self.stack_sites[stack]
+        return self.readings[sites[0]].expression if sites else ""
+
+    def operand_name(self, stack: int, position: int, method: bool) -> str:
+        """The source of the operand at `position` of a call (a method's receiver is its first)."""
+        sites = self.stack_sites[stack]
+        if not sites:
+            return ""
+        reading = self.readings[sites[0]]
+        operands = (reading.receiver, *reading.operands) if method and reading.receiver else reading.operands
+        return operands[position] if position < len(operands) else ""
+
+    def callee_name(self, stack: int) -> str:
+        sites = self.stack_sites[stack]
+        return self.readings[sites[0]].callee if sites else ""
+
+
+def _node_at(frame: FrameType) -> tuple[ast.AST | None, str]:
+    try:
+        source = Source.for_frame(frame)
+        if source.tree is None:
+            return None, ""
+        return Source.executing(frame).node, source.text
+    except (SyntaxError, ValueError, KeyError, IndexError, AssertionError, OSError, RecursionError):
+        return None, ""  # the source is gone, or not what was compiled: the line alone must do
+
+
+def read_node(node: ast.AST, text: str) -> Reading:
+    """What the tree around `node` says about the value it makes (`node.parent` comes from executing)."""
+    parent = getattr(node, "parent", None)
+    targets: tuple[str, ...] = ()
+    returned = isinstance(parent, (ast.Return, ast.Await)) or (
+        isinstance(node, (ast.FunctionDef, ast.Lambda)) or (isinstance(parent, ast.Lambda) and parent.body is node)
+    )
+    if isinstance(node, ast.AugAssign):
+        targets = (_plain(node.target),)
+    elif isinstance(node, (ast.For, ast.comprehension)):
+        targets = _unpacked(node.target)
+    elif isinstance(parent, ast.Assign) and parent.value is node:
+        targets = _unpacked(parent.targets[0])
+    elif isinstance(parent, (ast.AnnAssign, ast.NamedExpr)) and parent.value is node:
+        targets = (_plain(parent.target),)
+    elif isinstance(parent, ast.For) and parent.iter is node:
+        targets = _unpacked(parent.target)
+    expression = ""
+    if isinstance(node, ast.expr):
+        expression = " ".join((ast.get_source_segment(text, node) or "").split())[:200]
+    callee = _plain(node.func) if isinstance(node, ast.Call) else ""
+    method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    return Reading(
+        targets=targets if any(targets) else (),
+        operands=_operands(node),
+        receiver=_plain(node.func.value) if method else "",
+        callee=callee,
+        returned=returned,
+        expression=expression,
+    )
+
+
+def _operands(node: ast.AST) -> tuple[str, ...]:
+    if isinstance(node, ast.BinOp):
+        return (_plain(node.left), _plain(node.right))
+    if isinstance(node, ast.AugAssign):
+        return (_plain(node.target), _plain(node.value))
+    if isinstance(node, ast.UnaryOp):
+        return (_plain(node.operand),)
+    if isinstance(node, (ast.Attribute, ast.Subscript)):
+        return (_plain(node.value),)
+    if isinstance(node, ast.Compare):
+        return (_plain(node.left), *(_plain(other) for other in node.comparators))
+    if isinstance(node, ast.Call):
+        arguments = [_plain(a) for a in node.args] + [_plain(k.value) for k in node.keywords]
+        return tuple(arguments)
+    return ()
+
+
+def _unpacked(target: ast.expr) -> tuple[str, ...]:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return tuple(_plain(element) for element in target.elts)
+    return (_plain(target),)
+
+
+def _plain(node: ast.expr) -> str:
+    """The source of a name, attribute or constant-index chain; "" for anything else."""
+    parts: list[str] = []
+    while True:
+        if isinstance(node, ast.Name):
+            parts.append(node.id)
+            return "".join(reversed(parts))
+        if isinstance(node, ast.Attribute):
+            parts.append("." + node.attr)
+            node = node.value
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Constant, ast.Name)):
+            parts.append(f"[{ast.unparse(node.slice)}]")
+            node = node.value
+        elif isinstance(node, ast.Starred):
+            node = node.value
+        else:
+            return ""

@@ -1,0 +1,165 @@
+"""Statistics of tensors, without a synchronization of our own.
+
+On the CPU they are read at once. On an accelerator the kernels are queued like any other and their
+results copied to pinned memory; `Pending.ready` tells, without waiting, whether they have arrived.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from ..model.records import Stats
+
+VALUES_UP_TO = 16
+
+
+def readable(tensor: torch.Tensor) -> bool:
+    """Whether the numbers of `tensor` can be read without side effects."""
+    return (
+        tensor.device.type in ("cpu", "cuda")
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and torch._C._len_torch_dispatch_stack() == 0  # a dispatch mode of the script's would see our reads
+    )
+
+
+def values(tensor: torch.Tensor) -> tuple[float, ...] | None:
+    """All elements, flat, of a real CPU tensor of at most 16; None for others."""
+    if tensor.numel() > VALUES_UP_TO or tensor.device.type != "cpu" or not readable(tensor):
+        return None
+    if tensor.is_complex():
+        return None
+    return tuple(float(v) for v in tensor.detach().reshape(-1).tolist())
+
+
+def of_values(numbers: Sequence[float]) -> Stats:
+    """Statistics of numbers that were already read."""
+    finite_sum = math.fsum(numbers) if all(math.isfinite(v) for v in numbers) else sum(numbers)
+    count = len(numbers)
+    nans = sum(v != v for v in numbers)
+    low = math.nan if nans else min(numbers, default=math.nan)
+    high = math.nan if nans else max(numbers, default=math.nan)
+    return Stats(
+        numel=count,
+        sum=finite_sum,
+        mean=finite_sum / count if count else math.nan,
+        norm=math.hypot(*numbers) if count else 0.0,
+        min=low,
+        max=high,
+        zeros=sum(v == 0 for v in numbers),
+        nans=nans,
+        infs=sum(math.isinf(v) for v in numbers),
+    )
+
+
+class Pending:
+    """Statistics on their way from the device. `finish` hands them over."""
+
+    __slots__ = ("_event", "_host", "finish")
+
+    def __init__(self, numbers: torch.Tensor, finish: Callable[[list[Any]], None]) -> None:
+        self.finish = finish
+        if numbers.is_cuda:
+            self._host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+            self._host.copy_(numbers, non_blocking=True)
+            self._event: Any = torch.cuda.Event()
+            self._event.record()
+        else:
+            self._host, self._event = numbers.to("cpu"), None
+
+    def ready(self) -> bool:
+        return self._event is None or bool(self._event.query())
+
+    def deliver(self) -> None:
+        self.finish(self._host.tolist())
+
+
+def _kernels(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Scalars on the tensor's own device: sum, 2-norm, min, max, count of non-zeros."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.float64)
+    low, high = torch.aminmax(tensor)
+    return [
+        tensor.sum(dtype=torch.float64),
+        torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)),
+        low,
+        high,
+        torch.count_nonzero(tensor),
+    ]
+
+
+def _stats(numel: int, numbers: Sequence[float], nans: int = 0, infs: int = 0) -> Stats:
+    total, norm, low, high, nonzero = numbers[:5]
+    return Stats(numel, total, total / numel, norm, low, high, numel - int(nonzero), nans, infs)
+
+
+class Statistics:
+    """Reads tensors for the recorder; results of device tensors come later."""
+
+    def __init__(self) -> None:
+        self.pending: list[Pending] = []
+
+    def read(self, tensor: torch.Tensor, deliver: Callable[[Stats, tuple[float, ...] | None], None]) -> None:
+        """Call `deliver` with statistics and (tiny CPU tensors) values, now or when the device sends them.
+
+        Empty and unreadable tensors deliver nothing.
+        """
+        if not tensor.numel() or not readable(tensor):
+            return
+        tensor = tensor.detach()
+        numbers = values(tensor)
+        if numbers is not None:
+            deliver(of_values(numbers), numbers)
+            return
+        numel = tensor.numel()
+        scalars = _kernels(tensor)
+        if tensor.device.type == "cpu":
+            read = [float(scalar.item()) for scalar in scalars]
+            nans, infs = _non_finite(tensor) if not math.isfinite(read[0] + read[2] + read[3]) else (0, 0)
+            deliver(_stats(numel, read, nans, infs), None)
+            return
+        scalars += [torch.isnan(tensor).sum(), torch.isinf(tensor).sum()]
+        packed = torch.stack([scalar.to(torch.float64) for scalar in scalars])
+        self.pending.append(Pending(packed, lambda got: deliver(_stats(numel, got, int(got[5]), int(got[6])), None)))
+        return None
+
+    def norms(self, tensors: Sequence[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
+        """The 2-norms of `tensors` (all on one device), in one fused call."""
+        packed = torch.stack([norm.to(torch.float32) for norm in torch._foreach_norm(list(tensors))])
+        if packed.device.type == "cpu":
+            deliver(packed.tolist())
+        else:
+            self.pending.append(Pending(packed, deliver))
+
+    def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
+        """The value of a one-element tensor."""
+        tensor = tensor.detach()
+        if tensor.device.type == "cpu":
+            deliver(float(tensor.item()))
+        else:
+            self.pending.append(Pending(tensor.reshape(1).to(torch.float64), lambda got: deliver(float(got[0]))))
+
+    def collect(self, wait: bool = False) -> None:
+        """Deliver what has arrived. `wait` at the end of the recording, when nothing can be slowed."""
+        if not self.pending:
+            return
+        if wait and torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        still = []
+        for pending in self.pending:
+            if wait or pending.ready():
+                pending.deliver()
+            else:
+                still.append(pending)
+        self.pending = still
+
+
+def _non_finite(tensor: torch.Tensor) -> tuple[int, int]:
+    return int(torch.isnan(tensor).sum().item()), int(torch.isinf(tensor).sum().item())

@@ -1,0 +1,351 @@
+"""Live tensors, by identity: which number each has in the step, without keeping any of them alive.
+
+An entry holds a weak reference. The number of a tensor is given when a step first meets it; facts are
+read then. Tensors of other classes than torch's own are read with subclass dispatch switched off, so
+that no `__torch_function__` of the script's runs for us.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+from ..model.records import Parameter
+from .draft import Draft, RawTensor, StepMark
+
+_PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
+_DTYPES: dict[torch.dtype, str] = {}
+_DEVICES: dict[torch.device, str] = {}
+_LAYOUTS: dict[torch.layout, str] = {}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    found = _DTYPES.get(dtype)
+    if found is None:
+        found = _DTYPES[dtype] = str(dtype).removeprefix("torch.")
+    return found
+
+
+def device_name(device: torch.device) -> str:
+    found = _DEVICES.get(device)
+    if found is None:
+        found = _DEVICES[device] = str(device)
+    return found
+
+
+def _layout_name(layout: torch.layout) -> str:
+    found = _LAYOUTS.get(layout)
+    if found is None:
+        found = _LAYOUTS[layout] = str(layout).removeprefix("torch.")
+    return found
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the tensor's class is torch's own, so that reading it runs no code of the script."""
+    return type(tensor) in _PLAIN
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """The version counter, None for inference tensors, which have none."""
+    try:
+        return tensor._version
+    except RuntimeError:
+        return None
+
+
+def storage_key(tensor: torch.Tensor) -> int | None:
+    """Identity of the storage while it lives; None where a tensor has none (sparse, wrappers)."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """(shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference, nbytes, is_view)."""
+    if type(tensor) not in _PLAIN:
+        with torch._C.DisableTorchFunctionSubclass():
+            return _read_facts(tensor)
+    return _read_facts(tensor)
+
+
+def _read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
+    grad_fn = tensor.grad_fn
+    return (
+        tuple(tensor.shape),
+        dtype_name(tensor.dtype),
+        device_name(tensor.device),
+        _layout_name(tensor.layout),
+        tensor.requires_grad,
+        tensor.is_leaf,
+        None if grad_fn is None else type(grad_fn).__name__,
+        tensor.retains_grad,
+        tensor.is_inference(),
+        tensor.numel() * tensor.element_size(),
+        tensor._is_view(),
+    )
+
+
+def tensors_in(arguments: Iterable[Any]) -> list[torch.Tensor]:
+    """The tensors among a call's arguments, looking into lists, tuples and dicts."""
+    found: list[torch.Tensor] = []
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            found.append(argument)
+        elif isinstance(argument, (list, tuple)):
+            pending = list(argument)
+            while pending:
+                item = pending.pop(0)
+                if isinstance(item, torch.Tensor):
+                    found.append(item)
+                elif isinstance(item, (list, tuple)):
+                    pending[:0] = item
+        elif isinstance(argument, dict):
+            found.extend(item for item in argument.values() if isinstance(item, torch.Tensor))
+    return found
+
+
+class Entry:
+    """One live tensor."""
+
+    __slots__ = (
+        "base_version", "facts", "grad_of", "mark", "number", "parameter", "reference", "retained", "storage",
+        "uncounted", "version",
+    )  # fmt: skip
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.reference = weakref.ref(tensor)
+        self.mark: StepMark | None = None  # the step in which `number` holds
+        self.number = -1
+        self.parameter: int | None = None
+        self.version: int | None = None
+        self.base_version = 0
+        self.facts: tuple[Any, ...] | None = None  # kept for parameters only
+        self.storage = -1
+        self.grad_of: int | None = None  # the parameter whose .grad this is
+        self.uncounted = False  # shares memory but not the version counter (.data, numpy)
+        self.retained = False
+
+
+class TensorTable:
+    """All tensors that capture has met and that still live."""
+
+    def __init__(
+        self, on_parameter: Callable[[Parameter], None], name_of_operand: Callable[[int | None, int, bool, bool], str]
+    ) -> None:
+        self._name_of_operand = name_of_operand
+        self.entries: dict[int, Entry] = {}
+        self.parameters: dict[int, Parameter] = {}
+        self.nameless = False  # a parameter was met that no module has named yet
+        self._on_parameter = on_parameter
+        self._sweep_at = 4096
+
+    def find(self, tensor: torch.Tensor) -> Entry | None:
+        entry = self.entries.get(id(tensor))
+        return entry if entry is not None and entry.reference() is tensor else None
+
+    def entry(self, tensor: torch.Tensor) -> Entry:
+        entry = self.entries.get(id(tensor))
+        if entry is None or entry.reference() is not tensor:
+            entry = self.entries[id(tensor)] = Entry(tensor)
+        return entry
+
+    def number(
+        self,
+        draft: Draft,
+        tensor: torch.Tensor,
+        stack: int | None = None,
+        position: int = 0,
+        method: bool = False,
+        direct: bool = True,
+    ) -> int:
+        """The tensor's number in `draft`; met now as the operand at `position` of the call at `stack`."""
+        entry = self.entries.get(id(tensor))
+        if entry is None or entry.reference() is not tensor:
+            entry = self.entries[id(tensor)] = Entry(tensor)
+        if entry.mark is draft.mark:
+            return entry.number
+        return self._enter(draft, entry, tensor, None, 0, 1, stack, position, method, direct, ())
+
+    def made(
+        self,
+        draft: Draft,
+        tensor: torch.Tensor,
+        moment: int,
+        output: int,
+        outputs: int,
+        stack: int | None,
+        direct: bool,
+        sources: tuple[torch.Tensor, ...],
+        uncounted: bool = False,
+    ) -> int:
+        """The number of a tensor that the call at `moment` returned."""
+        entry = self.entry(tensor)
+        if entry.mark is draft.mark and any(tensor is source for source in sources):
+            return entry.number  # an in-place call returns what it was given
+        if uncounted:
+            entry.uncounted = True
+        return self._enter(draft, entry, tensor, moment, output, outputs, stack, 0, False, direct, sources)
+
+    def _enter(
+        self,
+        draft: Draft,
+        entry: Entry,
+        tensor: torch.Tensor,
+        moment: int | None,
+        output: int,
+        outputs: int,
+        stack: int | None,
+        position: int,
+        method: bool,
+        direct: bool,
+        sources: tuple[torch.Tensor, ...],
+    ) -> int:
+        number = len(draft.tensors)
+        if entry.parameter is None and self._outlives_steps(entry, tensor, moment, draft):
+            role = "parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf"
+            self.adopt(tensor, self._name_of_operand(stack, position, method, direct), "", role)
+        parameter = entry.parameter
+        if parameter is not None and entry.facts is not None and entry.facts[4] == tensor.requires_grad:
+            facts = entry.facts
+        else:
+            facts = read_facts(tensor)
+            if parameter is not None:
+                entry.facts = facts
+        version = version_of(tensor) if not facts[8] else None
+        if moment is None and entry.version is None:
+            entry.version = version
+        carried = False
+        if parameter is not None:
+            entry.base_version = version or 0
+            draft.versions[parameter] = entry.base_version
+            relative: int | None = None if version is None else 0
+        else:
+            relative = version
+            if moment is None and entry.mark is not None:
+                draft.carried.append((number, entry.mark, entry.number))
+                carried = True
+        entry.version = version
+        storage = self._storage(draft, entry, tensor, sources)
+        base = None
+        if facts[10]:
+            owner = tensor._base
+            known = self.find(owner) if owner is not None else None
+            if known is not None and known.mark is draft.mark:
+                base = known.number
+        entry.mark = draft.mark
+        entry.number = number
+        entry.storage = storage
+        draft.tensors.append(
+            RawTensor(
+                facts, relative, storage, base, parameter, moment, output, outputs, stack, position, method, direct, carried
+            )
+        )  # fmt: skip
+        return number
+
+    @staticmethod
+    def _outlives_steps(entry: Entry, tensor: torch.Tensor, moment: int | None, draft: Draft) -> bool:
+        """A parameter, or a leaf that wants a gradient and was already there in an earlier step."""
+        if type(tensor) is torch.nn.Parameter:
+            return True
+        earlier = moment is None and entry.mark is not None and entry.mark is not draft.mark
+        return earlier and is_plain(tensor) and tensor.requires_grad and tensor.is_leaf
+
+    def _storage(
+        self, draft: Draft, entry: Entry, tensor: torch.Tensor, sources: tuple[torch.Tensor, ...]
+    ) -> int:
+        """The storage's number in the step. Keys are addresses, so a key counts only while its owner lives."""
+        key = storage_key(tensor)
+        if key is not None:
+            for source in sources:
+                if storage_key(source) == key:
+                    known = self.find(source)
+                    if known is not None and known.mark is draft.mark:
+                        entry.uncounted = entry.uncounted or known.uncounted
+                        return known.storage
+            if not sources:
+                owner = draft.storages.get(key)
+                if owner is not None:
+                    live = self._live(owner)
+                    if live is not None and live.mark is draft.mark and self._key_of(live) == key:
+                        return live.storage
+                draft.storages[key] = id(tensor)
+        draft.storage_count += 1
+        return draft.storage_count - 1
+
+    def _live(self, identity: int) -> Entry | None:
+        entry = self.entries.get(identity)
+        return entry if entry is not None and entry.reference() is not None else None
+
+    @staticmethod
+    def _key_of(entry: Entry) -> int | None:
+        tensor = entry.reference()
+        return storage_key(tensor) if tensor is not None else None
+
+    # -- parameters ------------------------------------------------------------------------------
+
+    def adopt(self, tensor: torch.Tensor, name: str, root: str, role: str) -> int:
+        """Make the tensor one that outlives steps, or rename it. Returns its parameter id."""
+        entry = self.entry(tensor)
+        if entry.parameter is None:
+            entry.parameter = len(self.parameters)
+            self.nameless = self.nameless or (role == "parameter" and not root)
+        facts = read_facts(tensor)
+        entry.facts = facts
+        known = self.parameters.get(entry.parameter)
+        record = Parameter(
+            id=entry.parameter,
+            name=name,
+            root=root,
+            role=role,
+            shape=facts[0],
+            dtype=facts[1],
+            device=facts[2],
+            requires_grad=facts[4],
+            nbytes=facts[9],
+            optimizers=known.optimizers if known else (),
+        )
+        if record != known:
+            self.parameters[entry.parameter] = record
+            self._on_parameter(record)
+        return entry.parameter
+
+    def update(self, record: Parameter) -> None:
+        self.parameters[record.id] = record
+        self._on_parameter(record)
+
+    def live_parameters(self) -> Iterator[tuple[int, torch.Tensor, Entry]]:
+        """(id, tensor, entry) of every parameter, buffer and hand-updated leaf that still lives."""
+        for entry in list(self.entries.values()):
+            if entry.parameter is not None:
+                tensor = entry.reference()
+                if tensor is not None:
+                    yield entry.parameter, tensor, entry
+
+    def storages_of(self, draft: Draft) -> dict[int, tuple[int, int]]:
+        """Live storages met in `draft`: key -> (a tensor's number, its parameter's base version)."""
+        found: dict[int, tuple[int, int]] = {}
+        for entry in list(self.entries.values()):
+            tensor = entry.reference() if entry.mark is draft.mark else None
+            key = storage_key(tensor) if tensor is not None else None
+            if key is not None and (key not in found or entry.number < found[key][0]):
+                found[key] = (entry.number, entry.base_version if entry.parameter is not None else 0)
+        return found
+
+    # -- upkeep ----------------------------------------------------------------------------------
+
+    def renumbered(self, old: StepMark, new: StepMark, mapping: dict[int, int]) -> None:
+        """A draft was split: entries of tensors that its tail uses take the tail's numbers."""
+        for entry in self.entries.values():
+            if entry.mark is old and entry.number in mapping:
+                entry.mark, entry.number = new, mapping[entry.number]
+
+    def sweep(self) -> None:
+        """Forget dead tensors, now and then: cost stays proportional to what was met."""
+        if len(self.entries) < self._sweep_at:
+            return
+        self.entries = {key: entry for key, entry in self.entries.items() if entry.reference() is not None}
+        self._sweep_at = max(4096, 2 * len(self.entries))

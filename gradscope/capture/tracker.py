@@ -1,0 +1,294 @@
+"""The step tracker: owns the draft, notices where steps end, and hands closed drafts on.
+
+How a boundary is told is explained in `steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import CodeType, FrameType
+
+import torch
+
+from ..model.records import Phase, Sample, StepKind
+from .draft import Draft, split
+from .source import Frames, Sites
+from .steps import MAX_CUTS, Loop, Place, Watch, came_round, innermost_loop, path_from, places
+from .tensors import Entry, TensorTable
+
+LoopKey = tuple[CodeType, int]
+
+
+class StepTracker:
+    """Turns the stream of facts into steps.
+
+    `open_draft(kind)` makes a draft at the right detail for a step that is probably of that kind;
+    `close(draft, kind)` writes a finished one; `late` takes a sample that arrived after its step closed.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        sites: Sites,
+        table: TensorTable,
+        open_draft: Callable[[StepKind], Draft],
+        close: Callable[[Draft, StepKind], None],
+        late: Callable[[Draft, Sample], None],
+        measure: Callable[[Sequence[tuple[int, torch.Tensor]]], None],
+    ) -> None:
+        self.frames, self.sites, self.table = frames, sites, table
+        self._open, self._close, self._late, self._measure = open_draft, close, late, measure
+        self.draft = open_draft(StepKind.TRAIN)
+        self.watch: Watch | None = None
+        self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
+        self.closed = 0
+        self.by_hand = False  # gradscope.step() was called: marks decide, not loops
+        self._backward_at: list[Place] = []
+        self._round_at: int | None = None
+        self._last_update = -1
+        self._settled: set[LoopKey] = set()  # loops known to make a step each time round
+        self._ready: list[Entry] = []
+
+    # -- what capture tells ------------------------------------------------------------------------
+
+    def look(self, frame: FrameType | None) -> None:
+        """An event happens at `frame` while a loop is watched."""
+        watch = self.watch
+        if watch is None or self.by_hand:
+            return
+        if self.lingering is not None:
+            if any(self.lingering.holds(code, lasti) for _, code, lasti in places(self.frames, frame)):
+                self._finish()
+            return
+        change = came_round(watch, self.frames, frame)
+        if change == "left":
+            self.watch = watch if watch.kind == "U" else None
+            self.lingering = watch.loop if watch.kind == "U" else None
+        elif change == "again":
+            self._again(watch)
+
+    def root_called(self, frame: FrameType, module: int) -> None:
+        """A root module's forward begins."""
+        if self.by_hand:
+            return
+        evaluating = not torch.is_grad_enabled()
+        draft = self.draft
+        if draft.seen_update:
+            event = places(self.frames, frame)
+            loop = innermost_loop(event)
+            other = loop is not None and (self.watch is None or loop[1:] != self.watch.loop[1:])
+            if self.lingering is not None or (evaluating and other):
+                start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments)
+                self._cut_and_close(start)
+        elif self._round_at is not None and module in draft.roots:
+            at, self._round_at = self._round_at, None
+            if draft.seen_backward:
+                pass
+            elif evaluating:
+                self._settle(self._root_loop)
+                self._cut_and_close(at)
+            else:
+                self.draft.cuts.append(at)
+                if len(draft.cuts) >= MAX_CUTS:
+                    self._realize_cuts()
+        self.draft.roots.add(module)
+
+    _root_loop: Loop | None = None
+
+    def root_left(self, frame: FrameType) -> None:
+        """A root module's forward returned."""
+        draft = self.draft
+        if self.by_hand or draft.seen_backward or draft.seen_update:
+            return
+        event = places(self.frames, frame)
+        loop = innermost_loop(event)
+        if loop is not None:
+            self._root_loop = loop
+            self.watch = Watch("R", loop, path_from(loop, event))
+
+    def backward(self, frame: FrameType) -> None:
+        """A backward begins (its moment is the last of the draft)."""
+        if self.by_hand:
+            return
+        event = places(self.frames, frame)
+        loop = innermost_loop(event)
+        draft = self.draft
+        if self.lingering is not None:
+            start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments) - 1
+            self._cut_and_close(min(start, len(draft.moments) - 1))
+        elif draft.cuts:
+            self._judge_cuts(loop)
+        self._round_at = None
+        self._backward_at = event
+        draft = self.draft
+        if not draft.seen_update or self.watch is None:
+            self.watch = Watch("B", loop, path_from(loop, event)) if loop is not None else None
+
+    def gradients_ready(self, leaves: Sequence[torch.Tensor]) -> None:
+        """A backward accumulated into these leaves."""
+        self._ready = [self.table.entry(leaf) for leaf in leaves]
+
+    def updated(self, frame: FrameType) -> None:
+        """Parameters were updated (the update's moments are the last of the draft)."""
+        draft = self.draft
+        draft.seen_update += 1
+        self._last_update = len(draft.moments) - 1
+        if self.by_hand:
+            return
+        event = places(self.frames, frame)
+        loop = innermost_loop(event, self._backward_at if draft.seen_backward else None)
+        draft.cuts.clear()
+        self._round_at = None
+        self.watch = Watch("U", loop, path_from(loop, event)) if loop is not None else None
+
+    def updated_by_hand(self, frame: FrameType) -> None:
+        """A leaf was changed in place after a backward: an update without an optimizer."""
+        if not self.draft.norms:
+            self.measure_ready()
+        self.updated(frame)
+
+    def mark(self) -> None:
+        """`gradscope.step()`: the step ends here."""
+        self.by_hand = True
+        self.watch = self.lingering = None
+        if self.draft.moments:
+            self._finish()
+
+    def add_sample(self, draft: Draft, sample: Sample) -> None:
+        if draft.mark.number is None:
+            draft.samples.append(sample)
+        else:
+            self._late(draft, sample)
+
+    def stop(self) -> None:
+        """The script ended: what is pending becomes steps."""
+        if self.draft.cuts and not self.draft.seen_update:
+            self._realize_cuts()
+        if self.draft.moments:
+            self._finish()
+
+    # -- boundaries ------------------------------------------------------------------------------
+
+    def _again(self, watch: Watch) -> None:
+        draft = self.draft
+        key = (watch.loop.code, watch.loop.first)
+        if watch.kind == "U" or key in self._settled:
+            self._finish(watch.loop)
+            return
+        self.watch = None
+        if watch.kind == "R":
+            self._round_at = len(draft.moments)
+            return
+        draft.cuts.append(len(draft.moments))
+        draft.zeroed = False
+        if len(draft.cuts) >= MAX_CUTS:
+            self._settled.add(key)
+            self._realize_cuts(watch.loop)
+
+    def _judge_cuts(self, loop: Loop | None) -> None:
+        """A backward after cuts: were the pieces parts of its step, or steps of their own?"""
+        draft = self.draft
+        if draft.zeroed and draft.seen_backward > 1:
+            if loop is not None:
+                self._settle(loop)
+            self._realize_cuts(loop)  # gradients were cleared between: nothing accumulated
+        elif draft.seen_backward <= 1:
+            inside = loop is None or self._first_in(loop, 0) <= draft.cuts[0]
+            if inside:
+                draft.cuts.clear()
+            else:
+                self._realize_cuts()
+
+    def _settle(self, loop: Loop | None) -> None:
+        if loop is not None:
+            self._settled.add((loop.code, loop.first))
+
+    def _realize_cuts(self, loop: Loop | None = None) -> None:
+        cuts, self.draft.cuts = self.draft.cuts, []
+        done = 0
+        for cut in cuts:
+            done += self._cut_and_close(cut - done, loop)
+
+    def _cut_and_close(self, at: int, loop: Loop | None = None) -> int:
+        """Close the draft's first `at` moments; the rest goes on. Returns how many moments went."""
+        before = len(self.draft.moments)
+        if at >= before:
+            self._finish(loop)
+            return before
+        if at <= 0:
+            return 0
+        old = self.draft.mark
+        head, tail, mapping = split(self.draft, at)
+        self.table.renumbered(old, tail.mark, mapping)
+        self.draft = head
+        watch = self.watch
+        self._finish(loop)
+        tail.full = self.draft.full
+        tail.seen_update = sum(moment[0] == "optimizer" for moment in tail.moments)
+        tail.seen_backward = sum(moment[0] == "backward" for moment in tail.moments)
+        self.draft, self.watch = tail, watch
+        return at
+
+    def _finish(self, loop: Loop | None = None) -> None:
+        """Close the draft and open the next."""
+        draft = self.draft
+        if not self.closed and loop is None and self.watch is not None:
+            loop = self.watch.loop
+        if not self.closed and loop is not None and not self.by_hand:
+            draft = self._without_setup(loop)
+        if draft.seen_backward and not draft.norms:
+            self.measure_ready()
+        kind = kind_of(draft)
+        self._ready = []
+        self.watch = self.lingering = None
+        self._round_at = None
+        self._backward_at = []
+        self._last_update = -1
+        self.closed += 1
+        self._close(draft, kind)
+        self.table.sweep()
+        self.draft = self._open(kind)
+
+    def _without_setup(self, loop: Loop) -> Draft:
+        """Before the first step closes: what ran before its loop becomes the setup."""
+        draft = self.draft
+        start = self._first_in(loop, 0)
+        if 0 < start < len(draft.moments):
+            old = draft.mark
+            head, tail, mapping = split(draft, start)
+            self.table.renumbered(old, tail.mark, mapping)
+            self._close(head, StepKind.SETUP)
+            self.draft = tail
+        return self.draft
+
+    def _first_in(self, loop: Loop | None, start: int) -> int:
+        """Index of the first moment from `start` on that ran inside `loop`; past the end if none did."""
+        moments = self.draft.moments
+        if loop is None:
+            return len(moments)
+        positions = self.sites.positions
+        for index in range(start, len(moments)):
+            stack = moments[index][2]
+            if stack is not None and any(loop.holds(code, lasti) for code, lasti in positions[stack]):
+                return index
+        return len(moments)
+
+    def measure_ready(self) -> None:
+        """Norms of the leaves that the last backward filled and that still have a gradient."""
+        found = []
+        for entry in self._ready:
+            tensor = entry.reference()
+            if tensor is not None and entry.parameter is not None:
+                found.append((entry.parameter, tensor))
+        if found:
+            self._measure(found)
+
+
+def kind_of(draft: Draft) -> StepKind:
+    """Train if gradients or updates were made, else eval if a model ran."""
+    kinds = {moment[0] for moment in draft.moments}
+    if kinds & {"backward", "optimizer"}:
+        return StepKind.TRAIN
+    if draft.roots or any(moment[1] is Phase.EVAL for moment in draft.moments):
+        return StepKind.EVAL
+    return StepKind.OTHER
