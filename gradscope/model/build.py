@@ -273,9 +273,7 @@ def _chosen(moments: Sequence[Moment], backward: int | None) -> list[_Call]:
         if not 0 <= backward < len(found):
             raise ValueError(f"the step has {len(found)} backward calls, there is no number {backward}")
         found = [found[backward]]
-    last_run: dict[int | None, int] = {
-        moment.graph: index for index, moment in enumerate(moments) if isinstance(moment, NodeRun)
-    }
+    last_run = {moment.graph: index for index, moment in enumerate(moments) if isinstance(moment, NodeRun)}
     return [
         _Call(index, record, _end_of(moments, max(index, last_run.get(record.graph, -1)))) for index, record in found
     ]

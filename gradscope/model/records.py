@@ -281,12 +281,12 @@ class LeafChange(_Moment):
 class Backward(_Moment):
     """A call of `backward()` or `torch.autograd.grad()`.
 
-    `graph` indexes `Template.graphs`; None where graphs are not recorded (detail `steps`).
+    `graph` indexes `Template.graphs`; -1 where graphs are not recorded (detail `steps`).
     """
 
     kind: ClassVar[str] = "backward"
     call: str  # "backward" | "grad"
-    graph: int | None
+    graph: int
     roots: tuple[int, ...]
     inputs: tuple[int, ...] = ()
     retain_graph: bool = False

@@ -1,0 +1,289 @@
+"""What holds for every template and every graph, as a list of named rules.
+
+`STRUCTURE` is what readers rely on: a file whose template breaks one of these is damaged. `MEANING` is
+what autograd promises beyond that: a recording that breaks one is a fault of the recorder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from .gradients import ACCUMULATE
+from .graph import EdgeKind, Graph, NodeKind
+from .records import (
+    Backward,
+    GradChange,
+    GradGraph,
+    LeafChange,
+    Moment,
+    Move,
+    Mutation,
+    NodeRun,
+    OpCall,
+    OptimizerStep,
+    Template,
+)
+
+
+class TemplateRule(NamedTuple):
+    """`holds(template)` is a law; `name` says it in words."""
+
+    name: str
+    holds: Callable[[Template], bool]
+
+
+class GraphRule(NamedTuple):
+    """As `TemplateRule`, for a `Graph`."""
+
+    name: str
+    holds: Callable[[Graph], bool]
+
+
+def violations(template: Template, rules: Iterable[TemplateRule] | None = None) -> list[str]:
+    """The names of the rules that a template breaks, of all rules or those given; structure first.
+
+    Meaning is only looked at where the structure holds, because it leans on it.
+    """
+    if rules is not None:
+        return [rule.name for rule in rules if not rule.holds(template)]
+    return violations(template, STRUCTURE) or violations(template, MEANING)
+
+
+def graph_violations(graph: Graph) -> list[str]:
+    """The names of the rules that a graph breaks."""
+    return [rule.name for rule in GRAPH_RULES if not rule.holds(graph)]
+
+
+# -- structure -----------------------------------------------------------------------------------
+
+
+def _inside(numbers: Iterable[int | None], count: int) -> bool:
+    return all(number is None or 0 <= number < count for number in numbers)
+
+
+def _tensor_numbers(moment: Moment) -> Sequence[int | None]:
+    if isinstance(moment, OpCall):
+        return (*moment.inputs, *moment.outputs)
+    if isinstance(moment, LeafChange):
+        return (moment.tensor, moment.source)
+    if isinstance(moment, (Mutation, GradChange)):
+        return (moment.tensor,)
+    if isinstance(moment, Move):
+        return (moment.source, moment.target)
+    if isinstance(moment, Backward):
+        return (*moment.roots, *moment.inputs)
+    return moment.updated if isinstance(moment, OptimizerStep) else ()
+
+
+def _tensors_numbered(template: Template) -> bool:
+    return all(tensor.number == place for place, tensor in enumerate(template.tensors))
+
+
+def _moments_name_tensors(template: Template) -> bool:
+    count = len(template.tensors)
+    return all(_inside(_tensor_numbers(moment), count) for moment in template.moments)
+
+
+def _moments_name_graphs(template: Template) -> bool:
+    graphs = template.graphs
+    for moment in template.moments:
+        if isinstance(moment, Backward) and not -1 <= moment.graph < len(graphs):
+            return False
+        if isinstance(moment, NodeRun) and not (
+            0 <= moment.graph < len(graphs) and 0 <= moment.node < len(graphs[moment.graph].nodes)
+        ):
+            return False
+    return True
+
+
+def _tensors_in_range(template: Template) -> bool:
+    return all(
+        _inside((tensor.made_by,), len(template.moments)) and _inside((tensor.base,), len(template.tensors))
+        for tensor in template.tensors
+    )
+
+
+def _nodes_numbered(template: Template) -> bool:
+    return all(node.index == place for graph in template.graphs for place, node in enumerate(graph.nodes))
+
+
+def _nodes_in_range(template: Template) -> bool:
+    moments, tensors = len(template.moments), len(template.tensors)
+    return all(
+        _inside((node.op,), moments)
+        and _inside((node.tensor, *node.output_tensors), tensors)
+        and _inside((saved.tensor for saved in node.saved), tensors)
+        for graph in template.graphs
+        for node in graph.nodes
+    )
+
+
+def _edges_in_range(template: Template) -> bool:
+    return all(
+        _inside((edge.source, edge.target), len(graph.nodes)) for graph in template.graphs for edge in graph.edges
+    ) and all(_inside(graph.roots, len(graph.nodes)) for graph in template.graphs)
+
+
+def _grad_graphs_acyclic(template: Template) -> bool:
+    return all(_acyclic(graph) for graph in template.graphs)
+
+
+def _acyclic(graph: GradGraph) -> bool:
+    targets: list[list[int]] = [[] for _ in graph.nodes]
+    waiting = [0] * len(graph.nodes)
+    for edge in graph.edges:
+        if not (0 <= edge.source < len(targets) and 0 <= edge.target < len(targets)):
+            return True  # another rule's business
+        targets[edge.source].append(edge.target)
+        waiting[edge.target] += 1
+    ready = [node for node, count in enumerate(waiting) if not count]
+    done = 0
+    while ready:
+        done += 1
+        for target in targets[ready.pop()]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    return done == len(waiting)
+
+
+STRUCTURE: tuple[TemplateRule, ...] = (
+    TemplateRule("a tensor's number is its place in the table", _tensors_numbered),
+    TemplateRule("moments name tensors of the step", _moments_name_tensors),
+    TemplateRule("backwards and node runs name grad graphs of the step", _moments_name_graphs),
+    TemplateRule("a tensor's maker and base are of the step", _tensors_in_range),
+    TemplateRule("a grad node's index is its place in its graph", _nodes_numbered),
+    TemplateRule("grad nodes name ops and tensors of the step", _nodes_in_range),
+    TemplateRule("grad edges and roots name nodes of their graph", _edges_in_range),
+    TemplateRule("a grad graph has no cycle", _grad_graphs_acyclic),
+)
+
+
+# -- meaning -------------------------------------------------------------------------------------
+
+
+def _made_by_consistent(template: Template) -> bool:
+    for tensor in template.tensors:
+        maker = template.moments[tensor.made_by] if tensor.made_by is not None else None
+        if isinstance(maker, OpCall) and tensor.number not in maker.outputs:
+            return False
+    return True
+
+
+def _made_before_read(template: Template) -> bool:
+    for place, moment in enumerate(template.moments):
+        for number in moment.inputs if isinstance(moment, OpCall) else ():
+            maker = template.tensors[number].made_by
+            if maker is not None and maker >= place and number not in template.moments[place].outputs:  # type: ignore[union-attr]
+                return False
+    return True
+
+
+def _accumulate_has_leaf(template: Template) -> bool:
+    return all(
+        (node.tensor is not None) == (node.name == ACCUMULATE) for graph in template.graphs for node in graph.nodes
+    )
+
+
+def _accumulate_is_last(template: Template) -> bool:
+    return all(graph.nodes[edge.source].name != ACCUMULATE for graph in template.graphs for edge in graph.edges)
+
+
+def _edges_distinct(template: Template) -> bool:
+    return all(
+        len({(edge.source, edge.index) for edge in graph.edges}) == len(graph.edges) for graph in template.graphs
+    )
+
+
+def _reached_from_roots(template: Template) -> bool:
+    for graph in template.graphs:
+        targets: dict[int, list[int]] = {}
+        for edge in graph.edges:
+            targets.setdefault(edge.source, []).append(edge.target)
+        seen, stack = set(graph.roots), list(graph.roots)
+        while stack:
+            fresh = [target for target in targets.get(stack.pop(), ()) if target not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
+        if len(seen) != len(graph.nodes):
+            return False
+    return True
+
+
+def _leaf_facts(template: Template) -> bool:
+    return all(
+        (tensor.grad_fn is None or not tensor.is_leaf)
+        and (tensor.requires_grad or tensor.is_leaf)
+        and (not tensor.is_inference or tensor.version is None)
+        for tensor in template.tensors
+    )
+
+
+def _versions_rise(template: Template) -> bool:
+    return all(
+        moment.before is None or moment.after is None or moment.after >= moment.before
+        for moment in template.moments
+        if isinstance(moment, Mutation)
+    )
+
+
+MEANING: tuple[TemplateRule, ...] = (
+    TemplateRule("the op that made a tensor returns it", _made_by_consistent),
+    TemplateRule("an op reads only what was made before", _made_before_read),
+    TemplateRule("AccumulateGrad, and nothing else, has a leaf to fill", _accumulate_has_leaf),
+    TemplateRule("nothing follows AccumulateGrad", _accumulate_is_last),
+    TemplateRule("a grad node has one edge an index", _edges_distinct),
+    TemplateRule("every grad node is reached from a root", _reached_from_roots),
+    TemplateRule("a leaf has no grad_fn, what needs no grad is a leaf, inference tensors have no version", _leaf_facts),
+    TemplateRule("a mutation never lowers a version", _versions_rise),
+)
+
+
+# -- graphs --------------------------------------------------------------------------------------
+
+_TENSORS, _GRADS = (NodeKind.TENSOR,), (NodeKind.GRAD_FN, NodeKind.ACCUMULATE_GRAD)
+_ENDS = {
+    EdgeKind.DATA: ((NodeKind.TENSOR, NodeKind.OP), (NodeKind.TENSOR, NodeKind.OP)),
+    EdgeKind.CUT: (_TENSORS, (NodeKind.TENSOR, NodeKind.OP)),
+    EdgeKind.MADE: (_TENSORS, _GRADS),
+    EdgeKind.GRAD: (_GRADS, _GRADS),
+}
+
+
+def _no_cycle(graph: Graph) -> bool:
+    try:
+        graph.topological()
+    except ValueError:
+        return False
+    return True
+
+
+def _edges_join_their_kinds(graph: Graph) -> bool:
+    def fits(source: NodeKind, target: NodeKind, kind: EdgeKind) -> bool:
+        sources, targets = _ENDS[kind]
+        folded = NodeKind.MODULE
+        return (source in sources or source is folded) and (target in targets or target is folded)
+
+    return all(fits(graph.by_id[edge.source].kind, graph.by_id[edge.target].kind, edge.kind) for edge in graph.edges)
+
+
+def _accumulate_ends_paths(graph: Graph) -> Iterator[bool]:
+    for node in graph.nodes:
+        if node.kind is NodeKind.ACCUMULATE_GRAD:
+            yield not graph.outgoing.get(node.id)
+
+
+def _cuts_lose_a_gradient(graph: Graph) -> bool:
+    return all(graph.by_id[edge.source].requires_grad is not False for edge in graph.edges if edge.kind is EdgeKind.CUT)
+
+
+GRAPH_RULES: tuple[GraphRule, ...] = (
+    GraphRule("a graph has no cycle", _no_cycle),
+    GraphRule("edges join the kinds of nodes they are for", _edges_join_their_kinds),
+    GraphRule("nothing follows AccumulateGrad", lambda graph: all(_accumulate_ends_paths(graph))),
+    GraphRule("a cut is where a gradient would have passed", _cuts_lose_a_gradient),
+    GraphRule("modules of nodes are known", lambda graph: all(
+        node.module is None or node.module in graph.modules for node in graph.nodes
+    )),
+)  # fmt: skip

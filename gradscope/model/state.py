@@ -1,0 +1,291 @@
+"""`State`: what held right after one moment of a step, rebuilt from the step's start.
+
+`State.at` replays; `advance` adds one moment. Both give equal states, so a cursor may step either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from .leaf import CASES
+from .records import (
+    Backward,
+    Failure,
+    GradChange,
+    LeafChange,
+    ModeChange,
+    Moment,
+    Move,
+    Mutation,
+    NodeRun,
+    OpCall,
+    OptimizerStep,
+    Phase,
+    Tensor,
+)
+
+if TYPE_CHECKING:
+    from .trace import Step
+
+_OFF = ("off", "False", "")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorState:
+    """One tensor at a moment. `version` is as torch counts it, None where autograd keeps none.
+
+    `exists` is False before the moment that makes it. `has_grad` is None for a tensor from before the
+    step whose gradient no moment has touched yet.
+    """
+
+    exists: bool
+    version: int | None
+    requires_grad: bool
+    is_leaf: bool
+    grad_fn: str | None
+    retains_grad: bool
+    has_grad: bool | None
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """The switches that change what a call does. `training` is by module id, where a change was seen."""
+
+    grad: bool = True
+    inference: bool = False
+    autocast: str | None = None
+    training: Mapping[int, bool] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class State:
+    """The state right after `moment` of a step; moment -1 is the step's start.
+
+    `ops` are the moments of the calls that have run, `ran` the (graph, node) pairs of grad nodes that
+    have, `backward` the grad graph of the backward that is running, or None.
+    """
+
+    step: int
+    moment: int
+    phase: Phase | None
+    tensors: Mapping[int, TensorState]
+    modes: Modes
+    ops: frozenset[int]
+    ran: frozenset[tuple[int, int]]
+    backward: int | None
+    failed: bool
+
+    @classmethod
+    def at(cls, step: Step, moment: int) -> State:
+        """The state right after `moment`. Raises ValueError when the step has no such moment."""
+        if not -1 <= moment < len(step.moments):
+            raise ValueError(f"step {step.number} has moments 0 to {len(step.moments) - 1}, there is no {moment}")
+        draft = _Draft(cls.start(step), step)
+        for index in range(moment + 1):
+            draft.apply(index, step.moments[index])
+        return draft.done()
+
+    @classmethod
+    def start(cls, step: Step) -> State:
+        """The state before the step's first moment."""
+        bases = step.versions
+        tensors = {tensor.number: _met(tensor, bases) for tensor in step.tensors}
+        mapping = MappingProxyType(tensors)
+        return cls(step.number, -1, None, mapping, _modes_before(step), frozenset(), frozenset(), None, False)
+
+    def advance(self, step: Step) -> State:
+        """The state one moment later. Raises ValueError at the step's end."""
+        following = self.moment + 1
+        if following >= len(step.moments):
+            raise ValueError(f"step {step.number} ends at moment {self.moment}")
+        draft = _Draft(self, step)
+        draft.apply(following, step.moments[following])
+        return draft.done()
+
+
+def replay(step: Step, moment: int) -> State:
+    """`State.at`, by the law: the start advanced moment by moment. Slow; for tests."""
+    return reduce(lambda state, _: state.advance(step), range(moment + 1), State.start(step))
+
+
+def leaf_case(tensor: Tensor, now: TensorState | None = None) -> tuple[int, str]:
+    """Which of the four cases of the leaf table a tensor is, and the case in words.
+
+    As it was when the step met it, or as it is `now`. A tensor that an op made, in this step or an
+    earlier one, is a result.
+    """
+    requires_grad, is_leaf = (now.requires_grad, now.is_leaf) if now else (tensor.requires_grad, tensor.is_leaf)
+    if requires_grad:
+        case = 1 if is_leaf else 2
+    else:
+        case = 4 if tensor.role == "tensor" else 3
+    return case, CASES[case]
+
+
+def _modes_before(step: Step) -> Modes:
+    """The modes at a step's start: what its first change of each mode changed, or its first call ran under."""
+    modes = Modes()
+    call = next((moment for moment in step.moments if isinstance(moment, OpCall)), None)
+    if call is not None:
+        modes = replace(modes, grad=call.grad_enabled, autocast=call.autocast)
+    first: dict[str, ModeChange] = {}
+    for moment in step.moments:
+        if isinstance(moment, ModeChange):
+            first.setdefault(moment.mode, moment)
+    if "grad" in first:
+        modes = replace(modes, grad=not _is_on(first["grad"].value))
+    if "inference" in first:
+        modes = replace(modes, inference=not _is_on(first["inference"].value))
+    if "autocast" in first and first["autocast"].value not in _OFF:
+        modes = replace(modes, autocast=None)
+    return modes
+
+
+def _is_on(value: str) -> bool:
+    return value.lower() in ("on", "true", "1", "train")
+
+
+def _met(tensor: Tensor, bases: Mapping[int, int]) -> TensorState:
+    version = tensor.version
+    if version is not None and tensor.parameter is not None:
+        version += bases.get(tensor.parameter, 0)
+    before = tensor.made_by is None
+    unknown = before and tensor.requires_grad and tensor.is_leaf
+    return TensorState(
+        exists=before,
+        version=version,
+        requires_grad=tensor.requires_grad,
+        is_leaf=tensor.is_leaf,
+        grad_fn=tensor.grad_fn,
+        retains_grad=tensor.retains_grad,
+        has_grad=None if unknown else False,
+        device=tensor.device,
+        dtype=tensor.dtype,
+    )
+
+
+class _Draft:
+    """A state being changed: copies a mapping when it is first written to, so that advancing is cheap."""
+
+    def __init__(self, state: State, step: Step) -> None:
+        self.state = state
+        self.step = step
+        self.moment = state.moment
+        self.phase = state.phase
+        self.modes = state.modes
+        self.backward = state.backward
+        self.failed = state.failed
+        self._tensors: dict[int, TensorState] | None = None
+        self._ops: set[int] = set()
+        self._ran: set[tuple[int, int]] = set()
+        self._bases = step.versions
+
+    def done(self) -> State:
+        state = self.state
+        return State(
+            state.step,
+            self.moment,
+            self.phase,
+            state.tensors if self._tensors is None else MappingProxyType(self._tensors),
+            self.modes,
+            state.ops | self._ops if self._ops else state.ops,
+            state.ran | self._ran if self._ran else state.ran,
+            self.backward,
+            self.failed,
+        )
+
+    def apply(self, index: int, moment: Moment) -> None:
+        self.moment = index
+        self.phase = moment.phase
+        if not isinstance(moment, (NodeRun, GradChange, Backward)):
+            self.backward = None
+        if isinstance(moment, OpCall):
+            self._ops.add(index)
+            self._made(moment.outputs)
+        elif isinstance(moment, Mutation):
+            self._written(moment)
+        elif isinstance(moment, LeafChange):
+            self._made((moment.tensor,))
+            self._change(
+                moment.tensor,
+                requires_grad=moment.requires_grad,
+                is_leaf=moment.is_leaf,
+                grad_fn=moment.grad_fn,
+                retains_grad=moment.retains_grad,
+            )
+        elif isinstance(moment, Move):
+            self._moved(moment)
+        elif isinstance(moment, GradChange):
+            self._change(moment.tensor, has_grad=moment.has_grad)
+        else:
+            self._apply_rare(moment)
+
+    def _apply_rare(self, moment: Moment) -> None:
+        if isinstance(moment, ModeChange):
+            self._mode(moment)
+        elif isinstance(moment, Backward):
+            self.backward = moment.graph
+        elif isinstance(moment, NodeRun):
+            self.backward = moment.graph
+            self._ran.add((moment.graph, moment.node))
+        elif isinstance(moment, OptimizerStep):
+            self._updated(moment)
+        elif isinstance(moment, Failure):
+            self.failed = self.failed or not moment.caught
+
+    def _updated(self, moment: OptimizerStep) -> None:
+        """Raise versions, unless mutations that follow directly record the update of each tensor."""
+        moments, following = self.step.moments, self.moment + 1
+        recorded: set[int] = set()
+        while following < len(moments):
+            mutation = moments[following]
+            if not isinstance(mutation, Mutation):
+                break
+            recorded.add(mutation.tensor)
+            following += 1
+        for tensor in moment.updated:
+            version = self._tensor(tensor).version
+            if version is not None and tensor not in recorded:
+                self._change(tensor, version=version + 1)
+
+    def _tensor(self, tensor: int) -> TensorState:
+        return (self._tensors if self._tensors is not None else self.state.tensors)[tensor]
+
+    def _change(self, tensor: int, **facts: object) -> None:
+        if self._tensors is None:
+            self._tensors = dict(self.state.tensors)
+        self._tensors[tensor] = replace(self._tensors[tensor], **facts)  # type: ignore[arg-type]
+
+    def _made(self, tensors: Iterable[int]) -> None:
+        for tensor in tensors:
+            if not self._tensor(tensor).exists:
+                self._change(tensor, exists=True)
+
+    def _written(self, moment: Mutation) -> None:
+        if moment.after is None or not moment.counted:
+            return
+        parameter = self.step.tensors[moment.tensor].parameter
+        base = self._bases.get(parameter, 0) if parameter is not None else 0
+        self._change(moment.tensor, version=moment.after + base)
+
+    def _moved(self, moment: Move) -> None:
+        if moment.target is not None:
+            self._made((moment.target,))
+            self._change(moment.target, device=moment.to_device, dtype=moment.to_dtype, is_leaf=moment.is_leaf)
+
+    def _mode(self, moment: ModeChange) -> None:
+        if moment.mode == "grad":
+            self.modes = replace(self.modes, grad=_is_on(moment.value))
+        elif moment.mode == "inference":
+            self.modes = replace(self.modes, inference=_is_on(moment.value))
+        elif moment.mode == "autocast":
+            self.modes = replace(self.modes, autocast=None if moment.value in _OFF else moment.value)
+        elif moment.mode == "training" and moment.module is not None:
+            training = {**self.modes.training, moment.module: _is_on(moment.value)}
+            self.modes = replace(self.modes, training=MappingProxyType(training))
