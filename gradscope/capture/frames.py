@@ -91,8 +91,8 @@ def _hide_entry(codes: Sequence[CodeType], flags: list[bool], start: int, end: i
 
 
 def _hide_import(codes: Sequence[CodeType], flags: list[bool], start: int, end: int) -> None:
-    """Hide the import system around our frames `start:end`, which took part in an import, as Python does."""
-    if not start or end == len(codes) or not _imports(codes[start - 1]) or not _imports(codes[end]):
+    """Hide the import system around our frames `start:end` that took part in it, as Python does."""
+    if not start or not _imports(codes[start - 1]):
         return
     while start and _imports(codes[start - 1]):
         start -= 1
