@@ -7,9 +7,10 @@ Ready-made: `ab2_trace()`, `mlp_trace()`, `deep_trace(n)`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gradscope.model.memory import MemorySource
 from gradscope.model.records import (
     Backward,
     Detail,
@@ -42,7 +43,7 @@ from gradscope.model.records import (
     TraceInfo,
     ZeroGrad,
 )
-from gradscope.model.trace import Trace, count_versions
+from gradscope.model.trace import Trace
 
 INFO = TraceInfo(
     script="script.py",
@@ -56,110 +57,6 @@ INFO = TraceInfo(
     exit_status=0,
     duration=1.5,
 )
-
-
-class MemorySource:
-    """A trace in memory: a `TraceSink` to write to and the `TraceSource` that answers with it."""
-
-    def __init__(self, info: TraceInfo = INFO) -> None:
-        self._info = info
-        self._sites: dict[int, Site] = {}
-        self._stacks: dict[int, Stack] = {}
-        self._modules: dict[int, Module] = {}
-        self._parameters: dict[int, Parameter] = {}
-        self._optimizers: dict[int, Optimizer] = {}
-        self._templates: dict[int, Template] = {}
-        self._steps: dict[int, StepRow] = {}
-        self._samples: dict[tuple[int, int, str, bool, int], Sample] = {}
-
-    def put_info(self, info: TraceInfo) -> None:
-        self._info = info
-
-    def put_site(self, site: Site) -> None:
-        self._sites[site.id] = site
-
-    def put_stack(self, stack: Stack) -> None:
-        self._stacks[stack.id] = stack
-
-    def put_module(self, module: Module) -> None:
-        self._modules[module.id] = module
-
-    def put_parameter(self, parameter: Parameter) -> None:
-        self._parameters[parameter.id] = parameter
-
-    def put_optimizer(self, optimizer: Optimizer) -> None:
-        self._optimizers[optimizer.id] = optimizer
-
-    def put_template(self, template: Template) -> None:
-        self._templates[template.id] = template
-
-    def put_step(self, row: StepRow) -> None:
-        self._steps[row.number] = row
-
-    def put_samples(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            key = (sample.step, sample.moment, sample.what, sample.of_parameter, sample.subject)
-            self._samples[key] = sample
-
-    def delete_steps(self, numbers: Sequence[int]) -> None:
-        for number in numbers:
-            later = [other for other in sorted(self._steps) if other > number]
-            if number in self._steps and later:
-                versions = self.versions(later[0])
-                self._steps[later[0]] = replace(self._steps[later[0]], versions=tuple(sorted(versions.items())))
-            self._steps.pop(number, None)
-        gone = set(numbers)
-        self._samples = {key: sample for key, sample in self._samples.items() if sample.step not in gone}
-
-    def info(self) -> TraceInfo:
-        return self._info
-
-    def sites(self) -> Mapping[int, Site]:
-        return self._sites
-
-    def stacks(self) -> Mapping[int, Stack]:
-        return self._stacks
-
-    def modules(self) -> Mapping[int, Module]:
-        return self._modules
-
-    def parameters(self) -> Mapping[int, Parameter]:
-        return self._parameters
-
-    def optimizers(self) -> Mapping[int, Optimizer]:
-        return self._optimizers
-
-    def step_numbers(self) -> Sequence[int]:
-        return sorted(self._steps)
-
-    def step_row(self, number: int) -> StepRow:
-        return self._steps[number]
-
-    def step_rows(self) -> Iterator[StepRow]:
-        return (self._steps[number] for number in sorted(self._steps))
-
-    def template(self, template: int) -> Template:
-        return self._templates[template]
-
-    def samples(self, step: int) -> Sequence[Sample]:
-        return [self._samples[key] for key in sorted(key for key in self._samples if key[0] == step)]
-
-    def series(self, parameter: int) -> Sequence[tuple[int, float | None, float | None]]:
-        return [
-            (row.number, norm, grad)
-            for row in self.step_rows()
-            for owner, norm, grad in row.norms
-            if owner == parameter
-        ]
-
-    def versions(self, step: int) -> Mapping[int, int]:
-        return count_versions(self.step_rows(), step, lambda template: self.template(template).version_bumps)
-
-    def refresh(self) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
 
 
 def stats(numel: int = 1, scale: float = 1.0) -> Stats:
