@@ -84,9 +84,7 @@ class _Work:
         self.step = step
         self.kind = kind
         self.backwards = _chosen(step.moments, backward)
-        self.gradients = union(
-            step.template, [call.record.graph for call in self.backwards if call.record.graph is not None]
-        )
+        self.gradients = union(step.template, [call.record.graph for call in self.backwards])
         self.boxes = Boxes(step, self.gradients, self._gradients_end)
         self.values: set[int] = set()
         self.calls: set[int] = set()

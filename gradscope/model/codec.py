@@ -13,7 +13,6 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from .records import MOMENT_TYPES, Json, Moment
@@ -28,7 +27,7 @@ _ODD_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 def to_json(record: Any) -> dict[str, Json]:
     """A record (a dataclass of `model.records`) as a JSON object."""
-    return _record_codec(type(record)).encode(record)
+    return _codec_of(type(record)).encode(record)
 
 
 def from_json(kind: type[Record], data: object) -> Record:
@@ -37,8 +36,7 @@ def from_json(kind: type[Record], data: object) -> Record:
     Raises ValueError, naming the field, for anything that is not such an object: nothing in `data` is
     trusted.
     """
-    codec: _RecordCodec = _record_codec(cast(Any, kind))
-    return cast(Record, codec.decode(data))
+    return cast(Record, _codec_of(kind).decode(data))
 
 
 def moment_from_json(data: object) -> Moment:
@@ -145,9 +143,14 @@ class _RecordCodec:
         return self.kind(**values)
 
 
-@cache
-def _record_codec(kind: Any) -> _RecordCodec:
-    return _RecordCodec(kind)
+_codecs: dict[type[Any], _RecordCodec] = {}
+
+
+def _codec_of(kind: type[Any]) -> _RecordCodec:
+    found = _codecs.get(kind)
+    if found is None:
+        found = _codecs[kind] = _RecordCodec(kind)
+    return found
 
 
 def _codec(hint: Any) -> tuple[Encoder | None, Decoder]:

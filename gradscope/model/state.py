@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ class Modes:
     grad: bool = True
     inference: bool = False
     autocast: str | None = None
-    training: Mapping[int, bool] = MappingProxyType({})
+    training: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
