@@ -1,0 +1,222 @@
+"""`Overview`: a whole trace in a few facts, counted from templates, so that equal steps are read once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .records import Backward, Failure, GradChange, Move, Mutation, Parameter, StepKind, StepRow, Template, TraceInfo
+from .trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Copies of one kind: from one device and dtype to another. `leaves` of the results were leaves."""
+
+    from_device: str
+    to_device: str
+    from_dtype: str
+    to_dtype: str
+    count: int
+    nbytes: int
+    leaves: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mutations:
+    """In-place writes; `uncounted` of them went past the version counter."""
+
+    count: int
+    uncounted: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSize:
+    """The graph of one step's backward calls."""
+
+    step: int
+    nodes: int
+    edges: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An exception that left the script, or that a torch call raised and the script caught."""
+
+    step: int
+    type: str
+    message: str
+    caught: bool
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a trace holds. Names of parameters are qualified; seconds are summed over the recorded steps."""
+
+    info: TraceInfo
+    steps: Mapping[str, int]  # kind -> how many
+    first_step: int | None
+    last_step: int | None
+    distinct_steps: int
+    detail: Mapping[str, int]  # detail -> how many steps
+    phases: Mapping[str, float]  # phase -> seconds
+    ops: int
+    backwards: int
+    last_graph: GraphSize | None
+    largest_graph: GraphSize | None
+    loss: tuple[float, float] | None  # of the first and of the last step that has one
+    parameters: tuple[str, ...]
+    elements: int
+    nbytes: int
+    with_gradient: tuple[str, ...]
+    without_gradient: tuple[str, ...]  # they require one, and never got one
+    filled: tuple[str, ...]  # leaves that the last backward gave a gradient to
+    frozen: tuple[str, ...]
+    buffers: int
+    leaves: int
+    optimizers: tuple[str, ...]
+    moves: tuple[Moves, ...]
+    mutations: Mutations
+    failures: tuple[Fault, ...]
+
+
+def overview(trace: Trace) -> Overview:
+    """Count `trace`. Each template is read once, however many steps share it."""
+    source = trace.source
+    rows = list(source.step_rows())
+    uses = Counter(row.template for row in rows)
+    templates = {number: source.template(number) for number in uses}
+    numbered = [row for row in rows if row.number >= 0]
+    losses = [row.loss for row in numbered if row.loss is not None]
+    known = list(source.parameters().values())
+    trained = [item for item in known if item.role == "parameter"]
+    wanting = [item for item in known if item.role != "buffer" and item.requires_grad]
+    got = _with_gradient(known, rows, templates)
+    graphs = [size for row in rows if (size := _graph_size(row, templates[row.template])) is not None]
+    return Overview(
+        info=trace.info,
+        steps=_counts(row.kind.value for row in numbered if row.kind is not StepKind.SETUP),
+        first_step=numbered[0].number if numbered else None,
+        last_step=numbered[-1].number if numbered else None,
+        distinct_steps=len({row.template for row in numbered}),
+        detail=_counts(row.detail.value for row in numbered),
+        phases=_phases(rows),
+        ops=_total(uses, templates, "op"),
+        backwards=_total(uses, templates, "backward"),
+        last_graph=graphs[-1] if graphs else None,
+        largest_graph=max(graphs, key=lambda size: (size.nodes, size.edges, -size.step), default=None),
+        loss=(losses[0], losses[-1]) if losses else None,
+        parameters=tuple(item.name for item in trained),
+        elements=sum(_elements(item) for item in trained),
+        nbytes=sum(item.nbytes for item in trained),
+        with_gradient=tuple(item.name for item in wanting if item.id in got),
+        without_gradient=tuple(item.name for item in wanting if item.id not in got),
+        filled=_filled(trace, graphs[-1].step) if graphs else (),
+        frozen=tuple(item.name for item in trained if not item.requires_grad),
+        buffers=sum(item.role == "buffer" for item in known),
+        leaves=sum(item.role == "leaf" for item in known),
+        optimizers=tuple(item.type for item in source.optimizers().values()),
+        moves=_moves(uses, templates),
+        mutations=_mutations(uses, templates),
+        failures=_failures(trace, rows, templates),
+    )
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _total(uses: Mapping[int, int], templates: Mapping[int, Template], kind: str) -> int:
+    return sum(
+        count * sum(moment.kind == kind for moment in templates[number].moments) for number, count in uses.items()
+    )
+
+
+def _phases(rows: Iterable[StepRow]) -> dict[str, float]:
+    """Seconds of each phase, longest first."""
+    spent: dict[str, float] = defaultdict(float)
+    for row in rows:
+        for span in row.phases:
+            spent[span.phase.value] += span.duration
+    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+
+
+def _graph_size(row: StepRow, template: Template) -> GraphSize | None:
+    ran = [template.graphs[moment.graph] for moment in template.moments if isinstance(moment, Backward)]
+    if not ran:
+        return None
+    return GraphSize(row.number, sum(len(graph.nodes) for graph in ran), sum(len(graph.edges) for graph in ran))
+
+
+def _filled(trace: Trace, number: int) -> tuple[str, ...]:
+    step = trace.step(number)
+    numbers = (node.tensor for graph in step.graphs for node in graph.nodes)
+    return tuple(dict.fromkeys(step.tensors[tensor].name for tensor in numbers if tensor is not None))
+
+
+def _elements(parameter: Parameter) -> int:
+    total = 1
+    for size in parameter.shape:
+        total *= size
+    return total
+
+
+def _with_gradient(
+    parameters: Iterable[Parameter], rows: Iterable[StepRow], templates: Mapping[int, Template]
+) -> frozenset[int]:
+    """The parameters whose `.grad` was seen filled, by a norm or by a change."""
+    seen = {parameter for row in rows for parameter, _, grad in row.norms if grad is not None}
+    for template in templates.values():
+        for moment in template.moments:
+            if isinstance(moment, GradChange) and moment.has_grad:
+                parameter = template.tensors[moment.tensor].parameter
+                if parameter is not None:
+                    seen.add(parameter)
+    return frozenset(item.id for item in parameters if item.id in seen)
+
+
+def _moves(uses: Mapping[int, int], templates: Mapping[int, Template]) -> tuple[Moves, ...]:
+    """Copies by what they changed, the most frequent first."""
+    totals: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for number, times in uses.items():
+        for moment in templates[number].moments:
+            if isinstance(moment, Move):
+                key = (moment.from_device, moment.to_device, moment.from_dtype, moment.to_dtype)
+                total = totals[key]
+                total[0] += times
+                total[1] += times * moment.nbytes
+                total[2] += times * moment.is_leaf
+    ranked = sorted(totals.items(), key=lambda item: (-item[1][0], item[0]))
+    return tuple(Moves(*key, *total) for key, total in ranked)
+
+
+def _mutations(uses: Mapping[int, int], templates: Mapping[int, Template]) -> Mutations:
+    count = uncounted = 0
+    for number, times in uses.items():
+        for moment in templates[number].moments:
+            if isinstance(moment, Mutation):
+                count += times
+                uncounted += times * (not moment.counted)
+    return Mutations(count, uncounted)
+
+
+def _failures(trace: Trace, rows: Iterable[StepRow], templates: Mapping[int, Template]) -> tuple[Fault, ...]:
+    found = []
+    for row in rows:
+        for moment in templates[row.template].moments:
+            if isinstance(moment, Failure):
+                line = next(iter(trace.source_lines(moment.stack)), None)
+                found.append(
+                    Fault(
+                        row.number,
+                        moment.type,
+                        moment.message,
+                        moment.caught,
+                        line.file if line else None,
+                        line.line if line else None,
+                    )
+                )
+    return tuple(found)

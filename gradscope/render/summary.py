@@ -1,0 +1,161 @@
+"""A trace in a few lines of text: the end of `gradscope trace`, `gradscope info`, and a notebook's fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..model.overview import Fault, GraphSize, Moves, Overview, overview
+from ..model.trace import Trace
+from ..text import byte_count, duration, elide, elide_list, number, plural, printable
+
+NAMES_SHOWN = 4
+_LABEL = 12  # columns
+
+
+def summary(trace: Trace) -> str:
+    """What `trace` holds, one fact a line."""
+    return "\n".join(summary_lines(overview(trace)))
+
+
+def summary_lines(facts: Overview) -> Iterator[str]:
+    """The lines of `summary`: a headline, then a label and a fact each. Facts that are not there have no line."""
+    yield headline(facts)
+    for label, fact in _facts(facts):
+        yield line(label, fact)
+
+
+def line(label: str, fact: str) -> str:
+    """One fact as `summary` shows it."""
+    return f"  {label:<{_LABEL}} {fact}"
+
+
+def headline(facts: Overview) -> str:
+    """How the program went: `train.py ran 1.5 s and ended by itself`."""
+    info = facts.info
+    name = printable(" ".join((info.script, *info.arguments))) or "a recording"
+    ended = {
+        "running": "is still running, or was killed",
+        "killed": "was killed",
+        "failed": f"failed with {elide(printable(info.error or 'an exception'), 100)}",
+        "done": "exited with status " + str(info.exit_status) if info.exit_status else "ran to its end",
+    }.get(info.status, info.status)
+    after = f" after {duration(info.duration)}" if info.duration is not None else ""
+    return f"{name} {ended}{after}"
+
+
+def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
+    yield "steps", _steps(facts)
+    if facts.phases:
+        yield "phases", _phases(facts.phases)
+    if facts.loss is not None:
+        first, last = facts.loss
+        yield "loss", f"{number(first)} → {number(last)}" if first != last else number(first)
+    yield "graph", _graph(facts)
+    yield from _parameter_facts(facts)
+    for moves in facts.moves[:3]:
+        yield "moves", _moves(moves)
+    if facts.mutations.count:
+        past = f", {facts.mutations.uncounted:,} of them past the version counter" * bool(facts.mutations.uncounted)
+        yield "mutations", f"{plural(facts.mutations.count, 'in-place write')}{past}"
+    for failure in _shown(facts.failures):
+        yield "caught" if failure.caught else "failure", _failure(failure)
+    for text in facts.info.faults[:3]:
+        yield "not recorded", elide(printable(text), 100)
+
+
+def _parameter_facts(facts: Overview) -> Iterator[tuple[str, str]]:
+    if facts.parameters or facts.leaves:
+        yield "parameters", _parameters(facts)
+    if facts.with_gradient or facts.without_gradient:
+        yield "gradients", _gradients(facts)
+    elif facts.filled:
+        yield "gradients", f"for {_names(facts.filled)}"
+    if facts.without_gradient:
+        yield "without", _names(facts.without_gradient)
+    if facts.frozen:
+        yield "frozen", _names(facts.frozen)
+    if facts.optimizers:
+        yield "optimizer", _names(facts.optimizers)
+
+
+def _steps(facts: Overview) -> str:
+    if not facts.steps:
+        return "none: no loop was seen"
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in facts.steps.items())
+    total = sum(facts.steps.values())
+    return kinds if total == 1 else f"{kinds} ({facts.distinct_steps:,} different)"
+
+
+def _phases(phases: Mapping[str, float]) -> str:
+    total = sum(phases.values())
+    if not total:
+        return ", ".join(phases)
+    shares = [(name, round(100 * spent / total)) for name, spent in phases.items()]
+    return ", ".join(f"{name} {share} %" for name, share in shares if share) or ", ".join(phases)
+
+
+def _graph(facts: Overview) -> str:
+    if facts.last_graph is None:
+        return f"no backward; {plural(facts.ops, 'op')} recorded" if facts.ops else "no backward, no ops"
+    text = f"{_size(facts.last_graph)} in the last backward ({_step(facts.last_graph.step)})"
+    largest = facts.largest_graph
+    if largest is not None and largest.nodes > facts.last_graph.nodes:
+        text += f"; {_size(largest)} in the largest ({_step(largest.step)})"
+    return text
+
+
+def _size(size: GraphSize) -> str:
+    return f"{plural(size.nodes, 'node')}, {plural(size.edges, 'edge')}"
+
+
+def _step(step: int) -> str:
+    return "before the first step" if step < 0 else f"step {step}"
+
+
+def _parameters(facts: Overview) -> str:
+    parts = []
+    if facts.parameters:
+        size = f"{plural(facts.elements, 'element')}, {byte_count(facts.nbytes)}"
+        parts.append(f"{len(facts.parameters):,} ({size})")
+    if facts.buffers:
+        parts.append(plural(facts.buffers, "buffer"))
+    if facts.leaves:
+        parts.append(plural(facts.leaves, "leaf", "leaves") + (" outside a module" if facts.parameters else ""))
+    return ", ".join(parts)
+
+
+def _gradients(facts: Overview) -> str:
+    wanted = len(facts.with_gradient) + len(facts.without_gradient)
+    if not facts.without_gradient:
+        return f"all {wanted:,} got one" if wanted > 1 else "it got one"
+    return f"{len(facts.with_gradient):,} of {wanted:,} got one, {len(facts.without_gradient):,} never did"
+
+
+def _names(names: Iterable[str]) -> str:
+    return elide_list([printable(name) for name in names], NAMES_SHOWN)
+
+
+def _moves(moves: Moves) -> str:
+    change = moves.to_device if moves.from_device == moves.to_device else f"{moves.from_device} → {moves.to_device}"
+    if moves.from_dtype != moves.to_dtype:
+        change += f", {moves.from_dtype} → {moves.to_dtype}"
+    return f"{moves.count:,} × {change}, {byte_count(moves.nbytes)}; {_leaves(moves.leaves, moves.count)}"
+
+
+def _leaves(leaves: int, count: int) -> str:
+    if leaves == count:
+        return "the result is a leaf" if count == 1 else "the results are leaves"
+    if not leaves:
+        return "the result is not a leaf" if count == 1 else "the results are not leaves"
+    return f"{leaves:,} of the results are leaves"
+
+
+def _shown(failures: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """The exception that left the script, if one did, else the last that it caught."""
+    left = tuple(failure for failure in failures if not failure.caught)
+    return left[-1:] or failures[-1:]
+
+
+def _failure(failure: Fault) -> str:
+    where = f" at {printable(failure.file)}:{failure.line}" if failure.file is not None else ""
+    return f"{printable(failure.type)}{where} ({_step(failure.step)}): {elide(printable(failure.message), 80)}"
