@@ -132,6 +132,17 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
     head.tensors = draft.tensors[:count]
     head.returns = [entry for entry in draft.returns if max(entry[1], default=0) < count]
     mapping: dict[int, int] = {}
+    head.bumps = _bumps(draft, 0, at)
+    tail.bumps = _bumps(draft, at, len(draft.moments))
+    for parameter, rise in head.bumps.items():
+        tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
+
+    def shift(number: int | None, version: int | None) -> int | None:
+        """A version relative to the draft's start, made relative to the tail's."""
+        parameter = draft.tensors[number].parameter if number is not None else None
+        if version is None or parameter is None:
+            return version
+        return version - head.bumps.get(parameter, 0)
 
     def renumber(numbers: tuple[int, ...]) -> tuple[int, ...]:
         for number in numbers:
@@ -146,8 +157,10 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
             graph = payload[0]
             if graph is not None and graph not in graph_map:
                 graph_map[graph] = len(tail.graphs)
-                tail.graphs.append(_moved_graph(draft.graphs[graph], at, renumber))
+                tail.graphs.append(_moved_graph(draft.graphs[graph], at, renumber, shift))
             payload = (graph_map.get(graph), *payload[1:])
+        elif kind == "mutation":
+            payload = (shift(inputs[0], payload[0]), shift(inputs[0], payload[1]), *payload[2:])
         index = len(tail.moments)
         if phase is not tail.phase:
             tail.phase = phase
@@ -165,7 +178,7 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
         for entry in getattr(draft, name):
             getattr(head if entry[0] < at else tail, name).append(entry)
     tail.memory = draft.memory
-    tail.bumps, tail.roots = dict(draft.bumps), set(draft.roots)
+    tail.roots = set(draft.roots)
     tail.cuts = [cut - at for cut in draft.cuts if cut > at]
     tail.seen_backward, tail.seen_update, tail.zeroed = draft.seen_backward, draft.seen_update, draft.zeroed
     tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
@@ -188,7 +201,7 @@ def _take_over(draft: Draft, head: Draft, tail: Draft, number: int, count: int, 
     return new
 
 
-def _moved_graph(graph: RawGraph, at: int, renumber: Any) -> RawGraph:
+def _moved_graph(graph: RawGraph, at: int, renumber: Any, shift: Any) -> RawGraph:
     nodes = []
     for name, op, leaf, outputs, saved, hooks, carried in graph.nodes:
         here = op is not None and op >= at
@@ -198,7 +211,7 @@ def _moved_graph(graph: RawGraph, at: int, renumber: Any) -> RawGraph:
                 op - at if here else None,
                 renumber((leaf,))[0] if leaf is not None else None,
                 renumber(outputs),
-                tuple((n, renumber((t,))[0] if t is not None else None, v, b, s) for n, t, v, b, s in saved),
+                tuple((n, renumber((t,))[0] if t is not None else None, shift(t, v), b, s) for n, t, v, b, s in saved),
                 hooks,
                 carried or (op is not None and not here),
             )
@@ -213,6 +226,17 @@ def _moved_sample(sample: Sample, at: int, mapping: dict[int, int]) -> Sample:
     if not sample.of_parameter and sample.what not in ("grad_in", "grad_out"):
         subject = mapping.get(subject, subject)
     return replace(sample, moment=sample.moment - at, subject=subject)
+
+
+def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:
+    """How far each parameter's version rises in moments `first` to `end`-1."""
+    bumps: dict[int, int] = {}
+    for kind, _, _, inputs, _, payload in draft.moments[first:end]:
+        if kind == "mutation" and payload[0] is not None and payload[1] is not None:
+            parameter = draft.tensors[inputs[0]].parameter
+            if parameter is not None:
+                bumps[parameter] = bumps.get(parameter, 0) + payload[1] - payload[0]
+    return bumps
 
 
 def _tensors_of(moments: list[RawMoment]) -> set[int]:

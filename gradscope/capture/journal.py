@@ -24,6 +24,8 @@ from .tracker import StepTracker
 
 _HANDLE: CodeType = handle_torch_function.__code__
 MAX_FAULTS = 20
+_LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
+_UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
 
 class Journal:
@@ -148,7 +150,7 @@ class Journal:
             name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments
         )  # fmt: skip
         draft.add("op", phase, stack, numbers, tuple(made), payload)
-        if draft.full:
+        if draft.full and not name.startswith(_UNINITIALIZED):
             for tensor, number in zip(outputs, made):
                 self._value(index, number, tensor)
         return index
@@ -445,6 +447,8 @@ class Journal:
         self.draft.add("note", self._phase_now(), stack, (), (), (text,))
 
     def _phase_now(self) -> Phase:
-        return self.draft.phase or Phase.OTHER
+        """The phase for a fact that has none of its own: forward-like phases last, calls do not."""
+        phase = self.draft.phase
+        return phase if phase in _LASTING else Phase.OTHER
 
 

@@ -1,5 +1,5 @@
-"""Modes that the function mode cannot see begin: autocast; and calls that hide their ops from it:
-compiled functions and custom `autograd.Function`s.
+"""Modes that the function mode cannot see begin: autocast; and calls that are one op to the script,
+whatever runs inside: compiled functions, custom `autograd.Function`s, a DataLoader's next batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .tensors import dtype_name, tensors_in, version_of
 
 
 class ModeWatch:
-    """Records autocast regions, steps aside for compiled functions, shows a custom Function as one op."""
+    """Records autocast regions, steps aside for compiled functions, shows opaque calls as one op."""
 
     def __init__(self, journal: Journal, pause: Pause) -> None:
         self.journal, self.pause = journal, pause
@@ -29,6 +29,7 @@ class ModeWatch:
         self._install_autocast(hooks)
         self._install_compile(hooks)
         self._install_function(hooks)
+        self._install_loader(hooks)
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
@@ -97,24 +98,54 @@ class ModeWatch:
             if not self._mine() or torch._C._are_functorch_transforms_active():
                 return original(kind, *args, **kwargs)
             frame = sys._getframe(1)
-            inputs = tensors_in((*args, *kwargs.values()))
-            try:
-                stack, direct = journal.locate(frame)
-                versions = [version_of(t) for t in inputs]
-                numbers = journal.enter_inputs(inputs, stack, False, direct, versions)
-            except Exception as error:
-                journal.fault(f"the inputs of {kind.__name__}", error)
-                return original(kind, *args, **kwargs)
-            first = sequence()
             with self.pause:
+                inputs = tensors_in((*args, *kwargs.values()))
+                try:
+                    stack, direct = journal.locate(frame)
+                    versions = [version_of(t) for t in inputs]
+                    numbers = journal.enter_inputs(inputs, stack, False, direct, versions)
+                except Exception as error:
+                    journal.fault(f"the inputs of {kind.__name__}", error)
+                    return original(kind, *args, **kwargs)
+                first = sequence()
                 result = original(kind, *args, **kwargs)
-            try:
-                journal.custom_function(kind.__name__, stack, direct, inputs, versions, numbers, first, sequence(), result)
-            except Exception as error:
-                journal.fault(f"the result of {kind.__name__}", error)
-            return result
+                last = sequence()
+                try:
+                    journal.custom_function(kind.__name__, stack, direct, inputs, versions, numbers, first, last, result)
+                except Exception as error:
+                    journal.fault(f"the result of {kind.__name__}", error)
+                return result
 
         apply.__doc__ = original.__doc__
         hooks.patch(function, "apply", classmethod(apply))
 
 
+
+    def _install_loader(self, hooks: HookSet) -> None:
+        loader = torch.utils.data.dataloader._BaseDataLoaderIter
+        original = loader.__next__
+
+        def __next__(batches: Any) -> Any:
+            journal = self.journal
+            if not self._mine():
+                return original(batches)
+            frame = sys._getframe(1)
+            with self.pause:
+                batch = original(batches)
+                try:
+                    stack, direct = journal.locate(frame)
+                    journal.op("DataLoader", stack, direct, [], (), tensors_in((batch,)), 0, 0)
+                except Exception as error:
+                    journal.fault("a batch of a DataLoader", error)
+                return batch
+
+        hooks.patch(loader, "__next__", __next__)
+        begin = torch.utils.data.DataLoader.__iter__
+
+        def __iter__(loader: Any) -> Any:
+            if not self._mine():
+                return begin(loader)
+            with self.pause:
+                return begin(loader)
+
+        hooks.patch(torch.utils.data.DataLoader, "__iter__", __iter__)

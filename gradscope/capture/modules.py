@@ -80,6 +80,8 @@ class ModuleWatch:
             journal.forget_raised_step()
             if journal.quiet:
                 return self._call(module, *args, **kwargs)
+        pause = self.pause
+        pause.begin()
         known = self._known.get(id(module))
         if known is None or known.reference() is not module:
             known = self._meet(module)
@@ -99,14 +101,19 @@ class ModuleWatch:
         compiled = known.compiled or module._compiled_call_impl is not None
         if compiled:
             journal.compiled(frame)
-            self.pause.begin()
+        else:
+            pause.end()
         try:
             result = self._call(module, *args, **kwargs)
-        finally:
+        except BaseException:
             if compiled:
-                self.pause.end()
+                pause.end()
+            raise
+        finally:
             clock.leave(known.loss)
             journal.module, journal.module_call = before
+        if not compiled:
+            pause.begin()
         try:
             self._name_results(frame, result)
             if outermost and not known.loss:
@@ -115,6 +122,8 @@ class ModuleWatch:
                     self._scan_all()
         except Exception as error:
             journal.fault("a module's result", error)
+        finally:
+            pause.end()
         return result
 
     def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> None:
@@ -221,15 +230,15 @@ class ModuleWatch:
             return self._apply(module, *args, **kwargs)
         self._applying += 1
         try:
-            was = [(t.device, t.dtype) for t in module.parameters()]
             with self.pause:
+                was = [(t.device, t.dtype) for t in module.parameters()]
                 result = self._apply(module, *args, **kwargs)
+                try:
+                    self._moved(frame, module, was)
+                except Exception as error:
+                    journal.fault("a module's move", error)
         finally:
             self._applying -= 1
-        try:
-            self._moved(frame, module, was)
-        except Exception as error:
-            journal.fault("a module's move", error)
         return result
 
     def _moved(self, frame: Any, module: nn.Module, was: list[tuple[torch.device, torch.dtype]]) -> None:
@@ -256,12 +265,12 @@ class ModuleWatch:
         if not journal.recording() or threading.get_ident() != journal.thread:
             self._zero_grad(owner, set_to_none)
             return
-        with_grad = [p for p in owner.parameters() if p.grad is not None]
         with self.pause:
+            with_grad = [p for p in owner.parameters() if p.grad is not None]
             self._zero_grad(owner, set_to_none)
-        try:
-            record = self.records[self.number(owner)]
-            name = record.path or record.root
-            journal.zeroed(name, [(p, p.grad is not None) for p in with_grad], frame)
-        except Exception as error:
-            journal.fault("a zero_grad call", error)
+            try:
+                record = self.records[self.number(owner)]
+                name = record.path or record.root
+                journal.zeroed(name, [(p, p.grad is not None) for p in with_grad], frame)
+            except Exception as error:
+                journal.fault("a zero_grad call", error)

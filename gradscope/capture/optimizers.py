@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class OptimizerWatch:
         self._on_optimizer = on_optimizer
         self._known: dict[int, tuple[Any, int, tuple[int, ...]]] = {}
         self._count = 0
-        self._running: list[tuple[Any, list[tuple[torch.Tensor, int | None]], bool]] = []
+        self._running: list[tuple[Any, list[tuple[torch.Tensor, int | None]]]] = []
         self._scheduling = 0
 
     def install(self, hooks: HookSet) -> None:
@@ -59,28 +60,28 @@ class OptimizerWatch:
     def abandon(self) -> None:
         """Forget steps that raised: nothing else runs while the recording is paused for a step."""
         while self._running:
-            if self._running.pop()[2]:
-                self.pause.end()
+            self._running.pop()
+            self.pause.end()
+        self.journal.tracker.updating = False
 
     # -- step ------------------------------------------------------------------------------------
 
-    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
         if threading.get_ident() != journal.thread or not journal.active:
-            return
+            return None
         if self.raised() and not any(entry[0] is optimizer for entry in self._running):
             self.abandon()
         if not journal.recording():
-            return
-        closure = any(callable(a) for a in (*args[1:], *kwargs.values()))
+            return None
+        self.pause.begin()
         watched: list[tuple[torch.Tensor, int | None]] = []
         try:
             journal.locate(sys._getframe(1))
             number = self._number(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             watched = [(p, version_of(p)) for p in parameters]
-            if not closure:
-                self._measure(parameters)
+            self._measure(parameters)
             for index, group in enumerate(optimizer.param_groups):
                 rate = group.get("lr")
                 if isinstance(rate, torch.Tensor):
@@ -89,9 +90,27 @@ class OptimizerWatch:
                     journal.draft.learning_rates[number, index] = float(rate)
         except Exception as error:
             journal.fault("an optimizer before its step", error)
-        self._running.append((optimizer, watched, not closure))
-        if not closure:
-            self.pause.begin()
+        self._running.append((optimizer, watched))
+        journal.tracker.updating = True
+        return self._with_open_closures(args, kwargs)
+
+    def _with_open_closures(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The step's arguments, its closure wrapped so that what the script does in it is recorded."""
+        if not any(callable(a) for a in (*args[1:], *kwargs.values())):
+            return None
+        opened = (args[0], *(self._opened(a) for a in args[1:]))
+        return opened, {name: self._opened(value) for name, value in kwargs.items()}
+
+    def _opened(self, closure: Any) -> Any:
+        if not callable(closure):
+            return closure
+
+        @wraps(closure)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self.pause.lifted():
+                return closure(*args, **kwargs)
+
+        return run
 
     def _measure(self, parameters: list[torch.Tensor]) -> None:
         journal, table = self.journal, self.journal.table
@@ -110,9 +129,8 @@ class OptimizerWatch:
         journal = self.journal
         if not self._running or self._running[-1][0] is not optimizer:
             return
-        _, watched, paused = self._running.pop()
-        if paused:
-            self.pause.end()
+        _, watched = self._running.pop()
+        journal.tracker.updating = bool(self._running)
         try:
             frame = sys._getframe(1)
             stack, _ = journal.locate(frame)
@@ -135,6 +153,8 @@ class OptimizerWatch:
             journal.tracker.updated(frame)
         except Exception as error:
             journal.fault("an optimizer's step", error)
+        finally:
+            self.pause.end()
 
     def _sample_updated(self, watched: list[tuple[torch.Tensor, int | None]]) -> None:
         journal = self.journal
@@ -181,14 +201,14 @@ class OptimizerWatch:
         if not self._mine():
             original(optimizer, set_to_none)
             return
-        with_grad = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         with self.pause:
+            with_grad = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             original(optimizer, set_to_none)
-        try:
-            tensors = [(p, p.grad is not None) for p in with_grad]
-            journal.zeroed(type(optimizer).__name__, tensors, frame)
-        except Exception as error:
-            journal.fault("a zero_grad call", error)
+            try:
+                tensors = [(p, p.grad is not None) for p in with_grad]
+                journal.zeroed(type(optimizer).__name__, tensors, frame)
+            except Exception as error:
+                journal.fault("a zero_grad call", error)
 
     def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,8 @@ would see without us; below another mode it is told to be quiet instead.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,14 +43,21 @@ class Pause:
         elif self.mode is not None:
             self.mode.quiet -= 1
 
-    def recover(self, depth: int = 0) -> None:
+    def recover(self) -> None:
         """End pauses that an exception left open."""
-        while len(self._popped) > depth:
+        while self._popped:
             self.end()
 
-    @property
-    def depth(self) -> int:
-        return len(self._popped)
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Record again inside a pause: the script's own code runs there."""
+        depth = len(self._popped)
+        self.recover()
+        try:
+            yield
+        finally:
+            while len(self._popped) < depth:
+                self.begin()
 
     def __enter__(self) -> None:
         self.begin()

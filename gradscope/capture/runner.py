@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from ..errors import ScriptNotFound
 from .frames import bottom, stack_of, strip_traceback
 from .transparency import Transparency
-from .uncaught import exit_status, flush_streams
+from .uncaught import exit_status, flush_streams, report
 from .wake import when_imported
 
 
@@ -36,8 +36,8 @@ class Recording(Protocol):
         """Called when torch has just been imported."""
         ...
 
-    def stop(self, error: BaseException | None) -> None:
-        """Called when the script's main thread has ended, by `error` if one left it."""
+    def stop(self, error: BaseException | None, status: int) -> None:
+        """Called when the script's main thread has ended, by `error` if one left it, with this exit status."""
         ...
 
 
@@ -128,15 +128,15 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
     if error is not None:
         strip_traceback(error)
     forked = os.getpid() != process
+    interrupted = type(error) is KeyboardInterrupt
     if not forked:
-        recording.stop(None if isinstance(error, SystemExit) else error)
+        recording.stop(error, 130 if interrupted else exit_status(error))
     if main is not None:
         flush_streams()
-    status = exit_status(error)
+    status = report(error)
     if main is not None:
         for name in ("__file__", "__cached__"):
             main.__dict__.pop(name, None)
-    interrupted = type(error) is KeyboardInterrupt
     return Outcome(130 if interrupted else status, interrupted, forked)
 
 

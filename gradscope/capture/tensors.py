@@ -337,11 +337,13 @@ class TensorTable:
 
     # -- upkeep ----------------------------------------------------------------------------------
 
-    def renumbered(self, old: StepMark, new: StepMark, mapping: dict[int, int]) -> None:
-        """A draft was split: entries of tensors that its tail uses take the tail's numbers."""
+    def renumbered(self, old: StepMark, tail: Draft, mapping: dict[int, int]) -> None:
+        """A draft was split: entries of tensors that its tail uses take the tail's numbers and versions."""
         for entry in self.entries.values():
             if entry.mark is old and entry.number in mapping:
-                entry.mark, entry.number = new, mapping[entry.number]
+                entry.mark, entry.number = tail.mark, mapping[entry.number]
+                if entry.parameter is not None:
+                    entry.base_version = tail.versions.get(entry.parameter, entry.base_version)
 
     def sweep(self) -> None:
         """Forget dead tensors, now and then: cost stays proportional to what was met."""

@@ -42,9 +42,11 @@ class StepTracker:
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
         self.closed = 0
+        self.updating = False  # inside optimizer.step(), whose closure may run many times
         self.by_hand = False  # gradscope.step() was called: marks decide, not loops
         self._backward_at: list[Place] = []
         self._round_at: int | None = None
+        self._root_loop: Loop | None = None
         self._last_update = -1
         self._settled: set[LoopKey] = set()  # loops known to make a step each time round
         self._ready: list[Entry] = []
@@ -54,7 +56,7 @@ class StepTracker:
     def look(self, frame: FrameType | None) -> None:
         """An event happens at `frame` while a loop is watched."""
         watch = self.watch
-        if watch is None or self.by_hand:
+        if watch is None or self.by_hand or self.updating:
             return
         if self.lingering is not None:
             if any(self.lingering.holds(code, lasti) for _, code, lasti in places(self.frames, frame)):
@@ -80,6 +82,7 @@ class StepTracker:
             if self.lingering is not None or (evaluating and other):
                 start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments)
                 self._cut_and_close(start)
+                self.watch = None
         elif self._round_at is not None and module in draft.roots:
             at, self._round_at = self._round_at, None
             if draft.seen_backward:
@@ -87,13 +90,12 @@ class StepTracker:
             elif evaluating:
                 self._settle(self._root_loop)
                 self._cut_and_close(at)
+                self.watch = None
             else:
                 self.draft.cuts.append(at)
                 if len(draft.cuts) >= MAX_CUTS:
                     self._realize_cuts()
         self.draft.roots.add(module)
-
-    _root_loop: Loop | None = None
 
     def root_left(self, frame: FrameType) -> None:
         """A root module's forward returned."""
@@ -116,6 +118,7 @@ class StepTracker:
         if self.lingering is not None:
             start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments) - 1
             self._cut_and_close(min(start, len(draft.moments) - 1))
+            self.watch = None
         elif draft.cuts:
             self._judge_cuts(loop)
         self._round_at = None
@@ -139,7 +142,17 @@ class StepTracker:
         loop = innermost_loop(event, self._backward_at if draft.seen_backward else None)
         draft.cuts.clear()
         self._round_at = None
+        if self.closed and loop is not None:
+            self._close_evaluation_before(loop)
         self.watch = Watch("U", loop, path_from(loop, event)) if loop is not None else None
+
+    def _close_evaluation_before(self, loop: Loop) -> None:
+        """An evaluation that ran before the step's loop began, and in no loop of its own, is a step."""
+        start = self._first_in(loop, 0)
+        if 0 < start < len(self.draft.moments):
+            if any(moment[1] is Phase.EVAL for moment in self.draft.moments[:start]):
+                self._cut_and_close(start)
+                self._last_update = len(self.draft.moments) - 1
 
     def updated_by_hand(self, frame: FrameType) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
@@ -219,7 +232,7 @@ class StepTracker:
             return 0
         old = self.draft.mark
         head, tail, mapping = split(self.draft, at)
-        self.table.renumbered(old, tail.mark, mapping)
+        self.table.renumbered(old, tail, mapping)
         self.draft = head
         watch = self.watch
         self._finish(loop)
@@ -256,7 +269,7 @@ class StepTracker:
         if 0 < start < len(draft.moments):
             old = draft.mark
             head, tail, mapping = split(draft, start)
-            self.table.renumbered(old, tail.mark, mapping)
+            self.table.renumbered(old, tail, mapping)
             self._close(head, StepKind.SETUP)
             self.draft = tail
         return self.draft

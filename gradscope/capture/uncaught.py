@@ -10,28 +10,40 @@ from .frames import strip_traceback
 
 
 def exit_status(error: BaseException | None) -> int:
-    """Reports `error` as the interpreter does; returns the status that it would exit with (0 to 255)."""
-    if error is None:
+    """The status (0 to 255) that the interpreter exits with when `error` left `__main__`."""
+    if not isinstance(error, SystemExit):
+        return 0 if error is None else 1
+    code = error.code
+    if code is None:
         return 0
-    if isinstance(error, SystemExit):
-        return _system_exit(error)
-    _remember(error)
-    hook = getattr(sys, "excepthook", None)
-    if hook is None:
-        _write("sys.excepthook is missing\n")
-        _display(error)
-        return 1
-    try:
-        hook(type(error), error, error.__traceback__)
-    except SystemExit as exit_:
-        return _system_exit(exit_)
-    except BaseException as second:
-        strip_traceback(second)
-        _write("Error in sys.excepthook:\n")
-        _display(second)
-        _write("\nOriginal exception was:\n")
-        _display(error)
+    if isinstance(code, int):
+        return int(code) & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
     return 1
+
+
+def report(error: BaseException | None) -> int:
+    """Say on stderr what the interpreter says of `error`; returns the exit status, which a hook may change."""
+    if isinstance(error, SystemExit):
+        if not isinstance(error.code, (int, type(None))):
+            _write(f"{error.code}\n")
+    elif error is not None:
+        _remember(error)
+        hook = getattr(sys, "excepthook", None)
+        if hook is None:
+            _write("sys.excepthook is missing\n")
+            _display(error)
+            return 1
+        try:
+            hook(type(error), error, error.__traceback__)
+        except SystemExit as asked:
+            return report(asked)
+        except BaseException as second:
+            strip_traceback(second)
+            _write("Error in sys.excepthook:\n")
+            _display(second)
+            _write("\nOriginal exception was:\n")
+            _display(error)
+    return exit_status(error)
 
 
 def flush_streams() -> None:
@@ -41,16 +53,6 @@ def flush_streams() -> None:
             stream.flush()
         except Exception:  # noqa: S112  # the interpreter tries again, and reports, when it exits
             continue
-
-
-def _system_exit(error: SystemExit) -> int:
-    code = error.code
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return int(code) & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
-    _write(f"{code}\n")
-    return 1
 
 
 def _remember(error: BaseException) -> None:
