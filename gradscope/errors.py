@@ -11,6 +11,7 @@ GradscopeError
 │   └── CannotWrite
 ├── ScriptNotFound        the script or module to run is not there       (exit 2)
 ├── MissingEngine         no program to lay a picture out with           (exit 2)
+├── LayoutFailed          the layout program failed or took too long     (exit 2)
 ├── MissingExtra          a format needs a package that is not installed (exit 2)
 ├── NothingToDraw         there is no graph in this tensor or trace      (exit 2)
 └── AlreadyRecording      a second recorder in one process
@@ -79,6 +80,10 @@ class ScriptNotFound(GradscopeError):
 
 class MissingEngine(GradscopeError):
     """No program to lay a picture out with."""
+
+
+class LayoutFailed(GradscopeError):
+    """The layout program failed or took too long."""
 
 
 class MissingExtra(GradscopeError):

@@ -95,6 +95,12 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def ordinal(position: int) -> str:
+    """`1st`, `2nd`, `3rd`, `4th`, `11th`, `21st`."""
+    teens = position % 100 in (11, 12, 13)
+    return f"{position:,}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(position % 10, 'th')}"
+
+
 def byte_count(size: int) -> str:
     """`size` bytes in binary units with three digits: `40 B`, `1.5 KiB`, `12 MiB`."""
     amount, unit = float(size), 0

@@ -1,0 +1,1 @@
+"""Pictures of graphs: `render(graph, "svg")`, `write(graph, "g.svg")`, `Diagram(graph)`."""

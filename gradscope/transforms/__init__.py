@@ -12,16 +12,19 @@ from functools import partial, reduce
 
 from ..model.graph import Graph
 from ..options import ViewOptions
+from .attach import attach_parameters, attach_results
 from .chains import fold_chains
 from .fit import Fitted, fit
 from .modules import fold_modules
-from .repeats import block_counts, fold_repeats, run_label
+from .repeats import block_counts, fold_repeats, own_count, run_label
 from .select import focus, nearest, prune
 from .sides import is_backward
 
 __all__ = [
     "Fitted",
     "Pass",
+    "attach_parameters",
+    "attach_results",
     "block_counts",
     "fit",
     "focus",
@@ -30,6 +33,7 @@ __all__ = [
     "fold_repeats",
     "is_backward",
     "nearest",
+    "own_count",
     "passes",
     "prune",
     "run_label",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..model.graph import EdgeKind, Graph, GraphNode, NodeKind
-from ..text import elide_list, plural
+from ..text import elide_list
 from .contract import FOLDED_MARKS, contiguous_runs, contract, standing_for
 from .sides import BACKWARD, is_backward
 
@@ -62,12 +62,16 @@ def _alike(one: GraphNode, other: GraphNode) -> bool:
 
 
 def _chain_node(run: Sequence[GraphNode]) -> GraphNode:
-    calls = [node.op or node.label for node in run if node.kind is not NodeKind.TENSOR]
-    kinds = list(dict.fromkeys(calls)) or ["tensor"]
+    calls = [_called(node) for node in run if node.kind is not NodeKind.TENSOR]
+    calls = calls or [node.op or "tensor" for node in run]
+    kinds = list(dict.fromkeys(calls))
     label = elide_list(kinds, 3) + (f" ×{len(calls):,}" if len(calls) > len(kinds) else "")
     return replace(
         standing_for(run, label=label),
         op=BACKWARD if is_backward(run[0]) else None,
         module=run[0].module,
-        notes=(f"a chain of {plural(len(run), 'node')}",),
     )
+
+
+def _called(node: GraphNode) -> str:
+    return node.label if is_backward(node) else node.op or node.label

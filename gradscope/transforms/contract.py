@@ -13,8 +13,11 @@ from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode, NodeKind
 FOLDED_MARKS = frozenset({"cut", "mutated", "stale", "moved", "nan", "inf", "root", "not_reached"})
 
 
-def contract(graph: Graph, homes: Mapping[int, GraphNode]) -> Graph:
-    """The graph in which `homes[id]` stands for node `id`; edges inside a home go, equal ones merge."""
+def contract(graph: Graph, homes: Mapping[int, GraphNode], *, keep_index: bool = False) -> Graph:
+    """The graph in which `homes[id]` stands for node `id`; edges inside a home go, equal ones merge.
+
+    Edges that differ in `index` only merge too, unless `keep_index`: a folded module has no argument positions.
+    """
     standing = {home.id: home for home in homes.values()}
     ids = dict.fromkeys(homes[node.id].id if node.id in homes else node.id for node in graph.nodes)
     edges: dict[tuple[int, int, EdgeKind, int], GraphEdge] = {}
@@ -23,7 +26,7 @@ def contract(graph: Graph, homes: Mapping[int, GraphNode]) -> Graph:
         target = homes[edge.target].id if edge.target in homes else edge.target
         moved = edge.source in homes or edge.target in homes
         if not (moved and source == target):
-            key = (source, target, edge.kind, -1 if moved else edge.index)
+            key = (source, target, edge.kind, -1 if moved and not keep_index else edge.index)
             edges.setdefault(key, replace(edge, source=source, target=target))
     nodes = tuple(standing[node] if node in standing else graph.by_id[node] for node in ids)
     return replace(graph, nodes=nodes, edges=tuple(edges.values()))

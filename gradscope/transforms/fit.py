@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..model.graph import Graph
+from .attach import attach_parameters, attach_results
 from .chains import fold_chains
 from .modules import fold_modules
 from .repeats import fold_repeats
@@ -21,26 +22,33 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
+COMFORTABLE = 60  # nodes that fit a screen; beyond it a graph is tidied, though nothing is taken from it
+
+
 def fit(graph: Graph, limit: int) -> Fitted:
     """`graph` in at most `limit` nodes.
 
-    In this order, until it fits: drop what no gradient depends on, draw equal blocks once, fold modules from
-    the deepest level up, fold chains, and as a last resort show only what is nearest to the result.
+    Beyond a screenful it is tidied: what no gradient depends on goes, parameters and ops are drawn inside what
+    reads and results from them, equal blocks once. Beyond `limit`, until it fits, modules are folded from the
+    deepest level up, then chains, and as a last resort only what is nearest to the result is shown.
     Raises UsageError when `limit` is below 1.
     """
     if limit < 1:
         raise UsageError(f"the most nodes to draw is {limit}; it must be 1 or more")
-    means: tuple[tuple[Callable[[Graph], Graph], str], ...] = (
-        (prune, "what no gradient depends on is left out"),
-        (fold_repeats, "equal blocks are drawn once, ×N"),
-        (lambda current: _fold_modules_to(current, limit), "modules are folded (open one with expand)"),
-        (fold_chains, "long chains are folded"),
-        (lambda current: nearest(current, limit), "only what is nearest to the result (narrow with focus or depth)"),
+    enough = min(limit, COMFORTABLE)
+    means: tuple[tuple[int, Callable[[Graph], Graph], str], ...] = (
+        (enough, prune, "what no gradient depends on is left out"),
+        (enough, attach_parameters, "parameters are written on the op that reads them"),
+        (enough, attach_results, "ops are written on their results"),
+        (enough, fold_repeats, "equal blocks are drawn once, ×N"),
+        (limit, lambda current: _fold_modules_to(current, limit), "modules are folded (open one with expand)"),
+        (limit, fold_chains, "long chains are folded"),
+        (limit, lambda current: nearest(current, limit), "only what is nearest to the result (narrow with focus)"),
     )
     total, notes = len(graph.nodes), []
-    for step, note in means:
-        if len(graph.nodes) <= limit:
-            break
+    for most, step, note in means:
+        if len(graph.nodes) <= most:
+            continue
         simpler = step(graph)
         if len(simpler.nodes) < len(graph.nodes):
             graph = simpler

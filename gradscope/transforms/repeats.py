@@ -39,13 +39,20 @@ def block_counts(graph: Graph) -> dict[str, int]:
     return counts
 
 
+def own_count(path: str, counts: Mapping[str, int]) -> int:
+    """How many equal siblings a numbered module stands for, not counting those of modules around it."""
+    parent, _, last = path.rpartition(".")
+    if not last.isdecimal():
+        return 1
+    while parent and not parent.rpartition(".")[2].isdecimal():
+        parent = parent.rpartition(".")[0]
+    return counts.get(path, 1) // counts.get(parent, 1)
+
+
 def run_label(path: str, counts: Mapping[str, int]) -> str:
     """`h.0`, standing for 12 blocks, as `h.0–11`; other paths stay as they are."""
-    parent, _, last = path.rpartition(".")
-    run = counts.get(path, 1) // counts.get(parent, 1)
-    if run < 2 or not last.isdecimal():
-        return path
-    return f"{path}–{int(last) + run - 1}"
+    run = own_count(path, counts)
+    return path if run < 2 else f"{path}–{int(path.rpartition('.')[2]) + run - 1}"
 
 
 def _families(graph: Graph, level: int) -> list[dict[int, list[int]]]:
@@ -102,7 +109,8 @@ def _facts(node: GraphNode) -> tuple[Hashable, ...]:
     """What makes two nodes alike: what they are and how they look, never what they are called."""
     return (
         node.kind.value,
-        node.op or (node.label if node.kind in (NodeKind.OP, NodeKind.GRAD_FN) else ""),
+        node.op,
+        node.label if node.kind in (NodeKind.OP, NodeKind.GRAD_FN) else "",
         *(node.role, node.shape, node.dtype, node.device, node.requires_grad, node.is_leaf, node.grad_fn),
         *(node.module_type, tuple(sorted(node.marks)), node.count),
     )
@@ -134,4 +142,4 @@ def _fold_run(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
         for edge in graph.edges
         if edge.source not in block_of or block_of[edge.source] == block_of.get(edge.target, block_of[edge.source])
     )
-    return contract(replace(graph, edges=edges), homes)
+    return contract(replace(graph, edges=edges), homes, keep_index=True)

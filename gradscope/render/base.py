@@ -1,0 +1,46 @@
+"""What a renderer is, and what it may be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from .view import Density, GraphView
+
+DEFAULT_LIMIT = 200  # nodes; more is a hairball on any screen
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How to draw. `direction` is TB (top to bottom) or LR; `limit` None draws every node.
+
+    `width`, `ascii` and `colour` are for text; `folder` is where the output will lie, relative to the folder that
+    source paths are relative to.
+    """
+
+    theme: str = "light"
+    engine: str | None = None
+    direction: str = "TB"
+    density: Density = Density.AUTO
+    limit: int | None = DEFAULT_LIMIT
+    width: int = 100
+    ascii: bool = False
+    colour: bool = False
+    folder: str = ""
+
+
+class Renderer(Protocol):
+    """Three facts and one method. `complete` renderers write data and get the whole graph, others a readable part."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def complete(self) -> bool: ...
+
+    def render(self, view: GraphView, options: RenderOptions) -> bytes:
+        """The file's content. Raises MissingEngine or LayoutFailed where a layout engine is needed."""
+        ...

@@ -1,0 +1,88 @@
+"""JSON in the schema `gradscope.graph/1`, which `graph.schema.json` beside this file describes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from ..model.graph import Graph, GraphNode
+from ..model.records import Stats
+from .base import RenderOptions
+from .view import GraphView
+
+SCHEMA = "gradscope.graph/1"
+# Present on every node, null where a node has no such fact.
+_ALWAYS = (
+    *("op", "shape", "dtype", "device", "requires_grad", "is_leaf", "retains_grad", "grad_fn", "version", "has_grad"),
+    "module",
+)
+_SOMETIMES = ("module_type", "moment", "order")
+
+
+class Json:
+    name = "json"
+    suffixes = (".json",)
+    description = f"JSON, schema {SCHEMA}"
+    complete = True
+
+    def render(self, view: GraphView, options: RenderOptions) -> bytes:
+        del options  # data has no looks
+        document = graph_json(view.graph)
+        return (json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8", "replace")
+
+
+def graph_json(graph: Graph) -> dict[str, Any]:
+    """The graph as JSON values. NaN and infinities are the strings "NaN", "Infinity", "-Infinity"."""
+    return {
+        "schema": SCHEMA,
+        "kind": graph.kind.value,
+        "step": graph.step,
+        "title": graph.title,
+        "modules": dict(graph.modules),
+        "nodes": [_node(node) for node in graph.nodes],
+        "edges": [
+            {"from": edge.source, "to": edge.target, "kind": edge.kind.value, "index": edge.index}
+            | ({"label": edge.label} if edge.label else {})
+            for edge in graph.edges
+        ],
+    }
+
+
+def _node(node: GraphNode) -> dict[str, Any]:
+    facts: dict[str, Any] = {"id": node.id, "kind": node.kind.value, "name": node.name, "label": node.label}
+    facts |= {key: _plain(getattr(node, key)) for key in _ALWAYS}
+    facts["source"] = asdict(node.source) if node.source else None
+    facts |= {key: getattr(node, key) for key in _SOMETIMES if getattr(node, key) is not None}
+    if node.role:
+        facts["role"] = node.role
+    for key, values in (("value", node.value), ("grad", node.grad)):
+        if values is not None:
+            facts[key] = [_number(value) for value in values]
+    for key, stats in (("stats", node.stats), ("grad_stats", node.grad_stats)):
+        if stats is not None:
+            facts[key] = _stats(stats)
+    if node.marks:
+        facts["marks"] = sorted(node.marks)
+    if node.notes:
+        facts["notes"] = list(node.notes)
+    if node.count != 1:
+        facts["count"] = node.count
+    if node.members:
+        facts["members"] = list(node.members)
+    return facts
+
+
+def _plain(fact: Any) -> Any:
+    return list(fact) if isinstance(fact, tuple) else fact
+
+
+def _stats(stats: Stats) -> dict[str, Any]:
+    return {key: _number(value) for key, value in asdict(stats).items()}
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,150 @@
+"""Text for the terminal: lanes on the left, the words of `GraphView` on the right; ASCII and colour if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..model.graph import EdgeKind
+from ..text import cells, elide
+from .base import RenderOptions
+from .lanes import Row, rows
+from .theme import legend, theme
+from .view import GraphView, NodeView, Role
+
+_ASCII_SIGNS = {
+    Role.PARAMETER: "#",
+    Role.LEAF: "*",
+    Role.FROZEN: "%",
+    Role.RESULT: "o",
+    Role.INPUT: "^",
+    Role.NO_GRAD: ".",
+    Role.BUFFER: "=",
+    Role.OP: "f",
+    Role.GRAD_FN: "d",
+    Role.ACCUMULATE_GRAD: "S",
+    Role.MODULE: "M",
+    Role.MODULE_BACKWARD: "B",
+}
+_TO_ASCII = str.maketrans(
+    {"│": "|", "─": "-", "┆": ":", "×": "x", "·": "-", "→": ">", "–": "-", "…": "~", "µ": "u"}
+    | dict.fromkeys("┼├┤┬┴╭╮╰╯", "+")
+    | {"▲": "!", "∞": "!", "‼": "!", "≠": "~", "¬": "/", "¦": "/", "►": ">", "♦": "+", "▼": "v"}
+)
+# ANSI colours that readers' own palettes adapt to light and dark.
+_COLOURS = {
+    Role.PARAMETER: "34",
+    Role.LEAF: "32",
+    Role.FROZEN: "90",
+    Role.INPUT: "33",
+    Role.NO_GRAD: "90",
+    Role.BUFFER: "35",
+    Role.GRAD_FN: "33",
+    Role.ACCUMULATE_GRAD: "93",
+    Role.MODULE: "36",
+    Role.MODULE_BACKWARD: "33",
+}
+_COLUMN = 56  # where the type begins, at most
+_GRAVE = frozenset({"nan", "inf", "stale", "cut", "mutated"})
+
+
+class Text:
+    name = "text"
+    suffixes = (".txt",)
+    description = "text, as in the terminal"
+    complete = False
+
+    def render(self, view: GraphView, options: RenderOptions) -> bytes:
+        lines = [elide(line, options.width) if not options.colour else line for line in _lines(view, options)]
+        drawn = "\n".join(line.rstrip() for line in lines) + "\n"
+        if options.ascii:
+            return drawn.translate(_TO_ASCII).encode("ascii", "backslashreplace")
+        return drawn.encode()
+
+
+def _lines(view: GraphView, options: RenderOptions) -> Iterator[str]:
+    yield _styled(view.title, "1", options)
+    yield _styled(view.subtitle, "2", options)
+    yield from (_styled(note, "2", options) for note in view.notes)
+    forward = [node for node in view.nodes if not node.backward]
+    backward = [node for node in view.nodes if node.backward]
+    for name, nodes in (("forward", forward), ("backward", backward)):
+        if nodes:
+            yield ""
+            if forward and backward:
+                yield _styled(f"{name}:", "2", options)
+            yield from _block(view, nodes, options)
+    yield ""
+    yield from (_styled(line, "2", options) for line in _legend(view, options))
+
+
+def _block(view: GraphView, nodes: Sequence[NodeView], options: RenderOptions) -> Iterator[str]:
+    by_id = {node.id: node for node in nodes}
+    edges = [
+        (edge.source, edge.target, edge.kind is EdgeKind.CUT)
+        for edge in view.edges
+        if edge.source in by_id and edge.target in by_id and edge.kind is not EdgeKind.MADE
+    ]
+    signs = {node.id: _sign(node.role, options) for node in nodes}
+    drawn = list(rows([node.id for node in nodes], edges, signs))
+    column = max(
+        (
+            len(row.drawn) + cells(f"{by_id[row.node].heading} {by_id[row.node].caption}")
+            for row in drawn
+            if row.node is not None
+        ),
+        default=0,
+    )
+    for row in drawn:
+        if row.node is None:
+            yield row.drawn
+        else:
+            yield from _node(by_id[row.node], row, column, options)
+
+
+def _node(node: NodeView, row: Row, column: int, options: RenderOptions) -> Iterator[str]:
+    title = _styled(node.heading, f"1;{_COLOURS[node.role]}" if node.role in _COLOURS else "1", options)
+    pad = " " * (min(column, _COLUMN) - len(row.drawn) - cells(f"{node.heading} {node.caption}"))
+    place = _styled(f"  in {node.place}", "2", options) if node.place else ""
+    yield f"{row.drawn}{title} {node.caption}{pad}  {node.type_line}{place}"
+    facts = [(f"{key} {value}", "") for key, value in node.rows]
+    look = theme(options.theme)
+    for mark, word in zip(node.marks, node.badges, strict=True):
+        facts.append((f"{look.badge(mark).sign} {word}", "1;31" if mark in _GRAVE else "1"))
+    after = row.after.rstrip() + "   "
+    room = max(options.width - len(after), 24)
+    for line in _wrapped(facts, room, options):
+        yield f"{after}{line}"
+    for note in node.notes:
+        yield f"{after}{_styled(elide(note, room), '2', options)}"
+
+
+def _wrapped(
+    facts: Sequence[tuple[str, str]], room: int, options: RenderOptions, separator: str = " · "
+) -> Iterator[str]:
+    """(words, ANSI codes) side by side, in as many lines as they need."""
+    line: list[str] = []
+    used = 0
+    for words, codes in facts:
+        size = cells(words) + len(separator)
+        if line and used + size > room:
+            yield separator.join(line)
+            line, used = [], 0
+        line.append(_styled(words, codes, options) if codes else words)
+        used += size
+    if line:
+        yield separator.join(line)
+
+
+def _sign(role: Role, options: RenderOptions) -> str:
+    return _ASCII_SIGNS[role] if options.ascii else theme(options.theme).nodes[role].sign[0]
+
+
+def _legend(view: GraphView, options: RenderOptions) -> Iterator[str]:
+    entries = [f"{_sign(role, options)} {role.value}" for role in view.roles]
+    entries += [f"{entry.badge.sign} {entry.word}" for entry in legend(view, theme(options.theme)) if entry.badge]
+    entries += ["┆ gradient cut"] if EdgeKind.CUT in view.edge_kinds else []
+    return _wrapped([(entry, "") for entry in entries], options.width, options, separator="   ")
+
+
+def _styled(words: str, codes: str, options: RenderOptions) -> str:
+    return f"\x1b[{codes}m{words}\x1b[0m" if options.colour and words else words

@@ -1,0 +1,199 @@
+"""Semantic role → colour, border and sign, light and dark; and the legend made from them.
+
+Colours are drawn from Okabe and Ito's palette, which colour-blind readers can tell apart, and no role is told
+by colour alone: each has its own border and sign too. The signs are in every font, the engine's own included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import UnknownName
+from ..model.graph import EdgeKind
+from .view import BADGES, GraphView, Role
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStyle:
+    """`border`: solid, bold, dashed, dotted or double. `corner`: square, round, pill, note, drum or stack."""
+
+    fill: str
+    line: str
+    ink: str
+    border: str
+    corner: str
+    sign: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStyle:
+    """`head` is a Graphviz arrow shape, `border` as for nodes."""
+
+    line: str
+    border: str
+    head: str
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class BadgeStyle:
+    """How a mark is drawn; `outline` marks colour the node's border too."""
+
+    line: str
+    sign: str
+    outline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    name: str
+    paper: str
+    ink: str
+    muted: str
+    nodes: Mapping[Role, NodeStyle]
+    edges: Mapping[EdgeKind, EdgeStyle]
+    badges: Mapping[str, BadgeStyle]
+    cluster_fills: tuple[str, ...]  # by nesting depth, repeated
+    cluster_line: str
+
+    def badge(self, mark: str) -> BadgeStyle:
+        return self.badges.get(mark, BadgeStyle(self.muted, "*", outline=False))
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """One line of the legend. Exactly one of the three styles is set."""
+
+    word: str
+    node: NodeStyle | None = None
+    badge: BadgeStyle | None = None
+    edge: EdgeStyle | None = None
+
+
+# Border, corner and sign of each role; the same in both themes.
+_FORMS = {
+    Role.PARAMETER: ("double", "square", "■"),
+    Role.LEAF: ("bold", "square", "●"),
+    Role.FROZEN: ("dashed", "square", "□"),
+    Role.RESULT: ("solid", "round", "○"),
+    Role.INPUT: ("solid", "square", "◊"),
+    Role.NO_GRAD: ("dotted", "round", "▫"),
+    Role.BUFFER: ("dotted", "square", "▪"),
+    Role.OP: ("solid", "pill", "ƒ"),
+    Role.GRAD_FN: ("solid", "note", "∂"),
+    Role.ACCUMULATE_GRAD: ("solid", "drum", "∑"),
+    Role.MODULE: ("solid", "stack", "≡"),
+    Role.MODULE_BACKWARD: ("dashed", "stack", "≡∂"),
+}
+
+# fill, line, ink
+_LIGHT = {
+    Role.PARAMETER: ("#E3F0FA", "#0068A8", "#10293B"),
+    Role.LEAF: ("#DFF4EC", "#00795A", "#0B2E24"),
+    Role.FROZEN: ("#EEF1F4", "#5B6B7A", "#2B3640"),
+    Role.RESULT: ("#FFFFFF", "#66717C", "#1B232B"),
+    Role.INPUT: ("#F6F4EE", "#7A6F55", "#332D1E"),
+    Role.NO_GRAD: ("#F8F8F8", "#7A7A7A", "#3A3A3A"),
+    Role.BUFFER: ("#F1EEF7", "#6E6390", "#2C2640"),
+    Role.OP: ("#E9ECF0", "#66717C", "#1B232B"),
+    Role.GRAD_FN: ("#FDEBDD", "#B64E00", "#40200A"),
+    Role.ACCUMULATE_GRAD: ("#FBE0CB", "#B64E00", "#40200A"),
+    Role.MODULE: ("#E8EEF9", "#44619D", "#17243F"),
+    Role.MODULE_BACKWARD: ("#FDF0E4", "#B06000", "#3F270A"),
+}
+_DARK = {
+    Role.PARAMETER: ("#12344C", "#56B4E9", "#E6F3FC"),
+    Role.LEAF: ("#0E3A2D", "#35C79A", "#DDF7EC"),
+    Role.FROZEN: ("#272E36", "#94A3B3", "#D7DEE6"),
+    Role.RESULT: ("#1E242C", "#9AA7B4", "#E8EDF2"),
+    Role.INPUT: ("#2D2A20", "#C9BA8E", "#F1EBDB"),
+    Role.NO_GRAD: ("#232323", "#9C9C9C", "#DDDDDD"),
+    Role.BUFFER: ("#2A2538", "#B3A5DD", "#ECE7F8"),
+    Role.OP: ("#2A313A", "#9AA7B4", "#E8EDF2"),
+    Role.GRAD_FN: ("#42270F", "#F0994A", "#FDEBDB"),
+    Role.ACCUMULATE_GRAD: ("#532E0E", "#F0994A", "#FDEBDB"),
+    Role.MODULE: ("#1D2A45", "#8AABEA", "#E3ECFC"),
+    Role.MODULE_BACKWARD: ("#382512", "#E0A55C", "#FBEBD6"),
+}
+
+_BADGE_FORMS = {
+    "nan": ("▲", True),
+    "inf": ("∞", True),
+    "stale": ("‼", True),
+    "mutated": ("≠", True),
+    "cut": ("¬", False),
+    "not_reached": ("¦", False),
+    "moved": ("►", True),
+    "retained": ("♦", False),
+    "root": ("▼", False),
+}
+_BADGES_LIGHT = {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#B3261E"}
+_BADGES_DARK = {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#FF8A7A"}
+
+
+def _nodes(colours: Mapping[Role, tuple[str, str, str]]) -> dict[Role, NodeStyle]:
+    return {role: NodeStyle(*colours[role], *_FORMS[role]) for role in Role}
+
+
+def _badges(special: Mapping[str, str], moved: str, plain: str) -> dict[str, BadgeStyle]:
+    colours = {"moved": moved, **special}
+    return {mark: BadgeStyle(colours.get(mark, plain), *_BADGE_FORMS[mark]) for mark in BADGES}
+
+
+def _edges(data: str, grad: str, made: str, cut: str) -> dict[EdgeKind, EdgeStyle]:
+    return {
+        EdgeKind.DATA: EdgeStyle(data, "solid", "normal", 1.1),
+        EdgeKind.GRAD: EdgeStyle(grad, "solid", "onormal", 1.4),
+        EdgeKind.MADE: EdgeStyle(made, "dotted", "none", 1.1),
+        EdgeKind.CUT: EdgeStyle(cut, "dashed", "tee", 1.4),
+    }
+
+
+THEMES = {
+    "light": Theme(
+        name="light",
+        paper="#FFFFFF",
+        ink="#1B232B",
+        muted="#5A6570",
+        nodes=_nodes(_LIGHT),
+        edges=_edges("#4A5560", "#B64E00", "#7A8590", "#B3261E"),
+        badges=_badges(_BADGES_LIGHT, "#8A3A86", "#4A5560"),
+        cluster_fills=("#F7F8FA", "#F0F2F6"),
+        cluster_line="#C3CAD2",
+    ),
+    "dark": Theme(
+        name="dark",
+        paper="#14181D",
+        ink="#E8EDF2",
+        muted="#A3AFBB",
+        nodes=_nodes(_DARK),
+        edges=_edges("#B4BFCA", "#F0994A", "#8793A0", "#FF8A7A"),
+        badges=_badges(_BADGES_DARK, "#E39BDD", "#B4BFCA"),
+        cluster_fills=("#1A1F26", "#20262E"),
+        cluster_line="#3C4651",
+    ),
+}
+
+
+def theme(name: str) -> Theme:
+    """The theme called `name`. Raises UnknownName."""
+    if name not in THEMES:
+        raise UnknownName("theme", name, THEMES)
+    return THEMES[name]
+
+
+_EDGE_LEGEND = {
+    EdgeKind.DATA: "data",
+    EdgeKind.GRAD: "gradient",
+    EdgeKind.MADE: "tensor – its grad_fn",
+    EdgeKind.CUT: "gradient cut here",
+}
+
+
+def legend(view: GraphView, look: Theme) -> tuple[LegendEntry, ...]:
+    """What the picture's borders, signs and lines mean; only what is in the picture."""
+    nodes = [LegendEntry(role.value, node=look.nodes[role]) for role in view.roles]
+    badges = [LegendEntry(BADGES.get(mark, mark), badge=look.badge(mark)) for mark in view.marks]
+    edges = [LegendEntry(_EDGE_LEGEND[kind], edge=look.edges[kind]) for kind in view.edge_kinds]
+    return (*nodes, *badges, *edges)

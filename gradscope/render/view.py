@@ -1,0 +1,431 @@
+"""`GraphView`: the only place that words a node, an edge or a module. Every output shows these words."""
+
+from __future__ import annotations
+
+import ntpath
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cached_property
+from urllib.parse import quote
+
+from .. import text
+from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
+from ..model.records import Stats
+from ..transforms import block_counts, is_backward, own_count, run_label
+
+_FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
+_MOST_NOTES = 4
+_TITLE, _LINE, _VALUE = 40, 48, 30  # characters before text is elided
+_KINDS = {GraphKind.FORWARD: "forward", GraphKind.BACKWARD: "backward", GraphKind.BOTH: "forward and backward"}
+
+
+class Role(str, Enum):
+    """What a node is to autograd. The value is the word that a reader sees."""
+
+    PARAMETER = "parameter"
+    LEAF = "leaf"
+    FROZEN = "frozen parameter"
+    RESULT = "non-leaf"
+    INPUT = "no-grad input"
+    NO_GRAD = "no-grad result"
+    BUFFER = "buffer"
+    OP = "op"
+    GRAD_FN = "grad_fn"
+    ACCUMULATE_GRAD = "AccumulateGrad"
+    MODULE = "folded"
+    MODULE_BACKWARD = "folded backward"
+
+
+class Density(str, Enum):
+    """How much of a node is written on it; tooltips always have everything."""
+
+    AUTO = "auto"
+    FULL = "full"
+    BRIEF = "brief"
+
+
+_MEANING = {
+    Role.PARAMETER: "a leaf that belongs to a module: backward adds into its .grad",
+    Role.LEAF: "made by you with requires_grad: backward adds into its .grad",
+    Role.FROZEN: "requires_grad is False: backward never reaches it",
+    Role.RESULT: "made by an op: its .grad stays None unless retain_grad() asks for it",
+    Role.INPUT: "made by you without requires_grad: backward never reaches it",
+    Role.NO_GRAD: "made by an op that recorded no gradient: backward never reaches it",
+    Role.BUFFER: "belongs to a module, is not trained",
+    Role.OP: "an operation of the forward pass",
+    Role.GRAD_FN: "sends the gradient of an op's result on to its inputs",
+    Role.ACCUMULATE_GRAD: "adds the gradient that arrives into a leaf's .grad",
+    Role.MODULE: "stands for the nodes inside it",
+    Role.MODULE_BACKWARD: "stands for the grad nodes inside it",
+}
+
+# Marks as words, the gravest first. `frozen` is a role, not a badge.
+BADGES = {
+    "nan": "NaN",
+    "inf": "Inf",
+    "stale": "changed since saved",
+    "mutated": "changed in place",
+    "cut": "cut off",
+    "not_reached": "not reached",
+    "moved": "moved",
+    "retained": "grad retained",
+    "root": "backward starts here",
+}
+_EDGE_WORDS = {
+    EdgeKind.DATA: "data",
+    EdgeKind.GRAD: "gradient",
+    EdgeKind.MADE: "grad_fn",
+    EdgeKind.CUT: "cut",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node in words. `rows` are (key, value) of the leaf table; `marks` are keys of `BADGES`.
+
+    `caption` is the role in a word, "" where there is no room; `count` is how many equal nodes it stands for,
+    beyond those that its module stands for. `group` is its module's path, `place` the same in words.
+    """
+
+    id: int
+    role: Role
+    title: str
+    caption: str
+    type_line: str
+    rows: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    marks: tuple[str, ...]
+    count: int
+    group: str
+    place: str
+    tooltip: str
+    source: str | None
+    link: str | None
+    backward: bool
+
+    @property
+    def heading(self) -> str:
+        """The title, with ×N for a folded run of equals."""
+        return f"{self.title} ×{self.count}" if self.count > 1 else self.title
+
+    @property
+    def badges(self) -> tuple[str, ...]:
+        return tuple(BADGES.get(mark, mark) for mark in self.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeView:
+    """One edge in words. `label` is "" where the picture needs none."""
+
+    source: int
+    target: int
+    kind: EdgeKind
+    label: str
+    tooltip: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleView:
+    """One module that nodes lie in: its path, its parent's, its name there, class and ×N."""
+
+    path: str
+    parent: str
+    name: str
+    type: str
+    count: int
+
+    @property
+    def heading(self) -> str:
+        """The name, with ×N for a folded run of equals."""
+        return f"{self.name} ×{self.count}" if self.count > 1 else self.name
+
+
+class GraphView:
+    """A graph in words. `notes` say what was done to the graph before it came here.
+
+    `folder` is where a picture will lie, relative to the folder that source paths are relative to; links
+    are made from there.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        notes: tuple[str, ...] = (),
+        density: Density = Density.AUTO,
+        folder: str = "",
+    ) -> None:
+        self.graph = graph
+        self.notes = notes
+        self.folder = folder
+        if density is Density.AUTO:
+            tensors = sum(node.kind is NodeKind.TENSOR for node in graph.nodes)
+            density = Density.FULL if tensors <= _FULL_TENSORS else Density.BRIEF
+        self.density = density
+
+    @property
+    def title(self) -> str:
+        return text.elide(text.printable(self.graph.title), 2 * _TITLE) or "autograd graph"
+
+    @property
+    def subtitle(self) -> str:
+        """The step, the kind and the sizes: `step 3 · forward and backward · 4 tensors · 2 ops`."""
+        kinds = [node.kind for node in self.graph.nodes]
+        counted = (
+            ("tensor", kinds.count(NodeKind.TENSOR)),
+            ("op", kinds.count(NodeKind.OP)),
+            ("grad node", kinds.count(NodeKind.GRAD_FN) + kinds.count(NodeKind.ACCUMULATE_GRAD)),
+            ("folded node", kinds.count(NodeKind.MODULE)),
+        )
+        step = [] if self.graph.step is None else ["setup" if self.graph.step < 0 else f"step {self.graph.step}"]
+        sizes = [text.plural(count, what) for what, count in counted if count] or ["empty"]
+        return " · ".join([*step, _KINDS[self.graph.kind], *sizes])
+
+    @cached_property
+    def nodes(self) -> tuple[NodeView, ...]:
+        return tuple(self._node(node) for node in self.graph.nodes)
+
+    @cached_property
+    def edges(self) -> tuple[EdgeView, ...]:
+        return tuple(self._edge(edge) for edge in self.graph.edges)
+
+    @cached_property
+    def modules(self) -> Mapping[str, ModuleView]:
+        """Every module that some node lies in, by path, outer modules first."""
+        counts = self._counts
+        found: dict[str, ModuleView] = {}
+        for path in sorted(counts, key=lambda path: path.count(".")):
+            parent = path.rpartition(".")[0]
+            label = text.printable(run_label(path, counts)[len(parent) + 1 if parent else 0 :])
+            kind = text.printable(self.graph.modules.get(path, ""))
+            found[path] = ModuleView(path, parent, text.elide_middle(label, _TITLE), kind, own_count(path, counts))
+        return found
+
+    @cached_property
+    def _counts(self) -> Mapping[str, int]:
+        return block_counts(self.graph)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that are present, in the legend's order."""
+        present = {node.role for node in self.nodes}
+        return tuple(role for role in Role if role in present)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks that are present, gravest first."""
+        present = {mark for node in self.nodes for mark in node.marks}
+        return (*(mark for mark in BADGES if mark in present), *sorted(present - BADGES.keys()))
+
+    @property
+    def edge_kinds(self) -> tuple[EdgeKind, ...]:
+        present = {edge.kind for edge in self.graph.edges}
+        return tuple(kind for kind in EdgeKind if kind in present)
+
+    # -- nodes -----------------------------------------------------------------------------------
+
+    def _node(self, node: GraphNode) -> NodeView:
+        role = self._role(node)
+        full = self.density is Density.FULL
+        title = text.printable(self._title(node))
+        shown = title if full else title.removeprefix(f"{text.printable(node.module or '')}.")
+        rows = tuple((key, text.printable(value)) for key, value in self._rows(node))
+        notes = tuple(text.printable(note) for note in node.notes)
+        type_line = text.printable(_type_line(node))
+        brief_line = text.printable(_brief_line(node, alone=self._is_result_without_op(node)))
+        place = text.printable(node.module or "")
+        equal = self._counts.get(node.module or "", 1)
+        place += f", one of {equal} equal blocks" if equal > 1 else ""
+        source = None
+        if node.source is not None:
+            where = f"{text.elide_path(text.printable(node.source.file), _LINE)}:{node.source.line}"
+            source = f"{where}  {text.printable(node.source.code.strip())}".rstrip()
+        return NodeView(
+            id=node.id,
+            role=role,
+            title=text.elide(shown, _TITLE),
+            caption=role.value if full and role.value != title else "",
+            type_line=text.elide(type_line if full else brief_line, _LINE),
+            rows=tuple((key, text.elide(value, _VALUE)) for key, value in rows) if full else (),
+            notes=tuple(text.elide(note, 2 * _LINE) for note in notes[:_MOST_NOTES]),
+            marks=self._marks(node),
+            count=node.count // self._counts.get(node.module or "", 1),
+            group=node.module or "",
+            place=place,
+            tooltip="\n".join(_tooltip(node, role, (title, type_line, place, source), rows, notes)),
+            source=source,
+            link=self._link(node),
+            backward=is_backward(node),
+        )
+
+    def _role(self, node: GraphNode) -> Role:
+        if node.kind is not NodeKind.TENSOR:
+            if node.kind is NodeKind.MODULE:
+                return Role.MODULE_BACKWARD if is_backward(node) else Role.MODULE
+            return Role(
+                {NodeKind.OP: "op", NodeKind.GRAD_FN: "grad_fn", NodeKind.ACCUMULATE_GRAD: "AccumulateGrad"}[node.kind]
+            )
+        if node.role == "parameter":
+            return Role.FROZEN if node.requires_grad is False or "frozen" in node.marks else Role.PARAMETER
+        if node.role == "buffer":
+            return Role.BUFFER
+        if node.requires_grad is False:
+            made = node.role == "result" or any(e.kind is EdgeKind.DATA for e in self.graph.incoming.get(node.id, ()))
+            return Role.NO_GRAD if made and node.role != "input" else Role.INPUT
+        return Role.LEAF if node.is_leaf else Role.RESULT
+
+    def _title(self, node: GraphNode) -> str:
+        if node.kind is NodeKind.ACCUMULATE_GRAD or node.kind is NodeKind.GRAD_FN:
+            return node.label
+        if node.kind is NodeKind.TENSOR:
+            return node.name or node.label or f"tensor {node.id}"
+        return node.label or node.op or node.kind.value
+
+    def _rows(self, node: GraphNode) -> Iterator[tuple[str, str]]:
+        if node.kind is NodeKind.TENSOR:
+            if node.op and self._is_result_without_op(node):
+                yield "op", node.op
+            yield from _tensor_rows(node, with_grad=self.graph.kind is not GraphKind.FORWARD)
+        elif node.kind is NodeKind.ACCUMULATE_GRAD:
+            leaf = node.name or self._leaf_of(node)
+            if leaf:
+                yield "fills", f"{leaf}.grad"
+        if is_backward(node) and (node.grad is not None or node.grad_stats is not None):
+            yield "receives", _gradient(replace(node, has_grad=True))
+        if node.order is not None:
+            yield "runs", text.ordinal(node.order + 1)
+
+    def _is_result_without_op(self, node: GraphNode) -> bool:
+        """Whether the op that made this tensor has no box of its own, as in `both`."""
+        before = (self.graph.by_id[edge.source] for edge in self.graph.incoming.get(node.id, ()))
+        return any(source.kind is NodeKind.TENSOR for source in before)
+
+    def _marks(self, node: GraphNode) -> tuple[str, ...]:
+        """The node's marks, gravest first. A grad node does not repeat what its tensor says of the start."""
+        marks = node.marks - {"frozen"}
+        if "root" in marks and is_backward(node):
+            owners = (self.graph.by_id[edge.source] for edge in self.graph.incoming.get(node.id, ()))
+            if any("root" in owner.marks for owner in owners if not is_backward(owner)):
+                marks -= {"root"}
+        return (*(mark for mark in BADGES if mark in marks), *sorted(marks - BADGES.keys()))
+
+    def _leaf_of(self, node: GraphNode) -> str | None:
+        leaves = [edge.source for edge in self.graph.incoming.get(node.id, ()) if edge.kind is EdgeKind.MADE]
+        return self._title(self.graph.by_id[leaves[0]]) if leaves else None
+
+    def _link(self, node: GraphNode) -> str | None:
+        return source_link(node.source.file, node.source.line, self.folder) if node.source else None
+
+    # -- edges -----------------------------------------------------------------------------------
+
+    def _edge(self, edge: GraphEdge) -> EdgeView:
+        nodes = [self.graph.by_id[end] for end in (edge.source, edge.target)]
+        ends = [text.printable(self._title(node)) for node in nodes]
+        word = text.printable(edge.label) or _EDGE_WORDS[edge.kind]
+        if edge.kind is EdgeKind.CUT and not edge.label and nodes[1].op == "detach":
+            word = "detach"
+        shown = word if edge.kind is EdgeKind.CUT else text.printable(edge.label)
+        return EdgeView(
+            source=edge.source,
+            target=edge.target,
+            kind=edge.kind,
+            label=text.elide(shown, _VALUE),
+            tooltip=f"{ends[0]} → {ends[1]}: {word}",
+        )
+
+
+def source_link(file: str, line: int, folder: str = "") -> str | None:
+    """A link to a line of a source file that can only ever be a file: relative, or `file://`.
+
+    None for what is no file (`<stdin>`, a notebook cell). `folder` is where the link will be used.
+    """
+    if not file or file.startswith("<"):
+        return None
+    if ntpath.splitdrive(file)[0] or "\\" in file:
+        path = file.replace("\\", "/")
+        prefix = "file:///" if ntpath.isabs(file) else "./"
+    elif posixpath.isabs(file):
+        path, prefix = file, "file://"
+    else:
+        path = posixpath.relpath(file, folder) if folder else posixpath.normpath(file)
+        prefix = "" if path.startswith("../") else "./"
+    safe = quote(path.encode("utf-8", "replace"), safe="/")
+    return f"{prefix}{safe}#L{line}"
+
+
+def _type_line(node: GraphNode) -> str:
+    parts = [text.tensor_type(node.dtype, node.shape)] if node.dtype else []
+    if node.kind is NodeKind.MODULE:
+        inside = f"{text.plural(len(node.members), 'node')} inside"
+        parts = [node.module_type or "", inside]
+    if node.device and node.kind in (NodeKind.TENSOR, NodeKind.MODULE):
+        parts.append(node.device)
+    if node.version is not None:
+        parts.append(f"version {node.version}")
+    elif node.kind is NodeKind.TENSOR and node.requires_grad is not None:
+        parts.append("version untracked")
+    return " · ".join(part for part in parts if part)
+
+
+def _brief_line(node: GraphNode, *, alone: bool) -> str:
+    """The type line where room is scarce; `alone` tensors name the op that has no box of its own."""
+    if node.kind is not NodeKind.TENSOR:
+        return _type_line(node) if node.kind is NodeKind.MODULE else ""
+    op = [node.op] if node.op and alone and node.op != node.label else []
+    return " · ".join([*op, text.tensor_type(node.dtype, node.shape)])
+
+
+def _tensor_rows(node: GraphNode, *, with_grad: bool) -> Iterator[tuple[str, str]]:
+    """The leaf table's row: data, grad, is_leaf, requires_grad, grad_fn."""
+    if node.value is not None:
+        yield "data", _values(node, node.value)
+    elif node.stats is not None:
+        yield "data", _statistics(node.stats)
+    if with_grad and node.has_grad is not None:
+        yield "grad", _gradient(node)
+    for key, fact in (("is_leaf", node.is_leaf), ("requires_grad", node.requires_grad)):
+        if fact is not None:
+            yield key, str(fact)
+    if node.grad_fn is not None or node.requires_grad is not None:
+        yield "grad_fn", node.grad_fn or "None"
+
+
+def _gradient(node: GraphNode) -> str:
+    if not node.has_grad:
+        return "None"
+    if node.grad is not None:
+        return _values(node, node.grad)
+    return _statistics(node.grad_stats) if node.grad_stats is not None else "not None"
+
+
+def _values(node: GraphNode, flat: tuple[float, ...]) -> str:
+    return text.values(flat, (len(flat),) if node.shape is None else node.shape, node.dtype)
+
+
+def _statistics(stats: Stats) -> str:
+    bad = [f"{count:,} {word}" for count, word in ((stats.nans, "NaN"), (stats.infs, "Inf")) if count]
+    return ", ".join([f"mean {text.number(stats.mean, 3)}", f"norm {text.number(stats.norm, 3)}", *bad])
+
+
+def _tooltip(
+    node: GraphNode,
+    role: Role,
+    words: tuple[str, str, str, str | None],
+    rows: tuple[tuple[str, str], ...],
+    notes: tuple[str, ...],
+) -> Iterator[str]:
+    """Everything that is known, a fact a line."""
+    title, type_line, place, source = words
+    yield f"{title} ×{node.count}" if node.count > 1 else title
+    yield f"{role.value}: {_MEANING[role]}"
+    if type_line:
+        yield type_line
+    yield from (f"{key}: {value}" for key, value in rows)
+    yield from (BADGES.get(mark, text.printable(mark)) for mark in sorted(node.marks) if mark != "frozen")
+    yield from notes
+    if place:
+        yield f"in {place}"
+    if source:
+        yield source
