@@ -1,0 +1,211 @@
+"""What the writer's thread does with records: one transaction after another on its own connection."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+from ..model.codec import dumps, to_json
+from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from . import rows
+from .rows import Layout, text
+from .schema import TEMPLATE_TABLES
+from .versions import Versions
+
+_SITE, _STACK, _MODULE = rows.SITES.insert(), rows.STACKS.insert(), rows.MODULES.insert()
+_PARAMETER, _OPTIMIZER = rows.PARAMETERS.insert(), rows.OPTIMIZERS.insert()
+_HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
+_TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
+
+
+class Batch:
+    """Writes records between `begin` and `commit`. Raises sqlite3.Error when the disk does not take them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._layouts: dict[Layout, int] = {}
+        self._template: Template | None = None
+        self._stated: dict[int, dict[int, int]] = {}  # versions that deleting earlier steps made us state
+        self._owed: dict[int, int] | None = None  # the same, for a step that is not there yet
+        self._deleted = False
+        self._after: list[Callable[[], object]] = []
+
+    # -- transactions --------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self._execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._execute("COMMIT")
+        after, self._after = self._after, []
+        for call in after:
+            call()
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Call this when the present transaction is in the file."""
+        self._after.append(call)
+
+    def heartbeat(self) -> None:
+        self._execute("UPDATE writer SET heartbeat = ?", (time.time(),))
+
+    def finish(self) -> None:
+        """Drop what nothing refers to and leave one file without side files."""
+        self.begin()
+        for name in TEMPLATE_TABLES:
+            self._execute(f"DELETE FROM {name} WHERE template NOT IN (SELECT template FROM steps)")  # noqa: S608
+        self._execute("DELETE FROM templates WHERE id NOT IN (SELECT template FROM steps)")
+        if self._deleted:
+            self._execute("DELETE FROM samples WHERE step NOT IN (SELECT number FROM steps)")
+        self._execute("UPDATE writer SET pid = NULL, heartbeat = ?", (time.time(),))
+        self.commit()
+        self._execute("PRAGMA busy_timeout = 1000")
+        try:
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._execute("PRAGMA journal_mode = DELETE").fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            # A reader has the file open: it stays as it is, whole, with an empty side file.
+
+    # -- records -------------------------------------------------------------------------------------
+
+    def info(self, info: TraceInfo) -> None:
+        data = to_json(info)
+        for item in fields(info):
+            if item.name in data:
+                self._execute("INSERT OR REPLACE INTO info VALUES (?, ?)", (item.name, text(dumps(data[item.name]))))
+            else:
+                self._execute("DELETE FROM info WHERE key = ?", (item.name,))
+
+    def site(self, site: Site) -> None:
+        self._execute(_SITE, rows.SITES.to_row(site))
+
+    def stack(self, stack: Stack) -> None:
+        self._execute(_STACK, rows.STACKS.to_row(stack))
+
+    def module(self, module: Module) -> None:
+        self._execute(_MODULE, rows.MODULES.to_row(module))
+
+    def parameter(self, parameter: Parameter) -> None:
+        self._execute(_PARAMETER, rows.PARAMETERS.to_row(parameter))
+
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._execute(_OPTIMIZER, rows.OPTIMIZERS.to_row(optimizer))
+
+    def samples(self, samples: Sequence[Sample]) -> None:
+        self._connection.executemany(rows.INSERT_SAMPLE, map(rows.sample_row, samples))
+
+    def step(self, row: StepRow) -> None:
+        layout = Layout.of(row)
+        number = self._layouts.get(layout)
+        if number is None:
+            number = self._layouts[layout] = len(self._layouts)
+            self._execute("INSERT INTO layouts VALUES (?, ?, ?, ?)", (number, *layout.to_row()))
+        values = rows.step_row(row, number)
+        if self._owed is not None:
+            self._stated[row.number], self._owed = self._owed, None
+        stated = self._stated.get(row.number) if self._stated else None
+        if stated is not None:
+            values = (*values[:11], _pairs({**stated, **dict(row.versions)}), *values[12:])
+        self._execute(rows.INSERT_STEP, values)
+
+    # -- templates -----------------------------------------------------------------------------------
+
+    def template(self, template: Template) -> None:
+        """Write a template, or replace the one of the same id.
+
+        One that has only grown since it was last written (an open step's) costs what is new.
+        """
+        number = template.id
+        last = self._template if self._template is not None and self._template.id == number else None
+        tensors = _common(last.tensors, template.tensors) if last else 0
+        moments = _common(last.moments, template.moments) if last else 0
+        graphs = _common(last.graphs, template.graphs) if last else 0
+        self._clear(number, tensors, moments, graphs)
+        self._execute(
+            "INSERT OR REPLACE INTO templates VALUES (?, ?, ?, ?, ?)",
+            (
+                number,
+                len(template.tensors),
+                len(template.moments),
+                len(template.graphs),
+                _pairs(dict(template.version_bumps)),
+            ),
+        )
+        many = self._connection.executemany
+        many(_TENSOR, ((number, *rows.TENSORS.to_row(tensor)) for tensor in template.tensors[tensors:]))
+        many(
+            rows.INSERT_MOMENT,
+            (
+                (number, index, *rows.moment_row(moment))
+                for index, moment in enumerate(template.moments[moments:], moments)
+            ),
+        )
+        for index in range(graphs, len(template.graphs)):
+            self._graph(template, index)
+        self._template = template
+
+    def _graph(self, template: Template, index: int) -> None:
+        graph = template.graphs[index]
+        key = (template.id, index)
+        many = self._connection.executemany
+        self._execute(
+            "INSERT INTO grad_graphs VALUES (?, ?, ?, ?, ?)",
+            (*key, len(graph.nodes), len(graph.edges), dumps(list(graph.roots))),
+        )
+        many(_GRAD_NODE, ((*key, *rows.GRAD_NODES.to_row(node)) for node in graph.nodes))
+        many(
+            rows.INSERT_EDGE,
+            (
+                (*key, place, edge.source, edge.target, edge.index, edge.input_nr)
+                for place, edge in enumerate(graph.edges)
+            ),
+        )
+
+    def _clear(self, number: int, tensors: int, moments: int, graphs: int) -> None:
+        """Delete a template's rows from these places on."""
+        self._execute("DELETE FROM tensors WHERE template = ? AND idx >= ?", (number, tensors))
+        self._execute("DELETE FROM moments WHERE template = ? AND idx >= ?", (number, moments))
+        for name in ("grad_graphs", "grad_nodes", "grad_edges"):
+            self._execute(f"DELETE FROM {name} WHERE template = ? AND graph >= ?", (number, graphs))  # noqa: S608
+
+    # -- deleting ------------------------------------------------------------------------------------
+
+    def delete(self, numbers: Sequence[int]) -> None:
+        """Delete steps; the step after a gap states the versions that can no longer be counted."""
+        self._deleted = True
+        gone = {number for number in numbers if self._execute(_HAS_STEP, (number,)).fetchone()}
+        versions = Versions()
+        following: set[int] = set()
+        for number in sorted(gone):
+            after = self._execute("SELECT min(number) FROM steps WHERE number > ?", (number,)).fetchone()[0]
+            if after is None:
+                self._owed = versions.at(self._connection, number + 1)
+            elif after not in gone:
+                following.add(after)
+        stated = {number: versions.at(self._connection, number) for number in sorted(following)}
+        for number, known in stated.items():
+            self._stated[number] = known
+            self._execute("UPDATE steps SET versions = ? WHERE number = ?", (_pairs(known), number))
+        for number in gone:
+            self._stated.pop(number, None)
+            self._execute("DELETE FROM steps WHERE number = ?", (number,))
+        for number in numbers:
+            self._execute("DELETE FROM samples WHERE step = ?", (number,))
+
+
+def _pairs(values: dict[int, int]) -> str | None:
+    return dumps([[key, value] for key, value in sorted(values.items())]) if values else None
+
+
+def _common(before: Sequence[object], after: Sequence[object]) -> int:
+    """How many first items are the very same objects in both."""
+    count = 0
+    for one, other in zip(before, after, strict=False):
+        if one is not other:
+            break
+        count += 1
+    return count

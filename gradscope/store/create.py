@@ -1,0 +1,61 @@
+"""Making the file that a trace is written to. Nothing that exists is touched before the new file is whole."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ..errors import CannotWrite
+from . import schema
+from .alive import this_writer
+
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+def make_file(path: Path, *, overwrite: bool) -> None:
+    """An empty trace at `path`. Raises CannotWrite when there is something in the way.
+
+    With `overwrite` the file that is there is replaced, whatever it is; it stays as it is until the new
+    one is complete.
+    """
+    _look(path, overwrite)
+    draft = path.with_name(f".{path.name[:100]}.{os.getpid()}.new")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}") from None
+    try:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("BEGIN")
+            schema.create(connection)
+            connection.execute("INSERT INTO writer VALUES (?, ?, ?, ?)", this_writer())
+            connection.execute("COMMIT")
+        draft.replace(path)
+        for suffix in SIDE_FILES:  # of the file that was replaced: they are no part of the new one
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:
+        draft.unlink(missing_ok=True)
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}") from None
+
+
+def _look(path: Path, overwrite: bool) -> None:
+    try:
+        if path.is_dir():
+            raise CannotWrite(f"cannot write {path}: it is a folder; name a file, such as {path / 'trace.gradscope'}")
+        if not path.parent.is_dir():
+            raise CannotWrite(f"cannot write {path}: there is no folder {path.parent}")
+        if path.exists() and not path.is_file():
+            raise CannotWrite(f"cannot write {path}: it is not a regular file")
+        if path.exists() and not overwrite:
+            raise CannotWrite(f"{path} exists already: choose another name, or allow it to be replaced (--force)")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise CannotWrite(f"cannot write {str(path)!r}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "no permission to write in this folder"
+    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)

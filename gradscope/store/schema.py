@@ -1,0 +1,109 @@
+"""The trace file: one SQLite database, suffix `.gradscope`, that any SQL tool can read.
+
+`PRAGMA application_id` is 0x47524144 ("GRAD") and `PRAGMA user_version` the schema's number. Text that
+is JSON is made by `gradscope.model.codec`: one object a record, with fields at their default left out.
+Floats that SQLite cannot hold are the texts 'NaN', 'Infinity' and '-Infinity'; text that UTF-8
+cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 an 8-byte float.
+
+| table | a row is | columns worth a word |
+|---|---|---|
+| info | one fact of the trace | `key` is a field of `TraceInfo`, `value` its JSON |
+| writer | who writes the file | `token`: when `pid` started; `heartbeat`: Unix time; `pid` is NULL once closed |
+| sites | one expression of the user's source | `line` from 1, `start` is the column from 0 |
+| stacks | one call stack | `sites`: JSON list of site ids, innermost first |
+| modules | one nn.Module | `path` is its qualified name in its `root` |
+| parameters | a tensor that outlives steps | `shape`, `optimizers`: JSON lists |
+| optimizers | one optimizer | `groups`: JSON, parameter ids by group |
+| templates | what one or more steps did | how many tensors… it has; `version_bumps`: JSON [[parameter, rise]] |
+| tensors | one tensor of a template | `made_by` is a moment's `idx`; further fields in `data` |
+| moments | one thing that happened | `name` is the op, or what the moment's kind is about; further fields in `data` |
+| grad_graphs | one backward's graph | `roots`: JSON list of node `idx` |
+| grad_nodes | one grad_fn | `op` is the moment that made it, `tensor` the leaf that an AccumulateGrad fills |
+| grad_edges | `next_functions[slot]` of `source` | `target` is a node's `idx`, `input_nr` its input |
+| steps | one step | see below |
+| layouts | what rows of `steps` are packed like | see below |
+| samples | statistics of one tensor at a moment | `values`: f8 each, row-major, for tiny tensors |
+
+A row of `steps` holds what differs between steps that did the same, packed as its `layout` says:
+`phase_times` has two f4 (seconds from the step's start, duration) for each [phase, moment] in
+`layouts.phases`; `rates` has one f8 for each [optimizer, group] in `layouts.rates`; `norms` has f4
+for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present, in that order.
+`versions` (JSON [[parameter, version]]) are the versions at the step's start that counting the
+templates' bumps on from the step before would get wrong.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x47524144
+VERSION = 1
+
+TABLES: dict[str, str] = {
+    "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "writer": "CREATE TABLE writer (pid INTEGER, token TEXT, host TEXT, heartbeat REAL)",
+    "sites": """CREATE TABLE sites (
+    id INTEGER PRIMARY KEY, file TEXT, line INTEGER, end_line INTEGER, start INTEGER, function TEXT, code TEXT,
+    expression TEXT)""",
+    "stacks": "CREATE TABLE stacks (id INTEGER PRIMARY KEY, sites TEXT)",
+    "modules": "CREATE TABLE modules (id INTEGER PRIMARY KEY, root TEXT, path TEXT, type TEXT, parent INTEGER)",
+    "parameters": """CREATE TABLE parameters (
+    id INTEGER PRIMARY KEY, name TEXT, root TEXT, role TEXT, shape TEXT, dtype TEXT, device TEXT,
+    requires_grad INTEGER, nbytes INTEGER, optimizers TEXT)""",
+    "optimizers": "CREATE TABLE optimizers (id INTEGER PRIMARY KEY, name TEXT, type TEXT, groups TEXT)",
+    "templates": """CREATE TABLE templates (
+    id INTEGER PRIMARY KEY, tensors INTEGER, moments INTEGER, graphs INTEGER, version_bumps TEXT)""",
+    "tensors": """CREATE TABLE tensors (
+    template INTEGER, idx INTEGER, name TEXT, role TEXT, shape TEXT, dtype TEXT, device TEXT, requires_grad INTEGER,
+    is_leaf INTEGER, grad_fn TEXT, version INTEGER, made_by INTEGER, parameter INTEGER, data TEXT,
+    PRIMARY KEY (template, idx)) WITHOUT ROWID""",
+    "moments": """CREATE TABLE moments (
+    template INTEGER, idx INTEGER, kind TEXT, phase TEXT, name TEXT, stack INTEGER, data TEXT,
+    PRIMARY KEY (template, idx)) WITHOUT ROWID""",
+    "grad_graphs": """CREATE TABLE grad_graphs (
+    template INTEGER, graph INTEGER, nodes INTEGER, edges INTEGER, roots TEXT,
+    PRIMARY KEY (template, graph)) WITHOUT ROWID""",
+    "grad_nodes": """CREATE TABLE grad_nodes (
+    template INTEGER, graph INTEGER, idx INTEGER, name TEXT, op INTEGER, tensor INTEGER, data TEXT,
+    PRIMARY KEY (template, graph, idx)) WITHOUT ROWID""",
+    "grad_edges": """CREATE TABLE grad_edges (
+    template INTEGER, graph INTEGER, idx INTEGER, source INTEGER, target INTEGER, slot INTEGER, input_nr INTEGER,
+    PRIMARY KEY (template, graph, idx)) WITHOUT ROWID""",
+    "layouts": """CREATE TABLE layouts (
+    id INTEGER PRIMARY KEY, phases TEXT NOT NULL, rates TEXT NOT NULL, norms TEXT NOT NULL)""",
+    "steps": """CREATE TABLE steps (
+    number INTEGER PRIMARY KEY, kind TEXT, detail TEXT, template INTEGER, layout INTEGER, start REAL, duration REAL,
+    loss REAL, phase_times BLOB, rates BLOB, norms BLOB, versions TEXT, carried TEXT, memory TEXT, open INTEGER)""",
+    "samples": """CREATE TABLE samples (
+    step INTEGER, moment INTEGER, what TEXT, of_parameter INTEGER, subject INTEGER, shape TEXT, numel INTEGER,
+    sum REAL, mean REAL, norm REAL, min REAL, max REAL, zeros INTEGER, nans INTEGER, infs INTEGER, "values" BLOB,
+    PRIMARY KEY (step, moment, what, of_parameter, subject)) WITHOUT ROWID""",
+}
+
+INDEXES: dict[str, str] = {
+    # What absolute versions are counted from: see `versions.py`.
+    "steps_by_template": "CREATE INDEX steps_by_template ON steps (number, template)",
+    "steps_with_versions": "CREATE INDEX steps_with_versions ON steps (number) WHERE versions IS NOT NULL",
+}
+
+TEMPLATE_TABLES = ("tensors", "moments", "grad_graphs", "grad_nodes", "grad_edges")
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty database."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    for statement in (*TABLES.values(), *INDEXES.values()):
+        connection.execute(statement)
+
+
+def defects(connection: sqlite3.Connection) -> list[str]:
+    """The tables that are missing or not as `create` makes them.
+
+    A file from elsewhere could put a view with a query of its own in a table's place; reading only
+    what has our own definition runs nothing that the file brought along.
+    """
+    found: dict[object, tuple[object, object]] = {
+        name: (kind, sql) for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
+    }
+    return [name for name, sql in TABLES.items() if found.get(name) != ("table", sql)]
