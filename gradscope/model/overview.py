@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any, cast
 
-from .records import Backward, Failure, GradChange, Move, Mutation, Parameter, StepKind, StepRow, Template, TraceInfo
+from .codec import encode_float
+from .records import (
+    Backward,
+    Failure,
+    GradChange,
+    Json,
+    Move,
+    Mutation,
+    Parameter,
+    StepKind,
+    StepRow,
+    Template,
+    TraceInfo,
+)
 from .trace import Trace
 
 
@@ -123,6 +138,25 @@ def overview(trace: Trace) -> Overview:
         mutations=_mutations(uses, templates),
         failures=_failures(trace, rows, templates),
     )
+
+
+def overview_json(facts: Overview) -> dict[str, Json]:
+    """Every fact as a JSON value; keys are the fields' names, none is left out."""
+    return cast("dict[str, Json]", _plain(facts))
+
+
+def _plain(value: Any) -> Json:
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Enum):
+        return cast(str, value.value)
+    if isinstance(value, float):
+        return encode_float(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return cast(Json, value)
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:

@@ -66,10 +66,8 @@ def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
 def _parameter_facts(facts: Overview) -> Iterator[tuple[str, str]]:
     if facts.parameters or facts.leaves:
         yield "parameters", _parameters(facts)
-    if facts.with_gradient or facts.without_gradient:
+    if facts.with_gradient or facts.without_gradient or facts.filled:
         yield "gradients", _gradients(facts)
-    elif facts.filled:
-        yield "gradients", f"for {_names(facts.filled)}"
     if facts.without_gradient:
         yield "without", _names(facts.without_gradient)
     if facts.frozen:
@@ -125,10 +123,18 @@ def _parameters(facts: Overview) -> str:
 
 
 def _gradients(facts: Overview) -> str:
-    wanted = len(facts.with_gradient) + len(facts.without_gradient)
-    if not facts.without_gradient:
-        return f"all {wanted:,} got one" if wanted > 1 else "it got one"
-    return f"{len(facts.with_gradient):,} of {wanted:,} got one, {len(facts.without_gradient):,} never did"
+    """How many parameters got a gradient, and which other leaves the last backward filled."""
+    got, lacking = len(facts.with_gradient), len(facts.without_gradient)
+    parts = []
+    if lacking:
+        parts.append(f"{got:,} of {got + lacking:,} got one, {lacking:,} never did")
+    elif got:
+        parts.append(f"all {got:,} got one" if got > 1 else "it got one")
+    named = {*facts.with_gradient, *facts.without_gradient, *facts.parameters}
+    others = [name for name in facts.filled if name not in named]
+    if others:
+        parts.append(_names(others) + (" too" if got else ""))
+    return "; ".join(parts) or "none in the last backward"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -1,0 +1,63 @@
+"""Where commands write: data to stdout, talk to stderr; and what the terminal can show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TextIO
+
+from ..text import printable
+
+
+def put(text: str) -> None:
+    """Write data to stdout, now, so that a reader who left is noticed here. Raises BrokenPipeError."""
+    stream = sys.stdout
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
+    stream.flush()
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write lines to stderr; never fails, because what is said is not what was asked for."""
+    stream = stream or sys.stderr
+    try:
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except (OSError, ValueError, AttributeError):  # a closed pipe, a closed stream, none at all
+        return
+
+
+def complain(message: str, stream: TextIO | None = None) -> None:
+    """One line on stderr that says what went wrong."""
+    say(f"gradscope: {printable(message)}", stream)
+
+
+def quiet_stdout() -> None:
+    """After a broken pipe: let the interpreter's last flush go nowhere instead of failing."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def width() -> int:
+    """Columns of the terminal; `COLUMNS` decides where it is set, and a pipe has 80."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def colour() -> bool:
+    """Whether stdout shows colours: a terminal, not `TERM=dumb`, and `NO_COLOR` is not set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def ascii_only() -> bool:
+    """Whether stdout cannot show box-drawing characters."""
+    try:
+        "│─┌▸×→…".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False
