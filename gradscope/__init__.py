@@ -9,21 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Diagram, draw, inspect, load, record, step
+    from .api import Recording, draw, inspect, load, record, step
     from .errors import GradscopeError
     from .model.graph import Graph, GraphKind
     from .model.leaf import TensorRow
     from .model.trace import Step, Trace
     from .options import CaptureOptions
+    from .render.diagram import Diagram
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CaptureOptions": "options",
-    "Diagram": "api",
+    "Diagram": "render.diagram",
     "GradscopeError": "errors",
     "Graph": "model.graph",
     "GraphKind": "model.graph",
+    "Recording": "api",
     "Step": "model.trace",
     "TensorRow": "model.leaf",
     "Trace": "model.trace",
@@ -40,6 +42,7 @@ __all__ = [
     "GradscopeError",
     "Graph",
     "GraphKind",
+    "Recording",
     "Step",
     "TensorRow",
     "Trace",

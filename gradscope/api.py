@@ -13,94 +13,49 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from .errors import CannotWrite, GradscopeError, MissingEngine, NothingToDraw, UnknownName, UsageError
+from .errors import NothingToDraw, UnknownName, UsageError
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
+from .model.records import Detail
 from .model.trace import Step, Trace, TraceSource
 from .options import CaptureOptions, ViewOptions, option_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .render.diagram import Diagram
+    from .store import TraceWriter
+
 Target = Union["Tensor", Trace, Step, Graph, str, "os.PathLike[str]"]
 
 
-@dataclass(frozen=True)
-class Diagram:
-    """A picture of one graph. It shows itself in notebooks, `save` writes it, `str()` draws it as text."""
+class TraceFile(Trace):
+    """A trace in a file: it sums itself up, shows itself in notebooks and saves copies of itself."""
 
-    graph: Graph
-    options: ViewOptions = field(default_factory=ViewOptions)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the trace to `path`. Raises CannotWrite, without `overwrite` also when a file is there."""
+        from .store import SqliteSource
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture; the suffix picks the format (svg png pdf dot json graphml mmd).
-
-        Raises UnknownName for another suffix, MissingEngine where no program can lay it out, CannotWrite.
-        """
-        from .render.registry import write
-
-        return write(self.graph, Path(path), self.options)
-
-    def svg(self) -> str:
-        """The picture as one SVG element that is never wider than the cell or page it lies in.
-
-        Raises MissingEngine where no program can lay it out.
-        """
-        from .render.registry import render
-
-        return fit_width(render(self.graph, "svg", self.options).decode())
-
-    def text(self) -> str:
-        """The graph as lines of text, without colour."""
-        from .render.registry import render
-
-        return render(self.graph, "text", self.options).decode()
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        bundle = {"text/plain": self.text()}
-        try:
-            bundle["image/svg+xml"] = self.svg()
-        except MissingEngine as missing:
-            bundle["text/plain"] += f"\n({missing})"
-        return bundle
-
-
-def fit_width(svg: str) -> str:
-    """The SVG element alone, styled to shrink with its container and to keep its proportions."""
-    start = svg.index("<svg")
-    return svg[start:].replace("<svg", '<svg style="max-width:100%;height:auto"', 1)
-
-
-class Recording(Trace):
-    """A trace in this process: readable while it is recorded and afterwards, and savable.
-
-    It lives in a temporary file that goes when the recording is closed or forgotten.
-    """
-
-    def __init__(self, source: TraceSource, path: Path, folder: Path | None = None) -> None:
-        super().__init__(source, str(path))
-        self._file = path
-        self._finalizer = weakref.finalize(self, _discard, source, folder)
-
-    def save(self, path: str | os.PathLike[str], *, force: bool = True) -> Path:
-        """Write the trace to `path`. Raises CannotWrite; with `force=False` also when the file is there."""
-        raise NotImplementedError
+        source = self.source
+        if not isinstance(source, SqliteSource):
+            raise UsageError("only a trace that lies in a file can be saved")
+        source.save_copy(path, overwrite=overwrite)
+        return Path(path)
 
     def summary(self) -> str:
         """What was recorded, in a few lines of text."""
-        raise NotImplementedError
+        from .render.summary import summary
 
-    def close(self) -> None:
-        self._finalizer()
+        return summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """For notebooks: the picture of the last backward and, as text, the summary with it."""
         try:
             picture = draw(self)._repr_mimebundle_()
         except NothingToDraw:
@@ -108,10 +63,65 @@ class Recording(Trace):
         return {**picture, "text/plain": f"{self.summary()}\n\n{picture['text/plain']}"}
 
 
-def _discard(source: TraceSource, folder: Path | None) -> None:
-    source.close()
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+class Recording(TraceFile):
+    """The trace that `record()` yields: readable while it is recorded and afterwards.
+
+    It lies in a temporary file that goes when the recording is closed or forgotten; `save` keeps a copy.
+    """
+
+    def __init__(self, writer: TraceWriter, folder: str) -> None:
+        self._lent = _Lent(writer.path, folder)
+        self._writer: TraceWriter | None = writer
+        self.path = str(writer.path)
+        self._finalizer = weakref.finalize(self, self._lent.discard)
+
+    @property
+    def source(self) -> TraceSource:
+        """Where the records come from; what was recorded up to now is in it."""
+        if not self._finalizer.alive:
+            raise UsageError("this recording was closed, and its file is gone: save it before closing it")
+        source = self._lent.open()
+        if self._writer is not None:
+            self._writer.flush()
+            source.refresh()
+        return source
+
+    @source.setter
+    def source(self, _: TraceSource) -> None:
+        raise AttributeError("a recording's source is its own file")
+
+    def finish(self) -> None:
+        """Nothing more will be recorded."""
+        if self._writer is not None:
+            self._writer = None
+            self._lent.refresh()
+
+    def close(self) -> None:
+        self._finalizer()
+
+
+class _Lent:
+    """The temporary file of a recording and the source that reads it, opened when it is first read."""
+
+    def __init__(self, path: Path, folder: str) -> None:
+        self._path, self._folder = path, folder
+        self._source: TraceSource | None = None
+
+    def open(self) -> TraceSource:
+        if self._source is None:
+            from .store import open_trace
+
+            self._source = open_trace(self._path).source
+        return self._source
+
+    def refresh(self) -> None:
+        if self._source is not None:
+            self._source.refresh()
+
+    def discard(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def draw(
@@ -129,12 +139,14 @@ def draw(
     """The autograd graph of `target`: a tensor, a trace, a step, a graph, or the path of a trace file.
 
     `kind` is forward, backward or both. `step` picks a step of a trace (default: the last with a backward).
-    `names` names live tensors, such as `dict(model.named_parameters())`; the caller's variables are named
-    by themselves. `depth`, `expand` and `focus` fold modules and narrow the picture.
+    `depth`, `expand` and `focus` fold modules and narrow the picture. A live tensor's graph names the
+    tensors that the caller's variables and modules hold; `names` adds to them.
 
-    Raises NothingToDraw for a tensor or trace without a graph, UnknownName for a wrong kind, theme or focus,
-    NoSuchStep, and TraceFileError for a file that cannot be read.
+    Raises NothingToDraw for what has no graph, UnknownName for a wrong kind, NoSuchStep, UsageError for a
+    target of another type, and TraceFileError for a file that cannot be read.
     """
+    from .render.diagram import Diagram
+
     if kind not in {item.value for item in GraphKind}:
         raise UnknownName("kind of graph", kind, (item.value for item in GraphKind))
     options = ViewOptions(step=step, kind=kind, depth=depth, expand=expand, focus=focus, theme=theme, engine=engine)
@@ -145,26 +157,34 @@ def _graph_of(target: Target, options: ViewOptions, names: Mapping[str, Tensor] 
     if isinstance(target, Graph):
         return target
     if isinstance(target, Step):
-        return target.graph(options.kind)
+        return _graph_of_step(target, options.kind)
     if isinstance(target, Trace):
-        return _step_of(target, options.step).graph(options.kind)
+        return _graph_of_step(_step_of(target, options.step), options.kind)
     if isinstance(target, (str, os.PathLike)):
         with load(target) as trace:
-            return _step_of(trace, options.step).graph(options.kind)
+            return _graph_of_step(_step_of(trace, options.step), options.kind)
     from .capture.live import graph_of
 
     return graph_of(target, options.kind, names)
 
 
 def _step_of(trace: Trace, number: int | None) -> Step:
+    """Step `number`, or the last with a backward, or the last of all."""
     if number is not None:
         return trace.step(number)
     step = trace.last_backward() or (trace.step(trace.steps[-1]) if trace.steps else trace.setup)
-    if step is None or not step.moments:
-        raise NothingToDraw(
-            "nothing was recorded that a graph could show: no op of torch ran, or --detail steps was asked for"
-        )
+    if step is None:
+        raise NothingToDraw("nothing of torch ran while this was recorded, so there is no graph")
     return step
+
+
+def _graph_of_step(step: Step, kind: str) -> Graph:
+    graph = step.graph(kind)
+    if not graph.nodes:
+        where = "before the first step" if step.number < 0 else f"in step {step.number}"
+        why = "only steps were recorded (--detail steps)" if step.detail is Detail.STEPS else "no op or backward ran"
+        raise NothingToDraw(f"there is no {kind} graph {where}: {why}")
+    return graph
 
 
 def inspect(tensor: Tensor) -> TensorRow:
@@ -182,24 +202,64 @@ def record(**options: Any) -> Iterator[Recording]:
     """Record what autograd does inside the block: `with gradscope.record() as trace: ...`.
 
     Options are the fields of `CaptureOptions` (`detail="full"`, `every=10`, ...). The trace can be read during
-    the block and after it, also when the block ends with an exception.
+    the block and after it, also when the block ends with an exception, which is recorded and goes on.
 
-    Raises UnknownName for an option that is not there, AlreadyRecording inside another recording.
+    Raises UnknownName for an option or detail level that is not there, UsageError for a value out of range,
+    AlreadyRecording inside another recording.
     """
-    raise NotImplementedError
-    yield
+    chosen = _capture_options(options)
+    from .capture.recorder import Recorder
+    from .store import TraceWriter
+
+    folder = tempfile.mkdtemp(prefix="gradscope-")
+    writer = TraceWriter(Path(folder) / "recording.gradscope")
+    trace = Recording(writer, folder)
+    recorder = Recorder(writer, chosen)
+    try:
+        recorder.start()
+    except BaseException:
+        writer.close()
+        trace.close()
+        raise
+    try:
+        yield trace
+    except BaseException as error:
+        recorder.stop(error)
+        raise
+    else:
+        recorder.stop()
+    finally:
+        trace.finish()
+
+
+def _capture_options(options: Mapping[str, Any]) -> CaptureOptions:
+    known = option_fields(CaptureOptions)
+    for name in options:
+        if name not in known:
+            raise UnknownName("option of record()", name, known)
+    chosen = CaptureOptions(**options)
+    levels = [level.value for level in Detail]
+    if chosen.detail not in levels:
+        raise UnknownName("detail level", str(chosen.detail), levels)
+    for name, value in (("every", chosen.every), ("last", chosen.last)):
+        if value is not None and value < 1:
+            raise UsageError(f"record({name}={value}): it must be 1 or more")
+    return chosen
 
 
 def step() -> None:
     """Mark the end of a step by hand, for loops that nothing else marks. Does nothing where nothing records."""
-    recorder = sys.modules.get("gradscope.capture.recorder")
+    capture = sys.modules.get("gradscope.capture.recorder")
+    recorder = capture.active_recorder() if capture is not None else None
     if recorder is not None:
         recorder.mark_step()
 
 
-def load(path: str | os.PathLike[str]) -> Trace:
+def load(path: str | os.PathLike[str]) -> TraceFile:
     """Open a trace file. Nothing in it is executed, and torch is not imported.
 
     Raises NotATrace, NewerTrace, DamagedTrace or another TraceFileError, each with one clear line.
     """
-    raise NotImplementedError
+    from .store import open_trace
+
+    return TraceFile(open_trace(path).source, str(path))
