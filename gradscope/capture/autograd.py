@@ -139,7 +139,7 @@ class _Run:
         self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, (), payload)
         if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
             journal.loss(tensors[0])
-        journal.backward_called(frame, self.accumulates or not self.create_graph, tensors)
+        journal.backward_called(self.stack, self.accumulates or not self.create_graph)
 
     # -- before ----------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ has begun. It never reaches into the script and never raises into it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 from typing import Any
@@ -23,6 +22,7 @@ from .tensors import Entry, TensorTable, device_name, dtype_name, is_plain, tens
 from .tracker import StepTracker
 
 _HANDLE: CodeType = handle_torch_function.__code__
+_USER = Frames.USER
 MAX_FAULTS = 20
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
@@ -80,11 +80,10 @@ class Journal:
         """
         if frame is not None and frame.f_code is _HANDLE and frame.f_back is not None:
             frame = frame.f_back.f_back  # past the function that torch calls a second time
-        tracker = self.tracker
-        if tracker.watch is not None:
-            tracker.look(frame)
-        direct = frame is not None and self.frames.kind(frame.f_code) == Frames.USER
-        return self.sites.locate(frame), direct
+        stack = self.sites.locate(frame)
+        if self.tracker.watch is not None:
+            self.tracker.look(stack)
+        return stack, frame is not None and self.frames.kinds.get(frame.f_code) == _USER
 
     def fault(self, what: str, error: BaseException) -> None:
         """A fact could not be recorded: remember that, and go on."""
@@ -102,10 +101,15 @@ class Journal:
             self._inference = not self._inference
             draft.add("mode", self._phase_now(), stack, (), (), ("inference", "on" if self._inference else "off", None))
         numbers: list[int] = []
+        entries, mark = table.entries, draft.mark
         for position, tensor in enumerate(tensors):
-            number = table.number(draft, tensor, stack, position, method, direct)
+            entry = entries.get(id(tensor))
+            if entry is not None and entry.mark is mark and entry.reference() is tensor:
+                number = entry.number
+            else:
+                number = table.number(draft, tensor, stack, position, method, direct)
+                entry = entries[id(tensor)]
             numbers.append(number)
-            entry = table.entries[id(tensor)]
             version = versions[position]
             if entry.version != version:
                 if entry.version is not None and version is not None:
@@ -207,7 +211,7 @@ class Journal:
             self._grad_fn_changed(tensor, number, stack, phase)
         leaf_updated = tensor.is_leaf and tensor.requires_grad
         if (leaf_updated or entry.uncounted) and self.draft.seen_backward and not self.clock.depth:
-            self.tracker.updated_by_hand(sys._getframe(1))
+            self.tracker.updated_by_hand(stack)
 
     def _grad_fn_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
         draft = self.draft
@@ -233,10 +237,10 @@ class Journal:
         stack, direct = self.locate(frame)
         number = self.table.number(self.draft, tensor, stack, 0, True, direct)
         entry = self.table.entries[id(tensor)]
-        entry.facts = None
+        entry.facts = entry.prototype = None
         self.draft.add("mutation", self._phase_now(), stack, (number,), (), (None, None, "data =", False))
         if self.draft.seen_backward and not self.clock.depth and tensor.requires_grad:
-            self.tracker.updated_by_hand(frame)
+            self.tracker.updated_by_hand(stack)
 
     # -- leaf status -----------------------------------------------------------------------------
 
@@ -250,6 +254,7 @@ class Journal:
         stack, direct = self.locate(frame)
         number = self.table.number(self.draft, tensor, stack, 0, True, direct)
         self.table.entries[id(tensor)].facts = None
+        self.table.entries[id(tensor)].prototype = None
         if cause == "retain_grad":
             self.retain(tensor)
         node = tensor.grad_fn
@@ -334,11 +339,11 @@ class Journal:
 
     # -- backward --------------------------------------------------------------------------------
 
-    def backward_called(self, frame: FrameType, decides: bool, roots: Sequence[torch.Tensor]) -> None:
+    def backward_called(self, stack: int, decides: bool) -> None:
         self.clock.backward()
         self.draft.seen_backward += 1
         if decides:
-            self.tracker.backward(frame)
+            self.tracker.backward(stack)
 
     def backward_done(self, leaves: Sequence[tuple[torch.Tensor, int, bool]], draft: Draft) -> None:
         if leaves:
@@ -427,12 +432,13 @@ class Journal:
             draft.norms.append((len(draft.moments) - 1, numbers, cell))
             self.statistics.norms(tensors + [grad.detach() for _, grad in gradients], cell.append)
 
-    def parameter_updated(self, tensor: torch.Tensor, before: int | None, after: int | None, stack: int) -> None:
+    def parameter_updated(
+        self, tensor: torch.Tensor, number: int, before: int | None, after: int | None, stack: int
+    ) -> None:
         """`optimizer.step` raised this parameter's version."""
-        entry = self.table.entries.get(id(tensor))
-        if entry is not None and entry.mark is self.draft.mark:
-            self._bump(entry, entry.number, before, after, "optimizer.step", stack, Phase.OPTIMIZER_STEP)
-            entry.version = after
+        entry = self.table.entries[id(tensor)]
+        self._bump(entry, number, before, after, "optimizer.step", stack, Phase.OPTIMIZER_STEP)
+        entry.version = after
 
     def scheduler_stepped(self, name: str, optimizer: int | None, frame: FrameType) -> None:
         stack = self.sites.locate(frame)

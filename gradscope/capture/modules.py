@@ -80,56 +80,56 @@ class ModuleWatch:
             journal.forget_raised_step()
             if journal.quiet:
                 return self._call(module, *args, **kwargs)
-        pause = self.pause
-        pause.begin()
         known = self._known.get(id(module))
         if known is None or known.reference() is not module:
             known = self._meet(module)
-        clock = journal.clock
+        clock, sites = journal.clock, journal.sites
         before = (journal.module, journal.module_call)
-        outermost = clock.depth == 0
+        root = clock.depth == 0 and not known.loss
+        stack, users = -1, False
         try:
-            if outermost and not known.loss:
-                self._root_begins(frame, module, known)
+            if root:
+                with self.pause:
+                    stack, users = self._root_begins(frame, module, known)
+            else:
+                stack, users = journal.locate(frame)
             calls = journal.draft.module_calls
             journal.module = known.id
             journal.module_call = calls[known.id] = calls.get(known.id, -1) + 1
-            self._name_arguments(frame, args)
+            if users:
+                self._name_arguments(stack, args)
         except Exception as error:
             journal.fault("a module call", error)
         clock.enter(known.loss)
-        compiled = known.compiled or module._compiled_call_impl is not None
-        if compiled:
-            journal.compiled(frame)
-        else:
-            pause.end()
+        anchor = sites.anchored(frame, stack) if users else None
         try:
-            result = self._call(module, *args, **kwargs)
-        except BaseException:
-            if compiled:
-                pause.end()
-            raise
+            if known.compiled or module._compiled_call_impl is not None:
+                journal.compiled(frame)
+                with self.pause:
+                    result = self._call(module, *args, **kwargs)
+            else:
+                result = self._call(module, *args, **kwargs)
         finally:
+            if anchor is not None:
+                sites.anchored(*anchor)
             clock.leave(known.loss)
             journal.module, journal.module_call = before
-        if not compiled:
-            pause.begin()
         try:
-            self._name_results(frame, result)
-            if outermost and not known.loss:
-                journal.tracker.root_left(frame)
+            if users:
+                self._name_results(stack, result)
+            if root:
+                journal.tracker.root_left(stack)
                 if journal.table.nameless:
-                    self._scan_all()
+                    with self.pause:
+                        self._scan_all()
         except Exception as error:
             journal.fault("a module's result", error)
-        finally:
-            pause.end()
         return result
 
-    def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> None:
+    def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> tuple[int, bool]:
         journal = self.journal
         stack, direct = journal.locate(frame)
-        journal.tracker.root_called(frame, known.id)
+        journal.tracker.root_called(stack, known.id)
         if not known.scanned:
             known.scanned = True
             callee = journal.sites.callee_name(stack).rpartition(".")[2] if direct else ""
@@ -137,33 +137,30 @@ class ModuleWatch:
         if module.training is not known.training:
             known.training = module.training
             journal.mode("training", "train" if module.training else "eval", known.id, frame)
+        return stack, direct
 
-    def _name_arguments(self, frame: Any, args: tuple[Any, ...]) -> None:
-        journal = self.journal
-        draft, table = journal.draft, journal.table
+    def _name_arguments(self, stack: int, args: tuple[Any, ...]) -> None:
+        """Tensors that the step has not met yet are called what the script passes them as."""
+        table, mark = self.journal.table, self.journal.draft.mark
         for position, argument in enumerate(args):
             if isinstance(argument, torch.Tensor):
                 entry = table.find(argument)
-                if entry is None or entry.mark is not draft.mark:
-                    stack, direct = journal.locate(frame)
-                    table.number(journal.draft, argument, stack, position, False, direct)
+                if entry is None or entry.mark is not mark:
+                    with self.pause:
+                        table.number(self.journal.draft, argument, stack, position, False, True)
 
-    def _name_results(self, frame: Any, result: Any) -> None:
+    def _name_results(self, stack: int, result: Any) -> None:
+        """What the call returned is called what the script assigns it to."""
         journal = self.journal
-        if journal.frames.kind(frame.f_code) != journal.frames.USER:
-            return
-        draft, table = journal.draft, journal.table
-        outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
-        if not outputs:
-            return
-        entry = table.find(outputs[0])
-        if entry is not None and entry.mark is draft.mark:
-            raw = draft.tensors[entry.number]
-            place = journal.sites.positions[raw.stack][:1] if raw.stack is not None else ()
-            if len(outputs) == 1 and place == ((frame.f_code, frame.f_lasti),) and raw.stack is not None:
-                draft.returns.append((raw.stack, (entry.number,)))
+        if isinstance(result, torch.Tensor):
+            entry = journal.table.find(result)
+            if entry is not None and entry.mark is journal.draft.mark:
+                journal.draft.returns.append((stack, (entry.number,)))
                 return
-        journal.returned(journal.locate(frame)[0], outputs)
+        outputs = tensors_in((result,))
+        if outputs:
+            with self.pause:
+                journal.returned(stack, outputs)
 
     # -- names -----------------------------------------------------------------------------------
 

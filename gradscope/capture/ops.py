@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from .frames import trampoline
 from .journal import Journal
-from .tensors import device_name, dtype_name, tensors_in, version_of
+from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
 
 _Tensor = torch.Tensor
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ class OpMode(TorchFunctionMode):
             inputs = tensors_in(args)
             if kwargs:
                 inputs += tensors_in(kwargs.values())
-            versions = [version_of(t) for t in inputs]
+            versions = versions_of(inputs)
             stack, direct = journal.locate(frame)
             numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions)
         except Exception as error:
@@ -146,10 +146,11 @@ class OpMode(TorchFunctionMode):
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy",
             arguments=_arguments(args, kwargs) if journal.draft.full else "",
         )  # fmt: skip
-        for tensor, before, number in zip(inputs, versions, numbers):
-            after = version_of(tensor)
-            if after != before:
-                journal.mutated(tensor, number, before, after, name, stack)
+        changed = versions_of(inputs)
+        if changed != versions:
+            for tensor, before, after, number in zip(inputs, versions, changed, numbers):
+                if after != before:
+                    journal.mutated(tensor, number, before, after, name, stack)
         if info[2] and len(outputs) == 1 and inputs:
             source, target = inputs[0], outputs[0]
             if source is not target and (source.device != target.device or source.dtype != target.dtype):

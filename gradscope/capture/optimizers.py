@@ -135,22 +135,18 @@ class OptimizerWatch:
             frame = sys._getframe(1)
             stack, _ = journal.locate(frame)
             draft, table = journal.draft, journal.table
-            updated: list[int] = []
-            for tensor, before in watched:
-                after = version_of(tensor)
-                entry = table.entries.get(id(tensor))
-                if after == before or entry is None:
-                    continue
-                number = table.number(draft, tensor, stack)
-                updated.append(number)
-            draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(updated), (), (self._number(optimizer),))
+            risen = []
             for tensor, before in watched:
                 after = version_of(tensor)
                 if after != before:
-                    journal.parameter_updated(tensor, before, after, stack)
+                    risen.append((tensor, table.number(draft, tensor, stack), before, after))
+            numbers = tuple(number for _, number, _, _ in risen)
+            draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, numbers, (), (self._number(optimizer),))
+            for tensor, number, before, after in risen:
+                journal.parameter_updated(tensor, number, before, after, stack)
             if draft.full:
                 self._sample_updated(watched)
-            journal.tracker.updated(frame)
+            journal.tracker.updated(stack)
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:

@@ -92,7 +92,7 @@ class Recorder:
         self.statistics = Statistics()
         self._started_at = perf_counter()
         self.tracker = StepTracker(
-            frames, self.sites, self.table, self._open_draft, self._close_step, self._late_sample, self._measure
+            self.sites, self.table, self._open_draft, self._close_step, self._late_sample, self._measure
         )
         self.journal = Journal(
             frames,

@@ -75,17 +75,25 @@ class Sites:
         self.frames = frames
         self._on_site, self._on_stack = on_site, on_stack
         self._stacks: dict[tuple[object, ...], int] = {}
+        self._by_positions: dict[tuple[tuple[CodeType, int], ...], int] = {}
+        self._anchor: FrameType | None = None
+        self._anchor_stack = -1
         self._sites: dict[tuple[CodeType, int], int] = {}
         self.stack_sites: list[tuple[int, ...]] = []
         self.positions: list[tuple[tuple[CodeType, int], ...]] = []
         self.readings: list[Reading] = []
 
     def locate(self, frame: FrameType | None) -> int:
-        """The number of the stack that `frame` is the innermost frame of."""
-        kinds, user = self.frames.kinds, Frames.USER
+        """The number of the stack that `frame` is the innermost frame of.
+
+        Below a module call (see `anchored`) only the frames since that call are walked.
+        """
+        kinds, anchor, user = self.frames.kinds, self._anchor, Frames.USER
         key: list[object] = []
         innermost = frame
         while frame is not None:
+            if frame is anchor:
+                break
             code = frame.f_code
             kind = kinds.get(code)
             if kind is None:
@@ -94,24 +102,44 @@ class Sites:
                 key.append(code)
                 key.append(frame.f_lasti)
             frame = frame.f_back
-        found = self._stacks.get(tuple(key))
-        return found if found is not None else self._intern(tuple(key), innermost)
+        if frame is None:
+            key.append(-1)
+        elif not key:
+            return self._anchor_stack
+        else:
+            key.append(self._anchor_stack)
+        interned = tuple(key)
+        found = self._stacks.get(interned)
+        return found if found is not None else self._intern(interned, innermost)
+
+    def anchored(self, frame: FrameType | None, stack: int) -> tuple[FrameType | None, int]:
+        """Until the returned anchor is given back: calls made below `frame` have `stack` as their outer part.
+
+        The frame is one that is running a call of ours, so holding it lengthens no life.
+        """
+        before = (self._anchor, self._anchor_stack)
+        self._anchor, self._anchor_stack = frame, stack
+        return before
 
     def _intern(self, key: tuple[object, ...], frame: FrameType | None) -> int:
+        places: list[tuple[CodeType, int]] = []
         sites: list[int] = []
-        positions: list[tuple[CodeType, int]] = []
         while frame is not None:
             if self.frames.kind(frame.f_code) == Frames.USER:
-                position = (frame.f_code, frame.f_lasti)
-                positions.append(position)
-                if position not in self._sites:
-                    self._sites[position] = self._read(frame)
-                sites.append(self._sites[position])
+                place = (frame.f_code, frame.f_lasti)
+                places.append(place)
+                if place not in self._sites:
+                    self._sites[place] = self._read(frame)
+                sites.append(self._sites[place])
             frame = frame.f_back
-        number = self._stacks[key] = len(self.stack_sites)
-        self.stack_sites.append(tuple(sites))
-        self.positions.append(tuple(positions))
-        self._on_stack(Stack(number, tuple(sites)))
+        positions = tuple(places)
+        number = self._by_positions.get(positions)
+        if number is None:  # else: known, but reached another way
+            number = self._by_positions[positions] = len(self.stack_sites)
+            self.stack_sites.append(tuple(sites))
+            self.positions.append(positions)
+            self._on_stack(Stack(number, tuple(sites)))
+        self._stacks[key] = number
         return number
 
     def _read(self, frame: FrameType) -> int:

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import dis
 from functools import lru_cache
-from types import CodeType, FrameType
+from types import CodeType
 from typing import NamedTuple
 
-from .source import Frames
-
-Place = tuple[int, CodeType, int]  # id of a live frame, its code, its last instruction
+Positions = tuple[tuple[CodeType, int], ...]  # a stack's (code, last instruction), innermost first
 MAX_CUTS = 64
 
 
@@ -33,75 +31,66 @@ def loops_of(code: CodeType) -> tuple[tuple[int, int], ...]:
 
 
 class Loop(NamedTuple):
-    """A loop in a live frame."""
+    """A loop of a function."""
 
-    frame: int
     code: CodeType
     first: int
     last: int
 
-    def holds(self, code: CodeType, lasti: int) -> bool:
-        return code is self.code and self.first <= lasti <= self.last
+    def holds(self, positions: Positions) -> bool:
+        """Whether a stack with these positions runs inside the loop."""
+        return any(code is self.code and self.first <= lasti <= self.last for code, lasti in positions)
 
 
-class Watch(NamedTuple):
-    """An event whose loop is being watched for the next iteration. `path`: from the loop inwards."""
+class Watch:
+    """An event whose loop is being watched for the next iteration. `path`: from the loop inwards.
 
-    kind: str  # "R", "B", "U"
-    loop: Loop
-    path: tuple[tuple[CodeType, int], ...]
+    What a later stack means never changes, so each is judged once.
+    """
+
+    __slots__ = ("_judged", "kind", "loop", "path")
+
+    def __init__(self, kind: str, loop: Loop, event: Positions) -> None:
+        self.kind = kind  # "R", "B", "U"
+        self.loop = loop
+        self.path = path_from(loop, event)
+        self._judged: dict[int, str] = {}
+
+    def judge(self, stack: int, positions: Positions) -> str:
+        """"again" when an event at `stack` means that the loop came round, "left" that it is over, else ""."""
+        found = self._judged.get(stack)
+        if found is None:
+            found = self._judged[stack] = self._judge(positions)
+        return found
+
+    def _judge(self, positions: Positions) -> str:
+        if not self.loop.holds(positions):
+            return "left"
+        now = path_from(self.loop, positions)
+        for (code, lasti), (now_code, now_lasti) in zip(self.path, now):
+            if code is not now_code or now_lasti > lasti:
+                return ""
+            if now_lasti < lasti:
+                return "again"
+        return "again" if len(now) >= len(self.path) else ""
 
 
-def places(frames: Frames, frame: FrameType | None) -> list[Place]:
-    """The user's frames, innermost first."""
-    found: list[Place] = []
-    while frame is not None:
-        if frames.kind(frame.f_code) == Frames.USER:
-            found.append((id(frame), frame.f_code, frame.f_lasti))
-        frame = frame.f_back
-    return found
-
-
-def innermost_loop(event: list[Place], other: list[Place] | None = None) -> Loop | None:
-    """The innermost loop that holds `event` (and `other`, in the same activation)."""
-    for frame, code, lasti in event:
+def innermost_loop(event: Positions, other: Positions | None = None) -> Loop | None:
+    """The innermost loop that holds `event` (and `other`)."""
+    for code, lasti in event:
         ranges = [span for span in loops_of(code) if span[0] <= lasti <= span[1]]
         for first, last in sorted(ranges, key=lambda span: span[1] - span[0]):
-            loop = Loop(frame, code, first, last)
-            if other is None or any(place[0] == frame and loop.holds(place[1], place[2]) for place in other):
+            loop = Loop(code, first, last)
+            if other is None or loop.holds(other):
                 return loop
     return None
 
 
-def path_from(loop: Loop, event: list[Place]) -> tuple[tuple[CodeType, int], ...]:
-    """The event's positions from the loop's frame inwards."""
+def path_from(loop: Loop, event: Positions) -> Positions:
+    """The event's positions from the loop's function inwards."""
     path: list[tuple[CodeType, int]] = []
-    for frame, code, lasti in event:
+    for code, lasti in event:
         path.append((code, lasti))
-        if frame == loop.frame:
+        if code is loop.code and loop.first <= lasti <= loop.last:
             break
     return tuple(reversed(path))
-
-
-def came_round(watch: Watch, frames: Frames, frame: FrameType | None) -> str:
-    """Whether the watched loop began another iteration: "again", "left" (the loop is over) or ""."""
-    path: list[tuple[CodeType, int]] = []
-    loop = watch.loop
-    while frame is not None:
-        code = frame.f_code
-        if frames.kind(code) == Frames.USER:
-            path.append((code, frame.f_lasti))
-            if id(frame) == loop.frame and code is loop.code:
-                break
-        frame = frame.f_back
-    else:
-        return "left"
-    if not loop.first <= path[-1][1] <= loop.last:
-        return "left"
-    path.reverse()
-    for (code, lasti), (now_code, now) in zip(watch.path, path):
-        if code is not now_code or now > lasti:
-            return ""
-        if now < lasti:
-            return "again"
-    return "again" if len(path) >= len(watch.path) else ""

@@ -8,7 +8,7 @@ that no `__torch_function__` of the script's runs for us.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from ..model.records import Parameter
 from .draft import Draft, RawTensor, StepMark
 
 _PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
+_CONTAINERS = (list, tuple, dict)
 _DTYPES: dict[torch.dtype, str] = {}
 _DEVICES: dict[torch.device, str] = {}
 _LAYOUTS: dict[torch.layout, str] = {}
@@ -56,6 +57,14 @@ def version_of(tensor: torch.Tensor) -> int | None:
         return None
 
 
+def versions_of(tensors: Sequence[torch.Tensor]) -> list[int | None]:
+    """The version counter of each tensor."""
+    try:
+        return [tensor._version for tensor in tensors]
+    except RuntimeError:
+        return [version_of(tensor) for tensor in tensors]
+
+
 def storage_key(tensor: torch.Tensor) -> int | None:
     """Identity of the storage while it lives; None where a tensor has none (sparse, wrappers)."""
     try:
@@ -90,21 +99,21 @@ def _read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def tensors_in(arguments: Iterable[Any]) -> list[torch.Tensor]:
-    """The tensors among a call's arguments, looking into lists, tuples and dicts."""
+    """The tensors among a call's arguments, in order, looking into lists, tuples and dicts."""
     found: list[torch.Tensor] = []
-    for argument in arguments:
-        if isinstance(argument, torch.Tensor):
-            found.append(argument)
-        elif isinstance(argument, (list, tuple)):
-            pending = list(argument)
-            while pending:
-                item = pending.pop(0)
-                if isinstance(item, torch.Tensor):
-                    found.append(item)
-                elif isinstance(item, (list, tuple)):
-                    pending[:0] = item
-        elif isinstance(argument, dict):
-            found.extend(item for item in argument.values() if isinstance(item, torch.Tensor))
+    inside: list[Iterator[Any]] = [iter(tuple(arguments))]
+    opened: list[int] = [0]  # the containers being read, so that one that holds itself ends
+    while inside:
+        for item in inside[-1]:
+            if isinstance(item, torch.Tensor):
+                found.append(item)
+            elif isinstance(item, _CONTAINERS) and id(item) not in opened:
+                inside.append(iter(tuple(item.values() if isinstance(item, dict) else item)))
+                opened.append(id(item))
+                break
+        else:
+            inside.pop()
+            opened.pop()
     return found
 
 
@@ -112,7 +121,7 @@ class Entry:
     """One live tensor."""
 
     __slots__ = (
-        "base_version", "facts", "grad_of", "mark", "number", "parameter", "reference", "retained", "storage",
+        "base_version", "facts", "grad_of", "key", "mark", "number", "parameter", "prototype", "reference", "storage",
         "uncounted", "version",
     )  # fmt: skip
 
@@ -127,7 +136,8 @@ class Entry:
         self.storage = -1
         self.grad_of: int | None = None  # the parameter whose .grad this is
         self.uncounted = False  # shares memory but not the version counter (.data, numpy)
-        self.retained = False
+        self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
+        self.key: int | None = None  # its storage, as long as `facts` hold
 
 
 class TensorTable:
@@ -183,9 +193,13 @@ class TensorTable:
         uncounted: bool = False,
     ) -> int:
         """The number of a tensor that the call at `moment` returned."""
-        entry = self.entry(tensor)
-        if entry.mark is draft.mark and any(tensor is source for source in sources):
-            return entry.number  # an in-place call returns what it was given
+        entry = self.entries.get(id(tensor))
+        if entry is None or entry.reference() is not tensor:
+            entry = self.entries[id(tensor)] = Entry(tensor)
+        elif entry.mark is draft.mark:
+            for source in sources:
+                if tensor is source:
+                    return entry.number  # an in-place call returns what it was given
         if uncounted:
             entry.uncounted = True
         return self._enter(draft, entry, tensor, moment, output, outputs, stack, 0, False, direct, sources)
@@ -204,6 +218,10 @@ class TensorTable:
         direct: bool,
         sources: tuple[torch.Tensor, ...],
     ) -> int:
+        if entry.prototype is not None and moment is None:
+            number = self._enter_again(draft, entry, tensor)
+            if number is not None:
+                return number
         number = len(draft.tensors)
         if entry.parameter is None and self._outlives_steps(entry, tensor, moment, draft):
             role = "parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf"
@@ -239,11 +257,31 @@ class TensorTable:
         entry.mark = draft.mark
         entry.number = number
         entry.storage = storage
-        draft.tensors.append(
-            RawTensor(
-                facts, relative, storage, base, parameter, moment, output, outputs, stack, position, method, direct, carried
-            )
-        )  # fmt: skip
+        raw = RawTensor(
+            facts, relative, storage, base, parameter, moment, output, outputs, stack, position, method, direct, carried
+        )
+        draft.tensors.append(raw)
+        if parameter is not None and moment is None and base is None:
+            entry.prototype, entry.key = raw, storage_key(tensor)
+        return number
+
+    @staticmethod
+    def _enter_again(draft: Draft, entry: Entry, tensor: torch.Tensor) -> int | None:
+        """A parameter of earlier steps, met again: only what can have changed is read."""
+        raw, facts = entry.prototype, entry.facts
+        if raw is None or facts is None or facts[4] is not tensor.requires_grad or raw.version is None:
+            return None
+        number, storage = len(draft.tensors), draft.storage_count
+        draft.storage_count = storage + 1
+        if entry.key is not None:
+            draft.storages[entry.key] = id(tensor)
+        if raw.storage != storage:
+            raw = entry.prototype = raw._replace(storage=storage)
+        version = entry.version = entry.base_version = tensor._version
+        assert entry.parameter is not None
+        draft.versions[entry.parameter] = version
+        entry.mark, entry.number, entry.storage = draft.mark, number, storage
+        draft.tensors.append(raw)
         return number
 
     @staticmethod
@@ -294,7 +332,7 @@ class TensorTable:
             entry.parameter = len(self.parameters)
             self.nameless = self.nameless or (role == "parameter" and not root)
         facts = read_facts(tensor)
-        entry.facts = facts
+        entry.facts, entry.prototype = facts, None
         known = self.parameters.get(entry.parameter)
         record = Parameter(
             id=entry.parameter,

@@ -6,14 +6,14 @@ How a boundary is told is explained in `steps`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import CodeType, FrameType
+from types import CodeType
 
 import torch
 
 from ..model.records import Phase, Sample, StepKind
 from .draft import Draft, split
-from .source import Frames, Sites
-from .steps import MAX_CUTS, Loop, Place, Watch, came_round, innermost_loop, path_from, places
+from .source import Sites
+from .steps import MAX_CUTS, Loop, Watch, innermost_loop
 from .tensors import Entry, TensorTable
 
 LoopKey = tuple[CodeType, int]
@@ -28,7 +28,6 @@ class StepTracker:
 
     def __init__(
         self,
-        frames: Frames,
         sites: Sites,
         table: TensorTable,
         open_draft: Callable[[StepKind], Draft],
@@ -36,7 +35,7 @@ class StepTracker:
         late: Callable[[Draft, Sample], None],
         measure: Callable[[Sequence[tuple[int, torch.Tensor]]], None],
     ) -> None:
-        self.frames, self.sites, self.table = frames, sites, table
+        self.sites, self.table = sites, table
         self._open, self._close, self._late, self._measure = open_draft, close, late, measure
         self.draft = open_draft(StepKind.TRAIN)
         self.watch: Watch | None = None
@@ -44,7 +43,9 @@ class StepTracker:
         self.closed = 0
         self.updating = False  # inside optimizer.step(), whose closure may run many times
         self.by_hand = False  # gradscope.step() was called: marks decide, not loops
-        self._backward_at: list[Place] = []
+        self._backward_at: int | None = None
+        self._loops: dict[tuple[int, int | None], Loop | None] = {}
+        self._watches: dict[tuple[str, int, int | None], Watch | None] = {}
         self._round_at: int | None = None
         self._root_loop: Loop | None = None
         self._last_update = -1
@@ -53,32 +54,47 @@ class StepTracker:
 
     # -- what capture tells ------------------------------------------------------------------------
 
-    def look(self, frame: FrameType | None) -> None:
-        """An event happens at `frame` while a loop is watched."""
+    def look(self, stack: int) -> None:
+        """An event happens at `stack` while a loop is watched."""
         watch = self.watch
         if watch is None or self.by_hand or self.updating:
             return
+        positions = self.sites.positions[stack]
         if self.lingering is not None:
-            if any(self.lingering.holds(code, lasti) for _, code, lasti in places(self.frames, frame)):
+            if self.lingering.holds(positions):
                 self._finish()
             return
-        change = came_round(watch, self.frames, frame)
+        change = watch.judge(stack, positions)
         if change == "left":
             self.watch = watch if watch.kind == "U" else None
             self.lingering = watch.loop if watch.kind == "U" else None
         elif change == "again":
             self._again(watch)
 
-    def root_called(self, frame: FrameType, module: int) -> None:
+    def _loop(self, stack: int, other: int | None = None) -> Loop | None:
+        """The innermost loop that holds both stacks."""
+        key = (stack, other)
+        if key not in self._loops:
+            positions = self.sites.positions
+            self._loops[key] = innermost_loop(positions[stack], None if other is None else positions[other])
+        return self._loops[key]
+
+    def _watch(self, kind: str, stack: int, other: int | None = None) -> Watch | None:
+        key = (kind, stack, other)
+        if key not in self._watches:
+            loop = self._loop(stack, other)
+            self._watches[key] = Watch(kind, loop, self.sites.positions[stack]) if loop is not None else None
+        return self._watches[key]
+
+    def root_called(self, stack: int, module: int) -> None:
         """A root module's forward begins."""
         if self.by_hand:
             return
         evaluating = not torch.is_grad_enabled()
         draft = self.draft
         if draft.seen_update:
-            event = places(self.frames, frame)
-            loop = innermost_loop(event)
-            other = loop is not None and (self.watch is None or loop[1:] != self.watch.loop[1:])
+            loop = self._loop(stack)
+            other = loop is not None and (self.watch is None or loop != self.watch.loop)
             if self.lingering is not None or (evaluating and other):
                 start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments)
                 self._cut_and_close(start)
@@ -97,23 +113,21 @@ class StepTracker:
                     self._realize_cuts()
         self.draft.roots.add(module)
 
-    def root_left(self, frame: FrameType) -> None:
+    def root_left(self, stack: int) -> None:
         """A root module's forward returned."""
         draft = self.draft
         if self.by_hand or draft.seen_backward or draft.seen_update:
             return
-        event = places(self.frames, frame)
-        loop = innermost_loop(event)
-        if loop is not None:
-            self._root_loop = loop
-            self.watch = Watch("R", loop, path_from(loop, event))
+        watch = self._watch("R", stack)
+        if watch is not None:
+            self._root_loop = watch.loop
+            self.watch = watch
 
-    def backward(self, frame: FrameType) -> None:
+    def backward(self, stack: int) -> None:
         """A backward begins (its moment is the last of the draft)."""
         if self.by_hand:
             return
-        event = places(self.frames, frame)
-        loop = innermost_loop(event)
+        loop = self._loop(stack)
         draft = self.draft
         if self.lingering is not None:
             start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments) - 1
@@ -122,29 +136,29 @@ class StepTracker:
         elif draft.cuts:
             self._judge_cuts(loop)
         self._round_at = None
-        self._backward_at = event
+        self._backward_at = stack
         draft = self.draft
         if not draft.seen_update or self.watch is None:
-            self.watch = Watch("B", loop, path_from(loop, event)) if loop is not None else None
+            self.watch = self._watch("B", stack)
 
     def gradients_ready(self, leaves: Sequence[torch.Tensor]) -> None:
         """A backward accumulated into these leaves."""
         self._ready = [self.table.entry(leaf) for leaf in leaves]
 
-    def updated(self, frame: FrameType) -> None:
+    def updated(self, stack: int) -> None:
         """Parameters were updated (the update's moments are the last of the draft)."""
         draft = self.draft
         draft.seen_update += 1
         self._last_update = len(draft.moments) - 1
         if self.by_hand:
             return
-        event = places(self.frames, frame)
-        loop = innermost_loop(event, self._backward_at if draft.seen_backward else None)
+        other = self._backward_at if draft.seen_backward else None
+        loop = self._loop(stack, other)
         draft.cuts.clear()
         self._round_at = None
         if self.closed and loop is not None:
             self._close_evaluation_before(loop)
-        self.watch = Watch("U", loop, path_from(loop, event)) if loop is not None else None
+        self.watch = self._watch("U", stack, other)
 
     def _close_evaluation_before(self, loop: Loop) -> None:
         """An evaluation that ran before the step's loop began, and in no loop of its own, is a step."""
@@ -154,11 +168,11 @@ class StepTracker:
                 self._cut_and_close(start)
                 self._last_update = len(self.draft.moments) - 1
 
-    def updated_by_hand(self, frame: FrameType) -> None:
+    def updated_by_hand(self, stack: int) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
         if not self.draft.norms:
             self.measure_ready()
-        self.updated(frame)
+        self.updated(stack)
 
     def mark(self) -> None:
         """`gradscope.step()`: the step ends here."""
@@ -255,7 +269,7 @@ class StepTracker:
         self._ready = []
         self.watch = self.lingering = None
         self._round_at = None
-        self._backward_at = []
+        self._backward_at = None
         self._last_update = -1
         self.closed += 1
         self._close(draft, kind)
@@ -282,7 +296,7 @@ class StepTracker:
         positions = self.sites.positions
         for index in range(start, len(moments)):
             stack = moments[index][2]
-            if stack is not None and any(loop.holds(code, lasti) for code, lasti in positions[stack]):
+            if stack is not None and loop.holds(positions[stack]):
                 return index
         return len(moments)
 
