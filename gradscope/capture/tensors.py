@@ -18,6 +18,7 @@ from .draft import Draft, RawTensor, StepMark
 
 _PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _CONTAINERS = (list, tuple, dict)
+_NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
 _DTYPES: dict[torch.dtype, str] = {}
 _DEVICES: dict[torch.device, str] = {}
 _LAYOUTS: dict[torch.layout, str] = {}
@@ -101,20 +102,34 @@ def _read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
 def tensors_in(arguments: Iterable[Any]) -> list[torch.Tensor]:
     """The tensors among a call's arguments, in order, looking into lists, tuples and dicts."""
     found: list[torch.Tensor] = []
-    inside: list[Iterator[Any]] = [iter(tuple(arguments))]
-    opened: list[int] = [0]  # the containers being read, so that one that holds itself ends
-    while inside:
-        for item in inside[-1]:
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            found.append(argument)
+        elif isinstance(argument, _CONTAINERS):
+            _look_into(argument, found)
+    return found
+
+
+def _look_into(container: Any, found: list[torch.Tensor]) -> None:
+    levels = [_items(container)]
+    opened = [id(container)]  # what is being read, so that a container that holds itself ends
+    while levels:
+        for item in levels[-1]:
+            if type(item) in _NUMBERS:
+                continue
             if isinstance(item, torch.Tensor):
                 found.append(item)
             elif isinstance(item, _CONTAINERS) and id(item) not in opened:
-                inside.append(iter(tuple(item.values() if isinstance(item, dict) else item)))
+                levels.append(_items(item))
                 opened.append(id(item))
                 break
         else:
-            inside.pop()
+            levels.pop()
             opened.pop()
-    return found
+
+
+def _items(container: Any) -> Iterator[Any]:
+    return iter(tuple(container.values() if isinstance(container, dict) else container))
 
 
 class Entry:
