@@ -87,8 +87,7 @@ def polish(drawn: bytes, view: GraphView, look: Theme) -> bytes:
             elif kind == "edge" and edges.get(name):
                 stack[-1] = (child, _described(made, edges[name].pop(0), None))
             elif kind == "cluster" and name in clusters:
-                module = clusters[name]
-                stack[-1] = (child, _described(made, f"{module.path}  {module.type}".strip(), None))
+                stack[-1] = (child, _described(made, clusters[name].tooltip, None))
     body: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return body + b"\n"
 

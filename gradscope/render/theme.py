@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind
-from .view import BADGES, GraphView, Role
+from .view import BADGES, GraphView, Role, badge_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +194,6 @@ _EDGE_LEGEND = {
 def legend(view: GraphView, look: Theme) -> tuple[LegendEntry, ...]:
     """What the picture's borders, signs and lines mean; only what is in the picture."""
     nodes = [LegendEntry(role.value, node=look.nodes[role]) for role in view.roles]
-    badges = [LegendEntry(BADGES.get(mark, mark), badge=look.badge(mark)) for mark in view.marks]
+    badges = [LegendEntry(badge_word(mark), badge=look.badge(mark)) for mark in view.marks]
     edges = [LegendEntry(_EDGE_LEGEND[kind], edge=look.edges[kind]) for kind in view.edge_kinds]
     return (*nodes, *badges, *edges)

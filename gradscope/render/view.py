@@ -13,11 +13,11 @@ from urllib.parse import quote
 from .. import text
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
 from ..model.records import Stats
-from ..transforms import block_counts, is_backward, own_count, run_label
+from ..transforms import block_counts, enclosing_count, is_backward, own_count, run_label
 
 _FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
 _MOST_NOTES = 4
-_TITLE, _LINE, _VALUE = 40, 48, 30  # characters before text is elided
+_TITLE, _LINE, _VALUE = 40, 48, 36  # characters before text is elided
 _KINDS = {GraphKind.FORWARD: "forward", GraphKind.BACKWARD: "backward", GraphKind.BOTH: "forward and backward"}
 
 
@@ -81,6 +81,11 @@ _EDGE_WORDS = {
 }
 
 
+def badge_word(mark: str) -> str:
+    """A mark in words; a mark that is not among `BADGES` is its own word."""
+    return BADGES.get(mark) or text.printable(mark)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """One node in words. `rows` are (key, value) of the leaf table; `marks` are keys of `BADGES`.
@@ -112,7 +117,7 @@ class NodeView:
 
     @property
     def badges(self) -> tuple[str, ...]:
-        return tuple(BADGES.get(mark, mark) for mark in self.marks)
+        return tuple(badge_word(mark) for mark in self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,10 @@ class EdgeView:
 
 @dataclass(frozen=True, slots=True)
 class ModuleView:
-    """One module that nodes lie in: its path, its parent's, its name there, class and ×N."""
+    """One module that nodes lie in: its path, its parent's, its name there, class and ×N.
+
+    `path` and `parent` are keys; what is shown are `heading`, `type` and `tooltip`.
+    """
 
     path: str
     parent: str
@@ -140,6 +148,10 @@ class ModuleView:
     def heading(self) -> str:
         """The name, with ×N for a folded run of equals."""
         return f"{self.name} ×{self.count}" if self.count > 1 else self.name
+
+    @property
+    def tooltip(self) -> str:
+        return f"{text.printable(self.path)}  {self.type}".rstrip()
 
 
 class GraphView:
@@ -236,8 +248,8 @@ class GraphView:
         type_line = text.printable(_type_line(node))
         brief_line = text.printable(_brief_line(node, alone=self._is_result_without_op(node)))
         place = text.printable(node.module or "")
-        equal = self._counts.get(node.module or "", 1)
-        place += f", one of {equal} equal blocks" if equal > 1 else ""
+        blocks = enclosing_count(node.module or "", self._counts)
+        place += f", one of {blocks} equal blocks" if blocks > 1 else ""
         source = None
         if node.source is not None:
             where = f"{text.elide_path(text.printable(node.source.file), _LINE)}:{node.source.line}"
@@ -251,7 +263,7 @@ class GraphView:
             rows=tuple((key, text.elide(value, _VALUE)) for key, value in rows) if full else (),
             notes=tuple(text.elide(note, 2 * _LINE) for note in notes[:_MOST_NOTES]),
             marks=self._marks(node),
-            count=node.count // self._counts.get(node.module or "", 1),
+            count=node.count // blocks,
             group=node.module or "",
             place=place,
             tooltip="\n".join(_tooltip(node, role, (title, type_line, place, source), rows, notes)),
@@ -406,7 +418,7 @@ def _values(node: GraphNode, flat: tuple[float, ...]) -> str:
 
 def _statistics(stats: Stats) -> str:
     bad = [f"{count:,} {word}" for count, word in ((stats.nans, "NaN"), (stats.infs, "Inf")) if count]
-    return ", ".join([f"mean {text.number(stats.mean, 3)}", f"norm {text.number(stats.norm, 3)}", *bad])
+    return ", ".join([*bad, f"mean {text.number(stats.mean, 3)}", f"norm {text.number(stats.norm, 3)}"])
 
 
 def _tooltip(
@@ -423,7 +435,7 @@ def _tooltip(
     if type_line:
         yield type_line
     yield from (f"{key}: {value}" for key, value in rows)
-    yield from (BADGES.get(mark, text.printable(mark)) for mark in sorted(node.marks) if mark != "frozen")
+    yield from (badge_word(mark) for mark in sorted(node.marks) if mark != "frozen")
     yield from notes
     if place:
         yield f"in {place}"

@@ -16,7 +16,7 @@ from .attach import attach_parameters, attach_results
 from .chains import fold_chains
 from .fit import Fitted, fit
 from .modules import fold_modules
-from .repeats import block_counts, fold_repeats, own_count, run_label
+from .repeats import block_counts, enclosing_count, fold_repeats, own_count, run_label
 from .select import focus, nearest, prune
 from .sides import is_backward
 
@@ -26,6 +26,7 @@ __all__ = [
     "attach_parameters",
     "attach_results",
     "block_counts",
+    "enclosing_count",
     "fit",
     "focus",
     "fold_chains",

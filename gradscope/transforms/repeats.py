@@ -39,14 +39,17 @@ def block_counts(graph: Graph) -> dict[str, int]:
     return counts
 
 
+def enclosing_count(path: str, counts: Mapping[str, int]) -> int:
+    """How many equal blocks everything in module `path` stands for: what its innermost numbered module does."""
+    while path and not path.rpartition(".")[2].isdecimal():
+        path = path.rpartition(".")[0]
+    return counts.get(path, 1)
+
+
 def own_count(path: str, counts: Mapping[str, int]) -> int:
     """How many equal siblings a numbered module stands for, not counting those of modules around it."""
     parent, _, last = path.rpartition(".")
-    if not last.isdecimal():
-        return 1
-    while parent and not parent.rpartition(".")[2].isdecimal():
-        parent = parent.rpartition(".")[0]
-    return counts.get(path, 1) // counts.get(parent, 1)
+    return counts.get(path, 1) // enclosing_count(parent, counts) if last.isdecimal() else 1
 
 
 def run_label(path: str, counts: Mapping[str, int]) -> str:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from gradscope.errors import UnknownName
+from gradscope.model.graph import EdgeKind
+from gradscope.render.theme import THEMES, Theme, legend, theme
+from gradscope.render.view import BADGES, GraphView, Role
+from tests.unit.render import graphs
+
+BOTH_THEMES = pytest.mark.parametrize("look", THEMES.values(), ids=THEMES)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@BOTH_THEMES
+def test_text_stands_out_from_what_it_is_on(look: Theme) -> None:
+    assert contrast(look.ink, look.paper) >= 7
+    assert contrast(look.muted, look.paper) >= 4.5
+    for role, style in look.nodes.items():
+        assert contrast(style.ink, style.fill) >= 7, role
+        assert contrast(style.line, style.fill) >= 3.9, role  # the role's sign and name
+        assert contrast(look.muted, style.fill) >= 4.5, role
+    for fill in look.cluster_fills:
+        assert contrast(look.ink, fill) >= 7
+        assert contrast(look.muted, fill) >= 4.5
+
+
+@BOTH_THEMES
+def test_lines_stand_out_from_the_paper(look: Theme) -> None:
+    for fill in (look.paper, *look.cluster_fills):
+        for role, style in look.nodes.items():
+            assert contrast(style.line, fill) >= 3, role
+        for kind, edge in look.edges.items():
+            assert contrast(edge.line, fill) >= 3, kind
+        for mark, badge in look.badges.items():
+            assert contrast(badge.line, fill) >= 3, mark
+
+
+@BOTH_THEMES
+def test_no_two_roles_are_told_apart_by_colour_alone(look: Theme) -> None:
+    for one, other in combinations(look.nodes.values(), 2):
+        assert one.sign != other.sign
+        assert (one.border, one.corner) != (other.border, other.corner)
+        assert one.fill != other.fill
+    assert len({(edge.border, edge.head) for edge in look.edges.values()}) == len(EdgeKind)
+    assert len({badge.sign for badge in look.badges.values()}) == len(BADGES)
+
+
+def test_both_themes_mean_the_same_by_the_same_form() -> None:
+    light, dark = THEMES["light"], THEMES["dark"]
+    for role in Role:
+        one, other = light.nodes[role], dark.nodes[role]
+        assert (one.border, one.corner, one.sign) == (other.border, other.corner, other.sign)
+
+
+def test_the_legend_has_what_is_in_the_picture_and_nothing_else() -> None:
+    words = [entry.word for entry in legend(GraphView(graphs.ab2("forward")), THEMES["light"])]
+    assert words == ["leaf", "non-leaf", "op", "data"]
+    words = [entry.word for entry in legend(GraphView(graphs.frozen()), THEMES["light"])]
+    assert {"frozen parameter", "NaN", "changed in place", "gradient cut here"} <= set(words)
+
+
+def test_an_unknown_theme_names_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'dark'"):
+        theme("drak")

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gradscope.errors import UnknownName, UsageError
+from gradscope.model.graph import EdgeKind, Graph, GraphKind, NodeKind
+from gradscope.options import ViewOptions
+from gradscope.transforms import (
+    attach_parameters,
+    attach_results,
+    fit,
+    focus,
+    fold_chains,
+    fold_modules,
+    fold_repeats,
+    passes,
+    prune,
+    simplify,
+)
+from tests.unit.render import graphs
+
+
+def labels(graph: Graph) -> set[str]:
+    return {node.label for node in graph.nodes}
+
+
+def named(graph: Graph, label: str) -> set[NodeKind]:
+    return {node.kind for node in graph.nodes if node.label == label}
+
+
+def test_depth_0_shows_the_outermost_modules_as_nodes() -> None:
+    folded = fold_modules(graphs.mlp("forward"), 0)
+    assert labels(folded) == {"x", "fc1", "act", "fc2", "labels", "cross_entropy", "loss"}
+    fc1 = next(node for node in folded.nodes if node.name == "fc1")
+    assert (fc1.kind, fc1.module, fc1.module_type) == (NodeKind.MODULE, None, "Linear")
+    assert fc1.notes == ("8,320 parameter elements",)
+    assert [folded.by_id[node].label for node in folded.successors(fc1.id)] == ["act"]
+
+
+def test_depth_1_opens_them() -> None:
+    folded = fold_modules(graphs.transformer(2), 1)
+    assert {"h.0", "h.1"} <= labels(folded)
+    assert {node.module for node in folded.nodes if node.kind is NodeKind.MODULE} == {"h"}
+    assert {"embedding", "wte.weight"} <= labels(folded)
+
+
+def test_forward_and_backward_of_a_module_fold_apart() -> None:
+    folded = fold_modules(graphs.mlp("both"), 0)
+    halves = [node for node in folded.nodes if node.name == "fc2"]
+    assert sorted(node.op or "" for node in halves) == ["", "backward"]
+    assert any(edge.kind is EdgeKind.MADE for edge in folded.outgoing[halves[0].id])
+
+
+def test_expand_keeps_a_module_open_and_folds_what_is_in_it() -> None:
+    folded = fold_modules(graphs.transformer(2), 0, ["h.1"])
+    assert {"h.0", "h.1.attn", "h.1.mlp", "wte"} <= labels(folded)
+    assert "h.1" not in labels(folded)
+
+
+def test_an_unknown_module_to_expand_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"no module is called 'fc3': did you mean 'fc[12]'"):
+        fold_modules(graphs.mlp(), 0, ["fc3"])
+
+
+def test_a_negative_depth_is_refused() -> None:
+    with pytest.raises(UsageError, match="it must be 0 or more"):
+        fold_modules(graphs.mlp(), -1)
+
+
+def test_a_cell_in_a_loop_folds_into_one_node_per_visit() -> None:
+    sketch = graphs.Sketch()
+    x = sketch.tensor("x")
+    weight = sketch.param("cell.weight", (1,))
+    for _ in range(3):
+        x = sketch.op("mul", x, weight, module="cell")
+        x = sketch.op("tanh", x)
+    folded = fold_modules(sketch.graph("forward"), 0)
+    folded.topological()
+    assert sum(node.name == "cell" for node in folded.nodes) == 3
+    assert sum(node.op == "tanh" and node.kind is NodeKind.OP for node in folded.nodes) == 3
+
+
+def test_a_shared_module_folds_whole_when_nothing_lies_between_its_visits() -> None:
+    sketch = graphs.Sketch()
+    x, y = sketch.tensor("x"), sketch.tensor("y")
+    weight = sketch.param("twin.weight", (1,))
+    pair = [sketch.op("mul", one, weight, module="twin") for one in (x, y)]
+    sketch.op("sub", *pair)
+    folded = fold_modules(sketch.graph("forward"), 0)
+    assert sum(node.name == "twin" for node in folded.nodes) == 1
+
+
+def test_equal_blocks_are_drawn_once() -> None:
+    whole = graphs.transformer(12)
+    folded = fold_repeats(whole)
+    blocks = {node.module.split(".")[1] for node in folded.nodes if node.module and node.module.startswith("h.")}
+    assert blocks == {"0"}
+    assert {node.count for node in folded.nodes if (node.module or "").startswith("h.")} == {12}
+    assert sum(len(node.members or (0,)) for node in folded.nodes) == len(whole.nodes)
+    assert [node.label for node in fold_modules(folded, 1).nodes if node.count == 12] == ["h.0–11"]
+
+
+def test_both_directions_of_equal_blocks_fold() -> None:
+    folded = fold_repeats(graphs.transformer(4, kind="both"))
+    kinds = {node.kind for node in folded.nodes if node.count == 4}
+    assert kinds == {NodeKind.TENSOR, NodeKind.GRAD_FN, NodeKind.ACCUMULATE_GRAD}
+
+
+def test_a_block_with_a_nan_is_not_hidden_among_its_siblings() -> None:
+    whole = graphs.transformer(5)
+    sick = next(node for node in whole.nodes if node.module == "h.2.mlp.act" and node.kind is NodeKind.TENSOR)
+    nodes = tuple(replace(node, marks=frozenset({"nan"})) if node.id == sick.id else node for node in whole.nodes)
+    folded = fold_repeats(replace(whole, nodes=nodes))
+    blocks = {node.module.split(".")[1] for node in folded.nodes if (node.module or "").startswith("h.")}
+    assert blocks == {"0", "2", "3"}
+
+
+def test_blocks_of_other_shapes_stay_apart() -> None:
+    sketch = graphs.Sketch()
+    x = sketch.tensor("x", (1, 8))
+    for number, size in enumerate((8, 8, 16, 16)):
+        x = graphs._linear(sketch, x, f"net.{number}", 8, size)
+    folded = fold_repeats(sketch.graph("forward"))
+    counts = {node.module: node.count for node in folded.nodes if node.module}
+    assert counts == {"net.0": 2, "net.2": 2}
+
+
+def test_blocks_with_something_between_them_stay_apart() -> None:
+    sketch = graphs.Sketch()
+    x = sketch.tensor("x")
+    for number in range(3):
+        x = sketch.op("neg", sketch.op("mul", x, module=f"net.{number}"))
+    whole = sketch.graph("forward")
+    assert fold_repeats(whole) == whole
+
+
+def test_one_block_is_no_run() -> None:
+    with pytest.raises(UsageError, match="at least 2 blocks"):
+        fold_repeats(graphs.transformer(2), 1)
+
+
+def test_a_chain_becomes_one_node_in_each_direction() -> None:
+    folded = fold_chains(graphs.chain(100))
+    assert {"mul ×99", "MulBackward0 ×99"} <= labels(folded)
+    assert len(folded.nodes) == 6
+
+
+def test_parameters_are_written_on_their_reader() -> None:
+    attached = attach_parameters(graphs.mlp("both"))
+    assert not any(node.role == "parameter" for node in attached.nodes)
+    linear = next(node for node in attached.nodes if node.op == "linear" and node.module == "fc1")
+    assert linear.notes == ("weight: float32[128, 64]", "bias: float32[128]")
+    grad = next(node for node in attached.nodes if node.label == "AddmmBackward0" and node.module == "fc1")
+    assert grad.notes == ("fills weight.grad", "fills bias.grad")
+
+
+def test_a_frozen_parameter_says_so_where_it_is_written() -> None:
+    attached = attach_parameters(graphs.frozen("forward"))
+    linear = next(node for node in attached.nodes if node.module == "backbone" and node.kind is NodeKind.OP)
+    assert linear.notes == ("weight: float32[3, 3], frozen",)
+
+
+def test_a_leaf_of_the_users_own_is_never_written_on_another_node() -> None:
+    for kind in GraphKind:
+        assert attach_parameters(graphs.ab2(kind)) == graphs.ab2(kind)
+
+
+def test_ops_are_written_on_their_results() -> None:
+    attached = attach_results(graphs.ab2("forward"))
+    assert [node.label for node in attached.nodes] == ["A", "B", "F", "G"]
+    assert {node.op for node in attached.nodes if node.role == "result"} == {"mul"}
+
+
+def test_focus_on_a_tensor_keeps_its_past_and_future() -> None:
+    sketch = graphs.Sketch()
+    a, b = sketch.tensor("a"), sketch.tensor("b")
+    c = sketch.op("exp", a, name="c")
+    sketch.op("exp", b, name="d")
+    sketch.op("neg", c, name="e")
+    assert labels(focus(sketch.graph("forward"), "c")) == {"a", "exp", "c", "neg", "e"}
+
+
+def test_focus_on_a_module_takes_what_is_inside_it() -> None:
+    focused = focus(graphs.transformer(3), "h.1.attn")
+    assert "idx" in labels(focused)
+    assert "scaled_dot_product_attention" in labels(focused)
+    assert len(focused.nodes) < len(graphs.transformer(3).nodes)  # the other blocks' parameters that come later stay
+
+
+def test_an_unknown_focus_lists_few_names_of_many() -> None:
+    with pytest.raises(UnknownName, match=r"no tensor or module is called 'logit': did you mean 'logits'") as caught:
+        focus(graphs.transformer(12), "logit")
+    assert len(str(caught.value)) < 600
+
+
+def test_prune_drops_what_no_gradient_depends_on_and_keeps_the_cut() -> None:
+    sketch = graphs.Sketch()
+    w = sketch.tensor("w")
+    y = sketch.op("exp", w, name="y")
+    detached = sketch.op("detach", y, name="detached", no_grad=True)
+    sketch.op("argmax", detached, name="accuracy", no_grad=True)
+    kept = labels(prune(sketch.graph("forward")))
+    assert kept == {"w", "exp", "y", "detach"}
+    assert "detached" in labels(prune(sketch.graph("both")))
+
+
+def test_a_graph_without_gradients_is_not_pruned_away() -> None:
+    sketch = graphs.Sketch()
+    sketch.op("exp", sketch.tensor("x", requires_grad=False, role="input"))
+    assert prune(sketch.graph("forward")) == sketch.graph("forward")
+
+
+def test_view_options_become_passes() -> None:
+    options = ViewOptions(depth=0, expand=("h",), focus="logits")
+    simple = simplify(graphs.transformer(2), passes(options))
+    assert {"h.0", "h.1", "lm_head"} <= labels(simple)
+    assert simplify(simple, passes(ViewOptions())) is simple
+
+
+@pytest.mark.parametrize(
+    ("graph", "most"),
+    [
+        (graphs.ab2(), 10),
+        (graphs.resnet(8), 60),
+        (graphs.transformer(12, kind="both"), 60),
+        (graphs.chain(5_000), 10),
+        (graphs.grid(70), 200),
+    ],
+    ids=["ab2", "resnet", "gpt", "chain", "grid"],
+)
+def test_any_graph_fits(graph: Graph, most: int) -> None:
+    fitted = fit(graph, 200)
+    assert 0 < len(fitted.graph.nodes) <= most
+    if fitted.graph is not graph:
+        assert fitted.notes[0] == f"{len(fitted.graph.nodes):,} of {len(graph.nodes):,} nodes"
+
+
+def test_fitting_a_50000_op_chain_does_not_recurse() -> None:
+    assert len(fit(graphs.chain(50_000, "backward"), 200).graph.nodes) < 10
