@@ -445,7 +445,7 @@ class StepBuilder:
             (tuple(self.tensors), tuple(self.moments), tuple(self.graphs), tuple(sorted(bumps.items())))
         )
         norms = tuple(
-            (parameter, 1.0 + parameter, 0.25 / (self.number + 2)) for parameter in self.trace.source.parameters()
+            (parameter, 1.0 + parameter, 2.0 ** -(2 + self.number % 99)) for parameter in self.trace.source.parameters()
         )
         row = StepRow(
             self.number,

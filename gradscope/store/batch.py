@@ -9,8 +9,9 @@ from dataclasses import fields
 
 from ..model.codec import dumps, to_json
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
-from . import rows
-from .rows import Layout, text
+from . import packed, rows
+from .packed import Layout
+from .rows import text
 from .schema import TEMPLATE_TABLES
 from .versions import Versions
 
@@ -96,7 +97,7 @@ class Batch:
         self._execute(_OPTIMIZER, rows.OPTIMIZERS.to_row(optimizer))
 
     def samples(self, samples: Sequence[Sample]) -> None:
-        self._connection.executemany(rows.INSERT_SAMPLE, map(rows.sample_row, samples))
+        self._connection.executemany(packed.INSERT_SAMPLE, map(packed.sample_row, samples))
 
     def step(self, row: StepRow) -> None:
         layout = Layout.of(row)
@@ -104,13 +105,13 @@ class Batch:
         if number is None:
             number = self._layouts[layout] = len(self._layouts)
             self._execute("INSERT INTO layouts VALUES (?, ?, ?, ?)", (number, *layout.to_row()))
-        values = rows.step_row(row, number)
+        values = packed.step_row(row, number)
         if self._owed is not None:
             self._stated[row.number], self._owed = self._owed, None
         stated = self._stated.get(row.number) if self._stated else None
         if stated is not None:
             values = (*values[:11], _pairs({**stated, **dict(row.versions)}), *values[12:])
-        self._execute(rows.INSERT_STEP, values)
+        self._execute(packed.INSERT_STEP, values)
 
     # -- templates -----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from ..errors import DamagedTrace, NewerTrace, NotATrace, TraceFileError
+from ..text import elide, printable
 from . import schema
 
 R = TypeVar("R")
@@ -58,7 +59,7 @@ class Connection:
             if self._connection is None:
                 self._connection = self._open()
             return ask(self._connection)
-        except (sqlite3.Error, MemoryError) as error:
+        except (sqlite3.Error, MemoryError, UnicodeError) as error:  # Unicode: SQLite quotes broken names
             raise self._explained(error) from None
 
     def reopen(self) -> None:
@@ -104,7 +105,7 @@ class Connection:
                 raise TraceFileError(f"there is no file {self.path}{_suggest_near(self.path)}")
             if not self.path.is_file():
                 raise NotATrace(f"{self.path} is not a regular file, so it is no trace")
-            if not os.access(self.path, os.R_OK):
+            if not os.access(self.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
                 raise TraceFileError(f"no permission to read {self.path}")
             if self.path.stat().st_size == 0:
                 raise NotATrace(f"{self.path} is empty, so it is no trace")
@@ -151,7 +152,7 @@ class Connection:
             raise DamagedTrace(f"{self.path} is truncated: {there:,} of {size * pages:,} bytes are there")
 
     def _explained(self, error: Exception) -> TraceFileError:
-        text = str(error)
+        text = elide(printable(str(error)), 160)  # SQLite quotes the file, which may hold anything
         if "not a database" in text:
             return NotATrace(f"{self.path} is not a gradscope trace")
         if "locked" in text or "busy" in text:

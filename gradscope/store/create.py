@@ -24,8 +24,8 @@ def make_file(path: Path, *, overwrite: bool) -> None:
     draft = path.with_name(f".{path.name[:100]}.{os.getpid()}.new")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
-    except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {_reason(error)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise CannotWrite(f"cannot write {str(path)!r}: {_reason(error)}") from None
     try:
         with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")
@@ -51,8 +51,8 @@ def _look(path: Path, overwrite: bool) -> None:
             raise CannotWrite(f"cannot write {path}: it is not a regular file")
         if path.exists() and not overwrite:
             raise CannotWrite(f"{path} exists already: choose another name, or allow it to be replaced (--force)")
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise CannotWrite(f"cannot write {str(path)!r}: {_reason(error)}") from None
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -33,10 +33,12 @@ from ..model.records import (
 )
 from ..model.spec import STRUCTURE, violations
 from ..model.trace import Trace
-from . import alive, rows
+from ..text import elide, printable
+from . import alive, packed, rows
 from .connect import Connection
 from .create import make_file
-from .rows import Layout, Table, plain
+from .packed import Layout
+from .rows import Table, plain
 from .versions import Versions, pairs
 
 R = TypeVar("R")
@@ -163,9 +165,9 @@ class SqliteSource:
         last = -(2**63)
         while True:
             with self._lock:
-                found = self._ask(f"{rows.SELECT_STEPS} WHERE number > ? ORDER BY number LIMIT {_CHUNK}", last)
+                found = self._ask(f"{packed.SELECT_STEPS} WHERE number > ? ORDER BY number LIMIT {_CHUNK}", last)
                 with self._reading("steps"):
-                    chunk = [rows.step_of(row, self._layout) for row in found]
+                    chunk = [packed.step_of(row, self._layout) for row in found]
             yield from chunk
             if len(chunk) < _CHUNK:
                 return
@@ -183,14 +185,14 @@ class SqliteSource:
         found: list[tuple[int, float | None, float | None]] = []
         with self._lock, self._reading("steps"):
             places: dict[int, tuple[int | None, int | None, int]] = {}
-            for number, layout, packed in self._ask("SELECT number, layout, norms FROM steps ORDER BY number"):
+            for number, layout, norms in self._ask("SELECT number, layout, norms FROM steps ORDER BY number"):
                 if layout not in places:
                     places[layout] = self._layout(layout).places_of(parameter)
                 norm, grad, count = places[layout]
                 if norm is None and grad is None:
                     continue
-                norms = rows.unpack("f", packed, count)
-                found.append((number, None if norm is None else norms[norm], None if grad is None else norms[grad]))
+                values = packed.unpack("f", norms, count)
+                found.append((number, None if norm is None else values[norm], None if grad is None else values[grad]))
         return found
 
     def versions(self, step: int) -> Mapping[int, int]:
@@ -235,7 +237,8 @@ class SqliteSource:
         try:
             yield
         except (ValueError, TypeError, OverflowError, UnicodeError) as error:
-            raise DamagedTrace(f"{self.path} is damaged: {what}: {error}") from None
+            reason = elide(printable(str(error)), 160)
+            raise DamagedTrace(f"{self.path} is damaged: {what}: {reason}") from None
 
     def _whole(self, what: str, read: Callable[[], R]) -> R:
         with self._lock:
@@ -264,11 +267,11 @@ class SqliteSource:
         return "running" if any(alive.lives(*row) for row in writer) else "killed"
 
     def _read_step(self, number: int) -> StepRow:
-        found = self._ask(f"{rows.SELECT_STEPS} WHERE number = ?", number)
+        found = self._ask(f"{packed.SELECT_STEPS} WHERE number = ?", number)
         if not found:
             raise NoSuchStep(number, self.step_numbers())
         with self._reading(f"step {number}"):
-            return rows.step_of(found[0], self._layout)
+            return packed.step_of(found[0], self._layout)
 
     def _layout(self, number: int) -> Layout:
         def read() -> Layout:
@@ -282,7 +285,7 @@ class SqliteSource:
     def _read_samples(self, step: int) -> Sequence[Sample]:
         where = "WHERE step = ? ORDER BY moment, what, of_parameter, subject"
         with self._reading(f"samples of step {step}"):
-            return tuple([rows.sample_of(row) for row in self._ask(f"{rows.SELECT_SAMPLES} {where}", step)])
+            return tuple([packed.sample_of(row) for row in self._ask(f"{packed.SELECT_SAMPLES} {where}", step)])
 
     def _read_template(self, number: int) -> Template:
         where = "WHERE template = ? ORDER BY idx"

@@ -1,0 +1,220 @@
+"""Rows of `steps` and `samples`, the two tables that grow with every step: numbers packed, layouts shared.
+
+Reading trusts nothing: it raises ValueError.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.codec import dumps, encode_float, from_json, loads
+from ..model.records import Json, Sample, Stats, StepRow
+from .rows import Row, numbers, plain, whole
+
+_SWAP = sys.byteorder == "big"
+_STATS = ("numel", "sum", "mean", "norm", "min", "max", "zeros", "nans", "infs")
+
+
+def pack(code: str, values: Iterable[float]) -> bytes:
+    """Floats as little-endian bytes: code "f" is 4 bytes each (what is too large becomes infinite), "d" 8."""
+    packed = array(code, values)
+    if _SWAP:
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def unpack(code: str, data: object, count: int) -> Sequence[float]:
+    """The floats that `pack` packed. Raises ValueError when there are not `count`."""
+    packed = array(code)
+    if not isinstance(data, bytes) or len(data) != count * packed.itemsize:
+        raise ValueError(f"expected {count} packed numbers")
+    packed.frombytes(data)
+    if _SWAP:
+        packed.byteswap()
+    return packed
+
+
+# -- samples ---------------------------------------------------------------------------------------
+
+INSERT_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_SAMPLES = (
+    "SELECT step, moment, what, of_parameter, subject, shape, numel, sum, mean, norm, min, max, zeros, nans, infs, "
+    '"values" FROM samples'
+)
+
+
+def sample_row(sample: Sample) -> Row:
+    stats = sample.stats
+    facts: Row = (None,) * 9
+    if stats is not None:
+        facts = (
+            stats.numel,
+            encode_float(stats.sum),
+            encode_float(stats.mean),
+            encode_float(stats.norm),
+            encode_float(stats.min),
+            encode_float(stats.max),
+            stats.zeros,
+            stats.nans,
+            stats.infs,
+        )
+    values = None if sample.values is None else pack("d", sample.values)
+    shape = "[" + ",".join(map(str, sample.shape)) + "]"
+    return (sample.step, sample.moment, sample.what, sample.of_parameter, sample.subject, shape, *facts, values)
+
+
+def sample_of(row: Row) -> Sample:
+    step, moment, what, of_parameter, subject, shape = (plain(value) for value in row[:6])
+    stats = None
+    if row[6] is not None:
+        stats = from_json(Stats, dict(zip(_STATS, row[6:15], strict=True)))
+    values = None
+    if row[15] is not None:
+        if not isinstance(row[15], bytes) or len(row[15]) % 8:
+            raise ValueError("samples.values is not packed")
+        values = tuple(unpack("d", row[15], len(row[15]) // 8))
+    if not isinstance(what, str) or of_parameter not in (0, 1):
+        raise ValueError("a sample of nothing known")
+    return Sample(
+        whole(step),
+        whole(moment),
+        whole(subject),
+        bool(of_parameter),
+        what,
+        stats,
+        values,
+        numbers(shape),
+    )
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the packed columns of a step's row hold; see `schema`."""
+
+    phases: tuple[tuple[str, int], ...]
+    rates: tuple[tuple[int, int], ...]
+    norms: tuple[tuple[int, bool, bool], ...]
+
+    @classmethod
+    def of(cls, row: StepRow) -> Layout:
+        return cls(
+            tuple([(span.phase.value, span.moment) for span in row.phases]),
+            tuple([rate[:2] for rate in row.learning_rates]),
+            tuple([(parameter, norm is not None, grad is not None) for parameter, norm, grad in row.norms]),
+        )
+
+    def to_row(self) -> Row:
+        return (
+            dumps([list(phase) for phase in self.phases]),
+            dumps([list(rate) for rate in self.rates]),
+            dumps([[parameter, int(norm), int(grad)] for parameter, norm, grad in self.norms]),
+        )
+
+    @classmethod
+    def from_row(cls, row: Row) -> Layout:
+        phases, rates, norms = (_pairs(plain(value)) for value in row)
+        if not all(len(each) == 2 and isinstance(each[0], str) for each in phases):
+            raise ValueError("layouts.phases names no phases")
+        return cls(
+            tuple((each[0], whole(each[1])) for each in phases),
+            tuple((whole(optimizer), whole(group)) for optimizer, group in rates),
+            tuple((whole(parameter), bool(whole(norm)), bool(whole(grad))) for parameter, norm, grad in norms),
+        )
+
+    def places_of(self, parameter: int) -> tuple[int | None, int | None, int]:
+        """Where a parameter's norm and its gradient's lie among the packed norms, and how many there are."""
+        place = 0
+        at: tuple[int | None, int | None] = (None, None)
+        for owner, norm, grad in self.norms:
+            if owner == parameter:
+                at = (place if norm else None, place + norm if grad else None)
+            place += norm + grad
+        return (*at, place)
+
+
+def _pairs(value: object) -> list[list[Any]]:
+    found = loads(value)
+    if not isinstance(found, list) or not all(isinstance(each, list) for each in found):
+        raise ValueError("a layout is lists of lists")
+    return found  # type: ignore[return-value]
+
+
+INSERT_STEP = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_STEPS = (
+    "SELECT number, kind, detail, template, layout, start, duration, loss, phase_times, rates, norms, versions, "
+    "carried, memory, open FROM steps"
+)
+
+
+def step_row(row: StepRow, layout: int) -> Row:
+    """A step as a row of `steps`, packed by the layout of that id (which is `Layout.of(row)`)."""
+    loss = row.loss
+    return (
+        row.number,
+        row.kind.value,
+        row.detail.value,
+        row.template,
+        layout,
+        encode_float(row.start),
+        encode_float(row.duration),
+        None if loss is None else encode_float(loss),
+        pack("f", [time for span in row.phases for time in (span.start, span.duration)]) if row.phases else None,
+        pack("d", [rate for _, _, rate in row.learning_rates]) if row.learning_rates else None,
+        pack("f", [norm for _, *norms in row.norms for norm in norms if norm is not None]) if row.norms else None,
+        _listed(row.versions),
+        _listed(row.carried),
+        dumps(list(row.memory)) if row.memory is not None else None,
+        1 if row.open else None,
+    )
+
+
+def _listed(values: tuple[tuple[int, ...], ...]) -> str | None:
+    return dumps([list(each) for each in values]) if values else None
+
+
+def step_of(row: Row, layout: Callable[[int], Layout]) -> StepRow:
+    """The step in a row of `steps`; `layout` finds a layout by its id."""
+    found = layout(whole(row[4]))
+    times = unpack("f", row[8] or b"", 2 * len(found.phases))
+    rates = unpack("d", row[9] or b"", len(found.rates))
+    count = sum(norm + grad for _, norm, grad in found.norms)
+    norms = iter(unpack("f", row[10] or b"", count))
+    data: dict[str, Any] = {
+        "number": row[0],
+        "kind": row[1],
+        "detail": row[2],
+        "template": row[3],
+        "start": row[5],
+        "duration": row[6],
+        "loss": row[7],
+        "versions": _list_in(row[11]),
+        "carried": _list_in(row[12]),
+        "memory": None if row[13] is None else loads(row[13]),
+        "open": row[14] == 1,
+        "phases": [
+            {
+                "phase": phase,
+                "moment": moment,
+                "start": encode_float(times[2 * i]),
+                "duration": encode_float(times[2 * i + 1]),
+            }
+            for i, (phase, moment) in enumerate(found.phases)
+        ],
+        "learning_rates": [[*where, encode_float(rate)] for where, rate in zip(found.rates, rates, strict=True)],
+        "norms": [
+            [parameter, encode_float(next(norms)) if norm else None, encode_float(next(norms)) if grad else None]
+            for parameter, norm, grad in found.norms
+        ],
+    }
+    return from_json(StepRow, data)
+
+
+def _list_in(value: object) -> Json:
+    return [] if value is None else loads(value)

@@ -1,0 +1,115 @@
+"""What several tests of the trace file share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from gradscope.model.memory import MemorySource
+from gradscope.model.trace import Trace, TraceSink
+from gradscope.store import TraceWriter
+
+
+def pour(trace: Trace, sink: TraceSink) -> None:
+    """Everything a trace holds, into a sink, in an order in which a recorder would put it."""
+    source = trace.source
+    sink.put_info(source.info())
+    for site in source.sites().values():
+        sink.put_site(site)
+    for stack in source.stacks().values():
+        sink.put_stack(stack)
+    for module in source.modules().values():
+        sink.put_module(module)
+    for parameter in source.parameters().values():
+        sink.put_parameter(parameter)
+    for optimizer in source.optimizers().values():
+        sink.put_optimizer(optimizer)
+    for row in source.step_rows():
+        sink.put_template(source.template(row.template))
+        sink.put_step(row)
+        sink.put_samples(source.samples(row.number))
+
+
+def write(trace: Trace, path: Path, *, overwrite: bool = False) -> Path:
+    writer = TraceWriter(path, overwrite=overwrite)
+    pour(trace, writer)
+    writer.close()
+    assert writer.failed is None
+    return path
+
+
+def everything(trace: Trace) -> dict[str, object]:
+    """Every answer of a trace's source: two traces with equal answers are equal to any reader."""
+    source = trace.source
+    return {
+        "info": source.info(),
+        "sites": dict(source.sites()),
+        "stacks": dict(source.stacks()),
+        "modules": dict(source.modules()),
+        "parameters": dict(source.parameters()),
+        "optimizers": dict(source.optimizers()),
+        "numbers": list(source.step_numbers()),
+        "rows": list(source.step_rows()),
+        "row by row": [source.step_row(number) for number in source.step_numbers()],
+        "templates": [source.template(source.step_row(number).template) for number in source.step_numbers()],
+        "samples": [list(source.samples(number)) for number in source.step_numbers()],
+        "series": {parameter: list(source.series(parameter)) for parameter in source.parameters()},
+        "versions": [dict(source.versions(number)) for number in source.step_numbers()],
+    }
+
+
+def in_memory(trace: Trace) -> Trace:
+    """A copy in memory, made through the same calls."""
+    source = MemorySource(trace.source.info())
+    pour(trace, source)
+    return Trace(source)
+
+
+def sql(path: Path, *statements: str) -> None:
+    """Change a trace file with plain SQL."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(found.name for found in folder.iterdir())
+
+
+def why(sink: TraceWriter) -> str:
+    """Why a writer gave up, in its one line."""
+    assert sink.failed is not None
+    assert "\n" not in sink.failed
+    return sink.failed
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A folder that other users may look into, unlike pytest's."""
+    folder = Path(tempfile.mkdtemp(prefix="gradscope-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """File permissions count, also where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -1,0 +1,251 @@
+"""A trace that is still being written, by a process that may be killed or fork at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradscope.model.records import Detail, TraceInfo
+from gradscope.store import TraceWriter, alive, open_trace
+from tests import builders
+
+from .helpers import everything, pour, shared_folder, sql, without_privileges, write
+
+ROOT = Path(__file__).parents[3]
+RUNNING = TraceInfo("train.py", (), "0", "3", "2", "now", Detail.AUTO)
+
+WRITE_ON = """
+import sys, time
+from dataclasses import replace
+from gradscope.store import TraceWriter
+from tests import builders
+from tests.unit.store.helpers import pour
+from tests.unit.store.test_live import RUNNING
+
+trace = builders.mlp_trace(2)
+sink = TraceWriter(sys.argv[1])
+pour(trace, sink)
+sink.put_info(RUNNING)
+row = trace.step(1).row
+for number in range(2, 1_000_000):
+    sink.put_step(replace(row, number=number))
+    sink.put_samples([replace(sample, step=number) for sample in trace.step(1).samples[:4]])
+    print(number, flush=True)
+    time.sleep(0.001)
+"""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that writes a trace until it is killed, and prints each step's number."""
+    process = subprocess.Popen([sys.executable, "-c", WRITE_ON, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def wait_for(process: subprocess.Popen[str], number: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) >= number:
+            return
+    raise AssertionError("the writing process ended early")
+
+
+@pytest.mark.parametrize("steps", [3, 40, 700, 1500])
+def test_a_killed_program_leaves_all_but_the_last_half_second(steps: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.gradscope"
+    with writing(path) as process:
+        wait_for(process, steps)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        trace = builders.mlp_trace(2)
+        with open_trace(path) as read:
+            assert read.info == replace(RUNNING, status="killed")
+            assert set(range(steps + 1)) <= set(read.steps)
+            last = read.step(read.steps[-1])
+            assert replace(last.row, number=1) == trace.step(1).row
+            assert last.template == trace.step(1).template
+            assert len(last.samples) in (0, 4)
+            assert last.versions == dict.fromkeys(range(4), last.number)
+            assert last.graph().nodes
+
+
+@pytest.mark.parametrize("lacking", ["", "-shm", "-wal"])
+def test_a_killed_program_s_trace_opens_where_nothing_can_be_written(lacking: str) -> None:
+    with shared_folder() as folder:
+        path = folder / "t.gradscope"
+        with writing(path) as process:
+            wait_for(process, 60)
+            time.sleep(0.5)
+            process.kill()
+            process.wait()
+        assert path.with_name("t.gradscope-wal").stat().st_size > 0
+        if lacking:
+            path.with_name(path.name + lacking).unlink()
+        before = {found.name: found.read_bytes() for found in folder.iterdir() if found.suffix != ".gradscope-shm"}
+        for found in folder.iterdir():
+            found.chmod(0o444)
+        folder.chmod(0o555)
+        with without_privileges(), open_trace(path) as read:
+            if lacking != "-wal":  # with its log a trace loses what the log held, but opens
+                assert read.info.status == "killed"
+                assert len(read.steps) >= 60
+                assert read.step(60).graph().nodes
+        assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_a_running_trace_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "t.gradscope"
+    with writing(path) as process:
+        wait_for(process, 5)
+        time.sleep(0.5)
+        with open_trace(path) as read:
+            assert read.info.status == "running"
+            seen = len(read.steps)
+            assert seen >= 5
+            assert len(read.steps) == seen  # an answer is a snapshot
+            wait_for(process, 200)
+            time.sleep(0.5)
+            read.source.refresh()
+            assert len(read.steps) > max(seen, 200)
+            process.kill()
+            process.wait()
+            read.source.refresh()
+            assert read.info.status == "killed"
+
+
+def test_a_reader_does_not_keep_the_writer_from_finishing(tmp_path: Path) -> None:
+    trace = builders.mlp_trace()
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, sink)
+    assert sink.flush()
+    read = open_trace(sink.path)
+    assert read.steps == [0, 1, 2]
+    sink.close()
+    assert sink.failed is None
+    read.source.refresh()
+    assert everything(read) == everything(trace)
+    read.close()
+    with open_trace(sink.path) as again:
+        assert everything(again) == everything(trace)
+
+
+def test_the_writer_s_own_process_reads_while_it_writes(tmp_path: Path) -> None:
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    sink.put_info(RUNNING)
+    trace = builders.mlp_trace(4)
+    with open_trace(sink.path) as empty:
+        assert empty.info.status == "running"
+        assert empty.steps == []
+        assert empty.last_backward() is None
+    for number in range(4):
+        sink.put_template(trace.step(number).template)
+        sink.put_step(trace.step(number).row)
+        assert sink.flush()
+        with open_trace(sink.path) as read:
+            assert read.info == RUNNING
+            assert read.steps == list(range(number + 1))
+    sink.close()
+
+
+def test_what_is_put_is_in_the_file_without_being_asked(tmp_path: Path) -> None:
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    pour(builders.ab2_trace(), sink)
+    time.sleep(0.5)
+    with open_trace(sink.path) as read:
+        assert read.steps == [0]
+    sink.close()
+
+
+FORK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")  # Python 3.12 warns of forking with threads, as DataLoader's workers do
+from gradscope.store import TraceWriter, open_trace
+from tests import builders
+from tests.unit.store.helpers import everything, pour
+
+trace = builders.mlp_trace()
+sink = TraceWriter(sys.argv[1])
+pour(builders.mlp_trace(1), sink)
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        pour(builders.ab2_trace(), sink)
+        assert not sink.flush()
+        sink.close()
+        sys.exit(0)  # an ordinary exit: everything the child inherited is torn down
+    assert os.waitpid(child, 0)[1] == 0
+pour(trace, sink)
+sink.close()
+assert sink.failed is None, sink.failed
+with open_trace(sys.argv[1]) as read:
+    assert everything(read) == everything(trace)
+print(os.listdir(os.path.dirname(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_forked_child_leaves_the_file_alone(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, str(tmp_path / "t.gradscope")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['t.gradscope']"
+
+
+def test_a_program_that_ends_without_closing_is_not_held_up(tmp_path: Path) -> None:
+    program = "import sys; from gradscope.store import TraceWriter; w = TraceWriter(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "t.gradscope")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with open_trace(tmp_path / "t.gradscope") as read:
+        assert read.info.status == "killed"
+
+
+def test_who_lives_is_told_by_process_and_elsewhere_by_heartbeat() -> None:
+    pid, token, host, now = alive.this_writer()
+    assert alive.lives(pid, token, host, now)
+    assert alive.lives(pid, token, host, 0.0)  # a process that was stopped for a while still lives
+    assert not alive.lives(2**22 + 5, None, host, now)
+    assert not alive.lives(None, None, host, now)
+    if token is not None:
+        assert not alive.lives(pid, token + "1", host, now)  # the number was given to another process
+    assert alive.lives(1, "?", "elsewhere", time.time() - 5)
+    assert not alive.lives(1, "?", "elsewhere", time.time() - 2 * alive.SILENT)
+    assert not alive.lives(1, "?", "elsewhere", "now")
+    assert not alive.lives(10**30, None, socket.gethostname(), now)
+
+
+def test_a_trace_from_another_machine_goes_by_its_heartbeat(tmp_path: Path) -> None:
+    trace = builders.ab2_trace()
+    trace.source.put_info(RUNNING)  # type: ignore[attr-defined]
+    path = write(trace, tmp_path / "t.gradscope")
+    for age, status in ((1.0, "running"), (1_000.0, "killed")):
+        sql(path, f"UPDATE writer SET pid = 7, host = 'elsewhere', heartbeat = {time.time() - age}")
+        with open_trace(path) as read:
+            assert read.info.status == status
