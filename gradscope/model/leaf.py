@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from html import escape
+from typing import Any
 
 CASES = {
     1: "needs grad, made by you: a leaf; backward fills its .grad",
@@ -70,6 +71,10 @@ class TensorRow:
     def __str__(self) -> str:
         lines = [f"{column:13}  {text}" for column, text in self.items()]
         return "\n".join(([self.name] if self.name else []) + lines + [self.verdict])
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """What IPython shows as text."""
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(column)}</th>" for column, _ in self.items())

@@ -21,6 +21,7 @@ from gradscope.model.records import (
     Moment,
     Move,
     Mutation,
+    OpCall,
     Phase,
     SchedulerStep,
     StepKind,
@@ -132,7 +133,9 @@ def test_02_requires_grad_spreads_and_a_frozen_branch_does_not(traces: Traced) -
 def test_03_three_ways_to_stop_autograd(traces: Traced) -> None:
     trace = traces("03_no_grad")
     assert {change.mode for change in moments(trace, ModeChange)} >= {"grad", "inference"}
-    assert "detach" in {change.cause for change in moments(trace, LeafChange)}
+    (detach,) = (call for call in moments(trace, OpCall) if call.name == "detach")
+    assert trace.source_lines(detach.stack)[0].code.strip() == "b = y.detach()"
+    assert (tensor(trace, "y").requires_grad, tensor(trace, "b").requires_grad) == (True, False)
     assert not tensor(trace, "a").requires_grad
     untracked = tensor(trace, "c")
     assert untracked.is_inference

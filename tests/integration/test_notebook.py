@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,12 @@ def printed(outputs: list[Any]) -> str:
 
 def check_picture(data: dict[str, str]) -> str:
     """The SVG is one element, scales down to the cell and keeps its proportions; returns its text."""
-    root = ElementTree.fromstring(data["image/svg+xml"])
+    root = ET.fromstring(data["image/svg+xml"])
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert root.get("viewBox")
-    style = (root.get("style") or "").replace(" ", "")
-    assert "max-width:100%" in style
-    assert "height:auto" in style
+    rules = root.findtext("{http://www.w3.org/2000/svg}style") or ""
+    own = [f".{name}{{max-width:100%;height:auto}}" for name in root.get("class", "").split()]
+    assert any(rule in rules for rule in own)
     return " ".join("".join(root.itertext()).split())
 
 
