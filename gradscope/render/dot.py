@@ -7,7 +7,7 @@ the title and role, the type, the leaf table's row, notes and badges.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from textwrap import wrap
 
@@ -249,25 +249,41 @@ def _cluster_attributes(module: ModuleView, look: Theme) -> dict[str, str]:
 
 
 def _header(view: GraphView, look: Theme) -> str:
-    entries = legend(view, look)
-    groups = [
-        [_legend_cells(entry, look) for entry in entries if (entry.node is not None) == node] for node in (True, False)
-    ]
+    notes = wrap("; ".join(view.notes), 2 * _WRAP)
     lines = [
         f"<B>{_font(view.title, look.ink, '15')}</B>",
-        _font(view.subtitle, look.muted, _NORMAL),
-        *(_font(note, look.muted, _NORMAL) for note in wrap("; ".join(view.notes), 2 * _WRAP)),
+        *(_font(n, look.muted, _NORMAL) for n in (view.subtitle, *notes)),
     ]
     rows = [f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in lines]
-    rows += [f'<TR><TD ALIGN="LEFT">{_legend_table(cells)}</TD></TR>' for cells in groups if cells]
+    widest = max(_points(view.title, 15), *(_points(line, 10) for line in (view.subtitle, *notes)))
+    entries = legend(view, look)
+    nodes = [entry for entry in entries if entry.node is not None]
+    others = [entry for entry in entries if entry.node is None]
+    groups = [entries] if len(entries) <= _LEGEND_COLUMNS else [nodes, others]
+    rows += [f'<TR><TD ALIGN="LEFT">{_legend_table(group, look, widest)}</TD></TR>' for group in groups if group]
     rows.append('<TR><TD HEIGHT="6"></TD></TR>')
     return f"<{_table(rows, spacing=2)}>"
 
 
-def _legend_table(cells: list[str]) -> str:
-    columns = min(_LEGEND_COLUMNS, len(cells))
-    chunks = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    return _table((_row(*chunk, *["<TD></TD><TD></TD>"] * (columns - len(chunk))) for chunk in chunks), spacing=2)
+def _legend_table(entries: Sequence[LegendEntry], look: Theme, widest: int) -> str:
+    """The legend as a grid. A table fills its cell, so what is left of the width goes to an empty last column."""
+    columns = min(_LEGEND_COLUMNS, len(entries))
+    chunks = [entries[start : start + columns] for start in range(0, len(entries), columns)]
+    used = sum(
+        max(_points(chunk[place].word, 9) for chunk in chunks if place < len(chunk)) + 44 for place in range(columns)
+    )
+    filler = f'<TD WIDTH="{max(widest - used, 1)}"></TD>'
+    empty = "<TD></TD><TD></TD>"
+    rows = (
+        _row(*(_legend_cells(entry, look) for entry in chunk), *[empty] * (columns - len(chunk)), filler)
+        for chunk in chunks
+    )
+    return _table(rows, spacing=2)
+
+
+def _points(text: str, size: int) -> int:
+    """About how wide `text` is, in points."""
+    return int(sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.52 for char in text) * size)
 
 
 def _legend_cells(entry: LegendEntry, look: Theme) -> str:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from ..errors import LayoutFailed, MissingEngine, UnknownName
@@ -76,6 +75,8 @@ def find(name: str) -> str | None:
 
 
 def _from_wheel(name: str) -> list[Path]:
+    from importlib import metadata  # 30 ms, and data formats need no engine
+
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:

@@ -15,7 +15,6 @@ _PURE_FONTS = (
     ("\u2190", "\u25e6"),
     ("\u2660", "\u266f"),
 )
-_MOST_PIXELS = 16_000  # per side, roughly; beyond it viewers give up
 
 
 class Png:

@@ -13,7 +13,7 @@ from .base import RenderOptions
 from .dot import dot_source, node_name
 from .engine import choose
 from .theme import Theme, theme
-from .view import GraphView
+from .view import GraphView, ModuleView
 
 _FONTS = "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif"
 _ELEMENTS = frozenset({"g", "path", "polygon", "polyline", "ellipse", "text"})
@@ -57,39 +57,66 @@ def polish(drawn: bytes, view: GraphView, look: Theme) -> bytes:
     )
     ET.SubElement(root, "title").text = f"{view.title}: {view.subtitle}"
     ET.SubElement(root, "style").text = _style(look)
-    # Several edges may join the same two nodes; those before share the name.
-    edges: dict[str, list[str]] = {}
-    for edge in view.edges:
-        ends = node_name(edge.source), node_name(edge.target)
-        for start, end in (ends, ends[::-1]):
-            edges.setdefault(f"{start}->{end}", []).append(edge.tooltip)
-    tooltips = {node_name(node.id): node.tooltip for node in view.nodes}
-    links = {node_name(node.id): node.link for node in view.nodes if node.link}
-    clusters = {f"cluster_{number}": module for number, module in enumerate(view.modules.values())}
-    stack = [(parsed, root)]
-    while stack:
-        source, target = stack.pop()
-        for child in source:
-            tag = _local(child.tag)
-            if tag == "a":  # the engine's own wrapper; its content belongs to the group it is in
-                stack.append((child, target))
-                continue
-            if tag not in _ELEMENTS:
-                continue
-            made = ET.SubElement(target, tag, _clean(child))
-            made.text = child.text if tag == "text" else None
-            stack.append((child, made))
-            name = next((part.text or "" for part in child if _local(part.tag) == "title"), "")
-            kind = made.get("class", "").partition(" ")[0]
-            if kind == "node" and name in tooltips:
-                made.set("data-id", name[1:])
-                stack[-1] = (child, _described(made, tooltips[name], links.get(name)))
-            elif kind == "edge" and edges.get(name):
-                stack[-1] = (child, _described(made, edges[name].pop(0), None))
-            elif kind == "cluster" and name in clusters:
-                stack[-1] = (child, _described(made, clusters[name].tooltip, None))
+    _Copy(view, look).run(parsed, root)
     body: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return body + b"\n"
+
+
+class _Copy:
+    """Copies what is allowed, giving nodes, edges and modules their tooltips and links."""
+
+    def __init__(self, view: GraphView, look: Theme) -> None:
+        self.nodes = {node_name(node.id): node for node in view.nodes}
+        self.clusters = {f"cluster_{number}": module for number, module in enumerate(view.modules.values())}
+        self.fills = look.cluster_fills
+        self.labels: list[ET.Element] = []
+        # Several edges may join the same two nodes, in whichever direction they were laid out.
+        self.edges: dict[str, list[str]] = {}
+        for edge in view.edges:
+            ends = node_name(edge.source), node_name(edge.target)
+            for start, end in (ends, ends[::-1]):
+                self.edges.setdefault(f"{start}->{end}", []).append(edge.tooltip)
+
+    def run(self, source: ET.Element, root: ET.Element) -> None:
+        stack = [(source, root)]
+        while stack:
+            element, made = stack.pop()
+            for child in element:
+                tag = _local(child.tag)
+                if tag == "a":  # the engine's own wrapper; its content belongs to the group it is in
+                    stack.append((child, made))
+                elif tag in _ELEMENTS:
+                    copy = ET.SubElement(made, tag, _clean(child))
+                    copy.text = child.text if tag == "text" else None
+                    stack.append((child, self._group(child, copy) if tag == "g" else copy))
+        whole = root.find("g")
+        if whole is not None:
+            whole.extend(self.labels)
+
+    def _group(self, source: ET.Element, group: ET.Element) -> ET.Element:
+        """Describes the group of a node, an edge or a module; returns what its shapes go into."""
+        name = next((part.text or "" for part in source if _local(part.tag) == "title"), "")
+        kind = group.get("class", "").partition(" ")[0]
+        if kind == "node" and name in self.nodes:
+            node = self.nodes[name]
+            group.set("data-id", str(node.id))
+            return _described(group, node.tooltip, node.link)
+        if kind == "edge" and self.edges.get(name):
+            return _described(group, self.edges[name].pop(0), None)
+        if kind == "cluster" and name in self.clusters:
+            self._lift_labels(source, self.clusters[name])
+            return _described(group, self.clusters[name].tooltip, None)
+        return group
+
+    def _lift_labels(self, source: ET.Element, module: ModuleView) -> None:
+        """A module's name is drawn last and with a halo, so that edges that cross it leave it readable."""
+        fill = self.fills[module.path.count(".") % len(self.fills)]
+        for text in [part for part in source if _local(part.tag) == "text"]:
+            halo = {"stroke": fill, "stroke-width": "4", "stroke-linejoin": "round", "paint-order": "stroke"}
+            label = ET.Element("text", {**_clean(text), **halo})
+            label.text = text.text
+            self.labels.append(label)
+            source.remove(text)
 
 
 def _described(group: ET.Element, tooltip: str, link: str | None) -> ET.Element:

@@ -43,17 +43,20 @@ def prune(graph: Graph) -> Graph:
 
 
 def nearest(graph: Graph, limit: int) -> Graph:
-    """The `limit` nodes with the fewest edges between them and the roots (or, without roots, the results)."""
+    """The `limit` nodes with the fewest edges between them and the root (or, without roots, the last result).
+
+    Further roots and results count once everything that hangs together with the first is in.
+    """
     starts = [node.id for node in graph.nodes if "root" in node.marks]
-    starts = starts or [node.id for node in graph.nodes if not graph.outgoing.get(node.id)]
-    seen = dict.fromkeys(starts[:limit])
-    queue = deque(seen)
-    while queue and len(seen) < limit:
-        current = queue.popleft()
-        for other in (*graph.predecessors(current), *graph.successors(current)):
-            if other not in seen and len(seen) < limit:
-                seen[other] = None
-                queue.append(other)
+    starts += [node.id for node in reversed(graph.nodes) if not graph.outgoing.get(node.id)]
+    seen: dict[int, None] = {}
+    for start in starts:
+        queue = deque([start])
+        while queue and len(seen) < limit:
+            current = queue.popleft()
+            if current not in seen:
+                seen[current] = None
+                queue.extend((*graph.predecessors(current), *graph.successors(current)))
     return graph.subgraph(seen)
 
 

@@ -1,4 +1,7 @@
-"""Each output of the seeds' example, frozen with its real suffix. `UPDATE_GOLDEN=1 pytest tests/golden` rewrites them."""
+"""Each output of the seeds' example, frozen with its real suffix.
+
+`UPDATE_GOLDEN=1 pytest tests/golden` rewrites them.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def members(graph: Graph) -> list[int]:
 
 @pytest.mark.parametrize("name", PASSES)
 @given(graph=graphs())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_pass_applied_twice_does_nothing_more(name: str, graph: Graph) -> None:
     once = PASSES[name](graph)
     again = PASSES[name](once)
@@ -81,7 +81,7 @@ def test_a_pass_applied_twice_does_nothing_more(name: str, graph: Graph) -> None
 
 @pytest.mark.parametrize("name", PASSES)
 @given(graph=graphs())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_pass_makes_no_cycle_and_leaves_its_input_alone(name: str, graph: Graph) -> None:
     before = (graph.nodes, graph.edges)
     PASSES[name](graph).topological()
@@ -90,14 +90,14 @@ def test_a_pass_makes_no_cycle_and_leaves_its_input_alone(name: str, graph: Grap
 
 @pytest.mark.parametrize("name", FOLDS)
 @given(graph=graphs())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_members_of_a_folded_graph_partition_the_original_nodes(name: str, graph: Graph) -> None:
     assert members(FOLDS[name](graph)) == sorted(graph.by_id)
 
 
 @pytest.mark.parametrize("name", FOLDS)
 @given(graph=graphs())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_fold_keeps_every_connection_between_nodes_that_stay_apart(name: str, graph: Graph) -> None:
     folded = FOLDS[name](graph)
     home = {member: node.id for node in folded.nodes for member in (node.members or (node.id,))}
@@ -117,7 +117,7 @@ def test_nothing_in_nothing_out(name: str) -> None:
 
 
 @given(graph=graphs(), limit=st.integers(1, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_fitted_graph_fits_and_says_what_was_done(graph: Graph, limit: int) -> None:
     fitted = fit(graph, limit)
     assert len(fitted.graph.nodes) <= limit
