@@ -204,7 +204,9 @@ class Journal:
         entry.version = after
         if entry.grad_of is not None:
             change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
-            self.draft.add("grad", phase, stack, (number,), (), (change, True, entry.grad_of))
+            owner = self.table.number_of_parameter(self.draft, entry.grad_of)
+            if owner is not None:
+                self.draft.add("grad", phase, stack, (owner,), (), (change, True))
             if change == "zeroed":
                 self.draft.zeroed = True
         if tensor.requires_grad and not tensor.is_leaf and before is not None:
@@ -283,23 +285,20 @@ class Journal:
     def has_grad(self, tensor: torch.Tensor) -> bool:
         return (tensor.is_leaf or tensor.retains_grad) and tensor.grad is not None
 
-    def grad_arrived(self, tensor: torch.Tensor, number: int, change: str, stack: int | None) -> None:
-        """A backward left a gradient in a leaf (or a tensor that retains its own)."""
-        draft = self.draft
-        grad = tensor.grad
-        entry = self.table.entries[id(tensor)]
-        owner = entry.parameter if entry.parameter is not None else -1
-        index = draft.add("grad", Phase.BACKWARD, stack, (number,), (), (change, True, owner))
-        if grad is None:
-            return
-        known = self.table.entry(grad)
-        known.grad_of = owner
-        known.version = version_of(grad)
-        if draft.full:
-            if owner >= 0:
-                self.sample(grad, index, owner, True, "grad")
-            else:
-                self.sample(grad, index, number, False, "grad")
+    def grads_arrived(self, filled: Sequence[tuple[torch.Tensor, int]], change: str, stack: int | None) -> None:
+        """A backward left gradients in these leaves (or tensors that retain theirs)."""
+        draft, table = self.draft, self.table
+        index = draft.add("grad", Phase.BACKWARD, stack, tuple(number for _, number in filled), (), (change, True))
+        for tensor, number in filled:
+            grad = tensor.grad
+            if grad is None:
+                continue
+            owner = table.entries[id(tensor)].parameter
+            known = table.entry(grad)
+            known.grad_of = owner
+            known.version = version_of(grad)
+            if draft.full:
+                self.sample(grad, index, number if owner is None else owner, owner is not None, "grad")
 
     def grad_assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
         """`tensor.grad = ...`."""
@@ -308,12 +307,10 @@ class Journal:
             return
         stack, direct = self.locate(frame)
         number = self.table.number(self.draft, tensor, stack, 0, True, direct)
-        entry = self.table.entries[id(tensor)]
-        owner = entry.parameter if entry.parameter is not None else -1
         if not now:
             self.draft.zeroed = True
         phase = Phase.OTHER if now else Phase.ZERO_GRAD
-        self.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now, owner))
+        self.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now))
 
     def grad_read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
         """`.grad` was read where it cannot be: on a non-leaf that does not retain it."""
@@ -329,13 +326,10 @@ class Journal:
         draft.zeroed = True
         to_none = not any(still for _, still in tensors)
         draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, to_none))
-        for tensor, still in tensors:
-            number = self.table.number(draft, tensor, stack)
-            parameter = self.table.entries[id(tensor)].parameter
-            owner_id = parameter if parameter is not None else -1
-            draft.add(
-                "grad", Phase.ZERO_GRAD, stack, (number,), (), ("zeroed" if still else "cleared", still, owner_id)
-            )
+        for kept in (True, False):
+            numbers = tuple(self.table.number(draft, tensor, stack) for tensor, still in tensors if still is kept)
+            if numbers:
+                draft.add("grad", Phase.ZERO_GRAD, stack, numbers, (), ("zeroed" if kept else "cleared", kept))
 
     # -- backward --------------------------------------------------------------------------------
 
@@ -350,6 +344,8 @@ class Journal:
             self.tracker.gradients_ready([leaf for leaf, _, _ in leaves])
 
     def loss(self, root: torch.Tensor) -> None:
+        if not readable(root):
+            return
         cell: list[float] = []
         self.draft.losses.append((len(self.draft.moments), cell))
         self.statistics.scalar(root, cell.append)
@@ -432,13 +428,30 @@ class Journal:
             draft.norms.append((len(draft.moments) - 1, numbers, cell))
             self.statistics.norms(tensors + [grad.detach() for _, grad in gradients], cell.append)
 
-    def parameter_updated(
-        self, tensor: torch.Tensor, number: int, before: int | None, after: int | None, stack: int
+    def parameters_updated(
+        self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int
     ) -> None:
-        """`optimizer.step` raised this parameter's version."""
-        entry = self.table.entries[id(tensor)]
-        self._bump(entry, number, before, after, "optimizer.step", stack, Phase.OPTIMIZER_STEP)
-        entry.version = after
+        """`optimizer.step` raised these parameters' versions: (tensor, before, after)."""
+        draft, table = self.draft, self.table
+        bumps, entries = draft.bumps, table.entries
+        numbers: list[int] = []
+        versions: list[tuple[int, int]] = []
+        for tensor, before, after in risen:
+            entry = entries.get(id(tensor))
+            if entry is None or entry.mark is not draft.mark:
+                table.number(draft, tensor, stack)
+                entry = entries[id(tensor)]
+                entry.base_version -= after - before  # met after the update
+                if entry.parameter is not None:
+                    draft.versions[entry.parameter] = entry.base_version
+            numbers.append(entry.number)
+            entry.version = after
+            base = 0
+            if entry.parameter is not None:
+                base = entry.base_version
+                bumps[entry.parameter] = bumps.get(entry.parameter, 0) + after - before
+            versions.append((before - base, after - base))
+        draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), (optimizer, tuple(versions)))
 
     def scheduler_stepped(self, name: str, optimizer: int | None, frame: FrameType) -> None:
         stack = self.sites.locate(frame)
