@@ -180,7 +180,7 @@ def _step_of(trace: Trace, number: int | None) -> Step:
 
 def _graph_of_step(step: Step, kind: str) -> Graph:
     graph = step.graph(kind)
-    if not graph.nodes:
+    if step.detail is Detail.STEPS or not graph.nodes:
         where = "before the first step" if step.number < 0 else f"in step {step.number}"
         why = "only steps were recorded (--detail steps)" if step.detail is Detail.STEPS else "no op or backward ran"
         raise NothingToDraw(f"there is no {kind} graph {where}: {why}")

@@ -409,7 +409,7 @@ class StepBuilder:
             if node.tensor is not None:
                 change = "accumulated" if node.tensor in self._has_grad else "created"
                 self._has_grad.add(node.tensor)
-                changed = self.add(GradChange(self.phase, stack, node.tensor, change, True))
+                changed = self.add(GradChange(self.phase, stack, (node.tensor,), change, True))
                 self.sample(node.tensor, "grad", changed, values=arriving.get(node.tensor), scale=0.01)
         self.phase = Phase.OTHER
         return moment
@@ -419,15 +419,16 @@ class StepBuilder:
         self.phase = Phase.ZERO_GRAD
         stack = self.trace.line(line)
         self.add(ZeroGrad(self.phase, stack, owner, True))
-        for tensor in tensors:
-            self.add(GradChange(self.phase, stack, tensor, "cleared", False))
-            self._has_grad.discard(tensor)
+        if tensors:
+            self.add(GradChange(self.phase, stack, tuple(tensors), "cleared", False))
+            self._has_grad.difference_update(tensors)
         self.phase = Phase.FORWARD
 
     def update(self, optimizer: int, tensors: Sequence[int], *, line: int) -> None:
         """`optimizer.step()`: every tensor of `tensors` rises by one version."""
         self.phase = Phase.OPTIMIZER_STEP
-        self.add(OptimizerStep(self.phase, self.trace.line(line), optimizer, tuple(tensors)))
+        versions = ((0, 1),) * len(tensors)
+        self.add(OptimizerStep(self.phase, self.trace.line(line), optimizer, tuple(tensors), versions))
         self.phase = Phase.OTHER
 
     def done(
@@ -544,7 +545,7 @@ def ab2_trace(*, backward: bool = True, retain: bool = False) -> Trace:
     if backward:
         step.backward(g, line=7, grads={f: [2.0], a: [40.0], b: [20.0]})
         if retain:
-            changed = step.add(GradChange(Phase.BACKWARD, trace.line(7), f, "created", True))
+            changed = step.add(GradChange(Phase.BACKWARD, trace.line(7), (f,), "created", True))
             step.sample(f, "grad", changed, values=[2.0])
     step.done()
     return trace.trace()

@@ -145,11 +145,11 @@ def _backward(raw: RawMoment) -> Moment:
 
 
 def _grad(raw: RawMoment) -> Moment:
-    return records.GradChange(raw[1], raw[2], raw[3][0], raw[5][0], raw[5][1])
+    return records.GradChange(raw[1], raw[2], raw[3], *raw[5])
 
 
 def _optimizer(raw: RawMoment) -> Moment:
-    return records.OptimizerStep(raw[1], raw[2], raw[5][0], raw[3])
+    return records.OptimizerStep(raw[1], raw[2], raw[5][0], raw[3], raw[5][1])
 
 
 def _failure(raw: RawMoment) -> Moment:

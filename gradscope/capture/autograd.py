@@ -249,13 +249,13 @@ class _Run:
         journal = self.journal
         draft = journal.draft
         if self.accumulates:
+            created, accumulated = [], []
             for leaf, number, had in self.leaves:
-                if self.restricted and id(leaf) not in self.wanted:
-                    continue
-                if leaf.grad is not None:
-                    journal.grad_arrived(leaf, number, "accumulated" if had else "created", self.stack)
-            for tensor, number in self.retained:
-                if tensor.grad is not None:
-                    journal.grad_arrived(tensor, number, "created", self.stack)
+                if (not self.restricted or id(leaf) in self.wanted) and leaf.grad is not None:
+                    (accumulated if had else created).append((leaf, number))
+            created += [(tensor, number) for tensor, number in self.retained if tensor.grad is not None]
+            for filled, change in ((created, "created"), (accumulated, "accumulated")):
+                if filled:
+                    journal.grads_arrived(filled, change, self.stack)
         journal.backward_done(self.leaves if self.accumulates else (), draft)
 

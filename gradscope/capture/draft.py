@@ -161,6 +161,9 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
             payload = (graph_map.get(graph), *payload[1:])
         elif kind == "mutation":
             payload = (shift(inputs[0], payload[0]), shift(inputs[0], payload[1]), *payload[2:])
+        elif kind == "optimizer":
+            pairs = zip(inputs, payload[1])
+            payload = (payload[0], tuple((shift(n, before), shift(n, after)) for n, (before, after) in pairs))
         index = len(tail.moments)
         if phase is not tail.phase:
             tail.phase = phase
@@ -232,10 +235,14 @@ def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:
     """How far each parameter's version rises in moments `first` to `end`-1."""
     bumps: dict[int, int] = {}
     for kind, _, _, inputs, _, payload in draft.moments[first:end]:
-        if kind == "mutation" and payload[0] is not None and payload[1] is not None:
-            parameter = draft.tensors[inputs[0]].parameter
+        if kind == "optimizer":
+            pairs = payload[1]
+        else:
+            pairs = (payload[:2],) if kind == "mutation" and None not in payload[:2] else ()
+        for tensor, (before, after) in zip(inputs, pairs):
+            parameter = draft.tensors[tensor].parameter
             if parameter is not None:
-                bumps[parameter] = bumps.get(parameter, 0) + payload[1] - payload[0]
+                bumps[parameter] = bumps.get(parameter, 0) + after - before
     return bumps
 
 

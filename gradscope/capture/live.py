@@ -152,8 +152,8 @@ class _Telling:
         )
         root = self._of_node[0, self._root.output_nr if self._root.grad_fn is not None else 0]
         self._moments.append(records.Backward(Phase.BACKWARD, None, "backward", 0, (root,)))
-        for number in self._with_grad:
-            self._moments.append(records.GradChange(Phase.BACKWARD, None, number, "created", True))
+        if self._with_grad:
+            self._moments.append(records.GradChange(Phase.BACKWARD, None, tuple(self._with_grad), "created", True))
         return self._written(Template(0, tuple(self._tensors), tuple(self._moments), (graph,)))
 
     def _leaves_first(self, inputs: Mapping[int, list[tuple[int, int]]]) -> Iterator[int]:

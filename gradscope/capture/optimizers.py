@@ -6,7 +6,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -15,11 +15,20 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..model import records
-from ..model.records import Phase
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
-from .tensors import version_of
+from .tensors import versions_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A step that began: what to compare with when it ends."""
+
+    optimizer: Optimizer
+    number: int
+    parameters: list[torch.Tensor]
+    versions: list[int | None]
 
 
 class OptimizerWatch:
@@ -30,7 +39,7 @@ class OptimizerWatch:
         self._on_optimizer = on_optimizer
         self._known: dict[int, tuple[Any, int, tuple[int, ...]]] = {}
         self._count = 0
-        self._running: list[tuple[Any, list[tuple[torch.Tensor, int | None]]]] = []
+        self._running: list[_Running] = []
         self._scheduling = 0
 
     def install(self, hooks: HookSet) -> None:
@@ -70,27 +79,30 @@ class OptimizerWatch:
         journal = self.journal
         if threading.get_ident() != journal.thread or not journal.active:
             return None
-        if self.raised() and not any(entry[0] is optimizer for entry in self._running):
+        if self.raised() and not any(run.optimizer is optimizer for run in self._running):
             self.abandon()
         if not journal.recording():
             return None
         self.pause.begin()
-        watched: list[tuple[torch.Tensor, int | None]] = []
+        parameters: list[torch.Tensor] = []
+        versions: list[int | None] = []
+        number = -1
         try:
             journal.locate(sys._getframe(1))
-            number = self._number(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            watched = [(p, version_of(p)) for p in parameters]
+            versions = versions_of(parameters)
+            number = self._number(optimizer, parameters)
             self._measure(parameters)
+            rates = journal.draft.learning_rates
             for index, group in enumerate(optimizer.param_groups):
                 rate = group.get("lr")
                 if isinstance(rate, torch.Tensor):
                     rate = rate.item() if rate.device.type == "cpu" else None
                 if rate is not None:
-                    journal.draft.learning_rates[number, index] = float(rate)
+                    rates[number, index] = float(rate)
         except Exception as error:
             journal.fault("an optimizer before its step", error)
-        self._running.append((optimizer, watched))
+        self._running.append(_Running(optimizer, number, parameters, versions))
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
 
@@ -113,56 +125,47 @@ class OptimizerWatch:
         return run
 
     def _measure(self, parameters: list[torch.Tensor]) -> None:
-        journal, table = self.journal, self.journal.table
-        pairs = []
-        for parameter in parameters:
-            entry = table.find(parameter)
-            if entry is not None and entry.parameter is not None:
-                pairs.append((entry.parameter, parameter))
-        journal.measure(pairs)
+        journal, entries = self.journal, self.journal.table.entries
+        pairs = [(entries[id(parameter)].parameter, parameter) for parameter in parameters]
+        known = [(number, parameter) for number, parameter in pairs if number is not None]
+        journal.measure(known)
         if journal.draft.full:
             moment = len(journal.draft.moments) - 1
-            for number, tensor in pairs:
+            for number, tensor in known:
                 journal.sample(tensor, moment, number, True, "value")
 
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         journal = self.journal
-        if not self._running or self._running[-1][0] is not optimizer:
+        if not self._running or self._running[-1].optimizer is not optimizer:
             return
-        _, watched = self._running.pop()
+        run = self._running.pop()
         journal.tracker.updating = bool(self._running)
         try:
-            frame = sys._getframe(1)
-            stack, _ = journal.locate(frame)
-            draft, table = journal.draft, journal.table
-            risen = []
-            for tensor, before in watched:
-                after = version_of(tensor)
-                if after != before:
-                    risen.append((tensor, table.number(draft, tensor, stack), before, after))
-            numbers = tuple(number for _, number, _, _ in risen)
-            draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, numbers, (), (self._number(optimizer),))
-            for tensor, number, before, after in risen:
-                journal.parameter_updated(tensor, number, before, after, stack)
-            if draft.full:
-                self._sample_updated(watched)
+            stack, _ = journal.locate(sys._getframe(1))
+            after = versions_of(run.parameters)
+            risen = [
+                (tensor, before, now)
+                for tensor, before, now in zip(run.parameters, run.versions, after)
+                if now != before and now is not None and before is not None
+            ]
+            journal.parameters_updated(run.number, risen, stack)
+            if journal.draft.full:
+                moment = len(journal.draft.moments) - 1
+                for tensor, _, _ in risen:
+                    entry = journal.table.find(tensor)
+                    if entry is not None and entry.parameter is not None:
+                        journal.sample(tensor, moment, entry.parameter, True, "value")
             journal.tracker.updated(stack)
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:
             self.pause.end()
 
-    def _sample_updated(self, watched: list[tuple[torch.Tensor, int | None]]) -> None:
-        journal = self.journal
-        moment = len(journal.draft.moments) - 1
-        for tensor, before in watched:
-            entry = journal.table.find(tensor)
-            if entry is not None and entry.parameter is not None and version_of(tensor) != before:
-                journal.sample(tensor, moment, entry.parameter, True, "value")
-
-    def _number(self, optimizer: Optimizer) -> int:
+    def _number(self, optimizer: Optimizer, parameters: list[torch.Tensor] | None = None) -> int:
         """The optimizer's number; its groups are recorded when they are new or changed."""
-        identities = tuple(id(p) for group in optimizer.param_groups for p in group["params"])
+        if parameters is None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        identities = tuple(map(id, parameters))
         known = self._known.get(id(optimizer))
         if known is not None and known[0]() is optimizer and known[2] == identities:
             return known[1]

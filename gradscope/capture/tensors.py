@@ -164,6 +164,7 @@ class TensorTable:
         self._name_of_operand = name_of_operand
         self.entries: dict[int, Entry] = {}
         self.parameters: dict[int, Parameter] = {}
+        self._of_parameter: dict[int, Entry] = {}
         self.nameless = False  # a parameter was met that no module has named yet
         self._on_parameter = on_parameter
         self._sweep_at = 4096
@@ -338,6 +339,11 @@ class TensorTable:
         tensor = entry.reference()
         return storage_key(tensor) if tensor is not None else None
 
+    def number_of_parameter(self, draft: Draft, parameter: int | None) -> int | None:
+        """The number of a parameter that the step has met, from its id."""
+        entry = self._of_parameter.get(parameter) if parameter is not None else None
+        return entry.number if entry is not None and entry.mark is draft.mark else None
+
     # -- parameters ------------------------------------------------------------------------------
 
     def adopt(self, tensor: torch.Tensor, name: str, root: str, role: str) -> int:
@@ -345,6 +351,7 @@ class TensorTable:
         entry = self.entry(tensor)
         if entry.parameter is None:
             entry.parameter = len(self.parameters)
+            self._of_parameter[entry.parameter] = entry
             self.nameless = self.nameless or (role == "parameter" and not root)
         facts = read_facts(tensor)
         entry.facts, entry.prototype = facts, None

@@ -62,7 +62,7 @@ class Boxes:
         for index in range(end):
             moment = self.moments[index]
             if isinstance(moment, GradChange):
-                changes[moment.tensor] = moment.has_grad
+                changes.update(dict.fromkeys(moment.tensors, moment.has_grad))
         return changes
 
     # -- facts -----------------------------------------------------------------------------------

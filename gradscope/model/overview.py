@@ -206,9 +206,8 @@ def _with_gradient(
     for template in templates.values():
         for moment in template.moments:
             if isinstance(moment, GradChange) and moment.has_grad:
-                parameter = template.tensors[moment.tensor].parameter
-                if parameter is not None:
-                    seen.add(parameter)
+                found = (template.tensors[tensor].parameter for tensor in moment.tensors)
+                seen.update(parameter for parameter in found if parameter is not None)
     return frozenset(item.id for item in parameters if item.id in seen)
 
 

@@ -305,10 +305,13 @@ class NodeRun(_Moment):
 
 @dataclass(frozen=True, slots=True)
 class GradChange(_Moment):
-    """A `.grad` changed. `change`: created, accumulated, zeroed, cleared (to None), assigned, modified."""
+    """The `.grad` of `tensors` changed, all alike, in this order.
+
+    `change`: created, accumulated, zeroed, cleared (to None), assigned, modified.
+    """
 
     kind: ClassVar[str] = "grad"
-    tensor: int
+    tensors: tuple[int, ...]
     change: str
     has_grad: bool
 
@@ -322,11 +325,15 @@ class ZeroGrad(_Moment):
 
 @dataclass(frozen=True, slots=True)
 class OptimizerStep(_Moment):
-    """`optimizer.step()`; learning rates are in `StepRow.learning_rates`."""
+    """`optimizer.step()`; learning rates are in `StepRow.learning_rates`.
+
+    `updated` are the tensors it wrote to, `versions` their (before, after), relative like `Tensor.version`.
+    """
 
     kind: ClassVar[str] = "optimizer"
     optimizer: int
-    updated: tuple[int, ...]  # tensors whose version rose
+    updated: tuple[int, ...]
+    versions: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

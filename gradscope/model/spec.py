@@ -67,8 +67,10 @@ def _tensor_numbers(moment: Moment) -> Sequence[int | None]:
         return (*moment.inputs, *moment.outputs)
     if isinstance(moment, LeafChange):
         return (moment.tensor, moment.source)
-    if isinstance(moment, (Mutation, GradChange)):
+    if isinstance(moment, Mutation):
         return (moment.tensor,)
+    if isinstance(moment, GradChange):
+        return moment.tensors
     if isinstance(moment, Move):
         return (moment.source, moment.target)
     if isinstance(moment, Backward):

@@ -222,7 +222,8 @@ class _Draft:
         elif isinstance(moment, Move):
             self._moved(moment)
         elif isinstance(moment, GradChange):
-            self._change(moment.tensor, has_grad=moment.has_grad)
+            for tensor in moment.tensors:
+                self._change(tensor, has_grad=moment.has_grad)
         else:
             self._apply_rare(moment)
 
@@ -240,19 +241,10 @@ class _Draft:
             self.failed = self.failed or not moment.caught
 
     def _updated(self, moment: OptimizerStep) -> None:
-        """Raise versions, unless mutations that follow directly record the update of each tensor."""
-        moments, following = self.step.moments, self.moment + 1
-        recorded: set[int] = set()
-        while following < len(moments):
-            mutation = moments[following]
-            if not isinstance(mutation, Mutation):
-                break
-            recorded.add(mutation.tensor)
-            following += 1
-        for tensor in moment.updated:
-            version = self._tensor(tensor).version
-            if version is not None and tensor not in recorded:
-                self._change(tensor, version=version + 1)
+        bases = self.step.versions
+        for tensor, (_, after) in zip(moment.updated, moment.versions):
+            parameter = self.step.tensors[tensor].parameter
+            self._change(tensor, version=after + (bases.get(parameter, 0) if parameter is not None else 0))
 
     def _tensor(self, tensor: int) -> TensorState:
         return (self._tensors if self._tensors is not None else self.state.tensors)[tensor]
