@@ -17,8 +17,8 @@ from ..model.records import Phase, Sample, Stats
 from .draft import Draft
 from .phases import PhaseClock
 from .source import Frames, Sites
-from .stats import Statistics, readable
-from .tensors import Entry, TensorTable, device_name, dtype_name, is_plain, tensors_in, version_of
+from .stats import READABLE_DEVICES, Statistics, readable
+from .tensors import PLAIN, Entry, TensorTable, device_name, dtype_name, tensors_in, version_of
 from .tracker import StepTracker
 
 _HANDLE: CodeType = handle_torch_function.__code__
@@ -57,6 +57,7 @@ class Journal:
         self._grad_mode = torch.is_grad_enabled()
         self._inference = torch.is_inference_mode_enabled()
         self._retained: list[Any] = []
+        self._owners: dict[int, int] | None = None
         self.failing: BaseException | None = None
         self.on_raised_step: Callable[[], None] = lambda: None
 
@@ -202,11 +203,10 @@ class Journal:
         phase = self.draft.moments[-1][1] if self.draft.moments else Phase.OTHER
         self._bump(entry, number, before, after, cause, stack, phase)
         entry.version = after
-        if entry.grad_of is not None:
+        owner = None if tensor.requires_grad else self._owner_of_gradient(tensor)
+        if owner is not None:
             change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
-            owner = self.table.number_of_parameter(self.draft, entry.grad_of)
-            if owner is not None:
-                self.draft.add("grad", phase, stack, (owner,), (), (change, True))
+            self.draft.add("grad", phase, stack, (owner,), (), (change, True))
             if change == "zeroed":
                 self.draft.zeroed = True
         if tensor.requires_grad and not tensor.is_leaf and before is not None:
@@ -214,6 +214,17 @@ class Journal:
         leaf_updated = tensor.is_leaf and tensor.requires_grad
         if (leaf_updated or entry.uncounted) and self.draft.seen_backward and not self.clock.depth:
             self.tracker.updated_by_hand(stack)
+
+    def writes_begin(self) -> None:
+        """A call wrote to some of its operands; they are told one by one to `mutated`."""
+        self._owners = None
+
+    def _owner_of_gradient(self, tensor: torch.Tensor) -> int | None:
+        """The number of the tensor whose `.grad` this is, if the step has met it."""
+        if self._owners is None:
+            leaves = self.table.leaves(self.draft)
+            self._owners = {id(leaf.grad): number for number, leaf in leaves if leaf.grad is not None}
+        return self._owners.get(id(tensor))
 
     def _grad_fn_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
         draft = self.draft
@@ -289,15 +300,12 @@ class Journal:
         """A backward left gradients in these leaves (or tensors that retain theirs)."""
         draft, table = self.draft, self.table
         index = draft.add("grad", Phase.BACKWARD, stack, tuple(number for _, number in filled), (), (change, True))
+        if not draft.full:
+            return
         for tensor, number in filled:
             grad = tensor.grad
-            if grad is None:
-                continue
-            owner = table.entries[id(tensor)].parameter
-            known = table.entry(grad)
-            known.grad_of = owner
-            known.version = version_of(grad)
-            if draft.full:
+            if grad is not None:
+                owner = table.entries[id(tensor)].parameter
                 self.sample(grad, index, number if owner is None else owner, owner is not None, "grad")
 
     def grad_assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
@@ -402,6 +410,7 @@ class Journal:
         """`autograd.Function.apply`: one op, whatever its forward ran."""
         outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
         self.op(name, stack, direct, inputs, numbers, outputs, first, last)
+        self.writes_begin()
         for tensor, before, number in zip(inputs, versions, numbers):
             after = version_of(tensor)
             if after != before:
@@ -415,18 +424,27 @@ class Journal:
 
     def measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
         """Norms of parameters and of their gradients, one fused call a device."""
-        draft = self.draft
-        groups: dict[Any, list[tuple[int, torch.Tensor]]] = {}
+        if torch._C._len_torch_dispatch_stack():
+            return  # a dispatch mode of the script's would see the call
+        draft, strided = self.draft, torch.strided
+        groups: dict[torch.device, tuple[list[int], list[torch.Tensor], list[int], list[torch.Tensor]]] = {}
         for number, tensor in pairs:
-            if is_plain(tensor) and readable(tensor) and tensor.is_floating_point():
-                groups.setdefault(tensor.device, []).append((number, tensor))
-        for members in groups.values():
-            tensors = [tensor.detach() for _, tensor in members]
-            gradients = [(n, t.grad) for n, t in members if t.grad is not None and t.grad.layout is torch.strided]
-            numbers = tuple(n for n, _ in members) + tuple(-1 - n for n, _ in gradients)
-            cell: list[list[float]] = []
-            draft.norms.append((len(draft.moments) - 1, numbers, cell))
-            self.statistics.norms(tensors + [grad.detach() for _, grad in gradients], cell.append)
+            if type(tensor) not in PLAIN or tensor.layout is not strided or not tensor.is_floating_point():
+                continue
+            group = groups.get(tensor.device)
+            if group is None:
+                group = groups[tensor.device] = ([], [], [], [])
+            group[0].append(number)
+            group[1].append(tensor)
+            grad = tensor.grad
+            if grad is not None and grad.layout is strided and type(grad) in PLAIN:
+                group[2].append(-1 - number)
+                group[3].append(grad)
+        for device, (numbers, tensors, owners, gradients) in groups.items():
+            if device.type in READABLE_DEVICES:
+                cell: list[list[float]] = []
+                draft.norms.append((len(draft.moments) - 1, (*numbers, *owners), cell))
+                self.statistics.norms(tensors + gradients, cell.append)
 
     def parameters_updated(
         self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int
