@@ -140,7 +140,7 @@ def _leaf(raw: RawMoment) -> Moment:
 
 
 def _backward(raw: RawMoment) -> Moment:
-    _, phase, stack, roots, _, (graph, call, inputs, retain, create, error) = raw
+    _, phase, stack, roots, inputs, (graph, call, retain, create, error) = raw
     return records.Backward(phase, stack, call, -1 if graph is None else graph, roots, inputs, retain, create, error)
 
 
@@ -183,6 +183,12 @@ _MAKERS: dict[str, Callable[[RawMoment], Moment]] = {
 
 def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]:
     """(parameter, |p|, |grad|) as measured last in the step, in parameter order."""
+    if len(draft.norms) == 1:
+        numbers, cell = draft.norms[0][1:]
+        count = len(numbers) // 2
+        if cell and numbers[count:] == tuple([-1 - number for number in numbers[:count]]):  # each has a gradient
+            measured = cell[0]
+            return tuple(sorted(zip(numbers, measured, measured[count:])))
     parameters: dict[int, float] = {}
     gradients: dict[int, float] = {}
     for _, numbers, cell in draft.norms:

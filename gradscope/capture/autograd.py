@@ -35,14 +35,18 @@ def root_node(output: Any) -> Any:
     return graph_module.get_gradient_edge(output).node if output.requires_grad else None
 
 
-def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]]]:
-    """Every node reachable from `roots` and the edges (source, target, index, input_nr), breadth first."""
+def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]], int]:
+    """Every node reachable from `roots`, breadth first; the edges; and how many nodes are roots.
+
+    An edge is (source, target, index, input_nr): `source.next_functions[index] == (target, input_nr)`.
+    """
     nodes: list[Any] = []
     index: dict[Any, int] = {}
     for root in roots:
         if root is not None and root not in index:
             index[root] = len(nodes)
             nodes.append(root)
+    count = len(nodes)
     edges: list[tuple[int, int, int, int]] = []
     source = 0
     for node in nodes:  # grows as it is read
@@ -56,7 +60,7 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
                 edges.append((source, found, position, input_nr))
             position += 1
         source += 1
-    return nodes, edges
+    return nodes, edges, count
 
 
 @lru_cache(maxsize=None)
@@ -135,8 +139,8 @@ class _Run:
         self.graph: int | None = None
         if journal.detail_has_graph():
             self._walk(outputs)
-        payload = (self.graph, self.call, inputs, self.retain_graph, self.create_graph, None)
-        self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, (), payload)
+        payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
+        self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
         if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
             journal.loss(tensors[0])
         journal.backward_called(self.stack, self.accumulates or not self.create_graph)
@@ -146,25 +150,26 @@ class _Run:
     def _walk(self, outputs: Sequence[Any]) -> None:
         journal = self.journal
         draft = journal.draft
-        nodes, edges = walk([root_node(output) for output in outputs])
+        nodes, edges, count = walk([root_node(output) for output in outputs])
         by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
         storages = journal.storage_numbers() if draft.full else {}
         raw: list[tuple[Any, ...]] = []
+        entries, mark, full = journal.table.entries, draft.mark, draft.full
         for node in nodes:
-            leaf = getattr(node, "variable", None)
-            if leaf is not None and type(node).__name__ == "AccumulateGrad":
-                number = journal.table.number(draft, leaf, self.stack)
+            name = type(node).__name__
+            if name == "AccumulateGrad":
+                leaf = node.variable
+                entry = entries.get(id(leaf))
+                met = entry is not None and entry.mark is mark and entry.reference() is leaf
+                number = entry.number if met and entry is not None else journal.table.number(draft, leaf, self.stack)
                 self.leaves.append((leaf, number, leaf.grad is not None))
-                raw.append(("AccumulateGrad", None, number, (), (), 0, False))
+                raw.append((name, None, number, (), (), 0, False))
                 continue
             sequence = node._sequence_nr()
             op = by_sequence.get(sequence)
-            saved = self._saved(node, storages) if draft.full else ()
-            raw.append(
-                (type(node).__name__, op, None, tuple(outputs_of.get(sequence, ())), saved, 0, op is None)
-            )
-        root_index = {node: i for i, node in enumerate(nodes)}
-        roots = tuple(root_index[node] for node in (root_node(o) for o in outputs) if node is not None)
+            saved = self._saved(node, storages) if full else ()
+            raw.append((name, op, None, tuple(outputs_of.get(sequence, ())), saved, 0, op is None))
+        roots = tuple(range(count))
         self.graph = len(draft.graphs)
         draft.graphs.append(RawGraph(tuple(raw), tuple(edges), roots))
         if draft.full and len(nodes) <= 20_000:

@@ -109,8 +109,7 @@ class Draft:
 
     def key(self) -> tuple[Any, ...]:
         """What two steps must share to be stored once."""
-        bumps = tuple(sorted(self.bumps.items()))
-        return (tuple(self.moments), tuple(self.tensors), tuple(self.graphs), tuple(self.returns), bumps)
+        return (self.moments, self.tensors, self.graphs, self.returns, self.bumps)
 
 
 def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:

@@ -118,7 +118,7 @@ class _Telling:
         self._with_grad: list[int] = []
         self._of_node: dict[tuple[int, int], int] = {}
         self._storages: dict[int, int] = {}
-        self._nodes, self._edges = walk([root_node(root)])
+        self._nodes, self._edges, _ = walk([root_node(root)])
         index = {node: position for position, node in enumerate(self._nodes)}
         self._live: dict[tuple[int, int], torch.Tensor] = {}
         for tensor in (*known.values(), root):

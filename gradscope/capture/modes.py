@@ -30,6 +30,7 @@ class ModeWatch:
         self._install_compile(hooks)
         self._install_function(hooks)
         self._install_loader(hooks)
+        self._install_ranges(hooks)
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
@@ -149,3 +150,23 @@ class ModeWatch:
                 return begin(loader)
 
         hooks.patch(torch.utils.data.DataLoader, "__iter__", __iter__)
+
+    def _install_ranges(self, hooks: HookSet) -> None:
+        """Profiler ranges call torch ops to begin and end: nothing of the script's."""
+        ranges = torch.autograd.profiler.record_function
+        enter, leave = ranges.__enter__, ranges.__exit__
+
+        def __enter__(region: Any) -> Any:
+            if not self._mine():
+                return enter(region)
+            with self.pause:
+                return enter(region)
+
+        def __exit__(region: Any, *exc: Any) -> Any:
+            if not self._mine():
+                return leave(region, *exc)
+            with self.pause:
+                return leave(region, *exc)
+
+        hooks.patch(ranges, "__enter__", __enter__)
+        hooks.patch(ranges, "__exit__", __exit__)

@@ -148,6 +148,7 @@ class OpMode(TorchFunctionMode):
         )  # fmt: skip
         changed = versions_of(inputs)
         if changed != versions:
+            journal.writes_begin()
             for tensor, before, after, number in zip(inputs, versions, changed, numbers):
                 if after != before:
                     journal.mutated(tensor, number, before, after, name, stack)

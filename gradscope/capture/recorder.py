@@ -11,7 +11,6 @@ import platform
 import threading
 import traceback
 import weakref
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -43,7 +42,8 @@ from .transparency import Transparency
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
 FLUSH_SECONDS = 0.3
-TEMPLATES_REMEMBERED = 256
+TEMPLATES_OF_A_SIZE = 4
+SIZES_REMEMBERED = 64
 
 _active: weakref.ref[Recorder] | None = None
 _fork_hook = False
@@ -77,7 +77,7 @@ class Recorder:
         )
         self._hooks = HookSet()
         self._counts: dict[StepKind, int] = {}
-        self._templates: OrderedDict[tuple[Any, ...], int] = OrderedDict()
+        self._templates: dict[tuple[int, int], list[tuple[tuple[Any, ...], int]]] = {}
         self._template_count = 0
         self._next = 0
         self._kept: list[int] = []
@@ -236,25 +236,30 @@ class Recorder:
 
     def _template(self, draft: Draft) -> int:
         key = draft.key()
-        known = self._templates.get(key)
-        if known is not None:
-            self._templates.move_to_end(key)
-            return known
+        size = (len(draft.moments), len(draft.tensors))
+        recent = self._templates.setdefault(size, [])
+        for position in range(len(recent) - 1, -1, -1):
+            if recent[position][0] == key:
+                if position != len(recent) - 1:
+                    recent.append(recent.pop(position))
+                return recent[-1][1]
         number = self._template_count
         self._template_count += 1
         self.sink.put_template(template_of(draft, number, self.sites, self.table))
-        self._templates[key] = number
-        if len(self._templates) > TEMPLATES_REMEMBERED:
-            self._templates.popitem(last=False)
+        recent.append((key, number))
+        del recent[:-TEMPLATES_OF_A_SIZE]
+        if len(self._templates) > SIZES_REMEMBERED:
+            del self._templates[next(iter(self._templates))]
         return number
 
     def _row(self, draft: Draft, kind: StepKind, number: int, template: int, open: bool = False) -> StepRow:
         end = perf_counter()
-        spans = draft.phases
-        phases = tuple(
-            PhaseSpan(phase, index, start - draft.start, (spans[i + 1][2] if i + 1 < len(spans) else end) - start)
-            for i, (phase, index, start) in enumerate(spans)
-        )
+        phases = []
+        until = end
+        for phase, index, start in reversed(draft.phases):
+            phases.append(PhaseSpan(phase, index, start - draft.start, until - start))
+            until = start
+        phases.reverse()
         return StepRow(
             number=number,
             kind=kind,
@@ -264,7 +269,7 @@ class Recorder:
             duration=end - draft.start,
             loss=loss_of(draft),
             learning_rates=tuple((o, g, rate) for (o, g), rate in draft.learning_rates.items()),
-            phases=phases,
+            phases=tuple(phases),
             versions=self._versions(draft),
             carried=tuple(
                 (tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None

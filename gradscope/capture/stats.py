@@ -15,12 +15,13 @@ import torch
 from ..model.records import Stats
 
 VALUES_UP_TO = 16
+READABLE_DEVICES = frozenset({"cpu", "cuda"})
 
 
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the numbers of `tensor` can be read without side effects."""
     return (
-        tensor.device.type in ("cpu", "cuda")
+        tensor.device.type in READABLE_DEVICES
         and tensor.layout is torch.strided
         and not tensor.is_nested
         and not tensor.is_quantized
@@ -130,9 +131,14 @@ class Statistics:
         self.pending.append(Pending(packed, lambda got: deliver(_stats(numel, got, int(got[5]), int(got[6])), None)))
         return None
 
-    def norms(self, tensors: Sequence[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
+    def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
         """The 2-norms of `tensors` (all on one device), in one fused call."""
-        packed = torch.stack([norm.to(torch.float32) for norm in torch._foreach_norm(list(tensors))])
+        grad_mode = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+        try:
+            packed = torch.stack(torch._foreach_norm(tensors))
+        finally:
+            torch._C._set_grad_enabled(grad_mode)
         if packed.device.type == "cpu":
             deliver(packed.tolist())
         else:

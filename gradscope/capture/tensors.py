@@ -16,7 +16,7 @@ import torch
 from ..model.records import Parameter
 from .draft import Draft, RawTensor, StepMark
 
-_PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
+PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _CONTAINERS = (list, tuple, dict)
 _NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
 _DTYPES: dict[torch.dtype, str] = {}
@@ -47,7 +47,7 @@ def _layout_name(layout: torch.layout) -> str:
 
 def is_plain(tensor: torch.Tensor) -> bool:
     """Whether the tensor's class is torch's own, so that reading it runs no code of the script."""
-    return type(tensor) in _PLAIN
+    return type(tensor) in PLAIN
 
 
 def version_of(tensor: torch.Tensor) -> int | None:
@@ -76,7 +76,7 @@ def storage_key(tensor: torch.Tensor) -> int | None:
 
 def read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
     """(shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference, nbytes, is_view)."""
-    if type(tensor) not in _PLAIN:
+    if type(tensor) not in PLAIN:
         with torch._C.DisableTorchFunctionSubclass():
             return _read_facts(tensor)
     return _read_facts(tensor)
@@ -136,7 +136,7 @@ class Entry:
     """One live tensor."""
 
     __slots__ = (
-        "base_version", "facts", "grad_of", "key", "mark", "number", "parameter", "prototype", "reference", "storage",
+        "base_version", "facts", "key", "mark", "number", "parameter", "prototype", "reference", "storage",
         "uncounted", "version",
     )  # fmt: skip
 
@@ -149,7 +149,6 @@ class Entry:
         self.base_version = 0
         self.facts: tuple[Any, ...] | None = None  # kept for parameters only
         self.storage = -1
-        self.grad_of: int | None = None  # the parameter whose .grad this is
         self.uncounted = False  # shares memory but not the version counter (.data, numpy)
         self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
         self.key: int | None = None  # its storage, as long as `facts` hold
@@ -164,7 +163,6 @@ class TensorTable:
         self._name_of_operand = name_of_operand
         self.entries: dict[int, Entry] = {}
         self.parameters: dict[int, Parameter] = {}
-        self._of_parameter: dict[int, Entry] = {}
         self.nameless = False  # a parameter was met that no module has named yet
         self._on_parameter = on_parameter
         self._sweep_at = 4096
@@ -218,7 +216,33 @@ class TensorTable:
                     return entry.number  # an in-place call returns what it was given
         if uncounted:
             entry.uncounted = True
+        elif entry.mark is None and type(tensor) is torch.Tensor:
+            facts = _read_facts(tensor)
+            if not facts[10] and not facts[8]:  # neither a view nor an inference tensor: memory of its own
+                return self._fresh(draft, entry, tensor, facts, moment, output, outputs, stack, direct)
         return self._enter(draft, entry, tensor, moment, output, outputs, stack, 0, False, direct, sources)
+
+    @staticmethod
+    def _fresh(
+        draft: Draft,
+        entry: Entry,
+        tensor: torch.Tensor,
+        facts: tuple[Any, ...],
+        moment: int,
+        output: int,
+        outputs: int,
+        stack: int | None,
+        direct: bool,
+    ) -> int:
+        """A result that was never met before and shares no memory: the usual case, kept short."""
+        number, storage = len(draft.tensors), draft.storage_count
+        draft.storage_count = storage + 1
+        version = entry.version = tensor._version
+        entry.mark, entry.number, entry.storage = draft.mark, number, storage
+        draft.tensors.append(
+            RawTensor(facts, version, storage, None, None, moment, output, outputs, stack, 0, False, direct, False)
+        )
+        return number
 
     def _enter(
         self,
@@ -339,10 +363,12 @@ class TensorTable:
         tensor = entry.reference()
         return storage_key(tensor) if tensor is not None else None
 
-    def number_of_parameter(self, draft: Draft, parameter: int | None) -> int | None:
-        """The number of a parameter that the step has met, from its id."""
-        entry = self._of_parameter.get(parameter) if parameter is not None else None
-        return entry.number if entry is not None and entry.mark is draft.mark else None
+    def leaves(self, draft: Draft) -> Iterator[tuple[int, torch.Tensor]]:
+        """(number, tensor) of each tensor of the step that may hold a gradient."""
+        for entry in list(self.entries.values()):
+            tensor = entry.reference() if entry.mark is draft.mark else None
+            if tensor is not None and tensor.requires_grad and (tensor.is_leaf or tensor.retains_grad):
+                yield entry.number, tensor
 
     # -- parameters ------------------------------------------------------------------------------
 
@@ -351,7 +377,6 @@ class TensorTable:
         entry = self.entry(tensor)
         if entry.parameter is None:
             entry.parameter = len(self.parameters)
-            self._of_parameter[entry.parameter] = entry
             self.nameless = self.nameless or (role == "parameter" and not root)
         facts = read_facts(tensor)
         entry.facts, entry.prototype = facts, None
