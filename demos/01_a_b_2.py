@@ -3,7 +3,7 @@
 # Look at: A and B are leaves, so backward fills their .grad (40 and 20). F and G are results: their gradient
 # flows through and is not kept. C and D need no gradient: both count as leaves, though D is a result.
 #
-#   gradscope trace demos/01_a_b_2.py --graph ab2.svg
+#   gradscope trace --graph ab2.svg demos/01_a_b_2.py
 
 import torch
 

@@ -3,7 +3,7 @@
 # Look at: the paths that end where each was used, and the versions. A tensor made under no_grad is an ordinary
 # tensor (version 0), detach shares the version counter of its source, an inference tensor has none.
 #
-#   gradscope trace demos/03_no_grad.py --graph stopped.svg
+#   gradscope trace --graph stopped.svg demos/03_no_grad.py
 
 import torch
 

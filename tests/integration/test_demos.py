@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,24 +46,37 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@dataclass(frozen=True)
+class Run:
+    """One demo, traced: how the process ended, and what it left in the folder it ran in."""
+
+    done: subprocess.CompletedProcess[str]
+    left: list[str]
+    trace: Trace
+
+
 @pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Run]]:
     """Traces a demo the first time it is asked for."""
-    folder = tmp_path_factory.mktemp("traces")
-    opened: dict[str, Trace] = {}
+    found: dict[str, Run] = {}
 
-    def traced(name: str) -> Trace:
-        if name not in opened:
-            path = folder / f"{name}.gradscope"
-            (demo,) = (demo for demo in DEMOS if demo.stem == name)
-            done = run(["-m", "gradscope", "trace", "--quiet", "-o", str(path), str(demo)], folder)
-            assert done.returncode == 0, done.stderr
-            opened[name] = gradscope.load(path)
-        return opened[name]
+    def run_of(name: str) -> Run:
+        if name not in found:
+            folder = tmp_path_factory.mktemp(name)
+            done = run(["-m", "gradscope", "trace", "--quiet", str(ROOT / "demos" / f"{name}.py")], folder)
+            left = sorted(path.name for path in folder.iterdir())
+            found[name] = Run(done, left, gradscope.load(folder / f"{name}.gradscope"))
+        return found[name]
 
-    yield traced
-    for trace in opened.values():
-        trace.close()
+    yield run_of
+    for one in found.values():
+        one.trace.close()
+
+
+@pytest.fixture
+def traces(runs: Callable[[str], Run]) -> Traced:
+    """The trace of a demo."""
+    return lambda name: runs(name).trace
 
 
 def steps(trace: Trace) -> list[Step]:
@@ -85,16 +101,35 @@ def node(trace: Trace, name: str) -> GraphNode:
 
 
 @pytest.mark.parametrize("demo", DEMOS, ids=[demo.stem for demo in DEMOS])
-def test_plain_and_traced_are_the_same(demo: Path, tmp_path: Path) -> None:
+def test_plain_and_traced_are_the_same(demo: Path, tmp_path: Path, runs: Callable[[str], Run]) -> None:
     plain = run([str(demo)], tmp_path)
     assert plain.returncode == 0, plain.stderr
     assert plain.stdout
     assert plain.stderr == ""
     assert list(tmp_path.iterdir()) == [], "a demo writes nothing where it runs"
 
-    traced = run(["-m", "gradscope", "trace", "--quiet", str(demo)], tmp_path)
-    assert (traced.returncode, traced.stdout, traced.stderr) == (0, plain.stdout, "")
-    assert [path.name for path in tmp_path.iterdir()] == [f"{demo.stem}.gradscope"]
+    traced = runs(demo.stem)
+    assert (traced.done.returncode, traced.done.stdout, traced.done.stderr) == (0, plain.stdout, "")
+    assert traced.left == [f"{demo.stem}.gradscope"]
+
+
+@pytest.mark.parametrize("demo", DEMOS, ids=[demo.stem for demo in DEMOS])
+def test_the_command_in_a_demos_comment_works(demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "demos", tmp_path / "demos", ignore=shutil.ignore_patterns("__pycache__"))
+    (command,) = re.findall(r"^#   (gradscope .+)$", demo.read_text(encoding="utf-8"), re.M)
+    path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    pictures = re.findall(r"\S+\.svg", command)
+    assert all((tmp_path / picture).read_text(encoding="utf-8").rstrip().endswith("</svg>") for picture in pictures)
+    assert pictures or (tmp_path / f"{demo.stem}.gradscope").is_file()
 
 
 def test_01_the_leaf_table(traces: Traced) -> None:
