@@ -7,12 +7,15 @@ moments, tensors, graphs and returns are equal. `assemble` turns novelty into re
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from ..model.records import Phase, Sample
 
+FLUSH_SECONDS = 0.3
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
 
 
@@ -42,6 +45,11 @@ class RawGraph(NamedTuple):
     roots: tuple[int, ...]
 
 
+def _no_flush(draft: Draft) -> None:
+    """For drafts that are only made to be closed."""
+    draft.flush_at = math.inf
+
+
 class StepMark:
     """Where a closed step ended up; live tensors point here to say in which step they were made."""
 
@@ -52,18 +60,20 @@ class StepMark:
 
 
 class Draft:
-    """One step in progress."""
+    """One step in progress. It asks to be flushed as it grows, so that a killed program leaves it behind."""
 
     __slots__ = (
-        "bumps", "carried", "cuts", "full", "graphs", "learning_rates", "losses",
+        "bumps", "carried", "cuts", "flush", "flush_at", "full", "graphs", "learning_rates", "losses",
         "mark", "memory", "module_calls", "moments", "norms", "nodes_by_sequence", "outputs_by_sequence", "phase",
         "phases", "returns", "roots", "samples", "seen_backward", "seen_update", "start", "storages", "tensors",
         "versions", "zeroed", "storage_count",
     )  # fmt: skip
 
-    def __init__(self, full: bool) -> None:
+    def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush) -> None:
         self.mark = StepMark()
         self.start = perf_counter()
+        self.flush = flush
+        self.flush_at = self.start + FLUSH_SECONDS
         self.full = full
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
@@ -101,10 +111,13 @@ class Draft:
     ) -> int:
         """Append a raw moment and return its index."""
         index = len(self.moments)
+        self.moments.append((kind, phase, stack, inputs, outputs, payload))
+        now = perf_counter()
         if phase is not self.phase:
             self.phase = phase
-            self.phases.append((phase, index, perf_counter()))
-        self.moments.append((kind, phase, stack, inputs, outputs, payload))
+            self.phases.append((phase, index, now))
+        if now >= self.flush_at:
+            self.flush(self)
         return index
 
     def key(self) -> tuple[Any, ...]:
@@ -117,7 +130,7 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
 
     Tensors that the second part took over from the first become carried ones there.
     """
-    head, tail = Draft(draft.full), Draft(draft.full)
+    head, tail = Draft(draft.full), Draft(draft.full, draft.flush)
     head.mark, head.start = draft.mark, draft.start
     for name in ("learning_rates", "versions"):
         getattr(head, name).update(getattr(draft, name))

@@ -25,7 +25,7 @@ from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from .assemble import loss_of, norms_of, template_of, unsettled
 from .autograd import BackwardWatch
-from .draft import Draft
+from .draft import FLUSH_SECONDS, Draft
 from .frames import strip_traceback
 from .hooks import HookSet
 from .journal import Journal
@@ -37,11 +37,10 @@ from .pause import Pause, remove_mode
 from .source import Frames, Sites
 from .stats import Statistics
 from .tensors import TensorTable
-from .tracker import StepTracker
+from .tracker import StepTracker, kind_of
 from .transparency import Transparency
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
-FLUSH_SECONDS = 0.3
 TEMPLATES_OF_A_SIZE = 4
 SIZES_REMEMBERED = 64
 
@@ -83,9 +82,6 @@ class Recorder:
         self._kept: list[int] = []
         self._predicted: dict[int, int] = {}
         self._waiting: list[tuple[StepRow, Draft]] = []
-        self._flushed = perf_counter()
-        self._flush_cost = 0.0
-        self._open_templates = 0
         frames = Frames(os.path.dirname(torch.__file__))
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
         self.table = TensorTable(sink.put_parameter, self._operand)
@@ -206,7 +202,18 @@ class Recorder:
         )
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
-        return Draft(full)
+        return Draft(full, self._flush)
+
+    def _flush(self, draft: Draft) -> None:
+        """Write the step as far as it got, so that it is there if the program is killed."""
+        begin = perf_counter()
+        if self.running and draft is self.tracker.draft:
+            number = self._template_count
+            self._template_count += 1
+            self.sink.put_template(template_of(draft, number, self.sites, self.table))
+            self.sink.put_step(self._row(draft, kind_of(draft), self._next, number, open=True))
+        now = perf_counter()
+        draft.flush_at = now + max(FLUSH_SECONDS, 20 * (now - begin))  # at most a twentieth of the time
 
     def _close_step(self, draft: Draft, kind: StepKind) -> None:
         if kind is StepKind.SETUP:
@@ -270,7 +277,7 @@ class Recorder:
             loss=loss_of(draft),
             learning_rates=tuple((o, g, rate) for (o, g), rate in draft.learning_rates.items()),
             phases=tuple(phases),
-            versions=self._versions(draft),
+            versions=tuple(draft.versions.items()) if open else self._versions(draft),
             carried=tuple(
                 (tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None
             ),
