@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..model import records
-from ..model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
-from .draft import Draft, RawGraph, RawMoment, RawTensor
+from ..model.records import GradEdge, GradGraph, GradNode, Moment, Sample, SavedTensor, Template, Tensor
+from .draft import Draft, RawGraph, RawMoment, RawSample, RawTensor
 from .source import Sites
 from .tensors import TensorTable
 
@@ -198,6 +198,12 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
             else:
                 gradients[-1 - number] = norm
     return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
+
+
+def sample_of(step: int, raw: RawSample) -> Sample:
+    """A raw sample of a step that now has a number."""
+    moment, subject, of_parameter, what, measured = raw
+    return Sample(step, moment, subject, of_parameter, what, *measured)
 
 
 def unsettled(draft: Draft) -> bool:

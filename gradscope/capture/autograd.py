@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..model.records import Phase
 from .draft import RawGraph
 from .hooks import HookSet
 from .journal import Journal
+from .stats import Measured
 from .tensors import storage_key
 
 _ENTRY = "_engine_run_backward"
@@ -136,6 +136,7 @@ class _Run:
         self.call = "backward" if self.accumulates else "grad"
         self.leaves: list[tuple[torch.Tensor, int, bool]] = []
         self.retained: list[tuple[torch.Tensor, int]] = []
+        self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
         self.graph: int | None = None
         if journal.detail_has_graph():
             self._walk(outputs)
@@ -163,6 +164,7 @@ class _Run:
                 met = entry is not None and entry.mark is mark and entry.reference() is leaf
                 number = entry.number if met and entry is not None else journal.table.number(draft, leaf, self.stack)
                 self.leaves.append((leaf, number, leaf.grad is not None))
+                self.leaf_of[len(raw)] = number
                 raw.append((name, None, number, (), (), 0, False))
                 continue
             sequence = node._sequence_nr()
@@ -220,21 +222,28 @@ class _Run:
             for what, grads in (("grad_in", grads_in), ("grad_out", grads_out)):
                 for position, grad in enumerate(grads[:8]):
                     if isinstance(grad, torch.Tensor):
-                        self._sample(moment, position, what, grad)
+                        measured = self._sample(moment, position, what, grad)
+                        if measured is not None and not position and what == "grad_in":
+                            self._arrived(node, measured)
         except Exception as error:
             journal.fault("a grad node's gradients", error)
 
-    def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> None:
+    def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Measured | None:
+        """A gradient that leaves one node and enters the next is measured once."""
         journal = self.journal
         known = journal.seen_gradients.get(id(grad))
         if known is not None and known[0]() is grad:
-            journal.tracker.add_sample(
-                journal.draft, replace(known[1], moment=moment, subject=position, what=what)
-            )
-            return
-        sample = journal.sample(grad, moment, position, False, what)
-        if sample is not None:
-            journal.seen_gradients[id(grad)] = (weakref.ref(grad), sample)
+            journal.tracker.add_sample(journal.draft, (moment, position, False, what, known[1]))
+            return known[1]
+        measured = journal.sample(grad, moment, position, False, what)
+        if measured is not None:
+            journal.seen_gradients[id(grad)] = (weakref.ref(grad), measured)
+        return measured
+
+    def _arrived(self, node: int, measured: Measured) -> None:
+        leaf = self.leaf_of.get(node)
+        if leaf is not None:
+            self.journal.arrived[leaf] = measured
 
     def remove_hooks(self) -> None:
         for handle in self.handles:
@@ -262,5 +271,6 @@ class _Run:
             for filled, change in ((created, "created"), (accumulated, "accumulated")):
                 if filled:
                     journal.grads_arrived(filled, change, self.stack)
+        journal.arrived.clear()
         journal.backward_done(self.leaves if self.accumulates else (), draft)
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from ..model.records import Phase, Sample
+from ..model.records import Phase
 
 FLUSH_SECONDS = 0.3
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
+
+
+# (moment, subject, of a parameter, what, (statistics, values, shape))
+RawSample = tuple[int, int, bool, str, tuple[Any, Any, Any]]
 
 
 class RawTensor(NamedTuple):
@@ -81,7 +84,7 @@ class Draft:
         self.returns: list[tuple[int, tuple[int, ...]]] = []
         self.phase: Phase | None = None
         self.phases: list[tuple[Phase, int, float]] = []
-        self.samples: list[Sample] = []
+        self.samples: list[RawSample] = []
         self.losses: list[tuple[int, list[float]]] = []
         self.learning_rates: dict[tuple[int, int], float] = {}
         self.versions: dict[int, int] = {}
@@ -188,7 +191,7 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
         s: [mapping[n] for n in numbers if n in mapping] for s, numbers in draft.outputs_by_sequence.items()
     }
     for sample in draft.samples:
-        (head if sample.moment < at else tail).samples.append(_moved_sample(sample, at, mapping))
+        (head if sample[0] < at else tail).samples.append(_moved_sample(sample, at, mapping))
     for name in ("losses", "norms"):
         for entry in getattr(draft, name):
             getattr(head if entry[0] < at else tail, name).append(entry)
@@ -234,13 +237,13 @@ def _moved_graph(graph: RawGraph, at: int, renumber: Any, shift: Any) -> RawGrap
     return graph._replace(nodes=tuple(nodes))
 
 
-def _moved_sample(sample: Sample, at: int, mapping: dict[int, int]) -> Sample:
-    if sample.moment < at:
+def _moved_sample(sample: RawSample, at: int, mapping: dict[int, int]) -> RawSample:
+    moment, subject, of_parameter, what, measured = sample
+    if moment < at:
         return sample
-    subject = sample.subject
-    if not sample.of_parameter and sample.what not in ("grad_in", "grad_out"):
+    if not of_parameter and what not in ("grad_in", "grad_out"):
         subject = mapping.get(subject, subject)
-    return replace(sample, moment=sample.moment - at, subject=subject)
+    return (moment - at, subject, of_parameter, what, measured)
 
 
 def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:

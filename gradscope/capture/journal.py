@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch.overrides import handle_torch_function
 
-from ..model.records import Phase, Sample, Stats
+from ..model.records import Phase
 from .draft import Draft
 from .phases import PhaseClock
 from .source import Frames, Sites
-from .stats import READABLE_DEVICES, Statistics, readable
+from .stats import READABLE_DEVICES, Measured, Statistics, readable
 from .tensors import PLAIN, Entry, TensorTable, device_name, dtype_name, tensors_in, version_of
 from .tracker import StepTracker
 
@@ -53,7 +53,8 @@ class Journal:
         self.module_call: int | None = None
         self.autocast: str | None = None
         self.faults: list[str] = []
-        self.seen_gradients: dict[int, tuple[Any, Sample]] = {}
+        self.seen_gradients: dict[int, tuple[Any, Measured]] = {}  # of the running backward, by identity
+        self.arrived: dict[int, Measured] = {}  # what the running backward sent to each leaf
         self._grad_mode = torch.is_grad_enabled()
         self._inference = torch.is_inference_mode_enabled()
         self._retained: list[Any] = []
@@ -164,17 +165,16 @@ class Journal:
         if tensor.is_floating_point() or tensor.numel() <= 16:
             self.sample(tensor, moment, number, False, "value")
 
-    def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Sample | None:
-        """Record the statistics of `tensor` (at once on the CPU, then also returned)."""
-        draft, tracker, shape = self.tracker.draft, self.tracker, tuple(tensor.shape)
-        kept: list[Sample] = []
+    def sample(
+        self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str
+    ) -> Measured | None:
+        """Record the statistics of `tensor`: at once on the CPU (then also returned), else when they arrive."""
+        draft, tracker = self.tracker.draft, self.tracker
 
-        def deliver(stats: Stats, values: tuple[float, ...] | None) -> None:
-            kept.append(Sample(-1, moment, subject, of_parameter, what, stats, values, shape))
-            tracker.add_sample(draft, kept[0])
+        def deliver(measured: Measured) -> None:
+            tracker.add_sample(draft, (moment, subject, of_parameter, what, measured))
 
-        self.statistics.read(tensor, deliver)
-        return kept[0] if kept else None
+        return self.statistics.read(tensor, deliver)
 
     def call_failed(self, name: str, stack: int, inputs: tuple[int, ...], error: BaseException) -> None:
         """A torch call raised. Whether the script catches it is known later."""
@@ -303,10 +303,13 @@ class Journal:
         if not draft.full:
             return
         for tensor, number in filled:
-            grad = tensor.grad
-            if grad is not None:
-                owner = table.entries[id(tensor)].parameter
-                self.sample(grad, index, number if owner is None else owner, owner is not None, "grad")
+            owner = table.entries[id(tensor)].parameter
+            subject, of_parameter = (number, False) if owner is None else (owner, True)
+            arrived = self.arrived.get(number) if change == "created" else None
+            if arrived is not None:  # what AccumulateGrad received is the gradient
+                self.tracker.add_sample(draft, (index, subject, of_parameter, "grad", arrived))
+            elif tensor.grad is not None:
+                self.sample(tensor.grad, index, subject, of_parameter, "grad")
 
     def grad_assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
         """`tensor.grad = ...`."""

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 
 from ..errors import AlreadyRecording
-from ..model.records import Detail, PhaseSpan, Sample, StepKind, StepRow, TraceInfo
+from ..model.records import Detail, PhaseSpan, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
-from .assemble import loss_of, norms_of, template_of, unsettled
+from .assemble import loss_of, norms_of, sample_of, template_of, unsettled
 from .autograd import BackwardWatch
-from .draft import FLUSH_SECONDS, Draft
+from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
 from .hooks import HookSet
 from .journal import Journal
@@ -233,7 +233,7 @@ class Recorder:
         row = self._row(draft, kind, number, self._template(draft))
         self.sink.put_step(row)
         if draft.samples:
-            self.sink.put_samples([replace(sample, step=number) for sample in draft.samples])
+            self.sink.put_samples([sample_of(number, sample) for sample in draft.samples])
         if unsettled(draft):
             self._waiting.append((row, draft))
         if number >= 0 and self.options.last is not None:
@@ -311,10 +311,10 @@ class Recorder:
                 self.sink.put_step(replace(row, loss=loss_of(draft), norms=norms_of(draft)))
         self._waiting = still
 
-    def _late_sample(self, draft: Draft, sample: Sample) -> None:
+    def _late_sample(self, draft: Draft, sample: RawSample) -> None:
         number = draft.mark.number
         if number is not None and (number < 0 or self.options.keeps(number)):
-            self.sink.put_samples([replace(sample, step=number)])
+            self.sink.put_samples([sample_of(number, sample)])
 
     def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
         self.journal.measure(pairs)

@@ -23,7 +23,7 @@ from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from ..errors import ScriptNotFound
-from .frames import bottom, stack_of, strip_traceback
+from .frames import bottom, strip_traceback
 from .transparency import Transparency
 from .uncaught import exit_status, flush_streams, report
 from .wake import when_imported
@@ -120,7 +120,7 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
     """Run `program` with nothing of ours in its sight; `main` is a script's module, which loses its `__file__`."""
     process = os.getpid()
     error: BaseException | None = None
-    with Transparency(), when_imported("torch", recording.start), _same_recursion_depth(0 if main is None else 1):
+    with Transparency(), when_imported("torch", recording.start), _same_recursion_depth(exec=main is not None):
         try:
             bottom(program)
         except BaseException as caught:  # SystemExit and KeyboardInterrupt too
@@ -141,17 +141,32 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
 
 
 @contextmanager
-def _same_recursion_depth(calls: int) -> Iterator[None]:
-    """The script can go as deep as without the frames below it, and the `calls` in C that count as such."""
+def _same_recursion_depth(exec: bool) -> Iterator[None]:
+    """The script can go as deep as without what lies below it, the call of `exec` included."""
     limit = sys.getrecursionlimit()
-    # Two of the frames here are gone by then; those of `bottom` and `program` take their places.
-    deeper = limit + len(stack_of(sys._getframe())) + calls
+    deeper = limit + limit - _depth_left() - 2 + exec  # two frames here are not below the script
     sys.setrecursionlimit(deeper)
     try:
         yield
     finally:
         if sys.getrecursionlimit() == deeper:
             sys.setrecursionlimit(limit)
+
+
+def _depth_left() -> int:
+    """How deep calls can go from here. Tried, because some calls of C functions count too."""
+    reached = 0
+
+    def down() -> None:
+        nonlocal reached
+        reached += 1
+        down()
+
+    try:
+        down()
+    except RecursionError:
+        pass
+    return reached
 
 
 # -- what `python` sets up before it runs a script -------------------------------------------------

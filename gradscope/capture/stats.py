@@ -14,6 +14,7 @@ import torch
 
 from ..model.records import Stats
 
+Measured = tuple[Stats, "tuple[float, ...] | None", tuple[int, ...]]  # statistics, values, shape
 VALUES_UP_TO = 16
 READABLE_DEVICES = frozenset({"cpu", "cuda"})
 
@@ -107,28 +108,32 @@ class Statistics:
     def __init__(self) -> None:
         self.pending: list[Pending] = []
 
-    def read(self, tensor: torch.Tensor, deliver: Callable[[Stats, tuple[float, ...] | None], None]) -> None:
-        """Call `deliver` with statistics and (tiny CPU tensors) values, now or when the device sends them.
+    def read(self, tensor: torch.Tensor, deliver: Callable[[Measured], None]) -> Measured | None:
+        """Measure a tensor: at once on the CPU (then also returned), when the device sends them elsewhere.
 
         Empty and unreadable tensors deliver nothing.
         """
-        if not tensor.numel() or not readable(tensor):
-            return
+        numel = tensor.numel()
+        if not numel or not readable(tensor):
+            return None
         tensor = tensor.detach()
+        shape = tuple(tensor.shape)
         numbers = values(tensor)
         if numbers is not None:
-            deliver(of_values(numbers), numbers)
-            return
-        numel = tensor.numel()
+            measured: Measured = (of_values(numbers), numbers, shape)
+            deliver(measured)
+            return measured
         scalars = _kernels(tensor)
         if tensor.device.type == "cpu":
             read = [float(scalar.item()) for scalar in scalars]
             nans, infs = _non_finite(tensor) if not math.isfinite(read[0] + read[2] + read[3]) else (0, 0)
-            deliver(_stats(numel, read, nans, infs), None)
-            return
+            measured = (_stats(numel, read, nans, infs), None, shape)
+            deliver(measured)
+            return measured
         scalars += [torch.isnan(tensor).sum(), torch.isinf(tensor).sum()]
         packed = torch.stack([scalar.to(torch.float64) for scalar in scalars])
-        self.pending.append(Pending(packed, lambda got: deliver(_stats(numel, got, int(got[5]), int(got[6])), None)))
+        self.pending.append(Pending(packed, lambda got: deliver((_stats(numel, got, int(got[5]), int(got[6])), None, shape))))
+        return None
         return None
 
     def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:

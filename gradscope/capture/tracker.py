@@ -10,8 +10,8 @@ from types import CodeType
 
 import torch
 
-from ..model.records import Phase, Sample, StepKind
-from .draft import Draft, split
+from ..model.records import Phase, StepKind
+from .draft import Draft, RawSample, split
 from .source import Sites
 from .steps import MAX_CUTS, Loop, Watch, innermost_loop
 from .tensors import Entry, TensorTable
@@ -32,7 +32,7 @@ class StepTracker:
         table: TensorTable,
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
-        late: Callable[[Draft, Sample], None],
+        late: Callable[[Draft, RawSample], None],
         measure: Callable[[Sequence[tuple[int, torch.Tensor]]], None],
     ) -> None:
         self.sites, self.table = sites, table
@@ -181,7 +181,7 @@ class StepTracker:
         if self.draft.moments:
             self._finish()
 
-    def add_sample(self, draft: Draft, sample: Sample) -> None:
+    def add_sample(self, draft: Draft, sample: RawSample) -> None:
         if draft.mark.number is None:
             draft.samples.append(sample)
         else:
