@@ -1,0 +1,303 @@
+"""A traced script sees, prints and ends exactly as under `python`: small scripts, each run both ways."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import Ran, environment, run
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path) -> None:
+    """A package, a module, a folder and an archive with a `__main__`, a script behind a link."""
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.write(tmp_path / "folder" / "__main__.py", "__main__.py")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "link.py").symlink_to(tmp_path / "facts.py")
+
+
+FACTS = """\
+'''the script's docstring'''
+import sys
+print({name: value for name, value in globals().items() if name != 'sys'})
+print(sys.argv, sys.path[0], sys.modules['__main__'] is sys.modules[__name__], sys.orig_argv[1:])
+import atexit
+atexit.register(lambda: print(list(globals())))
+"""
+RECURSION = """\
+def down(n):
+    global deepest
+    deepest = n
+    down(n + 1)
+try: down(1)
+except RecursionError: print(deepest)
+import traceback, inspect, warnings
+traceback.print_stack()
+print([info.function for info in inspect.stack()], inspect.currentframe().f_lineno)
+def warn(): warnings.warn('from the caller', stacklevel=2)
+for level in range(5): warnings.warn('here', stacklevel=level)
+for i in range(2): warn()
+down(1)
+"""
+CHAINED = """\
+class Mine(Exception): pass
+def fail():
+    try: 1 / 0
+    except ZeroDivisionError as error: raise Mine('x') from error
+try: fail()
+except Mine as error:
+    if hasattr(error, 'add_note'): error.add_note('a note')
+    raise KeyError('last')
+"""
+GROUP = "raise ExceptionGroup('several', [ValueError(1), ExceptionGroup('more', [TypeError(2)])])\n"
+AT_EXIT = """\
+import atexit, threading, time
+atexit.register(lambda: print('at exit', '__file__' in globals()))
+threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()
+print('end')
+"""
+THREADS = """\
+import sys, threading
+for work in (lambda: sys.exit(5), lambda: 1 / 0):
+    thread = threading.Thread(target=work, name='worker')
+    thread.start()
+    thread.join()
+print('on')
+"""
+PICKLES = """\
+import copy, io, multiprocessing, pickle
+class Mine:
+    def __init__(self): self.x = 1
+def work(x): return x * 2, __name__, __file__.endswith('pickles.py')
+if __name__ == '__main__':
+    print(pickle.loads(pickle.dumps(Mine())).x, Mine.__module__)
+    for how in ('spawn', 'fork', 'forkserver'):
+        with multiprocessing.get_context(how).Pool(1) as pool: print(pool.map(work, [1, 2]))
+"""
+FORK = """\
+import os, sys
+if os.fork() == 0:
+    print('child')
+    sys.exit(4)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+FILES: dict[str, str | bytes] = {
+    "facts.py": FACTS,
+    "folder/__main__.py": FACTS,
+    "raising/__main__.py": "raise ValueError(5)\n",
+    "package/__init__.py": "",
+    "package/__main__.py": "from . import inner\nraise ValueError(__name__)\n",
+    "package/inner.py": "import sys\nprint(__name__, __spec__.name, __package__, sys.argv, sys.path[0])\n",
+    "recursion.py": RECURSION,
+    "chained.py": CHAINED,
+    "group.py": GROUP,
+    "at_exit.py": AT_EXIT,
+    "threads.py": THREADS,
+    "pickles.py": PICKLES,
+    "fork.py": FORK,
+    "empty.py": "",
+    "imports.py": "import neighbour\n",
+    "neighbour.py": "print(__file__)\nraise ImportError('from the neighbour')\n",
+    "missing_import.py": "import nothing_of_that_name\n",
+    "annotations.py": "x: int = 1\nprint(__annotations__ if '__annotations__' in globals() else None)\n",
+    "future.py": "def f(x: undefined): pass\n",
+    "input.py": "import sys\nprint(input(), sys.stdin.read())\n",
+    "hook.py": "import sys\nsys.excepthook = lambda *a: print('mine', a[0], a[2].tb_lineno, a[2].tb_next)\n1 / 0\n",
+    "hook_raises.py": "import sys\ndef hook(*a): raise ValueError('hook')\nsys.excepthook = hook\n1 / 0\n",
+    "hook_exits.py": "import sys\nsys.excepthook = lambda *a: sys.exit(7)\n1 / 0\n",
+    "hook_gone.py": "import sys\ndel sys.excepthook\n1 / 0\n",
+    "last.py": "import atexit, sys\natexit.register(lambda: print(sys.last_value, sys.last_traceback))\n1 / 0\n",
+    "os_exit.py": "import os\nprint('x', flush=True)\nos._exit(9)\n",
+    "both.py": "import sys\nsys.stdout.write('out')\nsys.stderr.write('err')\nprint()\n1 / 0\n",
+    "no_stderr.py": "import sys\nsys.stderr = None\n1 / 0\n",
+    "interrupt.py": "import atexit\natexit.register(print, 'at exit')\nprint('x')\nraise KeyboardInterrupt\n",
+    "indent.py": "x = 1\n  y = 2\n",
+    "syntax.py": "def f(:\n  pass\n",
+    "return.py": "x = 1\nreturn 5\n",
+    "latin.py": b"# coding: latin-1\nprint(ascii('\xe9'))\n",
+    "bom.py": b"\xef\xbb\xbfprint(1)\n",
+    "crlf.py": b"print(1)\r\nif 1:\r\n    1 / 0\r\n",
+    "no_cookie.py": b"x = 1\ny = '\xe9'\n",
+    "wrong_cookie.py": b"# coding: ascii\ny = '\xe9'\n",
+    "unknown_cookie.py": b"# coding: nonsense\n",
+    "warn.py": "import warnings\nwarnings.warn('dep', DeprecationWarning)\nimport neighbour_warns\n",
+    "neighbour_warns.py": "import warnings\nwarnings.warn('dep', DeprecationWarning)\n",
+}
+for number, code in enumerate(
+    ("None", "0", "3", "-1", "256", "300", "True", "'msg'", "''", "(1, 2)", "10**30", "2**40 + 3", "1.5")
+):
+    FILES[f"exit_{number}.py"] = f"import sys\nprint('out')\nsys.exit({code})\n"
+
+CALLS = [
+    *([name] for name in FILES if "/" not in name and not name.startswith("neighbour")),
+    ["facts.py", "a", "-o", "--", "--force"],
+    ["./facts.py"],
+    ["folder/../facts.py"],
+    ["links/link.py"],
+    ["folder"],
+    ["folder/", "a"],
+    ["./folder"],
+    ["raising"],
+    ["archive.zip"],
+    ["-m", "facts", "a", "-x"],
+    ["-m", "chained"],
+    ["-m", "recursion"],
+    ["-m", "package", "a"],
+    ["-m", "package.inner", "--quiet"],
+    ["-m", "package.nothing"],
+    ["-m", "interrupt"],
+    ["-m", "syntax"],
+]
+
+
+def same(ran: Ran) -> Ran:
+    """Without what differs between any two processes."""
+    clean = [re.sub(r"0x[0-9a-f]+", "0x", re.sub(r"Thread-\d+", "Thread", text)) for text in (ran.stdout, ran.stderr)]
+    return Ran(ran.status, *clean)
+
+
+def trace(folder: Path) -> list[str]:
+    return ["-m", "gradscope", "trace", "--quiet", "--force", "-o", str(folder / "it.gradscope")]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_a_script_is_run_as_python_runs_it(call: list[str], tmp_path: Path) -> None:
+    if call == ["group.py"] and sys.version_info < (3, 11):
+        pytest.skip("exception groups came with Python 3.11")
+    plain = run(call, tmp_path, stdin="line\nrest\n")
+    traced = run([*trace(tmp_path), *call], tmp_path, stdin="line\nrest\n")
+    assert same(traced) == same(plain)
+    assert (tmp_path / "it.gradscope").is_file()
+
+
+@pytest.mark.parametrize("name", ["both.py", "chained.py", "exit_7.py", "threads.py"])
+def test_both_streams_in_one_pipe_have_the_same_order(name: str, tmp_path: Path) -> None:
+    texts = []
+    for command in ([name], [*trace(tmp_path), name]):
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        texts.append(re.sub(r"0x[0-9a-f]+", "0x", done.stdout))
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("variable", [{"PYTHONWARNINGS": "error"}, {"PYTHONSAFEPATH": "1"}, {"PYTHONOPTIMIZE": "1"}])
+@pytest.mark.parametrize("name", ["warn.py", "facts.py"])
+def test_pythons_own_settings_work(variable: dict[str, str], name: str, tmp_path: Path) -> None:
+    plain = run([name], tmp_path, **variable)
+    assert same(run([*trace(tmp_path), name], tmp_path, **variable)) == same(plain)
+
+
+def test_a_compiled_script(tmp_path: Path) -> None:
+    import py_compile
+
+    py_compile.compile(str(tmp_path / "chained.py"), str(tmp_path / "compiled.pyc"))
+    assert run([*trace(tmp_path), "compiled.pyc"], tmp_path) == run(["compiled.pyc"], tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_ends_it_by_the_signal(tmp_path: Path) -> None:
+    script = tmp_path / "sleep.py"
+    script.write_text("import time\nprint('ready', flush=True)\ntry: time.sleep(30)\nfinally: print('finally')\n")
+    results = []
+    for command in (["sleep.py"], [*trace(tmp_path), "sleep.py"]):
+        with subprocess.Popen(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.3)  # until it sleeps
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+            results.append((process.returncode, out, re.sub(r"line [23], .*\n.*\n", "", err)))
+    assert results[0][0] == -signal.SIGINT
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("text", ["print('x' * 100000)\n", "print('x')\n"])
+def test_a_broken_pipe_is_the_scripts_own(text: str, tmp_path: Path) -> None:
+    (tmp_path / "prints.py").write_text("import time\ntime.sleep(0.2)\n" + text)
+    results = []
+    for command in (["prints.py"], [*trace(tmp_path), "prints.py"]):
+        with subprocess.Popen(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            results.append((process.stderr.read(), process.wait(30)))
+    assert results[0] == results[1]
+    assert "Broken pipe" in results[0][0]
+
+
+TORCH = """\
+import sys, os, warnings
+print([name for name in sys.modules if name.startswith('torch')][:3])
+warnings.filterwarnings('error')
+os.environ['OMP_NUM_THREADS'] = '1'
+import torch
+print(torch.__spec__.loader.__dict__.keys(), torch.get_num_threads(), len(sys.meta_path))
+class Mine: pass
+import io
+buffer = io.BytesIO()
+torch.save(Mine(), buffer)
+buffer.seek(0)
+print(type(torch.load(buffer, weights_only=False)) is Mine)
+from torch.utils.data import DataLoader, TensorDataset
+if __name__ == '__main__':
+    data = TensorDataset(torch.arange(4.0))
+    for context in ('fork', 'spawn'):
+        print([len(batch[0]) for batch in DataLoader(data, 2, num_workers=1, multiprocessing_context=context)])
+    x = torch.ones(2, requires_grad=True)
+    (x * torch.rand(2)).sum().backward()
+    print(x.grad, torch.initial_seed())
+    x.view(7)
+"""
+
+
+def test_torch_is_imported_when_the_script_imports_it(tmp_path: Path) -> None:
+    source = TORCH.replace("print(x.grad", "torch.manual_seed(0)\n    print(torch.rand(1)").replace(
+        "torch.initial_seed()", "1"
+    )
+    (tmp_path / "torch_script.py").write_text(source)
+    plain = run(["torch_script.py"], tmp_path, OMP_NUM_THREADS="2")
+    traced = run([*trace(tmp_path), "torch_script.py"], tmp_path, OMP_NUM_THREADS="2")
+    assert plain.status == 1, plain
+    assert "invalid for input of size 2" in plain.stderr
+    assert traced == plain
+
+
+def test_a_script_without_torch_does_not_import_it(tmp_path: Path) -> None:
+    (tmp_path / "light.py").write_text("import sys\nprint('torch' in sys.modules, 'numpy' in sys.modules)\n")
+    assert run([*trace(tmp_path), "light.py"], tmp_path) == Ran(0, "False False\n", "")
