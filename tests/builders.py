@@ -545,6 +545,7 @@ def ab2_trace(*, backward: bool = True, retain: bool = False) -> Trace:
     if backward:
         step.backward(g, line=7, grads={f: [2.0], a: [40.0], b: [20.0]})
         if retain:
+            step.phase = Phase.BACKWARD
             changed = step.add(GradChange(Phase.BACKWARD, trace.line(7), (f,), "created", True))
             step.sample(f, "grad", changed, values=[2.0])
     step.done()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, Tensor
+from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor
 
 if TYPE_CHECKING:
     from .trace import Step
@@ -82,6 +82,7 @@ class Flow:
         self.roots: dict[int, tuple[int, ...]] = {}
         self.of_tensor: dict[int, list[int]] = {}
         self._bases = step.versions if any(tensor.parameter is not None for tensor in step.tensors) else {}
+        self._optimizers = step.trace.source.optimizers()
         self._place = place
         self._next_id = first_id
         self._writes: dict[int, _Write] = {}
@@ -108,6 +109,8 @@ class Flow:
             self._leaf_change(index, moment)
         elif isinstance(moment, Move):
             self._move(moment)
+        elif isinstance(moment, OptimizerStep):
+            self._updated(moment)
         elif isinstance(moment, Backward):
             self.roots[index] = tuple(self._read(root) for root in moment.roots)
 
@@ -149,6 +152,16 @@ class Flow:
             return
         self._writes[tensor.storage] = _Write(writer, after, moment.counted, note)
         self._rewritten(moment.tensor, self._writes[tensor.storage])
+
+    def _updated(self, moment: OptimizerStep) -> None:
+        """An optimizer's update before a later backward of the step: what that backward saved may be stale."""
+        found = self._optimizers.get(moment.optimizer)
+        where = f"{found.type if found else 'an optimizer'}.step at {self._place(moment.stack)}"
+        for tensor, (before, after) in zip(moment.updated, moment.versions, strict=False):
+            value = self.values[self._current(tensor)]
+            value.version = self.absolute(tensor, after)
+            value.marks.add("mutated")
+            value.notes.append(f"version {self.absolute(tensor, before)} -> {value.version} by {where}")
 
     def _writer_of(self, moment: Mutation) -> int | None:
         """The call that wrote: the last one, unless the memory was written by something that is no call."""
