@@ -80,7 +80,8 @@ def check_module(name: str) -> None:
     entry = str(Path.cwd())
     sys.path.insert(0, entry)
     try:
-        found = bool(top) and importlib.util.find_spec(top) is not None
+        spec = importlib.util.find_spec(top) if top else None
+        found = spec is not None and (top == name or spec.submodule_search_locations is not None)
     except (ImportError, ValueError):
         found = False
     finally:

@@ -10,6 +10,7 @@ from ..errors import UnknownName, UsageError
 from ..model.graph import GraphKind
 from ..model.records import Detail
 from ..options import CaptureOptions, ViewOptions, option_fields
+from .terminal import put
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,6 +20,9 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("allow_abbrev", False)
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**settings)
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002  # errors are raised
+        put(message)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message.replace(chr(10), ' ')} (try: {self.prog} --help)")
