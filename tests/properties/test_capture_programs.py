@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.capturing import Recording, bits, record_script, run_plain
-from tests.properties.programs import programs
+from tests.properties.random_scripts import scripts
 
 
 def version(tensor: torch.Tensor) -> int | None:
@@ -81,7 +81,7 @@ def both(text: str, detail: str) -> tuple[dict[str, Any], list[Any], Recording, 
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, print_blob=False)
-@given(programs(), st.sampled_from(("full", "graph", "steps")))
+@given(scripts(), st.sampled_from(("full", "graph", "steps")))
 def test_a_program_cannot_tell(text: str, detail: str) -> None:
     plain, plain_warnings, recorded, watched, recorded_warnings = both(text, detail)
     for name in plain:
