@@ -10,11 +10,12 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 import torch.autograd.graph as graph_module
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
 from .draft import RawGraph
@@ -32,7 +33,10 @@ def root_node(output: Any) -> Any:
         return output.node
     if output.grad_fn is not None:
         return output.grad_fn
-    return graph_module.get_gradient_edge(output).node if output.requires_grad else None
+    if not output.requires_grad or torch.is_inference_mode_enabled():
+        return None  # in inference mode a leaf has no node to be found
+    with _disable_current_modes():  # it is found by an op, which is no op of the script's
+        return graph_module.get_gradient_edge(output).node
 
 
 def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]], int]:
@@ -48,23 +52,19 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
             nodes.append(root)
     count = len(nodes)
     edges: list[tuple[int, int, int, int]] = []
-    source = 0
-    for node in nodes:  # grows as it is read
-        position = 0
-        for target, input_nr in node.next_functions:
+    for source, node in enumerate(nodes):  # which grow as they are read
+        for position, (target, input_nr) in enumerate(node.next_functions):
             if target is not None:
                 found = index.get(target)
                 if found is None:
                     found = index[target] = len(nodes)
                     nodes.append(target)
                 edges.append((source, found, position, input_nr))
-            position += 1
-        source += 1
     return nodes, edges, count
 
 
-@lru_cache(maxsize=None)
-def _saved_names(kind: type) -> tuple[str, ...]:
+@cache
+def _saved_names(kind: Any) -> tuple[str, ...]:
     return tuple(name[len("_raw_saved_") :] for name in dir(kind) if name.startswith("_raw_saved_"))
 
 
@@ -125,12 +125,9 @@ class _Run:
         wanted = given[3] or ()
         self.accumulates = bool(kwargs.get("accumulate_grad", given[5]))
         self.handles: list[Any] = []
-        self.error: str | None = None
         tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
         self.roots = tuple(journal.table.number(draft, t, self.stack) for t in tensors)
-        inputs = tuple(
-            journal.table.number(draft, t, self.stack) for t in wanted if isinstance(t, torch.Tensor)
-        )
+        inputs = tuple(journal.table.number(draft, t, self.stack) for t in wanted if isinstance(t, torch.Tensor))
         self.restricted = bool(wanted)
         self.wanted = {id(t) for t in wanted}
         self.call = "backward" if self.accumulates else "grad"
@@ -193,7 +190,9 @@ class _Run:
                     found.append((f"{name}[{position}]" if isinstance(raw, (tuple, list)) else name, *entry))
         return tuple(found)
 
-    def _saved_item(self, node: Any, name: str, item: Any, storages: dict[int, tuple[int, int]]) -> tuple[Any, ...] | None:
+    def _saved_item(
+        self, node: Any, name: str, item: Any, storages: dict[int, tuple[int, int]]
+    ) -> tuple[Any, ...] | None:
         try:
             if item.unpack_hook is not None:
                 return (None, None, 0, False)  # the script's own packing: unpacking would run its code
@@ -261,9 +260,9 @@ class _Run:
 
     def finished(self) -> None:
         journal = self.journal
-        draft = journal.draft
         if self.accumulates:
-            created, accumulated = [], []
+            created: list[tuple[torch.Tensor, int]] = []
+            accumulated: list[tuple[torch.Tensor, int]] = []
             for leaf, number, had in self.leaves:
                 if (not self.restricted or id(leaf) in self.wanted) and leaf.grad is not None:
                     (accumulated if had else created).append((leaf, number))
@@ -272,5 +271,4 @@ class _Run:
                 if filled:
                     journal.grads_arrived(filled, change, self.stack)
         journal.arrived.clear()
-        journal.backward_done(self.leaves if self.accumulates else (), draft)
-
+        journal.backward_done([leaf for leaf, _, _ in self.leaves] if self.accumulates else [])

@@ -12,13 +12,14 @@ import os
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, FrameType
 
 from executing import Source
 
 from ..model.records import Site, Stack
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _STDLIB = tuple(
     os.path.realpath(path) + os.sep for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 )
@@ -31,6 +32,7 @@ class Reading:
     `targets`: the names its value is bound to, one for each element when it is unpacked.
     `operands`: the source of each operand, "" where it is no plain name. `receiver`: what a method
     was called on.
+    `picked`: one element is (`x.max(0).values`, `x.sort()[0]`), and only that is bound to a name.
     `returned`: the value leaves the function, so the caller's line may name it.
     """
 
@@ -38,6 +40,7 @@ class Reading:
     operands: tuple[str, ...] = ()
     receiver: str = ""
     callee: str = ""
+    picked: bool = False
     returned: bool = False
     expression: str = ""
 
@@ -58,7 +61,7 @@ class Frames:
         return found
 
     def _classify(self, file: str) -> int:
-        if file.startswith(self._hidden) or file.startswith("<frozen"):
+        if file.startswith((*self._hidden, "<frozen")):
             return self.HIDDEN
         real = os.path.realpath(file)
         if real.startswith(self._hidden):
@@ -171,6 +174,8 @@ class Sites:
         for site in self.stack_sites[stack]:
             reading = self.readings[site]
             if reading.targets:
+                if reading.picked and outputs == 1:
+                    return ""  # what is picked from it has a name, not the value itself
                 if len(reading.targets) == 1:
                     return reading.targets[0] if outputs == 1 else f"{reading.targets[0]}[{output}]"
                 return reading.targets[output] if output < len(reading.targets) else ""
@@ -210,6 +215,7 @@ def read_node(node: ast.AST, text: str) -> Reading:
     """What the tree around `node` says about the value it makes (`node.parent` comes from executing)."""
     parent = getattr(node, "parent", None)
     targets: tuple[str, ...] = ()
+    picked = _picked(parent, node)
     returned = isinstance(parent, (ast.Return, ast.Await)) or (
         isinstance(node, (ast.FunctionDef, ast.Lambda)) or (isinstance(parent, ast.Lambda) and parent.body is node)
     )
@@ -223,19 +229,37 @@ def read_node(node: ast.AST, text: str) -> Reading:
         targets = (_plain(parent.target),)
     elif isinstance(parent, ast.For) and parent.iter is node:
         targets = _unpacked(parent.target)
+    elif picked is not None and isinstance(outer := getattr(parent, "parent", None), ast.Assign):
+        targets = ("",) * picked + (_plain(outer.targets[0]), "")
     expression = ""
     if isinstance(node, ast.expr):
         expression = " ".join((ast.get_source_segment(text, node) or "").split())[:200]
     callee = _plain(node.func) if isinstance(node, ast.Call) else ""
-    method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    receiver = ""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        receiver = _plain(node.func.value)
     return Reading(
         targets=targets if any(targets) else (),
         operands=_operands(node),
-        receiver=_plain(node.func.value) if method else "",
+        receiver=receiver,
         callee=callee,
+        picked=picked is not None,
         returned=returned,
         expression=expression,
     )
+
+
+_FIELDS = {"values": 0, "indices": 1, "eigenvalues": 0, "eigenvectors": 1, "Q": 0, "R": 1, "U": 0, "S": 1, "Vh": 2}
+
+
+def _picked(parent: ast.AST | None, node: ast.AST) -> int | None:
+    """Which element of what `node` makes is picked right away, by a constant index or a result's field."""
+    if isinstance(parent, ast.Subscript) and parent.value is node and isinstance(parent.slice, ast.Constant):
+        index = parent.slice.value
+        return index if type(index) is int and 0 <= index < 16 else None
+    if isinstance(parent, ast.Attribute):
+        return _FIELDS.get(parent.attr)
+    return None
 
 
 def _operands(node: ast.AST) -> tuple[str, ...]:
