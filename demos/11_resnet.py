@@ -1,6 +1,6 @@
 # A small ResNet with Adam and StepLR, evaluation by top-k accuracy, and a checkpoint to resume from.
 #
-# Look at: the residual blocks fold to one box each, BatchNorm's running statistics move in training steps
+# Look at: each layer folds to one box (deeper with --depth 2), BatchNorm's running statistics move in training steps
 # only, the learning rate falls where the scheduler steps, and the resumed run goes on exactly where the first
 # one stopped.
 #
