@@ -149,7 +149,8 @@ def test_an_unwritable_folder_is_refused_before_the_script_runs(tmp_path: Path) 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can write")
 def test_a_folder_that_takes_no_file_is_refused_before_the_script_runs(tmp_path: Path) -> None:
     said = one_line(run(["-m", "gradscope", "trace", "-o", "/proc/t.gradscope", "script.py"], tmp_path))
-    assert "cannot write /proc/t.gradscope" in said
+    assert "cannot write" in said
+    assert "/proc/t.gradscope" in said
     assert not (tmp_path / "it_ran").exists()
 
 
