@@ -57,30 +57,30 @@ class _Names:
 
 
 def _tensor(index: int, raw: RawTensor, names: _Names) -> Tensor:
-    shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference, nbytes, is_view = raw.facts
+    facts = raw.facts
     role = "tensor"
     if raw.parameter is not None:
         role = names._table.parameters[raw.parameter].role
-    elif requires_grad and is_leaf:
+    elif facts.requires_grad and facts.is_leaf:
         role = "leaf"
     elif raw.made_by is None:
         role = "input"
     return Tensor(
         number=index,
         name=names.of(index, raw),
-        shape=shape,
-        dtype=dtype,
-        device=device,
-        layout=layout,
-        requires_grad=requires_grad,
-        is_leaf=is_leaf,
-        grad_fn=grad_fn,
-        retains_grad=retains_grad,
-        is_inference=inference,
+        shape=facts.shape,
+        dtype=facts.dtype,
+        device=facts.device,
+        layout=facts.layout,
+        requires_grad=facts.requires_grad,
+        is_leaf=facts.is_leaf,
+        grad_fn=facts.grad_fn,
+        retains_grad=facts.retains_grad,
+        is_inference=facts.is_inference,
         version=raw.version,
         storage=raw.storage,
-        nbytes=nbytes,
-        is_view=is_view,
+        nbytes=facts.nbytes,
+        is_view=facts.is_view,
         base=raw.base,
         parameter=raw.parameter,
         made_by=raw.made_by,
@@ -213,5 +213,3 @@ def unsettled(draft: Draft) -> bool:
 
 def loss_of(draft: Draft) -> float | None:
     return draft.losses[-1][1][0] if draft.losses and draft.losses[-1][1] else None
-
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from .journal import Journal
 from .stats import Measured
 from .tensors import storage_key
 
+_SAVED_NAMES: dict[type, tuple[str, ...]] = {}  # of each kind of grad node
 _ENTRY = "_engine_run_backward"
 
 
@@ -63,9 +64,13 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
     return nodes, edges, count
 
 
-@cache
-def _saved_names(kind: Any) -> tuple[str, ...]:
-    return tuple(name[len("_raw_saved_") :] for name in dir(kind) if name.startswith("_raw_saved_"))
+def _saved_names(kind: type) -> tuple[str, ...]:
+    found = _SAVED_NAMES.get(kind)
+    if found is None:
+        found = _SAVED_NAMES[kind] = tuple(
+            name[len("_raw_saved_") :] for name in dir(kind) if name.startswith("_raw_saved_")
+        )
+    return found
 
 
 class BackwardWatch:

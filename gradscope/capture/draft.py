@@ -22,10 +22,26 @@ RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tu
 RawSample = tuple[int, int, bool, str, tuple[Any, Any, Any]]
 
 
-class RawTensor(NamedTuple):
-    """Facts of a tensor when the step met it. `numbering` is what names are made from."""
+class Facts(NamedTuple):
+    """What a tensor says of itself."""
 
-    facts: tuple[Any, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    layout: str
+    requires_grad: bool
+    is_leaf: bool
+    grad_fn: str | None
+    retains_grad: bool
+    is_inference: bool
+    nbytes: int
+    is_view: bool
+
+
+class RawTensor(NamedTuple):
+    """A tensor when the step met it; the last six fields are what its name is made from."""
+
+    facts: Facts
     version: int | None
     storage: int
     base: int | None
@@ -66,10 +82,35 @@ class Draft:
     """One step in progress. It asks to be flushed as it grows, so that a killed program leaves it behind."""
 
     __slots__ = (
-        "bumps", "carried", "cuts", "flush", "flush_at", "full", "graphs", "learning_rates", "losses",
-        "mark", "memory", "module_calls", "moments", "norms", "nodes_by_sequence", "outputs_by_sequence", "phase",
-        "phases", "returns", "roots", "samples", "seen_backward", "seen_update", "start", "storages", "tensors",
-        "versions", "zeroed", "storage_count",
+        "bumps",
+        "carried",
+        "cuts",
+        "flush",
+        "flush_at",
+        "full",
+        "graphs",
+        "learning_rates",
+        "losses",
+        "mark",
+        "memory",
+        "module_calls",
+        "moments",
+        "nodes_by_sequence",
+        "norms",
+        "outputs_by_sequence",
+        "phase",
+        "phases",
+        "returns",
+        "roots",
+        "samples",
+        "seen_backward",
+        "seen_update",
+        "start",
+        "storage_count",
+        "storages",
+        "tensors",
+        "versions",
+        "zeroed",
     )  # fmt: skip
 
     def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush) -> None:
@@ -133,117 +174,135 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
 
     Tensors that the second part took over from the first become carried ones there.
     """
-    head, tail = Draft(draft.full), Draft(draft.full, draft.flush)
-    head.mark, head.start = draft.mark, draft.start
-    for name in ("learning_rates", "versions"):
-        getattr(head, name).update(getattr(draft, name))
-        getattr(tail, name).update(getattr(draft, name))
-    head.moments = draft.moments[:at]
-    head.phases = [span for span in draft.phases if span[1] < at]
-    first_time = next((time for _, index, time in draft.phases if index >= at), None)
-    tail.start = first_time if first_time is not None else perf_counter()
-    used = _tensors_of(head.moments)
-    count = max(used, default=-1) + 1
-    head.tensors = draft.tensors[:count]
-    head.returns = [entry for entry in draft.returns if max(entry[1], default=0) < count]
-    mapping: dict[int, int] = {}
-    head.bumps = _bumps(draft, 0, at)
-    tail.bumps = _bumps(draft, at, len(draft.moments))
-    for parameter, rise in head.bumps.items():
-        tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
+    return _Split(draft, at).parts()
 
-    def shift(number: int | None, version: int | None) -> int | None:
-        """A version relative to the draft's start, made relative to the tail's."""
-        parameter = draft.tensors[number].parameter if number is not None else None
-        if version is None or parameter is None:
-            return version
-        return version - head.bumps.get(parameter, 0)
 
-    def renumber(numbers: tuple[int, ...]) -> tuple[int, ...]:
-        for number in numbers:
-            if number not in mapping:
-                mapping[number] = _take_over(draft, head, tail, number, count, at, mapping)
-        return tuple(mapping[number] for number in numbers)
+class _Split:
+    """A draft being cut in two."""
 
-    graph_map: dict[int, int] = {}
-    for kind, phase, stack, inputs, outputs, payload in draft.moments[at:]:
-        new_inputs, new_outputs = renumber(inputs), renumber(outputs)
+    def __init__(self, draft: Draft, at: int) -> None:
+        self.draft, self.at = draft, at
+        self.head, self.tail = Draft(draft.full), Draft(draft.full, draft.flush)
+        used = [number for moment in draft.moments[:at] for number in (*moment[3], *moment[4])]
+        self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
+        self.numbers: dict[int, int] = {}
+        self.graphs: dict[int, int] = {}
+
+    def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
+        draft, head, tail, at = self.draft, self.head, self.tail, self.at
+        head.mark, head.start = draft.mark, draft.start
+        tail.start = next((time for _, index, time in draft.phases if index >= at), None) or perf_counter()
+        head.learning_rates, tail.learning_rates = dict(draft.learning_rates), dict(draft.learning_rates)
+        head.bumps, tail.bumps = _bumps(draft, 0, at), _bumps(draft, at, len(draft.moments))
+        head.versions, tail.versions = dict(draft.versions), dict(draft.versions)
+        for parameter, rise in head.bumps.items():
+            tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
+        head.moments = draft.moments[:at]
+        head.tensors = draft.tensors[: self.count]
+        head.phases = [span for span in draft.phases if span[1] < at]
+        for offset, moment in enumerate(draft.moments[at:]):
+            tail.moments.append(self._moved(moment))
+            if moment[1] is not tail.phase:
+                tail.phase = moment[1]
+                tail.phases.append((tail.phase, offset, self._time_of(at + offset)))
+        head.graphs = draft.graphs[: min(self.graphs, default=len(draft.graphs))]
+        self._share_out()
+        return head, tail, self.numbers
+
+    def _share_out(self) -> None:
+        """What is kept beside the moments, to the part it belongs to."""
+        draft, head, tail, at = self.draft, self.head, self.tail, self.at
+        for stack, outputs in draft.returns:
+            if max(outputs, default=0) < self.count:
+                head.returns.append((stack, outputs))
+            else:
+                tail.returns.append((stack, self._renumbered(outputs)))
+        for name in ("losses", "norms"):
+            for entry in getattr(draft, name):
+                getattr(head if entry[0] < at else tail, name).append(entry)
+        for sample in draft.samples:
+            (head if sample[0] < at else tail).samples.append(self._moved_sample(sample))
+        tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
+        tail.outputs_by_sequence = {
+            s: [self.numbers[n] for n in numbers if n in self.numbers]
+            for s, numbers in draft.outputs_by_sequence.items()
+        }
+        tail.roots, tail.memory, tail.zeroed = set(draft.roots), draft.memory, draft.zeroed
+        tail.cuts = [cut - at for cut in draft.cuts if cut > at]
+        tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
+        tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
+
+    def _moved(self, moment: RawMoment) -> RawMoment:
+        kind, phase, stack, inputs, outputs, payload = moment
+        moved = (self._renumbered(inputs), self._renumbered(outputs))
         if kind in ("backward", "node"):
-            graph = payload[0]
-            if graph is not None and graph not in graph_map:
-                graph_map[graph] = len(tail.graphs)
-                tail.graphs.append(_moved_graph(draft.graphs[graph], at, renumber, shift))
-            payload = (graph_map.get(graph), *payload[1:])
+            payload = (self._moved_graph(payload[0]), *payload[1:])
         elif kind == "mutation":
-            payload = (shift(inputs[0], payload[0]), shift(inputs[0], payload[1]), *payload[2:])
+            before, after = (self._shifted(inputs[0], version) for version in payload[:2])
+            payload = (before, after, *payload[2:])
         elif kind == "optimizer":
             pairs = zip(inputs, payload[1])
-            payload = (payload[0], tuple((shift(n, before), shift(n, after)) for n, (before, after) in pairs))
-        index = len(tail.moments)
-        if phase is not tail.phase:
-            tail.phase = phase
-            tail.phases.append((phase, index, _time_of(draft, at + index)))
-        tail.moments.append((kind, phase, stack, new_inputs, new_outputs, payload))
-    head.graphs = draft.graphs[: min(graph_map, default=len(draft.graphs))]
-    tail.returns = [(stack, renumber(outputs)) for stack, outputs in draft.returns if max(outputs, default=0) >= count]
-    tail.nodes_by_sequence = {s: i - at for s, i in draft.nodes_by_sequence.items() if i >= at}
-    tail.outputs_by_sequence = {
-        s: [mapping[n] for n in numbers if n in mapping] for s, numbers in draft.outputs_by_sequence.items()
-    }
-    for sample in draft.samples:
-        (head if sample[0] < at else tail).samples.append(_moved_sample(sample, at, mapping))
-    for name in ("losses", "norms"):
-        for entry in getattr(draft, name):
-            getattr(head if entry[0] < at else tail, name).append(entry)
-    tail.memory = draft.memory
-    tail.roots = set(draft.roots)
-    tail.cuts = [cut - at for cut in draft.cuts if cut > at]
-    tail.seen_backward, tail.seen_update, tail.zeroed = draft.seen_backward, draft.seen_update, draft.zeroed
-    tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
-    return head, tail, mapping
+            payload = (payload[0], tuple((self._shifted(n, old), self._shifted(n, new)) for n, (old, new) in pairs))
+        return (kind, phase, stack, *moved, payload)
 
+    def _renumbered(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        for number in numbers:
+            if number not in self.numbers:
+                self.numbers[number] = self._taken_over(number)
+        return tuple(self.numbers[number] for number in numbers)
 
+    def _taken_over(self, number: int) -> int:
+        raw = self.draft.tensors[number]
+        new = len(self.tail.tensors)
+        made_by = raw.made_by - self.at if raw.made_by is not None and raw.made_by >= self.at else None
+        if made_by is None and raw.parameter is None and number < self.count:
+            self.tail.carried.append((new, self.head.mark, number))
+            raw = raw._replace(carried=True)
+        base = self.numbers.get(raw.base) if raw.base is not None else None
+        self.tail.tensors.append(raw._replace(made_by=made_by, base=base))
+        return new
 
+    def _shifted(self, number: int | None, version: int | None) -> int | None:
+        """A version relative to the draft's start, made relative to the tail's."""
+        parameter = self.draft.tensors[number].parameter if number is not None else None
+        if version is None or parameter is None:
+            return version
+        return version - self.head.bumps.get(parameter, 0)
 
-def _take_over(draft: Draft, head: Draft, tail: Draft, number: int, count: int, at: int, mapping: dict[int, int]) -> int:
-    raw = draft.tensors[number]
-    new = len(tail.tensors)
-    made_here = raw.made_by is not None and raw.made_by >= at
-    if not made_here and raw.parameter is None and number < count:
-        tail.carried.append((new, head.mark, number))
-        raw = raw._replace(carried=True)
-    base = mapping.get(raw.base) if raw.base is not None else None
-    tail.tensors.append(
-        raw._replace(made_by=raw.made_by - at if made_here and raw.made_by is not None else None, base=base)
-    )
-    return new
+    def _moved_graph(self, graph: int | None) -> int | None:
+        if graph is not None and graph not in self.graphs:
+            raw = self.draft.graphs[graph]
+            nodes = tuple(self._moved_node(node) for node in raw.nodes)
+            self.graphs[graph] = len(self.tail.graphs)
+            self.tail.graphs.append(raw._replace(nodes=nodes))
+        return None if graph is None else self.graphs[graph]
 
-
-def _moved_graph(graph: RawGraph, at: int, renumber: Any, shift: Any) -> RawGraph:
-    nodes = []
-    for name, op, leaf, outputs, saved, hooks, carried in graph.nodes:
-        here = op is not None and op >= at
-        nodes.append(
-            (
-                name,
-                op - at if here else None,
-                renumber((leaf,))[0] if leaf is not None else None,
-                renumber(outputs),
-                tuple((n, renumber((t,))[0] if t is not None else None, shift(t, v), b, s) for n, t, v, b, s in saved),
-                hooks,
-                carried or (op is not None and not here),
-            )
+    def _moved_node(self, node: tuple[Any, ...]) -> tuple[Any, ...]:
+        name, op, leaf, outputs, saved, hooks, carried = node
+        here = op is not None and op >= self.at
+        moved = tuple(
+            (what, None if number is None else self._renumbered((number,))[0], self._shifted(number, version), *rest)
+            for what, number, version, *rest in saved
         )
-    return graph._replace(nodes=tuple(nodes))
+        filled = None if leaf is None else self._renumbered((leaf,))[0]
+        left_behind = carried or (op is not None and not here)
+        return (name, op - self.at if here else None, filled, self._renumbered(outputs), moved, hooks, left_behind)
 
+    def _moved_sample(self, sample: RawSample) -> RawSample:
+        moment, subject, of_parameter, what, measured = sample
+        if moment < self.at:
+            return sample
+        if not of_parameter and what not in ("grad_in", "grad_out"):
+            subject = self.numbers.get(subject, subject)
+        return (moment - self.at, subject, of_parameter, what, measured)
 
-def _moved_sample(sample: RawSample, at: int, mapping: dict[int, int]) -> RawSample:
-    moment, subject, of_parameter, what, measured = sample
-    if moment < at:
-        return sample
-    if not of_parameter and what not in ("grad_in", "grad_out"):
-        subject = mapping.get(subject, subject)
-    return (moment - at, subject, of_parameter, what, measured)
+    def _time_of(self, index: int) -> float:
+        time = self.draft.start
+        for _, first, when in self.draft.phases:
+            if first > index:
+                break
+            time = when
+        return time
 
 
 def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:
@@ -259,16 +318,3 @@ def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:
             if parameter is not None:
                 bumps[parameter] = bumps.get(parameter, 0) + after - before
     return bumps
-
-
-def _tensors_of(moments: list[RawMoment]) -> set[int]:
-    return {number for moment in moments for number in (*moment[3], *moment[4])}
-
-
-def _time_of(draft: Draft, index: int) -> float:
-    time = draft.start
-    for _, first, when in draft.phases:
-        if first > index:
-            break
-        time = when
-    return time

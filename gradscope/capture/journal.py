@@ -165,9 +165,7 @@ class Journal:
         if tensor.is_floating_point() or tensor.numel() <= 16:
             self.sample(tensor, moment, number, False, "value")
 
-    def sample(
-        self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str
-    ) -> Measured | None:
+    def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Measured | None:
         """Record the statistics of `tensor`: at once on the CPU (then also returned), else when they arrive."""
         draft, tracker = self.tracker.draft, self.tracker
 
@@ -237,7 +235,14 @@ class Journal:
             draft.add("leaf", phase, stack, (number,), (), payload)
 
     def _bump(
-        self, entry: Entry, number: int, before: int | None, after: int | None, cause: str, stack: int | None, phase: Phase
+        self,
+        entry: Entry,
+        number: int,
+        before: int | None,
+        after: int | None,
+        cause: str,
+        stack: int | None,
+        phase: Phase,
     ) -> None:
         draft = self.draft
         if entry.parameter is not None and before is not None and after is not None:
@@ -350,9 +355,10 @@ class Journal:
         if decides:
             self.tracker.backward(stack)
 
-    def backward_done(self, leaves: Sequence[tuple[torch.Tensor, int, bool]], draft: Draft) -> None:
+    def backward_done(self, leaves: Sequence[torch.Tensor]) -> None:
+        """A backward returned; it accumulated into `leaves`."""
         if leaves:
-            self.tracker.gradients_ready([leaf for leaf, _, _ in leaves])
+            self.tracker.gradients_ready(leaves)
 
     def loss(self, root: torch.Tensor) -> None:
         if not readable(root):
@@ -449,9 +455,7 @@ class Journal:
                 draft.norms.append((len(draft.moments) - 1, (*numbers, *owners), cell))
                 self.statistics.norms(tensors + gradients, cell.append)
 
-    def parameters_updated(
-        self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int
-    ) -> None:
+    def parameters_updated(self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int) -> None:
         """`optimizer.step` raised these parameters' versions: (tensor, before, after)."""
         draft, table = self.draft, self.table
         bumps, entries = draft.bumps, table.entries
@@ -490,5 +494,3 @@ class Journal:
         """The phase for a fact that has none of its own: forward-like phases last, calls do not."""
         phase = self.draft.phase
         return phase if phase in _LASTING else Phase.OTHER
-
-

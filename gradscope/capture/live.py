@@ -32,19 +32,19 @@ from .tensors import device_name, dtype_name, read_facts, storage_key, version_o
 def tensor_facts(tensor: torch.Tensor) -> TensorRow:
     """The tensor's row of the leaf table. Raises UsageError for anything but a tensor."""
     _must_be_tensor(tensor)
-    shape, dtype, device, _, requires_grad, is_leaf, grad_fn, retains_grad, inference, _, _ = read_facts(tensor)
-    grad = tensor.grad if is_leaf or retains_grad else None
+    facts = read_facts(tensor)
+    grad = tensor.grad if facts.is_leaf or facts.retains_grad else None
     return TensorRow(
-        requires_grad=requires_grad,
-        is_leaf=is_leaf,
-        grad_fn=grad_fn,
+        requires_grad=facts.requires_grad,
+        is_leaf=facts.is_leaf,
+        grad_fn=facts.grad_fn,
         grad=None if grad is None else _shown(grad),
-        retains_grad=retains_grad,
-        version=None if inference else version_of(tensor),
-        device=device,
-        dtype=dtype,
-        shape=shape,
-        is_result=True if not is_leaf else (False if requires_grad else None),
+        retains_grad=facts.retains_grad,
+        version=None if facts.is_inference else version_of(tensor),
+        device=facts.device,
+        dtype=facts.dtype,
+        shape=facts.shape,
+        is_result=True if not facts.is_leaf else (False if facts.requires_grad else None),
         name=_names(None).get(id(tensor)),
     )
 
@@ -122,7 +122,7 @@ class _Telling:
         index = {node: position for position, node in enumerate(self._nodes)}
         self._live: dict[tuple[int, int], torch.Tensor] = {}
         for tensor in (*known.values(), root):
-            node = tensor.grad_fn if isinstance(tensor, torch.Tensor) else None
+            node = tensor.grad_fn
             if node is not None and node in index:
                 self._live[index[node], tensor.output_nr] = tensor
 
@@ -215,22 +215,34 @@ class _Telling:
         return index
 
     def _tensor(self, tensor: torch.Tensor, name: str, made_by: int | None) -> int:
-        shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference, nbytes, view = read_facts(
-            tensor
-        )
+        facts = read_facts(tensor)
         index = len(self._tensors)
         key = storage_key(tensor)
-        storage = self._storages.setdefault(key, index) if key is not None else index
         self._tensors.append(
             records.Tensor(
-                index, name, shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference,
-                None if inference else version_of(tensor), storage, nbytes, view, made_by=made_by, output=tensor.output_nr,
-                role="parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf" if is_leaf else "tensor",
-            )  # fmt: skip
+                number=index,
+                name=name,
+                shape=facts.shape,
+                dtype=facts.dtype,
+                device=facts.device,
+                layout=facts.layout,
+                requires_grad=facts.requires_grad,
+                is_leaf=facts.is_leaf,
+                grad_fn=facts.grad_fn,
+                retains_grad=facts.retains_grad,
+                is_inference=facts.is_inference,
+                version=None if facts.is_inference else version_of(tensor),
+                storage=self._storages.setdefault(key, index) if key is not None else index,
+                nbytes=facts.nbytes,
+                is_view=facts.is_view,
+                made_by=made_by,
+                output=tensor.output_nr,
+                role="parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf" if facts.is_leaf else "tensor",
+            )
         )
         moment = made_by if made_by is not None else -1
         self._sample(tensor, index, moment, "value")
-        grad = tensor.grad if is_leaf or retains_grad else None
+        grad = tensor.grad if facts.is_leaf or facts.retains_grad else None
         if grad is not None:
             self._with_grad.append(index)
             self._sample(grad, index, 10**9, "grad")  # after the backward: the last moment

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,9 +36,10 @@ class ModeWatch:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
 
     def _install_autocast(self, hooks: HookSet) -> None:
-        enter, leave = torch.autocast.__enter__, torch.autocast.__exit__
+        enter: Callable[..., Any] = torch.autocast.__enter__
+        leave: Callable[..., Any] = torch.autocast.__exit__
 
-        def __enter__(region: Any) -> Any:
+        def enter_(region: Any) -> Any:
             result = enter(region)
             if self._mine():
                 self._outer.append(self.journal.autocast)
@@ -46,14 +47,14 @@ class ModeWatch:
                 self._switch(on, sys._getframe(1))
             return result
 
-        def __exit__(region: Any, *exc: Any) -> Any:
+        def exit_(region: Any, *exc: Any) -> Any:
             result = leave(region, *exc)
             if self._mine() and self._outer:
                 self._switch(self._outer.pop(), sys._getframe(1))
             return result
 
-        hooks.patch(torch.autocast, "__enter__", __enter__)
-        hooks.patch(torch.autocast, "__exit__", __exit__)
+        hooks.patch(torch.autocast, "__enter__", enter_)
+        hooks.patch(torch.autocast, "__exit__", exit_)
 
     def _switch(self, on: str | None, frame: Any) -> None:
         if on != self.journal.autocast:
@@ -61,7 +62,7 @@ class ModeWatch:
             self.journal.mode("autocast", on or "off", None, frame)
 
     def _install_compile(self, hooks: HookSet) -> None:
-        original = torch.compile
+        original: Callable[..., Any] = torch.compile
 
         @functools.wraps(original)
         def compile(*args: Any, **kwargs: Any) -> Any:
@@ -112,7 +113,9 @@ class ModeWatch:
                 result = original(kind, *args, **kwargs)
                 last = sequence()
                 try:
-                    journal.custom_function(kind.__name__, stack, direct, inputs, versions, numbers, first, last, result)
+                    journal.custom_function(
+                        kind.__name__, stack, direct, inputs, versions, numbers, first, last, result
+                    )
                 except Exception as error:
                     journal.fault(f"the result of {kind.__name__}", error)
                 return result
@@ -120,13 +123,11 @@ class ModeWatch:
         apply.__doc__ = original.__doc__
         hooks.patch(function, "apply", classmethod(apply))
 
-
-
     def _install_loader(self, hooks: HookSet) -> None:
         loader = torch.utils.data.dataloader._BaseDataLoaderIter
         original = loader.__next__
 
-        def __next__(batches: Any) -> Any:
+        def next_(batches: Any) -> Any:
             journal = self.journal
             if not self._mine():
                 return original(batches)
@@ -140,33 +141,34 @@ class ModeWatch:
                     journal.fault("a batch of a DataLoader", error)
                 return batch
 
-        hooks.patch(loader, "__next__", __next__)
+        hooks.patch(loader, "__next__", next_)
         begin = torch.utils.data.DataLoader.__iter__
 
-        def __iter__(loader: Any) -> Any:
+        def iter_(loader: Any) -> Any:
             if not self._mine():
                 return begin(loader)
             with self.pause:
                 return begin(loader)
 
-        hooks.patch(torch.utils.data.DataLoader, "__iter__", __iter__)
+        hooks.patch(torch.utils.data.DataLoader, "__iter__", iter_)
 
     def _install_ranges(self, hooks: HookSet) -> None:
         """Profiler ranges call torch ops to begin and end: nothing of the script's."""
         ranges = torch.autograd.profiler.record_function
-        enter, leave = ranges.__enter__, ranges.__exit__
+        enter: Callable[..., Any] = ranges.__enter__
+        leave: Callable[..., Any] = ranges.__exit__
 
-        def __enter__(region: Any) -> Any:
+        def enter_(region: Any) -> Any:
             if not self._mine():
                 return enter(region)
             with self.pause:
                 return enter(region)
 
-        def __exit__(region: Any, *exc: Any) -> Any:
+        def exit_(region: Any, *exc: Any) -> Any:
             if not self._mine():
                 return leave(region, *exc)
             with self.pause:
                 return leave(region, *exc)
 
-        hooks.patch(ranges, "__enter__", __enter__)
-        hooks.patch(ranges, "__exit__", __exit__)
+        hooks.patch(ranges, "__enter__", enter_)
+        hooks.patch(ranges, "__exit__", exit_)

@@ -49,11 +49,13 @@ class ModuleWatch:
         self._training = 0
 
     def install(self, hooks: HookSet) -> None:
-        self._call, self._train = nn.Module.__call__, nn.Module.train
-        self._zero_grad, self._apply = nn.Module.zero_grad, nn.Module._apply
+        self._call: Callable[..., Any] = nn.Module.__call__
+        self._train: Callable[..., nn.Module] = nn.Module.train
+        self._zero_grad: Callable[..., None] = nn.Module.zero_grad
+        self._apply: Callable[..., nn.Module] = nn.Module._apply
         watch = self
 
-        def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return watch._called(sys._getframe(1), module, args, kwargs)
 
         def train(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -65,8 +67,7 @@ class ModuleWatch:
         def _apply(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
             return watch._applied(sys._getframe(1), module, args, kwargs)
 
-        for replacement in (__call__, train, zero_grad, _apply):
-            name = replacement.__name__
+        for name, replacement in (("__call__", call), ("train", train), ("zero_grad", zero_grad), ("_apply", _apply)):
             replacement.__doc__ = getattr(nn.Module, name).__doc__
             hooks.patch(nn.Module, name, replacement)
 
@@ -86,20 +87,7 @@ class ModuleWatch:
         clock, sites = journal.clock, journal.sites
         before = (journal.module, journal.module_call)
         root = clock.depth == 0 and not known.loss
-        stack, users = -1, False
-        try:
-            if root:
-                with self.pause:
-                    stack, users = self._root_begins(frame, module, known)
-            else:
-                stack, users = journal.locate(frame)
-            calls = journal.draft.module_calls
-            journal.module = known.id
-            journal.module_call = calls[known.id] = calls.get(known.id, -1) + 1
-            if users:
-                self._name_arguments(stack, args)
-        except Exception as error:
-            journal.fault("a module call", error)
+        stack, users = self._begins(frame, module, known, root, args)
         clock.enter(known.loss)
         anchor = sites.anchored(frame, stack) if users else None
         try:
@@ -114,6 +102,32 @@ class ModuleWatch:
                 sites.anchored(*anchor)
             clock.leave(known.loss)
             journal.module, journal.module_call = before
+        self._ends(stack, users, root, result)
+        return result
+
+    def _begins(
+        self, frame: Any, module: nn.Module, known: Known, root: bool, args: tuple[Any, ...]
+    ) -> tuple[int, bool]:
+        """(stack, whether the user's own line made the call) of a module call that begins."""
+        journal = self.journal
+        stack, users = -1, False
+        try:
+            if root:
+                with self.pause:
+                    stack, users = self._root_begins(frame, module, known)
+            else:
+                stack, users = journal.locate(frame)
+            calls = journal.draft.module_calls
+            journal.module = known.id
+            journal.module_call = calls[known.id] = calls.get(known.id, -1) + 1
+            if users:
+                self._name_arguments(stack, args)
+        except Exception as error:
+            journal.fault("a module call", error)
+        return stack, users
+
+    def _ends(self, stack: int, users: bool, root: bool, result: Any) -> None:
+        journal = self.journal
         try:
             if users:
                 self._name_results(stack, result)
@@ -124,7 +138,6 @@ class ModuleWatch:
                         self._scan_all()
         except Exception as error:
             journal.fault("a module's result", error)
-        return result
 
     def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> tuple[int, bool]:
         journal = self.journal
@@ -241,13 +254,14 @@ class ModuleWatch:
     def _moved(self, frame: Any, module: nn.Module, was: list[tuple[torch.device, torch.dtype]]) -> None:
         table = self.journal.table
         groups: dict[tuple[str, str, str, str], int] = {}
-        for before, tensor in zip(was, module.parameters()):
+        tensors: list[torch.Tensor] = list(module.parameters())
+        for before, tensor in zip(was, tensors):
             if before != (tensor.device, tensor.dtype):
                 key = (
                     device_name(before[0]), device_name(tensor.device), dtype_name(before[1]), dtype_name(tensor.dtype)
                 )  # fmt: skip
                 groups[key] = groups.get(key, 0) + tensor.numel() * tensor.element_size()
-        for tensor in (*module.parameters(), *module.buffers()):
+        for tensor in (*tensors, *module.buffers()):
             entry = table.find(tensor)
             if entry is not None and entry.parameter is not None:
                 known = table.parameters[entry.parameter]

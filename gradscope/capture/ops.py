@@ -25,15 +25,76 @@ _functorch_level = torch._C._functorch.peek_interpreter_stack
 SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE = range(10)
 
 # Calls that read a property or a size. They make no tensor, change nothing and cannot warn.
-_READS = (
-    "size stride dim numel nelement ndimension storage_offset element_size is_floating_point is_complex is_signed "
-    "is_contiguous is_pinned is_shared data_ptr untyped_storage storage get_device is_conj is_neg is_inference "
-    "__len__ __repr__ __str__ __format__ __hash__ __dir__ __reduce_ex__ __reduce__ __setstate__ _is_view is_set_to "
-    "dense_dim sparse_dim is_coalesced has_names is_same_size _typed_storage __contains__ is_nonzero "
-    "is_distributed names _has_compatible_shallow_copy_type __deepcopy__ type_as_ is_storage _version"
-).split()
+_READS = [
+    "size",
+    "stride",
+    "dim",
+    "numel",
+    "nelement",
+    "ndimension",
+    "storage_offset",
+    "element_size",
+    "is_floating_point",
+    "is_complex",
+    "is_signed",
+    "is_contiguous",
+    "is_pinned",
+    "is_shared",
+    "data_ptr",
+    "untyped_storage",
+    "storage",
+    "get_device",
+    "is_conj",
+    "is_neg",
+    "is_inference",
+    "__len__",
+    "__repr__",
+    "__str__",
+    "__format__",
+    "__hash__",
+    "__dir__",
+    "__reduce_ex__",
+    "__reduce__",
+    "__setstate__",
+    "_is_view",
+    "is_set_to",
+    "dense_dim",
+    "sparse_dim",
+    "is_coalesced",
+    "has_names",
+    "is_same_size",
+    "_typed_storage",
+    "__contains__",
+    "is_nonzero",
+    "is_distributed",
+    "names",
+    "_has_compatible_shallow_copy_type",
+    "__deepcopy__",
+    "type_as_",
+    "is_storage",
+    "_version",
+]
 _MOVES = frozenset(
-    "to cpu cuda xpu double float half bfloat16 int long short char bool type type_as cfloat cdouble chalf".split()
+    [
+        "to",
+        "cpu",
+        "cuda",
+        "xpu",
+        "double",
+        "float",
+        "half",
+        "bfloat16",
+        "int",
+        "long",
+        "short",
+        "char",
+        "bool",
+        "type",
+        "type_as",
+        "cfloat",
+        "cdouble",
+        "chalf",
+    ]
 )
 
 
@@ -49,8 +110,9 @@ def _actions() -> dict[Any, int]:
             member = getattr(owner, name, None)
             if callable(member):
                 actions[member] = SKIP
-    actions[_Tensor.grad.__get__] = GRAD_GET  # type: ignore[attr-defined]
-    actions[_Tensor.grad.__set__] = GRAD_SET  # type: ignore[attr-defined]
+    grad: Any = _Tensor.grad
+    actions[grad.__get__] = GRAD_GET
+    actions[grad.__set__] = GRAD_SET
     actions[_Tensor.data.__get__] = DATA_GET  # type: ignore[attr-defined]
     actions[_Tensor.data.__set__] = DATA_SET  # type: ignore[attr-defined]
     actions[_Tensor.requires_grad.__set__] = WANT_GRAD  # type: ignore[attr-defined]

@@ -134,7 +134,7 @@ class OptimizerWatch:
             for number, tensor in known:
                 journal.sample(tensor, moment, number, True, "value")
 
-    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _after(self, optimizer: Optimizer, *_arguments: Any) -> None:
         journal = self.journal
         if not self._running or self._running[-1].optimizer is not optimizer:
             return

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -82,7 +83,7 @@ class Recorder:
         self._kept: list[int] = []
         self._predicted: dict[int, int] = {}
         self._waiting: list[tuple[StepRow, Draft]] = []
-        frames = Frames(os.path.dirname(torch.__file__))
+        frames = Frames(str(Path(torch.__file__).parent))
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
         self.table = TensorTable(sink.put_parameter, self._operand)
         self.statistics = Statistics()
@@ -135,7 +136,7 @@ class Recorder:
             self._detach()
             raise
         if self.mode is not None:
-            self.mode.__enter__()
+            torch.overrides._push_mode(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
@@ -197,9 +198,7 @@ class Recorder:
     # -- steps -----------------------------------------------------------------------------------
 
     def _open_draft(self, kind: StepKind) -> Draft:
-        full = self.detail is Detail.FULL or (
-            self.detail is Detail.AUTO and self._counts.get(kind, 0) < FULL_STEPS
-        )
+        full = self.detail is Detail.FULL or (self.detail is Detail.AUTO and self._counts.get(kind, 0) < FULL_STEPS)
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
         return Draft(full, self._flush)
@@ -278,9 +277,7 @@ class Recorder:
             learning_rates=tuple((o, g, rate) for (o, g), rate in draft.learning_rates.items()),
             phases=tuple(phases),
             versions=tuple(draft.versions.items()) if open else self._versions(draft),
-            carried=tuple(
-                (tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None
-            ),
+            carried=tuple((tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None),
             memory=draft.memory,
             norms=norms_of(draft),
             open=open,
@@ -338,5 +335,3 @@ def _silence_child() -> None:
     recorder = active_recorder()
     if recorder is not None:
         recorder._detach()
-
-

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy
+import numpy as np
 import torch
 
 from ..model.records import Stats
@@ -86,12 +86,12 @@ class Pending:
 
 def _quick_stats(tensor: torch.Tensor, numel: int) -> Stats:
     """The same numbers by numpy, whose calls cost less than torch's on small tensors."""
-    with numpy.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         flat = tensor.numpy().reshape(-1)
-        total = float(flat.sum(dtype=numpy.float64))
+        total = float(flat.sum(dtype=np.float64))
         low, high = float(flat.min()), float(flat.max())
-        norm = math.sqrt(float(numpy.dot(flat, flat)))
-        nonzero = int(numpy.count_nonzero(flat))
+        norm = math.sqrt(float(np.dot(flat, flat)))
+        nonzero = int(np.count_nonzero(flat))
     nans, infs = _non_finite(tensor) if not math.isfinite(total + low + high) else (0, 0)
     return Stats(numel, total, total / numel, norm, low, high, numel - nonzero, nans, infs)
 
@@ -152,8 +152,9 @@ class Statistics:
             return measured
         scalars += [torch.isnan(tensor).sum(), torch.isinf(tensor).sum()]
         packed = torch.stack([scalar.to(torch.float64) for scalar in scalars])
-        self.pending.append(Pending(packed, lambda got: deliver((_stats(numel, got, int(got[5]), int(got[6])), None, shape))))
-        return None
+        self.pending.append(
+            Pending(packed, lambda got: deliver((_stats(numel, got, int(got[5]), int(got[6])), None, shape)))
+        )
         return None
 
     def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:

@@ -57,7 +57,7 @@ class Watch:
         self._judged: dict[int, str] = {}
 
     def judge(self, stack: int, positions: Positions) -> str:
-        """"again" when an event at `stack` means that the loop came round, "left" that it is over, else ""."""
+        """Tells what an event at `stack` means: "again" (the loop came round), "left" (it is over) or ""."""
         found = self._judged.get(stack)
         if found is None:
             found = self._judged[stack] = self._judge(positions)

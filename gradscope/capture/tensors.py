@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..model.records import Parameter
-from .draft import Draft, RawTensor, StepMark
+from .draft import Draft, Facts, RawTensor, StepMark
 
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _CONTAINERS = (list, tuple, dict)
@@ -74,17 +74,17 @@ def storage_key(tensor: torch.Tensor) -> int | None:
         return None
 
 
-def read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """(shape, dtype, device, layout, requires_grad, is_leaf, grad_fn, retains_grad, inference, nbytes, is_view)."""
+def read_facts(tensor: torch.Tensor) -> Facts:
+    """What the tensor says of itself, read without running any code of the script's."""
     if type(tensor) not in PLAIN:
         with torch._C.DisableTorchFunctionSubclass():
             return _read_facts(tensor)
     return _read_facts(tensor)
 
 
-def _read_facts(tensor: torch.Tensor) -> tuple[Any, ...]:
+def _read_facts(tensor: torch.Tensor) -> Facts:
     grad_fn = tensor.grad_fn
-    return (
+    return Facts(
         tuple(tensor.shape),
         dtype_name(tensor.dtype),
         device_name(tensor.device),
@@ -147,7 +147,7 @@ class Entry:
         self.parameter: int | None = None
         self.version: int | None = None
         self.base_version = 0
-        self.facts: tuple[Any, ...] | None = None  # kept for parameters only
+        self.facts: Facts | None = None  # kept for parameters only
         self.storage = -1
         self.uncounted = False  # shares memory but not the version counter (.data, numpy)
         self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
@@ -218,7 +218,9 @@ class TensorTable:
             entry.uncounted = True
         elif entry.mark is None and type(tensor) is torch.Tensor:
             facts = _read_facts(tensor)
-            if not facts[10] and not facts[8]:  # neither a view nor an inference tensor: memory of its own
+            if (
+                not facts.is_view and not facts.is_inference
+            ):  # neither a view nor an inference tensor: memory of its own
                 return self._fresh(draft, entry, tensor, facts, moment, output, outputs, stack, direct)
         return self._enter(draft, entry, tensor, moment, output, outputs, stack, 0, False, direct, sources)
 
@@ -227,7 +229,7 @@ class TensorTable:
         draft: Draft,
         entry: Entry,
         tensor: torch.Tensor,
-        facts: tuple[Any, ...],
+        facts: Facts,
         moment: int,
         output: int,
         outputs: int,
@@ -267,13 +269,13 @@ class TensorTable:
             role = "parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf"
             self.adopt(tensor, self._name_of_operand(stack, position, method, direct), "", role)
         parameter = entry.parameter
-        if parameter is not None and entry.facts is not None and entry.facts[4] == tensor.requires_grad:
+        if parameter is not None and entry.facts is not None and entry.facts.requires_grad == tensor.requires_grad:
             facts = entry.facts
         else:
             facts = read_facts(tensor)
             if parameter is not None:
                 entry.facts = facts
-        version = version_of(tensor) if not facts[8] else None
+        version = version_of(tensor) if not facts.is_inference else None
         if moment is None and entry.version is None:
             entry.version = version
         carried = False
@@ -289,7 +291,7 @@ class TensorTable:
         entry.version = version
         storage = self._storage(draft, entry, tensor, sources)
         base = None
-        if facts[10]:
+        if facts.is_view:
             owner = tensor._base
             known = self.find(owner) if owner is not None else None
             if known is not None and known.mark is draft.mark:
@@ -309,7 +311,7 @@ class TensorTable:
     def _enter_again(draft: Draft, entry: Entry, tensor: torch.Tensor) -> int | None:
         """A parameter of earlier steps, met again: only what can have changed is read."""
         raw, facts = entry.prototype, entry.facts
-        if raw is None or facts is None or facts[4] is not tensor.requires_grad or raw.version is None:
+        if raw is None or facts is None or facts.requires_grad is not tensor.requires_grad or raw.version is None:
             return None
         number, storage = len(draft.tensors), draft.storage_count
         draft.storage_count = storage + 1
@@ -332,9 +334,7 @@ class TensorTable:
         earlier = moment is None and entry.mark is not None and entry.mark is not draft.mark
         return earlier and is_plain(tensor) and tensor.requires_grad and tensor.is_leaf
 
-    def _storage(
-        self, draft: Draft, entry: Entry, tensor: torch.Tensor, sources: tuple[torch.Tensor, ...]
-    ) -> int:
+    def _storage(self, draft: Draft, entry: Entry, tensor: torch.Tensor, sources: tuple[torch.Tensor, ...]) -> int:
         """The storage's number in the step. Keys are addresses, so a key counts only while its owner lives."""
         key = storage_key(tensor)
         if key is not None:
@@ -386,11 +386,11 @@ class TensorTable:
             name=name,
             root=root,
             role=role,
-            shape=facts[0],
-            dtype=facts[1],
-            device=facts[2],
-            requires_grad=facts[4],
-            nbytes=facts[9],
+            shape=facts.shape,
+            dtype=facts.dtype,
+            device=facts.device,
+            requires_grad=facts.requires_grad,
+            nbytes=facts.nbytes,
             optimizers=known.optimizers if known else (),
         )
         if record != known:

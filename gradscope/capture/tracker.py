@@ -11,7 +11,7 @@ from types import CodeType
 import torch
 
 from ..model.records import Phase, StepKind
-from .draft import Draft, RawSample, split
+from .draft import Draft, RawMoment, RawSample, split
 from .source import Sites
 from .steps import MAX_CUTS, Loop, Watch, innermost_loop
 from .tensors import Entry, TensorTable
@@ -96,8 +96,7 @@ class StepTracker:
             loop = self._loop(stack)
             other = loop is not None and (self.watch is None or loop != self.watch.loop)
             if self.lingering is not None or (evaluating and other):
-                start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments)
-                self._cut_and_close(start)
+                self._cut_and_close(self._first_in(loop, self._after_own_loop()))
                 self.watch = None
         elif self._round_at is not None and module in draft.roots:
             at, self._round_at = self._round_at, None
@@ -130,7 +129,7 @@ class StepTracker:
         loop = self._loop(stack)
         draft = self.draft
         if self.lingering is not None:
-            start = self._first_in(loop, self._last_update + 1) if loop is not None else len(draft.moments) - 1
+            start = self._first_in(loop, self._after_own_loop())
             self._cut_and_close(min(start, len(draft.moments) - 1))
             self.watch = None
         elif draft.cuts:
@@ -163,10 +162,10 @@ class StepTracker:
     def _close_evaluation_before(self, loop: Loop) -> None:
         """An evaluation that ran before the step's loop began, and in no loop of its own, is a step."""
         start = self._first_in(loop, 0)
-        if 0 < start < len(self.draft.moments):
-            if any(moment[1] is Phase.EVAL for moment in self.draft.moments[:start]):
-                self._cut_and_close(start)
-                self._last_update = len(self.draft.moments) - 1
+        before = self.draft.moments[:start]
+        if before and start < len(self.draft.moments) and _evaluates(before):
+            self._cut_and_close(start)
+            self._last_update = len(self.draft.moments) - 1
 
     def updated_by_hand(self, stack: int) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
@@ -213,7 +212,7 @@ class StepTracker:
             self._realize_cuts(watch.loop)
 
     def _judge_cuts(self, loop: Loop | None) -> None:
-        """A backward after cuts: were the pieces parts of its step, or steps of their own?"""
+        """A backward after cuts decides whether the pieces were parts of its step, or steps of their own."""
         draft = self.draft
         if draft.zeroed and draft.seen_backward > 1:
             if loop is not None:
@@ -300,6 +299,16 @@ class StepTracker:
                 return index
         return len(moments)
 
+    def _after_own_loop(self) -> int:
+        """Index of the first moment past all that ran in the step's own loop."""
+        own = self.lingering or (self.watch.loop if self.watch is not None else None)
+        moments, positions = self.draft.moments, self.sites.positions
+        for index in range(len(moments) - 1, self._last_update, -1):
+            stack = moments[index][2]
+            if own is not None and stack is not None and own.holds(positions[stack]):
+                return index + 1
+        return self._last_update + 1
+
     def measure_ready(self) -> None:
         """Norms of the leaves that the last backward filled and that still have a gradient."""
         found = []
@@ -316,6 +325,8 @@ def kind_of(draft: Draft) -> StepKind:
     kinds = {moment[0] for moment in draft.moments}
     if kinds & {"backward", "optimizer"}:
         return StepKind.TRAIN
-    if draft.roots or any(moment[1] is Phase.EVAL for moment in draft.moments):
-        return StepKind.EVAL
-    return StepKind.OTHER
+    return StepKind.EVAL if draft.roots or _evaluates(draft.moments) else StepKind.OTHER
+
+
+def _evaluates(moments: Sequence[RawMoment]) -> bool:
+    return any(moment[0] == "op" and moment[1] is Phase.EVAL for moment in moments)
