@@ -301,3 +301,79 @@ def test_torch_is_imported_when_the_script_imports_it(tmp_path: Path) -> None:
 def test_a_script_without_torch_does_not_import_it(tmp_path: Path) -> None:
     (tmp_path / "light.py").write_text("import sys\nprint('torch' in sys.modules, 'numpy' in sys.modules)\n")
     assert run([*trace(tmp_path), "light.py"], tmp_path) == Ran(0, "False False\n", "")
+
+
+EVERYTHING = """\
+import inspect, logging, sys, traceback, warnings
+warnings.simplefilter(sys.argv[1])
+import torch, torch.nn as nn, torch.nn.functional as F
+torch.manual_seed(0)
+def attempt(act):
+    try: act()
+    except Exception:
+        traceback.print_exc()
+        logging.exception('again')
+        print(traceback.format_exc())
+x = torch.ones(3, requires_grad=True)
+y = x * 2
+for i in range(3): attempt(lambda: y.grad)
+attempt(lambda: F.softmax(x))
+for i in range(2): attempt(lambda: nn.Softmax()(x))
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.BatchNorm1d(3))
+    def forward(self, x):
+        warnings.warn('from forward', stacklevel=2)
+        return self.body(x)
+net = Net()
+optimizer = torch.optim.Adam(net.parameters())
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+attempt(scheduler.step)
+attempt(lambda: F.softmax(x, dim=7))
+attempt(lambda: F.max_pool2d(x, 2))
+attempt(lambda: y.backward())
+attempt(lambda: torch.autograd.grad(y, torch.ones(1)))
+attempt(lambda: net(torch.ones(2, 4)))
+attempt(lambda: net(torch.ones(1, 3)))
+attempt(lambda: 3 - x.view(4))
+attempt(lambda: setattr(x, 'grad', 3))
+attempt(lambda: torch.optim.SGD([y], lr=1))
+attempt(lambda: optimizer.load_state_dict({}))
+attempt(lambda: torch.tensor([1], requires_grad=True))
+attempt(lambda: y.numpy())
+attempt(lambda: nn.init.eye_(x))
+attempt(lambda: x.add_(1))
+attempt(lambda: torch.utils.checkpoint.checkpoint(lambda z: z.view(9), x, use_reentrant=False))
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z): return z * 2
+    @staticmethod
+    def backward(ctx, g):
+        traceback.print_stack()
+        warnings.warn('in backward', stacklevel=1)
+        raise ValueError('in backward')
+attempt(lambda: Double.apply(x).sum().backward())
+def hook(g):
+    for level in range(9): warnings.warn(f'at {level}', stacklevel=level)
+    print([info.function for info in inspect.stack()])
+x.register_hook(hook)
+attempt(lambda: y.sum().backward())
+with torch.no_grad(), torch.autocast('cpu', torch.bfloat16): attempt(lambda: print(net.eval()(torch.ones(2, 3)).dtype))
+try: torch.randn(2, 3).view(7)
+except RuntimeError as error:
+    raise ValueError('at the end') from error
+"""
+
+
+@pytest.mark.parametrize("level", ["auto", "steps"])
+@pytest.mark.parametrize("action", ["default", "error"])
+def test_warnings_and_tracebacks_of_torch_are_the_same(action: str, level: str, tmp_path: Path) -> None:
+    (tmp_path / "everything.py").write_text(EVERYTHING)
+    plain = run(["everything.py", action], tmp_path)
+    assert plain.stderr.count("Traceback") > 20
+    assert "ValueError: at the end" in plain.stderr
+    traced = run([*trace(tmp_path)[:-2], "--detail", level, *trace(tmp_path)[-2:], "everything.py", action], tmp_path)
+    assert traced.stdout == plain.stdout
+    assert traced.stderr == plain.stderr
+    assert traced.status == plain.status == 1
