@@ -107,6 +107,7 @@ def _warner(original: Callable[..., None]) -> Callable[..., None]:
         level = _level(sys._getframe(1), stacklevel, prefixes)
         return original(message, category, level, source, **options)
 
+    warn._torchdynamo_disable = True  # type: ignore[attr-defined]  # compiled code calls it, as it calls the original
     return warn
 
 

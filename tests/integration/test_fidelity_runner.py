@@ -377,3 +377,24 @@ def test_warnings_and_tracebacks_of_torch_are_the_same(action: str, level: str, 
     assert traced.stdout == plain.stdout
     assert traced.stderr == plain.stderr
     assert traced.status == plain.status == 1
+
+
+COMPILED = """\
+import warnings
+import torch
+def warns(x):
+    warnings.warn('in compiled code')
+    return x.sin() * 2
+x = torch.ones(3, requires_grad=True)
+print(torch.compile(lambda x: x.cos() + 1, backend='eager', fullgraph=True)(x))
+for i in range(2): print(torch.compile(warns, backend='eager')(x).sum())
+from torch._dynamo.utils import counters
+print(counters['stats'])
+"""
+
+
+def test_compiled_code_warns_and_stays_compiled(tmp_path: Path) -> None:
+    (tmp_path / "compiled.py").write_text(COMPILED)
+    plain = run(["compiled.py"], tmp_path)
+    assert "in compiled code" in plain.stderr
+    assert run([*trace(tmp_path), "compiled.py"], tmp_path) == plain
