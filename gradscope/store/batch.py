@@ -133,7 +133,7 @@ class Batch:
                 len(template.tensors),
                 len(template.moments),
                 len(template.graphs),
-                _pairs(dict(template.version_bumps)),
+                dumps([list(bump) for bump in template.version_bumps]),
             ),
         )
         many = self._connection.executemany

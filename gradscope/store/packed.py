@@ -13,7 +13,7 @@ from typing import Any
 
 from ..model.codec import dumps, encode_float, from_json, loads
 from ..model.records import Json, Sample, Stats, StepRow
-from .rows import Row, numbers, plain, whole
+from .rows import Row, numbers, plain, text, whole
 
 _SWAP = sys.byteorder == "big"
 _STATS = ("numel", "sum", "mean", "norm", "min", "max", "zeros", "nans", "infs")
@@ -64,7 +64,7 @@ def sample_row(sample: Sample) -> Row:
         )
     values = None if sample.values is None else pack("d", sample.values)
     shape = "[" + ",".join(map(str, sample.shape)) + "]"
-    return (sample.step, sample.moment, sample.what, sample.of_parameter, sample.subject, shape, *facts, values)
+    return (sample.step, sample.moment, text(sample.what), sample.of_parameter, sample.subject, shape, *facts, values)
 
 
 def sample_of(row: Row) -> Sample:
