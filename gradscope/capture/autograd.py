@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
 from .draft import RawGraph
+from .frames import release
 from .hooks import HookSet
 from .journal import Journal
 from .stats import Measured
@@ -86,7 +87,11 @@ class BackwardWatch:
             journal = self.journal
             if not journal.recording():
                 return original(t_outputs, *args, **kwargs)
-            return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
+            try:
+                return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
+            except BaseException as error:
+                release(error)
+                raise
 
         hooks.patch(graph_module, _ENTRY, _engine_run_backward)
         hooks.patch(torch.autograd, _ENTRY, _engine_run_backward)
@@ -123,8 +128,8 @@ class _Run:
 
     def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
         self.journal = journal
+        self.stack, _ = journal.locate(frame)  # a new step may begin here
         draft = journal.draft
-        self.stack, _ = journal.locate(frame)
         given = [*args, *([None] * 6)]
         self.retain_graph, self.create_graph = bool(given[1]), bool(given[2])
         wanted = given[3] or ()

@@ -157,6 +157,17 @@ def release(error: BaseException) -> None:
         entry = entry.tb_next
 
 
+def told_below(error: BaseException) -> bool:
+    """Whether a call below the handler that is asking raised `error`: it has passed another handler before."""
+    entry = error.__traceback__
+    asking = entry.tb_frame.f_code if entry is not None else None
+    while entry is not None and entry.tb_next is not None:
+        entry = entry.tb_next
+        if entry.tb_frame.f_code is asking:
+            return True
+    return False
+
+
 def stack_of(frame: FrameType | None) -> list[FrameType]:
     """The frames from `frame` outwards, innermost first."""
     found = []

@@ -15,6 +15,7 @@ from torch.overrides import handle_torch_function
 
 from ..model.records import Phase
 from .draft import Draft
+from .frames import told_below
 from .phases import PhaseClock
 from .source import Frames, Sites
 from .stats import READABLE_DEVICES, Measured, Statistics, readable
@@ -22,7 +23,7 @@ from .tensors import PLAIN, Entry, TensorTable, device_name, dtype_name, tensors
 from .tracker import StepTracker
 
 _HANDLE: CodeType = handle_torch_function.__code__
-_USER = Frames.USER
+_CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
@@ -59,7 +60,6 @@ class Journal:
         self._inference = torch.is_inference_mode_enabled()
         self._retained: list[Any] = []
         self._owners: dict[int, int] | None = None
-        self.failing: BaseException | None = None
         self.on_raised_step: Callable[[], None] = lambda: None
 
     # -- where we are ----------------------------------------------------------------------------
@@ -80,12 +80,19 @@ class Journal:
 
         Every recorded event passes here, so it is also where a new step is noticed.
         """
-        if frame is not None and frame.f_code is _HANDLE and frame.f_back is not None:
+        if frame is None:
+            return self.sites.locate(None), False
+        if frame.f_code is _HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
             frame = frame.f_back.f_back  # past the function that torch calls a second time
-        stack = self.sites.locate(frame)
+        direct = self.frames[frame.f_code]
+        caller = frame.f_back
+        if not direct and caller is not None and caller.f_code is _CALL_IMPL and self.sites.anchor_stack >= 0:
+            stack = self.sites.anchor_stack  # torch's own forward: no user frame since the module call
+        else:
+            stack = self.sites.locate(frame)
         if self.tracker.watch is not None:
             self.tracker.look(stack)
-        return stack, frame is not None and self.frames.kinds.get(frame.f_code) == _USER
+        return stack, direct
 
     def fault(self, what: str, error: BaseException) -> None:
         """A fact could not be recorded: remember that, and go on."""
@@ -104,18 +111,16 @@ class Journal:
             draft.add("mode", self._phase_now(), stack, (), (), ("inference", "on" if self._inference else "off", None))
         numbers: list[int] = []
         entries, mark = table.entries, draft.mark
-        for position, tensor in enumerate(tensors):
+        for tensor, version in zip(tensors, versions):
             entry = entries.get(id(tensor))
-            if entry is not None and entry.mark is mark and entry.reference() is tensor:
-                number = entry.number
-            else:
-                number = table.number(draft, tensor, stack, position, method, direct)
+            if entry is None or entry.mark is not mark or entry.reference() is not tensor:
+                table.number(draft, tensor, stack, len(numbers), method, direct)
                 entry = entries[id(tensor)]
-            numbers.append(number)
-            version = versions[position]
+            numbers.append(entry.number)
             if entry.version != version:
                 if entry.version is not None and version is not None:
-                    self._bump(entry, number, entry.version, version, "a write that was not seen", None, Phase.OTHER)
+                    cause = "a write that was not seen"
+                    self._bump(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
                 entry.version = version
         return tuple(numbers)
 
@@ -175,11 +180,10 @@ class Journal:
         return self.statistics.read(tensor, deliver)
 
     def call_failed(self, name: str, stack: int, inputs: tuple[int, ...], error: BaseException) -> None:
-        """A torch call raised. Whether the script catches it is known later."""
-        if error is self.failing:
-            return
-        self.failing = error
+        """A torch call raised; one that it made has told so already. Whether the script catches it is known later."""
         try:
+            if told_below(error):
+                return
             payload = (type(error).__name__, str(error)[:2000], name, True)
             self.draft.add("failure", self._phase_now(), stack, inputs, (), payload)
         except Exception as fault:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from .frames import trampoline
+from .frames import release, trampoline
 from .journal import Journal
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
 
@@ -143,12 +143,17 @@ class OpMode(TorchFunctionMode):
         if action == SKIP or self.quiet or not self.journal.active or _functorch_level() is not None:
             return func(*args, **kwargs) if kwargs else func(*args)
         frame = sys._getframe(1)
-        if action == RECORD:
-            return self._record(frame, func, args, kwargs or {})
-        call = trampoline(frame)
-        if action == QUIET:
-            return call(func, args, kwargs or {})
-        return self._special(action, call, frame, func, args, kwargs or {})
+        try:
+            if action == RECORD:
+                return self._record(frame, func, args, kwargs or {})
+            call = trampoline(frame)
+            if action == QUIET:
+                return call(func, args, kwargs or {})
+            return self._special(action, call, frame, func, args, kwargs or {})
+        except BaseException as error:
+            release(error)
+            del args, kwargs  # this frame lives as long as the traceback does, its tensors must not
+            raise
 
     # -- plain calls -----------------------------------------------------------------------------
 
