@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from ..text import number
@@ -15,6 +16,7 @@ from .samples import SampleIndex, not_finite
 if TYPE_CHECKING:
     from .trace import Step
 
+_NONE: frozenset[str] = frozenset()
 _CUTS = {
     "detach": "cut: {name} takes its result out of the graph",
     "no_grad": "cut: {name} ran under no_grad, so no gradient passes",
@@ -97,11 +99,13 @@ class Boxes:
         values = flow.of_tensor[value.tensor]
         if len(values) == 1:
             return found[0]
-        place = next(index for index, position in enumerate(values) if flow.values[position] is value)
-        start = -1 if place == 0 or value.moment is None else value.moment
-        following = flow.values[values[place + 1]].moment if place + 1 < len(values) else None
-        inside = (s for s in found if s.moment >= start and (following is None or s.moment < following))
-        return next(inside, None)
+        start = -1 if value.order == 0 or value.moment is None else value.moment
+        last = value.order + 1 == len(values)
+        end = None if last else flow.values[values[value.order + 1]].moment
+        first = bisect_left(found, start, key=lambda sample: sample.moment)
+        if first == len(found) or (end is not None and found[first].moment >= end):
+            return None
+        return found[first]
 
     # -- tensors -----------------------------------------------------------------------------------
 
@@ -114,21 +118,14 @@ class Boxes:
         result = value.call is not None and bool(flow.calls[value.call].inputs)
         role = self._role(tensor, value, result)
         sample, grad = (self._value_of(flow, value), self.grad_of(tensor)) if self.samples else (None, None)
-        marks = set(value.marks)
+        marks = value.marks | self._status_marks(value, role, reached)
+        if root:
+            marks |= {"root"}
+        if cut is not None:
+            marks |= {"cut"}
         for found in (sample, grad):
             if found is not None:
                 marks |= not_finite(found)
-        leaf = value.is_leaf and value.requires_grad
-        for mark, holds in (
-            ("cut", cut is not None),
-            ("stale", tensor.number in self._stale and "mutated" in marks),
-            ("frozen", role == "parameter" and not value.requires_grad),
-            ("retained", value.retains_grad),
-            ("not_reached", leaf and reached is False),
-            ("root", root),
-        ):
-            if holds:
-                marks.add(mark)
         module = self._module_of(tensor, op)
         return GraphNode(
             id=value.id,
@@ -153,10 +150,23 @@ class Boxes:
             grad=grad.values if grad else None,
             stats=sample.stats if sample else None,
             grad_stats=grad.stats if grad else None,
-            marks=frozenset(marks),
+            marks=marks,
             notes=self._value_notes(tensor, value, cut),
             moment=value.moment,
         )
+
+    def _status_marks(self, value: Value, role: str, reached: bool | None) -> frozenset[str]:
+        """What a tensor's own status says."""
+        marks = _NONE
+        if self._stale and value.tensor in self._stale and "mutated" in value.marks:
+            marks |= {"stale"}
+        if role == "parameter" and not value.requires_grad:
+            marks |= {"frozen"}
+        if value.retains_grad:
+            marks |= {"retained"}
+        if reached is False and value.is_leaf and value.requires_grad:
+            marks |= {"not_reached"}
+        return marks
 
     def _role(self, tensor: Tensor, value: Value, result: bool) -> str:
         if tensor.role in ("parameter", "buffer"):
@@ -172,17 +182,17 @@ class Boxes:
         return self.modules.of(op.module) if op else None
 
     def _value_notes(self, tensor: Tensor, value: Value, cut: Call | None) -> tuple[str, ...]:
-        notes = list(value.notes)
+        notes = value.notes
         if cut is not None:
-            notes.append(cut_reason(cut))
+            notes += (cut_reason(cut),)
         if tensor.number in self.carried:
-            notes.append(f"made in step {self.carried[tensor.number]}")
+            notes += (f"made in step {self.carried[tensor.number]}",)
         if tensor.is_view and tensor.base is not None:
             base = self.tensors[tensor.base]
-            notes.append(f"a view of {base.name or f'tensor {base.number}'}")
+            notes += (f"a view of {base.name or f'tensor {base.number}'}",)
         if tensor.is_inference:
-            notes.append("an inference tensor: autograd does not track it")
-        return tuple(notes)
+            notes += ("an inference tensor: autograd does not track it",)
+        return notes
 
     # -- ops ---------------------------------------------------------------------------------------
 
@@ -223,11 +233,13 @@ class Boxes:
             module = self.modules.of(made.module)
         runs = self.gradients.runs.get(key, [])
         arrived = self.samples.of_node(runs[-1], "grad_in") if runs else None
-        marks = {mark for run in runs for mark in self.samples.bad_gradients(run)} if self.samples else set()
+        marks = _NONE
+        for run in runs:
+            marks |= self.samples.bad_gradients(run)
         if key in self.roots:
-            marks.add("root")
-        if any(saved.stale for saved in node.saved):
-            marks.add("stale")
+            marks |= {"root"}
+        if node.saved and any(saved.stale for saved in node.saved):
+            marks |= {"stale"}
         stack = node.stack if node.stack is not None else made.stack if made else None
         if accumulates and tensor:
             stack = tensor.first_use
@@ -247,7 +259,7 @@ class Boxes:
             source=self.lines.line(stack),
             grad=arrived.values if arrived else None,
             grad_stats=arrived.stats if arrived else None,
-            marks=frozenset(marks),
+            marks=marks,
             notes=self._grad_notes(node, len(runs)),
             moment=runs[0] if runs else None,
             order=self.gradients.order.get(key),
@@ -259,14 +271,14 @@ class Boxes:
         return self.tensors[number] if number is not None else None
 
     def _grad_notes(self, node: GradNode, runs: int) -> tuple[str, ...]:
-        notes = [self._saved_note(saved) for saved in node.saved]
+        notes = tuple([self._saved_note(saved) for saved in node.saved]) if node.saved else ()
         if node.carried:
-            notes.append("made in an earlier step")
+            notes += ("made in an earlier step",)
         if node.hooks:
-            notes.append(f"{node.hooks} hook{'s' if node.hooks > 1 else ''}")
+            notes += (f"{node.hooks} hook{'s' if node.hooks > 1 else ''}",)
         if runs > 1:
-            notes.append(f"ran {runs} times")
-        return tuple(notes)
+            notes += (f"ran {runs} times",)
+        return notes
 
     def _saved_note(self, saved: SavedTensor) -> str:
         tensor = self.tensors[saved.tensor] if saved.tensor is not None else None

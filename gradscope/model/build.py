@@ -6,7 +6,7 @@ reader: see `tensor_id`, `op_id`, `grad_node_id`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -110,7 +110,7 @@ class _Work:
             return
         starts = [value for call in self.backwards for value in self.flow.roots.get(call.moment, ())]
         if self.kind is GraphKind.BOTH:
-            starts.extend(value for _, value in self._owners())
+            starts.extend(value for _, value in self._owners)
         self._select_upstream(starts)
         for position, call in enumerate(self.flow.calls):
             if call.cut == "readout":
@@ -195,31 +195,31 @@ class _Work:
                     kind = self._edge_kind(call, source)
                     edges.append(GraphEdge(values[source].id, values[target].id, kind, index))
         self.folded, self.calls = self.calls - boxed, boxed
-        for key, value in self._owners():
-            edges.append(GraphEdge(values[value].id, self.boxes.grad_ids[key], EdgeKind.MADE))
+        ids = self.boxes.grad_ids
+        for key, value in self._owners:
+            edges.append(GraphEdge(values[value].id, ids[key], EdgeKind.MADE))
         edges.extend(self.grad_edges())
         return edges
 
-    def _owners(self) -> Iterator[tuple[tuple[int, int], int]]:
+    @cached_property
+    def _owners(self) -> list[tuple[tuple[int, int], int]]:
         """Each grad node with each value whose gradient comes in to it."""
+        made_by = self.flow.made_by
+        found = []
         for key, node in self.gradients.nodes.items():
             if node.tensor is not None:
-                yield key, self._filled(node.tensor)
+                found.append((key, self._filled(node.tensor)))
+            elif len(node.output_tensors) == 1:
+                found.append((key, made_by(node.output_tensors[0], node.op)))
             else:
-                for tensor in dict.fromkeys(node.output_tensors):
-                    yield key, self._made(tensor, node.op)
+                found.extend((key, made_by(tensor, node.op)) for tensor in dict.fromkeys(node.output_tensors))
+        return found
 
     def _filled(self, tensor: int) -> int:
         """The value of a leaf that a backward fills: the last one that still is a leaf."""
         last = self.flow.last(tensor)
         found = self.flow.of_tensor[tensor]
         return next((value for value in reversed(found) if self.flow.values[value].is_leaf), last)
-
-    def _made(self, tensor: int, op: int | None) -> int:
-        """The value of `tensor` that `op` made, else the newest."""
-        last = self.flow.last(tensor)
-        found = self.flow.of_tensor[tensor]
-        return next((value for value in found if op is not None and self.flow.values[value].moment == op), last)
 
     def grad_edges(self) -> _Edges:
         ids = self.boxes.grad_ids

@@ -8,7 +8,7 @@ Parameters and buffers stay one value; the writes to them are notes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .trace import Step
 
 READOUTS = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__complex__", "__index__"})
+_NONE: frozenset[str] = frozenset()
+_MUTATED, _MOVED = frozenset({"mutated"}), frozenset({"moved"})
 DETACHING = frozenset({"detach", "detach_", "data", "Parameter"})
 
 
@@ -24,8 +26,8 @@ DETACHING = frozenset({"detach", "detach_", "data", "Parameter"})
 class Value:
     """A tensor between two writes. `call` made it (a position in `Flow.calls`), at `moment`.
 
-    `born` counts the calls before it; `tracked` says that a parameter or a tensor that needs a
-    gradient lies upstream (or is it).
+    `born` counts the calls before it, `order` the tensor's values before it; `tracked` says that a
+    parameter or a tensor that needs a gradient lies upstream (or is it).
     """
 
     id: int
@@ -39,8 +41,9 @@ class Value:
     retains_grad: bool
     version: int | None
     tracked: bool
-    notes: list[str] = field(default_factory=list)
-    marks: set[str] = field(default_factory=set)
+    order: int = 0
+    notes: tuple[str, ...] = ()
+    marks: frozenset[str] = _NONE
 
 
 @dataclass(slots=True)
@@ -86,11 +89,22 @@ class Flow:
         self._place = place
         self._next_id = first_id
         self._writes: dict[int, _Write] = {}
+        self._rewrites: dict[tuple[int, int], int] = {}
         for index in range(end):
             self._follow(index, self.moments[index])
 
     def last(self, tensor: int) -> int:
         """The tensor's newest value; one is made for a tensor that no moment mentioned."""
+        return self._read(tensor)
+
+    def made_by(self, tensor: int, op: int | None) -> int:
+        """The tensor's value that the op of moment `op` made, else its newest."""
+        found = self.of_tensor.get(tensor)
+        if op is not None and found:
+            if self.values[found[0]].moment == op:
+                return found[0]
+            if len(found) > 1 and (tensor, op) in self._rewrites:
+                return self._rewrites[tensor, op]
         return self._read(tensor)
 
     def absolute(self, tensor: int, version: int | None) -> int | None:
@@ -144,8 +158,8 @@ class Flow:
         if writer is not None and old.call == writer:
             return  # the call made the tensor, or wrote it through an alias
         note = self._mutation_note(moment)
-        old.marks.add("mutated")
-        old.notes.append(note)
+        old.marks |= _MUTATED
+        old.notes += (note,)
         after = self.absolute(moment.tensor, moment.after)
         if writer is None or tensor.parameter is not None:
             old.version = after if after is not None else old.version
@@ -160,8 +174,8 @@ class Flow:
         for tensor, (before, after) in zip(moment.updated, moment.versions, strict=False):
             value = self.values[self._current(tensor)]
             value.version = self.absolute(tensor, after)
-            value.marks.add("mutated")
-            value.notes.append(f"version {self.absolute(tensor, before)} -> {value.version} by {where}")
+            value.marks |= _MUTATED
+            value.notes += (f"version {self.absolute(tensor, before)} -> {value.version} by {where}",)
 
     def _writer_of(self, moment: Mutation) -> int | None:
         """The call that wrote: the last one, unless the memory was written by something that is no call."""
@@ -192,16 +206,16 @@ class Flow:
         value.grad_fn, value.retains_grad = moment.grad_fn, moment.retains_grad
         value.tracked = value.tracked or moment.requires_grad
         if moment.cause in ("requires_grad_", "retain_grad"):
-            value.notes.append(f"{moment.cause} at {self._place(moment.stack)}")
+            value.notes += (f"{moment.cause} at {self._place(moment.stack)}",)
 
     def _move(self, moment: Move) -> None:
         if moment.target is None:
             return
         value = self.values[self._read(moment.target)]
-        value.marks.add("moved")
+        value.marks |= _MOVED
         devices = moment.from_device != moment.to_device
         before, after = (moment.from_device, moment.to_device) if devices else (moment.from_dtype, moment.to_dtype)
-        value.notes.append(f"{before} -> {after} at {self._place(moment.stack)}")
+        value.notes += (f"{before} -> {after} at {self._place(moment.stack)}",)
 
     # -- values ------------------------------------------------------------------------------------
 
@@ -238,8 +252,8 @@ class Flow:
         if write is None or facts.parameter is not None or self.values[position].born > write.call:
             return position
         old = self.values[position]
-        old.marks.add("mutated")
-        old.notes.append(write.note)
+        old.marks |= _MUTATED
+        old.notes += (write.note,)
         return self._rewritten(tensor, write)
 
     def _rewritten(self, tensor: int, write: _Write) -> int:
@@ -262,9 +276,11 @@ class Flow:
                 old.retains_grad,
                 write.after if bumped else old.version,
                 tracked,
+                old.order + 1,
             )
         )
         self._next_id += 1
         self.of_tensor[tensor].append(position)
+        self._rewrites[tensor, call.moment] = position
         call.outputs.append(position)
         return position
