@@ -1,10 +1,11 @@
 """The leaf table: what one tensor is to autograd, and which of the four cases it falls into.
 
-    requires_grad   made by      is_leaf   .grad after backward
-1   True            the user     True      filled
-2   True            an op        False     None, unless retain_grad() asked for it
-3   False           the user     True      None
-4   False           an op        True      None
+| case | requires_grad | made by | is_leaf | .grad after backward |
+|---|---|---|---|---|
+| 1 | True | the user | True | filled |
+| 2 | True | an op | False | None, unless retain_grad() asked for it |
+| 3 | False | the user | True | None |
+| 4 | False | an op | True | None |
 """
 
 from __future__ import annotations
