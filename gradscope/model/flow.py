@@ -1,7 +1,7 @@
 """The data flow of a step: which call read which tensor, in which state, and what it returned.
 
 A `Value` is one tensor between two writes to its memory: `y = x * 2; y.mul_(3)` gives two values of `y`.
-So every call reads older values and makes newer ones, and the flow has no cycle, aliases included.
+So every call reads older values and makes newer ones, and the flow has no cycle, views included.
 Parameters and buffers stay one value; the writes to them are notes.
 """
 
@@ -63,8 +63,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """The last write to a storage: the call that wrote, the version it left, and the note about it."""
+    """The last write to a storage: the tensor and the call that wrote, the version it left, and the note about it."""
 
+    tensor: int
     call: int
     after: int | None
     counted: bool
@@ -153,10 +154,12 @@ class Flow:
 
     def _mutation(self, moment: Mutation) -> None:
         tensor = self.tensors[moment.tensor]
-        old = self.values[self._current(moment.tensor)]
+        old = self.values[self._read(moment.tensor)]
         writer = self._writer_of(moment)
         if writer is not None and old.call == writer:
             return  # the call made the tensor, or wrote it through an alias
+        if writer is None and moment.after is not None and old.version == self.absolute(moment.tensor, moment.after):
+            return  # what was noticed late is told already: an alias was written
         note = self._mutation_note(moment)
         old.marks |= _MUTATED
         old.notes += (note,)
@@ -164,7 +167,7 @@ class Flow:
         if writer is None or tensor.parameter is not None:
             old.version = after if after is not None else old.version
             return
-        self._writes[tensor.storage] = _Write(writer, after, moment.counted, note)
+        self._writes[tensor.storage] = _Write(moment.tensor, writer, after, moment.counted, note)
         self._rewritten(moment.tensor, self._writes[tensor.storage])
 
     def _updated(self, moment: OptimizerStep) -> None:
@@ -254,7 +257,16 @@ class Flow:
         old = self.values[position]
         old.marks |= _MUTATED
         old.notes += (write.note,)
-        return self._rewritten(tensor, write)
+        if self._views(tensor, write.tensor):
+            return self._rewritten(tensor, write)
+        old.born = len(self.calls)  # an alias that autograd does not follow (detach, .data): only a note
+        old.version = write.after if write.counted and old.version is not None else old.version
+        return position
+
+    def _views(self, one: int, other: int) -> bool:
+        """Whether one tensor is a view of the other, or both are of a third: autograd follows writes through them."""
+        base, other_base = self.tensors[one].base, self.tensors[other].base
+        return base == other or other_base == one or (base is not None and base == other_base)
 
     def _rewritten(self, tensor: int, write: _Write) -> int:
         """The tensor's value after `write`, one more output of the call that wrote."""

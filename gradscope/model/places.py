@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -33,9 +34,9 @@ class Lines:
         return self._seen[stack]
 
     def place(self, stack: int | None) -> str:
-        """As in `train.py:12`; "an unknown line" when the stack was not seen."""
+        """As in `train.py:12`, without the folder; "an unknown line" when the stack was not seen."""
         line = self.line(stack)
-        return f"{line.file}:{line.line}" if line else "an unknown line"
+        return f"{ntpath.basename(line.file)}:{line.line}" if line else "an unknown line"
 
 
 class ModulePaths:
