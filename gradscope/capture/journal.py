@@ -179,11 +179,12 @@ class Journal:
 
         return self.statistics.read(tensor, deliver)
 
-    def call_failed(self, name: str, stack: int, inputs: tuple[int, ...], error: BaseException) -> None:
+    def call_failed(self, name: str, where: int | FrameType, inputs: tuple[int, ...], error: BaseException) -> None:
         """A torch call raised; one that it made has told so already. Whether the script catches it is known later."""
         try:
             if told_below(error):
                 return
+            stack = where if isinstance(where, int) else self.locate(where)[0]
             payload = (type(error).__name__, str(error)[:2000], name, True)
             self.draft.add("failure", self._phase_now(), stack, inputs, (), payload)
         except Exception as fault:
@@ -406,7 +407,10 @@ class Journal:
 
     def compiled(self, frame: FrameType) -> None:
         """A compiled region begins; its inside stays compiled, and unseen."""
-        self.note("a compiled region ran here: its ops were not recorded", frame)
+        try:
+            self.note("a compiled region ran here: its ops were not recorded", frame)
+        except Exception as error:
+            self.fault("a compiled region", error)
 
     def custom_function(
         self,

@@ -145,8 +145,14 @@ class _Telling:
             self._moments.append(
                 records.OpCall(Phase.FORWARD, None, op_name(type(node).__name__), read, outputs, grad_nodes=1)
             )
+        outputs_of: dict[int, list[int]] = {}
+        for (position, _), number in sorted(self._of_node.items()):
+            outputs_of.setdefault(position, []).append(number)
         graph = records.GradGraph(
-            tuple(self._node(position, node, made) for position, node in enumerate(self._nodes)),
+            tuple(
+                _grad_node(position, type(node).__name__, made.get(position), tuple(outputs_of[position]))
+                for position, node in enumerate(self._nodes)
+            ),
             tuple(records.GradEdge(*edge) for edge in self._edges),
             (0,),
         )
@@ -171,12 +177,6 @@ class _Telling:
                 waiting[reader] -= 1
                 if not waiting[reader]:
                     ready.append(reader)
-
-    def _node(self, position: int, node: Any, made: Mapping[int, int]) -> records.GradNode:
-        outputs = tuple(number for (owner, _), number in sorted(self._of_node.items()) if owner == position)
-        if position not in made:
-            return records.GradNode(position, type(node).__name__, tensor=outputs[0])
-        return records.GradNode(position, type(node).__name__, op=made[position], output_tensors=outputs)
 
     def _output(self, position: int, number: int, node: Any) -> int:
         live = self._live.get((position, number))
@@ -266,6 +266,12 @@ class _Telling:
         last = len(template.moments) - 1
         source.put_samples([replace(sample, moment=min(sample.moment, last)) for sample in self._samples])
         return Trace(source)
+
+
+def _grad_node(position: int, name: str, op: int | None, tensors: tuple[int, ...]) -> records.GradNode:
+    if op is None:
+        return records.GradNode(position, name, tensor=tensors[0])
+    return records.GradNode(position, name, op=op, output_tensors=tensors)
 
 
 def op_name(node: str) -> str:

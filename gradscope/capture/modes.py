@@ -41,16 +41,22 @@ class ModeWatch:
 
         def enter_(region: Any) -> Any:
             result = enter(region)
-            if self._mine():
-                self._outer.append(self.journal.autocast)
-                on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
-                self._switch(on, sys._getframe(1))
+            try:
+                if self._mine():
+                    self._outer.append(self.journal.autocast)
+                    on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
+                    self._switch(on, sys._getframe(1))
+            except Exception as error:
+                self.journal.fault("autocast's beginning", error)
             return result
 
         def exit_(region: Any, *exc: Any) -> Any:
             result = leave(region, *exc)
-            if self._mine() and self._outer:
-                self._switch(self._outer.pop(), sys._getframe(1))
+            try:
+                if self._mine() and self._outer:
+                    self._switch(self._outer.pop(), sys._getframe(1))
+            except Exception as error:
+                self.journal.fault("autocast's end", error)
             return result
 
         hooks.patch(torch.autocast, "__enter__", enter_)

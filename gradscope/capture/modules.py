@@ -83,13 +83,17 @@ class ModuleWatch:
                 return self._call(module, *args, **kwargs)
         known = self._known.get(id(module))
         if known is None or known.reference() is not module:
-            known = self._meet(module)
+            try:
+                known = self._meet(module)
+            except Exception as error:
+                journal.fault("a module", error)
+                return self._call(module, *args, **kwargs)
         clock, sites = journal.clock, journal.sites
-        before = (journal.module, journal.module_call)
+        outer = (journal.module, journal.module_call)
         root = clock.depth == 0 and not known.loss
         stack, users = self._begins(frame, module, known, root, args)
         clock.enter(known.loss)
-        anchor = sites.anchored(frame, stack) if users else None
+        anchor = sites.anchored(frame, stack)
         try:
             if known.compiled or module._compiled_call_impl is not None:
                 journal.compiled(frame)
@@ -98,11 +102,11 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            if anchor is not None:
-                sites.anchored(*anchor)
+            sites.anchored(*anchor)
             clock.leave(known.loss)
-            journal.module, journal.module_call = before
-        self._ends(stack, users, root, result)
+            journal.module, journal.module_call = outer
+        if users or root:
+            self._ends(stack, users, root, result)
         return result
 
     def _begins(
@@ -117,11 +121,18 @@ class ModuleWatch:
                     stack, users = self._root_begins(frame, module, known)
             else:
                 stack, users = journal.locate(frame)
-            calls = journal.draft.module_calls
-            journal.module = known.id
-            journal.module_call = calls[known.id] = calls.get(known.id, -1) + 1
+            draft = journal.tracker.draft
+            number, calls = known.id, draft.module_calls
+            journal.module = number
+            journal.module_call = calls[number] = calls.get(number, -1) + 1
             if users:
-                self._name_arguments(stack, args)
+                entries, mark = journal.table.entries, draft.mark
+                for position, argument in enumerate(args):
+                    if isinstance(argument, torch.Tensor):
+                        entry = entries.get(id(argument))
+                        if entry is None or entry.mark is not mark or entry.reference() is not argument:
+                            with self.pause:  # not met yet: it is called what the script passes it as
+                                journal.table.number(draft, argument, stack, position, False, True)
         except Exception as error:
             journal.fault("a module call", error)
         return stack, users
@@ -152,24 +163,14 @@ class ModuleWatch:
             journal.mode("training", "train" if module.training else "eval", known.id, frame)
         return stack, direct
 
-    def _name_arguments(self, stack: int, args: tuple[Any, ...]) -> None:
-        """Tensors that the step has not met yet are called what the script passes them as."""
-        table, mark = self.journal.table, self.journal.draft.mark
-        for position, argument in enumerate(args):
-            if isinstance(argument, torch.Tensor):
-                entry = table.find(argument)
-                if entry is None or entry.mark is not mark:
-                    with self.pause:
-                        table.number(self.journal.draft, argument, stack, position, False, True)
-
     def _name_results(self, stack: int, result: Any) -> None:
         """What the call returned is called what the script assigns it to."""
         journal = self.journal
-        if isinstance(result, torch.Tensor):
-            entry = journal.table.find(result)
-            if entry is not None and entry.mark is journal.draft.mark:
-                journal.draft.returns.append((stack, (entry.number,)))
-                return
+        draft = journal.tracker.draft
+        entry = journal.table.entries.get(id(result))
+        if entry is not None and entry.mark is draft.mark and entry.reference() is result:
+            draft.returns.append((stack, (entry.number,)))
+            return
         outputs = tensors_in((result,))
         if outputs:
             with self.pause:

@@ -161,7 +161,7 @@ class OpMode(TorchFunctionMode):
         journal = self.journal
         info = self.names.get(func)
         if info is None:
-            info = self.names[func] = _describe(func)
+            info = self.names[func] = self._described(func)
         if info[3]:
             return trampoline(frame)(func, args, kwargs)
         try:
@@ -185,6 +185,13 @@ class OpMode(TorchFunctionMode):
         except Exception as error:
             journal.fault(f"the result of {info[0]}", error)
         return result
+
+    def _described(self, func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
+        try:
+            return _describe(func)
+        except Exception as error:
+            self.journal.fault("the name of a call", error)
+            return "a call", False, False, True
 
     def _after(
         self,
@@ -237,13 +244,19 @@ class OpMode(TorchFunctionMode):
     ) -> Any:
         journal = self.journal
         tensor = args[0] if args and isinstance(args[0], _Tensor) else None
-        before = journal.leaf_state(tensor) if tensor is not None and action in (WANT_GRAD, RETAIN) else None
-        had = tensor is not None and action == GRAD_SET and journal.has_grad(tensor)
+        before: Any = None
+        try:
+            if tensor is not None and action in (WANT_GRAD, RETAIN):
+                before = journal.leaf_state(tensor)
+            elif tensor is not None and action == GRAD_SET:
+                before = journal.has_grad(tensor)
+        except Exception as error:
+            journal.fault(getattr(func, "__name__", "a call"), error)
         try:
             result = call(func, args, kwargs)
         except BaseException as error:
             if tensor is not None:
-                journal.call_failed(getattr(func, "__name__", "?"), journal.locate(frame)[0], (), error)
+                journal.call_failed(getattr(func, "__name__", "?"), frame, (), error)
             raise
         try:
             if action == GRAD_MODE:
@@ -253,7 +266,7 @@ class OpMode(TorchFunctionMode):
             elif action == GRAD_GET:
                 journal.grad_read(tensor, result, frame)
             elif action == GRAD_SET:
-                journal.grad_assigned(tensor, had, frame)
+                journal.grad_assigned(tensor, before, frame)
             elif action == DATA_GET:
                 stack, direct = journal.locate(frame)
                 numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
@@ -279,7 +292,7 @@ def _describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
     method = qualified.startswith(("TensorBase.", "Tensor.", "_TensorBase."))
     if name.startswith("__") and name.endswith("__") and name not in ("__getitem__", "__setitem__"):
         name = name.strip("_")
-    internal = name.startswith(("_record_function", "_set_", "_get_", "profiler"))
+    internal = name.startswith(("_record_function", "_set_", "_get_", "_parse_to", "profiler"))
     return name, method, name in _MOVES, internal
 
 

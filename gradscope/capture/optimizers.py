@@ -126,8 +126,8 @@ class OptimizerWatch:
 
     def _measure(self, parameters: list[torch.Tensor]) -> None:
         journal, entries = self.journal, self.journal.table.entries
-        pairs = [(entries[id(parameter)].parameter, parameter) for parameter in parameters]
-        known = [(number, parameter) for number, parameter in pairs if number is not None]
+        found = [(entries[id(parameter)].parameter, parameter) for parameter in parameters]
+        known = [(number, parameter) for number, parameter in found if number is not None]
         journal.measure(known)
         if journal.draft.full:
             moment = len(journal.draft.moments) - 1

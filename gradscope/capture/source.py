@@ -45,30 +45,23 @@ class Reading:
     expression: str = ""
 
 
-class Frames:
-    """Tells the user's frames from torch's, gradscope's and the standard library's."""
-
-    HIDDEN, USER = 0, 1
+class Frames(dict[CodeType, bool]):
+    """For each code object, whether it is the user's: not torch's, gradscope's or the standard library's."""
 
     def __init__(self, torch_folder: str) -> None:
-        self._hidden = (_PACKAGE, torch_folder + os.sep)
-        self.kinds: dict[CodeType, int] = {}
+        super().__init__()
+        self._hidden = (_PACKAGE, torch_folder + os.sep, "<frozen")
 
-    def kind(self, code: CodeType) -> int:
-        found = self.kinds.get(code)
-        if found is None:
-            found = self.kinds[code] = self._classify(code.co_filename)
-        return found
+    def __missing__(self, code: CodeType) -> bool:
+        users = self[code] = self._is_users(code.co_filename)
+        return users
 
-    def _classify(self, file: str) -> int:
-        if file.startswith((*self._hidden, "<frozen")):
-            return self.HIDDEN
+    def _is_users(self, file: str) -> bool:
         real = os.path.realpath(file)
-        if real.startswith(self._hidden):
-            return self.HIDDEN
-        if real.startswith(_STDLIB) and "site-packages" not in real and "dist-packages" not in real:
-            return self.HIDDEN
-        return self.USER
+        if file.startswith(self._hidden) or real.startswith(self._hidden):
+            return False
+        installed = "site-packages" in real or "dist-packages" in real
+        return installed or not real.startswith(_STDLIB)
 
 
 class Sites:
@@ -80,7 +73,7 @@ class Sites:
         self._stacks: dict[tuple[object, ...], int] = {}
         self._by_positions: dict[tuple[tuple[CodeType, int], ...], int] = {}
         self._anchor: FrameType | None = None
-        self._anchor_stack = -1
+        self.anchor_stack = -1
         self._sites: dict[tuple[CodeType, int], int] = {}
         self.stack_sites: list[tuple[int, ...]] = []
         self.positions: list[tuple[tuple[CodeType, int], ...]] = []
@@ -91,26 +84,19 @@ class Sites:
 
         Below a module call (see `anchored`) only the frames since that call are walked.
         """
-        kinds, anchor, user = self.frames.kinds, self._anchor, Frames.USER
+        users, anchor = self.frames, self._anchor
         key: list[object] = []
         innermost = frame
-        while frame is not None:
-            if frame is anchor:
-                break
-            code = frame.f_code
-            kind = kinds.get(code)
-            if kind is None:
-                kind = self.frames.kind(code)
-            if kind is user:
-                key.append(code)
-                key.append(frame.f_lasti)
+        while frame is not anchor and frame is not None:
+            if users[frame.f_code]:
+                key += (frame.f_code, frame.f_lasti)
             frame = frame.f_back
         if frame is None:
             key.append(-1)
         elif not key:
-            return self._anchor_stack
+            return self.anchor_stack
         else:
-            key.append(self._anchor_stack)
+            key.append(self.anchor_stack)
         interned = tuple(key)
         found = self._stacks.get(interned)
         return found if found is not None else self._intern(interned, innermost)
@@ -120,15 +106,15 @@ class Sites:
 
         The frame is one that is running a call of ours, so holding it lengthens no life.
         """
-        before = (self._anchor, self._anchor_stack)
-        self._anchor, self._anchor_stack = frame, stack
+        before = (self._anchor, self.anchor_stack)
+        self._anchor, self.anchor_stack = frame, stack
         return before
 
     def _intern(self, key: tuple[object, ...], frame: FrameType | None) -> int:
         places: list[tuple[CodeType, int]] = []
         sites: list[int] = []
         while frame is not None:
-            if self.frames.kind(frame.f_code) == Frames.USER:
+            if self.frames[frame.f_code]:
                 place = (frame.f_code, frame.f_lasti)
                 places.append(place)
                 if place not in self._sites:
