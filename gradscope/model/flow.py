@@ -90,6 +90,7 @@ class Flow:
         self._place = place
         self._next_id = first_id
         self._writes: dict[int, _Write] = {}
+        self._shared: dict[int, int] = {}
         self._rewrites: dict[tuple[int, int], int] = {}
         for index in range(end):
             self._follow(index, self.moments[index])
@@ -138,6 +139,8 @@ class Flow:
         for tensor in op.outputs:
             if tensor not in self.of_tensor:  # else it is returned as it was, or a Mutation follows
                 call.outputs.append(self._new(tensor, position, index, tracked))
+        if op.name in DETACHING and len(op.inputs) == 1 == len(call.outputs):
+            self._shared[op.outputs[0]] = self._storage(op.inputs[0])
         if any(self.values[value].requires_grad for value in inputs):
             call.cut = self._cut(op, call)
 
@@ -167,8 +170,9 @@ class Flow:
         if writer is None or tensor.parameter is not None:
             old.version = after if after is not None else old.version
             return
-        self._writes[tensor.storage] = _Write(moment.tensor, writer, after, moment.counted, note)
-        self._rewritten(moment.tensor, self._writes[tensor.storage])
+        write = _Write(moment.tensor, writer, after, moment.counted, note)
+        self._writes[self._storage(moment.tensor)] = write
+        self._rewritten(moment.tensor, write)
 
     def _updated(self, moment: OptimizerStep) -> None:
         """An optimizer's update before a later backward of the step: what that backward saved may be stale."""
@@ -251,7 +255,7 @@ class Flow:
         """The tensor's value as a call now finds it: an alias may have written to its memory."""
         position = self._current(tensor)
         facts = self.tensors[tensor]
-        write = self._writes.get(facts.storage) if self._writes else None
+        write = self._writes.get(self._storage(tensor)) if self._writes else None
         if write is None or facts.parameter is not None or self.values[position].born > write.call:
             return position
         old = self.values[position]
@@ -262,6 +266,10 @@ class Flow:
         old.born = len(self.calls)  # an alias that autograd does not follow (detach, .data): only a note
         old.version = write.after if write.counted and old.version is not None else old.version
         return position
+
+    def _storage(self, tensor: int) -> int:
+        """The memory a tensor lies in; what `detach` and `.data` return shares their input's, whatever its number."""
+        return self._shared.get(tensor, self.tensors[tensor].storage)
 
     def _views(self, one: int, other: int) -> bool:
         """Whether one tensor is a view of the other, or both are of a third: autograd follows writes through them."""
