@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ class BackwardWatch:
 
         def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
-            if not journal.recording():
+            if not journal.recording() or get_ident() != journal.thread:
                 return original(t_outputs, *args, **kwargs)
             try:
                 return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
