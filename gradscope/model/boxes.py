@@ -97,9 +97,10 @@ class Boxes:
         if not found:
             return None
         values = flow.of_tensor[value.tensor]
-        if len(values) == 1:
+        if len(values) == 1 and value.filled is None:
             return found[0]
         start = -1 if value.order == 0 or value.moment is None else value.moment
+        start = start if value.filled is None else max(start, value.filled)
         last = value.order + 1 == len(values)
         end = None if last else flow.values[values[value.order + 1]].moment
         first = bisect_left(found, start, key=lambda sample: sample.moment)

@@ -27,7 +27,8 @@ class Value:
     """A tensor between two writes. `call` made it (a position in `Flow.calls`), at `moment`.
 
     `born` counts the calls before it, `order` the tensor's values before it; `tracked` says that a
-    parameter or a tensor that needs a gradient lies upstream (or is it).
+    parameter or a tensor that needs a gradient lies upstream (or is it); `used` that a call made
+    something from it. `filled` is the moment of the last write before any use: its initialisation.
     """
 
     id: int
@@ -42,6 +43,8 @@ class Value:
     version: int | None
     tracked: bool
     order: int = 0
+    used: bool = False
+    filled: int | None = None
     notes: tuple[str, ...] = ()
     marks: frozenset[str] = _NONE
 
@@ -120,7 +123,7 @@ class Flow:
         if isinstance(moment, OpCall):
             self._op(index, moment)
         elif isinstance(moment, Mutation):
-            self._mutation(moment)
+            self._mutation(index, moment)
         elif isinstance(moment, LeafChange):
             self._leaf_change(index, moment)
         elif isinstance(moment, Move):
@@ -139,6 +142,9 @@ class Flow:
         for tensor in op.outputs:
             if tensor not in self.of_tensor:  # else it is returned as it was, or a Mutation follows
                 call.outputs.append(self._new(tensor, position, index, tracked))
+        if call.outputs:
+            for value in inputs:
+                self.values[value].used = True
         if op.name in DETACHING and len(op.inputs) == 1 == len(call.outputs):
             self._shared[op.outputs[0]] = self._storage(op.inputs[0])
         if any(self.values[value].requires_grad for value in inputs):
@@ -155,7 +161,7 @@ class Flow:
             return "inference_mode"
         return "no derivative" if op.grad_enabled else "no_grad"
 
-    def _mutation(self, moment: Mutation) -> None:
+    def _mutation(self, index: int, moment: Mutation) -> None:
         tensor = self.tensors[moment.tensor]
         old = self.values[self._read(moment.tensor)]
         writer = self._writer_of(moment)
@@ -163,6 +169,10 @@ class Flow:
             return  # the call made the tensor, or wrote it through an alias
         if writer is None and moment.after is not None and old.version == self.absolute(moment.tensor, moment.after):
             return  # what was noticed late is told already: an alias was written
+        if not old.used and self._initialises(moment, old, writer):
+            old.filled = index if writer is None else self.calls[writer].moment
+            old.version = self.absolute(moment.tensor, moment.after)
+            return
         note = self._mutation_note(moment)
         old.marks |= _MUTATED
         old.notes += (note,)
@@ -174,6 +184,15 @@ class Flow:
         self._writes[self._storage(moment.tensor)] = write
         self._rewritten(moment.tensor, write)
 
+    def _initialises(self, moment: Mutation, value: Value, writer: int | None) -> bool:
+        """Whether a write fills memory that nothing has used yet: `torch.empty(3).uniform_()`, a layer's weights."""
+        if value.filled is not None:
+            return True
+        if self.tensors[moment.tensor].parameter is not None:
+            return self.absolute(moment.tensor, moment.before) == 0
+        made_from_nothing = value.call is not None and not self.calls[value.call].inputs
+        return made_from_nothing and (writer is None or len(set(self.calls[writer].inputs)) <= 1)
+
     def _updated(self, moment: OptimizerStep) -> None:
         """An optimizer's update before a later backward of the step: what that backward saved may be stale."""
         found = self._optimizers.get(moment.optimizer)
@@ -181,6 +200,8 @@ class Flow:
         for tensor, (before, after) in zip(moment.updated, moment.versions, strict=False):
             value = self.values[self._current(tensor)]
             value.version = self.absolute(tensor, after)
+            if not value.used:
+                continue
             value.marks |= _MUTATED
             value.notes += (f"version {self.absolute(tensor, before)} -> {value.version} by {where}",)
 

@@ -459,6 +459,25 @@ def test_parameters_and_buffers_stay_one_node_with_notes() -> None:
     assert node.version == 8
 
 
+def test_filling_new_memory_is_no_change_in_place() -> None:
+    trace, step = script()
+    w = step.parameter(trace.parameter("w", (1,)))
+    step.mutate(w, "kaiming_uniform_", line=1, before=0, after=1)
+    step.mutate(w, "mul_", line=1, before=1, after=2)
+    x = step.op("empty", (), "x", line=2, values=[9.0])
+    filled = step.mutate(x, "uniform_", line=2, before=0, after=1)
+    step.sample(x, "value", filled, values=[0.5])
+    y = step.op("mul", (w, x), "y", line=3, grad_fn="MulBackward0")
+    step.backward(y, line=4)
+    graph = built_graph(step, "both")
+    assert [(node.label, node.version, node.notes) for node in graph.nodes if node.label in "wx"] == [
+        ("w", 2, ()),
+        ("x", 1, ()),
+    ]
+    assert one(graph, "x").value == (0.5,)
+    assert not any("mutated" in node.marks for node in graph.nodes)
+
+
 def test_an_update_between_two_backwards_is_told_on_the_parameter() -> None:
     trace, step = script()
     trace.optimizer("SGD", (0,))
