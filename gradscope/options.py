@@ -22,7 +22,9 @@ class CaptureOptions:
     """What a recorder records. `keep` selects steps when they are written, never what runs."""
 
     detail: str = option("auto", "how much is recorded: auto, steps, graph or full", flag="--detail", metavar="LEVEL")
-    steps: tuple[int | None, int | None] = option((None, None), "keep steps A to B-1 only", flag="--steps", metavar="A:B")
+    steps: tuple[int | None, int | None] = option(
+        (None, None), "keep steps A to B-1 only", flag="--steps", metavar="A:B"
+    )
     every: int = option(1, "keep every N-th step", flag="--every", metavar="N")
     last: int | None = option(None, "keep only the last N steps", flag="--last", metavar="N")
 

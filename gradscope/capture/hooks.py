@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+Unseen = torch._C.DisableTorchFunction
+"""Stands around whatever the recorder reads: no function mode and no subclass of the script's sees it."""
+
 
 class HookSet:
     """Patches and handles, undone in reverse order by `close()`."""

@@ -26,6 +26,7 @@ _HANDLE: CodeType = handle_torch_function.__code__
 _CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
+DETACHING = frozenset({"detach", "data"})
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
 
@@ -139,6 +140,8 @@ class Journal:
     ) -> int:
         """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
         draft, table = self.tracker.draft, self.table
+        if not self.with_graph:
+            return -1
         grad_enabled = torch.is_grad_enabled()
         index = len(draft.moments)
         sources = tuple(inputs)
@@ -161,6 +164,8 @@ class Journal:
             name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments
         )  # fmt: skip
         draft.add("op", phase, stack, numbers, tuple(made), payload)
+        if name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
+            draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
         if draft.full and not name.startswith(_UNINITIALIZED):
             for tensor, number in zip(outputs, made):
                 self._value(index, number, tensor)
@@ -178,6 +183,13 @@ class Journal:
             tracker.add_sample(draft, (moment, subject, of_parameter, what, measured))
 
         return self.statistics.read(tensor, deliver)
+
+    def root_ran(self, name: str, stack: int, loss: bool) -> None:
+        """At detail `steps`, a model's or a loss's whole call is the only op."""
+        grad_enabled = torch.is_grad_enabled()
+        phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
+        payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "")
+        self.draft.add("op", phase, stack, (), (), payload)
 
     def call_failed(self, name: str, where: int | FrameType, inputs: tuple[int, ...], error: BaseException) -> None:
         """A torch call raised; one that it made has told so already. Whether the script catches it is known later."""
@@ -287,6 +299,17 @@ class Journal:
         if entry.parameter is not None:
             known = self.table.parameters[entry.parameter]
             self.table.adopt(tensor, known.name, known.root, known.role)
+
+    def parameter_made(self, parameter: torch.Tensor, data: Any, frame: FrameType) -> None:
+        """`nn.Parameter(data)`: a leaf of its own, whatever made `data`."""
+        stack, direct = self.locate(frame)
+        draft, table = self.draft, self.table
+        source = (table.number(draft, data, stack, 0, False, direct),) if isinstance(data, torch.Tensor) else ()
+        name = self.sites.result_name(stack, 0, 1) if direct else ""
+        table.adopt(parameter, name.removeprefix("self."), "", "parameter")
+        number = table.number(draft, parameter, stack)
+        payload = ("Parameter", parameter.requires_grad, True, None, False)
+        draft.add("leaf", self._phase_now(), stack, (number,), source, payload)
 
     def retain(self, tensor: torch.Tensor) -> None:
         self._retained.append(self.table.entry(tensor))

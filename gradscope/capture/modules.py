@@ -71,6 +71,24 @@ class ModuleWatch:
             replacement.__doc__ = getattr(nn.Module, name).__doc__
             hooks.patch(nn.Module, name, replacement)
 
+        self._install_parameter(hooks)
+
+    def _install_parameter(self, hooks: HookSet) -> None:
+        original: Callable[..., Any] = nn.Parameter.__new__
+        journal = self.journal
+
+        def new(kind: type, data: Any = None, requires_grad: bool = True) -> Any:
+            made = original(kind, data, requires_grad)
+            if data is not None and journal.recording() and threading.get_ident() == journal.thread:
+                try:
+                    with self.pause:
+                        journal.parameter_made(made, data, sys._getframe(1))
+                except Exception as error:
+                    journal.fault("a new parameter", error)
+            return made
+
+        hooks.patch(nn.Parameter, "__new__", staticmethod(new))
+
     # -- calls -----------------------------------------------------------------------------------
 
     def _called(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -125,6 +143,8 @@ class ModuleWatch:
             number, calls = known.id, draft.module_calls
             journal.module = number
             journal.module_call = calls[number] = calls.get(number, -1) + 1
+            if not journal.with_graph and journal.clock.depth == 0:
+                journal.root_ran(type(module).__name__, stack, known.loss)
             if users:
                 entries, mark = journal.table.entries, draft.mark
                 for position, argument in enumerate(args):

@@ -15,6 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .frames import release, trampoline
+from .hooks import Unseen
 from .journal import Journal
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
 
@@ -165,12 +166,13 @@ class OpMode(TorchFunctionMode):
         if info[3]:
             return trampoline(frame)(func, args, kwargs)
         try:
-            inputs = tensors_in(args)
-            if kwargs:
-                inputs += tensors_in(kwargs.values())
-            versions = versions_of(inputs)
-            stack, direct = journal.locate(frame)
-            numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions)
+            with Unseen():
+                inputs = tensors_in(args)
+                if kwargs:
+                    inputs += tensors_in(kwargs.values())
+                versions = versions_of(inputs)
+                stack, direct = journal.locate(frame)
+                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions)
         except Exception as error:
             journal.fault(f"the inputs of {info[0]}", error)
             return trampoline(frame)(func, args, kwargs)
@@ -181,7 +183,8 @@ class OpMode(TorchFunctionMode):
             journal.call_failed(info[0], stack, numbers, error)
             raise
         try:
-            self._after(info, stack, direct, inputs, versions, numbers, first, result, args, kwargs)
+            with Unseen():
+                self._after(info, stack, direct, inputs, versions, numbers, first, result, args, kwargs)
         except Exception as error:
             journal.fault(f"the result of {info[0]}", error)
         return result
@@ -244,14 +247,7 @@ class OpMode(TorchFunctionMode):
     ) -> Any:
         journal = self.journal
         tensor = args[0] if args and isinstance(args[0], _Tensor) else None
-        before: Any = None
-        try:
-            if tensor is not None and action in (WANT_GRAD, RETAIN):
-                before = journal.leaf_state(tensor)
-            elif tensor is not None and action == GRAD_SET:
-                before = journal.has_grad(tensor)
-        except Exception as error:
-            journal.fault(getattr(func, "__name__", "a call"), error)
+        before = self._before(action, tensor, func)
         try:
             result = call(func, args, kwargs)
         except BaseException as error:
@@ -259,27 +255,41 @@ class OpMode(TorchFunctionMode):
                 journal.call_failed(getattr(func, "__name__", "?"), frame, (), error)
             raise
         try:
-            if action == GRAD_MODE:
-                journal.grad_mode(frame)
-            elif tensor is None:
-                pass
-            elif action == GRAD_GET:
-                journal.grad_read(tensor, result, frame)
-            elif action == GRAD_SET:
-                journal.grad_assigned(tensor, before, frame)
-            elif action == DATA_GET:
-                stack, direct = journal.locate(frame)
-                numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
-                first = _sequence()
-                journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
-            elif action == DATA_SET:
-                journal.data_assigned(tensor, frame)
-            else:
-                cause = "retain_grad" if action == RETAIN else "requires_grad_"
-                journal.leaf_changed(tensor, before, cause, frame)
+            with Unseen():
+                if action == GRAD_MODE:
+                    journal.grad_mode(frame)
+                elif tensor is not None:
+                    self._state_changed(action, tensor, before, result, frame)
         except Exception as error:
             journal.fault(getattr(func, "__name__", "a call"), error)
         return result
+
+    def _before(self, action: int, tensor: torch.Tensor | None, func: Callable[..., Any]) -> Any:
+        """What a write to autograd state is compared with afterwards."""
+        try:
+            if tensor is not None and action in (WANT_GRAD, RETAIN):
+                return self.journal.leaf_state(tensor)
+            if tensor is not None and action == GRAD_SET:
+                return self.journal.has_grad(tensor)
+        except Exception as error:
+            self.journal.fault(getattr(func, "__name__", "a call"), error)
+        return None
+
+    def _state_changed(self, action: int, tensor: torch.Tensor, before: Any, result: Any, frame: Any) -> None:
+        journal = self.journal
+        if action == GRAD_GET:
+            journal.grad_read(tensor, result, frame)
+        elif action == GRAD_SET:
+            journal.grad_assigned(tensor, before, frame)
+        elif action == DATA_GET:
+            stack, direct = journal.locate(frame)
+            numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
+            first = _sequence()
+            journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
+        elif action == DATA_SET:
+            journal.data_assigned(tensor, frame)
+        else:
+            journal.leaf_changed(tensor, before, "retain_grad" if action == RETAIN else "requires_grad_", frame)
 
 
 def _describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:

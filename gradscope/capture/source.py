@@ -78,6 +78,7 @@ class Sites:
         self.stack_sites: list[tuple[int, ...]] = []
         self.positions: list[tuple[tuple[CodeType, int], ...]] = []
         self.readings: list[Reading] = []
+        self._folder = str(Path.cwd()) + os.sep
 
     def locate(self, frame: FrameType | None) -> int:
         """The number of the stack that `frame` is the innermost frame of.
@@ -131,6 +132,10 @@ class Sites:
         self._stacks[key] = number
         return number
 
+    def _shown(self, file: str) -> str:
+        """The file as a person in the folder where recording began would name it."""
+        return file[len(self._folder) :] if file.startswith(self._folder) else file
+
     def _read(self, frame: FrameType) -> int:
         number = len(self.readings)
         code = frame.f_code
@@ -142,7 +147,7 @@ class Sites:
         self._on_site(
             Site(
                 id=number,
-                file=code.co_filename,
+                file=self._shown(code.co_filename),
                 line=line,
                 end_line=getattr(where, "end_lineno", None) or line,
                 column=getattr(where, "col_offset", 0),

@@ -179,7 +179,8 @@ def _phases(rows: Iterable[StepRow]) -> dict[str, float]:
 
 
 def _graph_size(row: StepRow, template: Template) -> GraphSize | None:
-    ran = [template.graphs[moment.graph] for moment in template.moments if isinstance(moment, Backward)]
+    called = [moment.graph for moment in template.moments if isinstance(moment, Backward)]
+    ran = [template.graphs[graph] for graph in called if graph >= 0]  # -1: not walked, at detail `steps`
     if not ran:
         return None
     return GraphSize(row.number, sum(len(graph.nodes) for graph in ran), sum(len(graph.edges) for graph in ran))
