@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..model.records import Phase
 from .draft import RawGraph
 from .frames import release
-from .hooks import HookSet
+from .hooks import HookSet, Unseen
 from .journal import Journal
 from .stats import Measured
 from .tensors import storage_key
@@ -103,7 +103,8 @@ class BackwardWatch:
         journal = self.journal
         run: _Run | None = None
         try:
-            run = _Run(journal, frame, outputs, args, kwargs)
+            with Unseen():
+                run = _Run(journal, frame, outputs, args, kwargs)
         except Exception as error:
             journal.fault("the graph of a backward", error)
         if run is None:
@@ -118,7 +119,8 @@ class BackwardWatch:
             journal.backwards -= 1
             run.remove_hooks()
         try:
-            run.finished()
+            with Unseen():
+                run.finished()
         except Exception as error:
             journal.fault("what a backward did", error)
         return result
@@ -228,15 +230,19 @@ class _Run:
         """Post hook of one node. Torch's names: `grad_outputs` come in, `grad_inputs` go out."""
         journal = self.journal
         try:
-            moment = journal.draft.add("node", Phase.BACKWARD, self.stack, (), (), (self.graph, node))
-            for what, grads in (("grad_in", grads_in), ("grad_out", grads_out)):
-                for position, grad in enumerate(grads[:8]):
-                    if isinstance(grad, torch.Tensor):
-                        measured = self._sample(moment, position, what, grad)
-                        if measured is not None and not position and what == "grad_in":
-                            self._arrived(node, measured)
+            with Unseen():
+                self._measure_node(node, (("grad_in", grads_in), ("grad_out", grads_out)))
         except Exception as error:
             journal.fault("a grad node's gradients", error)
+
+    def _measure_node(self, node: int, gradients: Sequence[tuple[str, Any]]) -> None:
+        moment = self.journal.draft.add("node", Phase.BACKWARD, self.stack, (), (), (self.graph, node))
+        for what, grads in gradients:
+            for position, grad in enumerate(grads[:8]):
+                if isinstance(grad, torch.Tensor):
+                    measured = self._sample(moment, position, what, grad)
+                    if measured is not None and not position and what == "grad_in":
+                        self._arrived(node, measured)
 
     def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Measured | None:
         """A gradient that leaves one node and enters the next is measured once."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .hooks import HookSet
+from .hooks import HookSet, Unseen
 from .journal import Journal
 from .pause import Pause
 from .tensors import dtype_name, tensors_in, version_of
@@ -107,11 +107,12 @@ class ModeWatch:
                 return original(kind, *args, **kwargs)
             frame = sys._getframe(1)
             with self.pause:
-                inputs = tensors_in((*args, *kwargs.values()))
                 try:
-                    stack, direct = journal.locate(frame)
-                    versions = [version_of(t) for t in inputs]
-                    numbers = journal.enter_inputs(inputs, stack, False, direct, versions)
+                    with Unseen():
+                        inputs = tensors_in((*args, *kwargs.values()))
+                        stack, direct = journal.locate(frame)
+                        versions = [version_of(t) for t in inputs]
+                        numbers = journal.enter_inputs(inputs, stack, False, direct, versions)
                 except Exception as error:
                     journal.fault(f"the inputs of {kind.__name__}", error)
                     return original(kind, *args, **kwargs)
@@ -119,9 +120,10 @@ class ModeWatch:
                 result = original(kind, *args, **kwargs)
                 last = sequence()
                 try:
-                    journal.custom_function(
-                        kind.__name__, stack, direct, inputs, versions, numbers, first, last, result
-                    )
+                    with Unseen():
+                        journal.custom_function(
+                            kind.__name__, stack, direct, inputs, versions, numbers, first, last, result
+                        )
                 except Exception as error:
                     journal.fault(f"the result of {kind.__name__}", error)
                 return result
@@ -141,8 +143,9 @@ class ModeWatch:
             with self.pause:
                 batch = original(batches)
                 try:
-                    stack, direct = journal.locate(frame)
-                    journal.op("DataLoader", stack, direct, [], (), tensors_in((batch,)), 0, 0)
+                    with Unseen():
+                        stack, direct = journal.locate(frame)
+                        journal.op("DataLoader", stack, direct, [], (), tensors_in((batch,)), 0, 0)
                 except Exception as error:
                     journal.fault("a batch of a DataLoader", error)
                 return batch

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..model.records import Module
-from .hooks import HookSet
+from .hooks import HookSet, Unseen
 from .journal import Journal
 from .pause import Pause
 from .phases import is_loss_module
@@ -81,7 +81,7 @@ class ModuleWatch:
             made = original(kind, data, requires_grad)
             if data is not None and journal.recording() and threading.get_ident() == journal.thread:
                 try:
-                    with self.pause:
+                    with Unseen():
                         journal.parameter_made(made, data, sys._getframe(1))
                 except Exception as error:
                     journal.fault("a new parameter", error)
@@ -135,7 +135,7 @@ class ModuleWatch:
         stack, users = -1, False
         try:
             if root:
-                with self.pause:
+                with Unseen():
                     stack, users = self._root_begins(frame, module, known)
             else:
                 stack, users = journal.locate(frame)
@@ -151,7 +151,7 @@ class ModuleWatch:
                     if isinstance(argument, torch.Tensor):
                         entry = entries.get(id(argument))
                         if entry is None or entry.mark is not mark or entry.reference() is not argument:
-                            with self.pause:  # not met yet: it is called what the script passes it as
+                            with Unseen():  # not met yet: it is called what the script passes it as
                                 journal.table.number(draft, argument, stack, position, False, True)
         except Exception as error:
             journal.fault("a module call", error)
@@ -165,7 +165,7 @@ class ModuleWatch:
             if root:
                 journal.tracker.root_left(stack)
                 if journal.table.nameless:
-                    with self.pause:
+                    with Unseen():
                         self._scan_all()
         except Exception as error:
             journal.fault("a module's result", error)
@@ -193,7 +193,7 @@ class ModuleWatch:
             return
         outputs = tensors_in((result,))
         if outputs:
-            with self.pause:
+            with Unseen():
                 journal.returned(stack, outputs)
 
     # -- names -----------------------------------------------------------------------------------
@@ -262,10 +262,12 @@ class ModuleWatch:
         self._applying += 1
         try:
             with self.pause:
-                was = [(t.device, t.dtype) for t in module.parameters()]
+                with Unseen():
+                    was = [(t.device, t.dtype) for t in module.parameters()]
                 result = self._apply(module, *args, **kwargs)
                 try:
-                    self._moved(frame, module, was)
+                    with Unseen():
+                        self._moved(frame, module, was)
                 except Exception as error:
                     journal.fault("a module's move", error)
         finally:
@@ -298,11 +300,13 @@ class ModuleWatch:
             self._zero_grad(owner, set_to_none)
             return
         with self.pause:
-            with_grad = [p for p in owner.parameters() if p.grad is not None]
+            with Unseen():
+                with_grad = [p for p in owner.parameters() if p.grad is not None]
             self._zero_grad(owner, set_to_none)
             try:
-                record = self.records[self.number(owner)]
-                name = record.path or record.root
-                journal.zeroed(name, [(p, p.grad is not None) for p in with_grad], frame)
+                with Unseen():
+                    record = self.records[self.number(owner)]
+                    name = record.path or record.root
+                    journal.zeroed(name, [(p, p.grad is not None) for p in with_grad], frame)
             except Exception as error:
                 journal.fault("a zero_grad call", error)

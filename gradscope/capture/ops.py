@@ -267,10 +267,11 @@ class OpMode(TorchFunctionMode):
     def _before(self, action: int, tensor: torch.Tensor | None, func: Callable[..., Any]) -> Any:
         """What a write to autograd state is compared with afterwards."""
         try:
-            if tensor is not None and action in (WANT_GRAD, RETAIN):
-                return self.journal.leaf_state(tensor)
-            if tensor is not None and action == GRAD_SET:
-                return self.journal.has_grad(tensor)
+            with Unseen():
+                if tensor is not None and action in (WANT_GRAD, RETAIN):
+                    return self.journal.leaf_state(tensor)
+                if tensor is not None and action == GRAD_SET:
+                    return self.journal.has_grad(tensor)
         except Exception as error:
             self.journal.fault(getattr(func, "__name__", "a call"), error)
         return None

@@ -15,7 +15,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..model import records
-from .hooks import HookSet
+from .hooks import HookSet, Unseen
 from .journal import Journal
 from .pause import Pause
 from .tensors import versions_of
@@ -88,23 +88,27 @@ class OptimizerWatch:
         versions: list[int | None] = []
         number = -1
         try:
-            journal.locate(sys._getframe(1))
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            versions = versions_of(parameters)
-            number = self._number(optimizer, parameters)
-            self._measure(parameters)
-            rates = journal.draft.learning_rates
-            for index, group in enumerate(optimizer.param_groups):
-                rate = group.get("lr")
-                if isinstance(rate, torch.Tensor):
-                    rate = rate.item() if rate.device.type == "cpu" else None
-                if rate is not None:
-                    rates[number, index] = float(rate)
+            with Unseen():
+                journal.locate(sys._getframe(1))
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                versions = versions_of(parameters)
+                number = self._number(optimizer, parameters)
+                self._measure(parameters)
+                self._read_rates(optimizer, number)
         except Exception as error:
             journal.fault("an optimizer before its step", error)
         self._running.append(_Running(optimizer, number, parameters, versions))
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
+
+    def _read_rates(self, optimizer: Optimizer, number: int) -> None:
+        rates = self.journal.draft.learning_rates
+        for index, group in enumerate(optimizer.param_groups):
+            rate = group.get("lr")
+            if isinstance(rate, torch.Tensor):
+                rate = rate.item() if rate.device.type == "cpu" else None
+            if rate is not None:
+                rates[number, index] = float(rate)
 
     def _with_open_closures(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The step's arguments, its closure wrapped so that what the script does in it is recorded."""
@@ -141,25 +145,30 @@ class OptimizerWatch:
         run = self._running.pop()
         journal.tracker.updating = bool(self._running)
         try:
-            stack, _ = journal.locate(sys._getframe(1))
-            after = versions_of(run.parameters)
-            risen = [
-                (tensor, before, now)
-                for tensor, before, now in zip(run.parameters, run.versions, after)
-                if now != before and now is not None and before is not None
-            ]
-            journal.parameters_updated(run.number, risen, stack)
-            if journal.draft.full:
-                moment = len(journal.draft.moments) - 1
-                for tensor, _, _ in risen:
-                    entry = journal.table.find(tensor)
-                    if entry is not None and entry.parameter is not None:
-                        journal.sample(tensor, moment, entry.parameter, True, "value")
-            journal.tracker.updated(stack)
+            with Unseen():
+                self._stepped(run, journal.locate(sys._getframe(1))[0])
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:
             self.pause.end()
+
+    def _stepped(self, run: _Running, stack: int) -> None:
+        """A step ended: what it changed."""
+        journal = self.journal
+        after = versions_of(run.parameters)
+        risen = [
+            (tensor, before, now)
+            for tensor, before, now in zip(run.parameters, run.versions, after)
+            if now != before and now is not None and before is not None
+        ]
+        journal.parameters_updated(run.number, risen, stack)
+        if journal.draft.full:
+            moment = len(journal.draft.moments) - 1
+            for tensor, _, _ in risen:
+                entry = journal.table.find(tensor)
+                if entry is not None and entry.parameter is not None:
+                    journal.sample(tensor, moment, entry.parameter, True, "value")
+        journal.tracker.updated(stack)
 
     def _number(self, optimizer: Optimizer, parameters: list[torch.Tensor] | None = None) -> int:
         """The optimizer's number; its groups are recorded when they are new or changed."""
@@ -201,11 +210,13 @@ class OptimizerWatch:
             original(optimizer, set_to_none)
             return
         with self.pause:
-            with_grad = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            with Unseen():
+                with_grad = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             original(optimizer, set_to_none)
             try:
-                tensors = [(p, p.grad is not None) for p in with_grad]
-                journal.zeroed(type(optimizer).__name__, tensors, frame)
+                with Unseen():
+                    tensors = [(p, p.grad is not None) for p in with_grad]
+                    journal.zeroed(type(optimizer).__name__, tensors, frame)
             except Exception as error:
                 journal.fault("a zero_grad call", error)
 

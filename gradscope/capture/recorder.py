@@ -296,7 +296,7 @@ class Recorder:
         return tuple(wrong)
 
     def _memory(self, draft: Draft) -> None:
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():
             draft.memory = (torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
 
     def _settle_waiting(self) -> None:

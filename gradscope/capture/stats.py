@@ -19,6 +19,7 @@ Measured = tuple[Stats, "tuple[float, ...] | None", tuple[int, ...]]  # statisti
 VALUES_UP_TO = 16
 QUICK_UP_TO = 1 << 16
 _QUICK = (torch.float32, torch.float64)
+_NO_DISPATCH: Any = torch.Tensor.__torch_dispatch__
 READABLE_DEVICES = frozenset({"cpu", "cuda"})
 
 
@@ -30,6 +31,7 @@ def readable(tensor: torch.Tensor) -> bool:
         and not tensor.is_nested
         and not tensor.is_quantized
         and torch._C._len_torch_dispatch_stack() == 0  # a dispatch mode of the script's would see our reads
+        and type(tensor).__torch_dispatch__ is _NO_DISPATCH  # and so would a class that computes for itself
     )
 
 
@@ -182,7 +184,7 @@ class Statistics:
         """Deliver what has arrived. `wait` at the end of the recording, when nothing can be slowed."""
         if not self.pending:
             return
-        if wait and torch.cuda.is_available() and torch.cuda.is_initialized():
+        if wait and torch.cuda.is_initialized():
             torch.cuda.synchronize()
         still = []
         for pending in self.pending:

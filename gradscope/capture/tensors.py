@@ -19,30 +19,26 @@ from .draft import Draft, Facts, RawTensor, StepMark
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _CONTAINERS = (list, tuple, dict)
 _NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
-_DTYPES: dict[torch.dtype, str] = {}
-_DEVICES: dict[torch.device, str] = {}
-_LAYOUTS: dict[torch.layout, str] = {}
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
+
+
+class _Texts(dict[Any, str]):
+    """Torch's own objects as short text: `torch.float32` is float32."""
+
+    def __missing__(self, key: Any) -> str:
+        text = self[key] = str(key).removeprefix("torch.")
+        return text
+
+
+_DTYPES, _DEVICES, _LAYOUTS = _Texts(), _Texts(), _Texts()
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    found = _DTYPES.get(dtype)
-    if found is None:
-        found = _DTYPES[dtype] = str(dtype).removeprefix("torch.")
-    return found
+    return _DTYPES[dtype]
 
 
 def device_name(device: torch.device) -> str:
-    found = _DEVICES.get(device)
-    if found is None:
-        found = _DEVICES[device] = str(device)
-    return found
-
-
-def _layout_name(layout: torch.layout) -> str:
-    found = _LAYOUTS.get(layout)
-    if found is None:
-        found = _LAYOUTS[layout] = str(layout).removeprefix("torch.")
-    return found
+    return _DEVICES[device]
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -84,18 +80,21 @@ def read_facts(tensor: torch.Tensor) -> Facts:
 
 def _read_facts(tensor: torch.Tensor) -> Facts:
     grad_fn = tensor.grad_fn
-    return Facts(
-        tuple(tensor.shape),
-        dtype_name(tensor.dtype),
-        device_name(tensor.device),
-        _layout_name(tensor.layout),
-        tensor.requires_grad,
-        tensor.is_leaf,
-        None if grad_fn is None else type(grad_fn).__name__,
-        tensor.retains_grad,
-        tensor.is_inference(),
-        tensor.numel() * tensor.element_size(),
-        tensor._is_view(),
+    return _new_tuple(
+        Facts,
+        (
+            tuple(tensor.shape),
+            _DTYPES[tensor.dtype],
+            _DEVICES[tensor.device],
+            _LAYOUTS[tensor.layout],
+            tensor.requires_grad,
+            tensor.is_leaf,
+            None if grad_fn is None else type(grad_fn).__name__,
+            tensor.retains_grad,
+            tensor.is_inference(),
+            tensor.numel() * tensor.element_size(),
+            tensor._is_view(),
+        ),
     )
 
 
@@ -241,9 +240,8 @@ class TensorTable:
         draft.storage_count = storage + 1
         version = entry.version = tensor._version
         entry.mark, entry.number, entry.storage = draft.mark, number, storage
-        draft.tensors.append(
-            RawTensor(facts, version, storage, None, None, moment, output, outputs, stack, 0, False, direct, False)
-        )
+        raw = (facts, version, storage, None, None, moment, output, outputs, stack, 0, False, direct, False)
+        draft.tensors.append(_new_tuple(RawTensor, raw))
         return number
 
     def _enter(
