@@ -91,7 +91,7 @@ class Journal:
             stack = self.sites.anchor_stack  # torch's own forward: no user frame since the module call
         else:
             stack = self.sites.locate(frame)
-        if self.tracker.watch is not None:
+        if self.tracker.watch is not None and not self.backwards:
             self.tracker.look(stack)
         return stack, direct
 
@@ -147,9 +147,9 @@ class Journal:
         sources = tuple(inputs)
         count = len(outputs)
         made: list[int] = []
-        makes_graph = False
+        makes_graph, shares = False, name in DETACHING
         for position, tensor in enumerate(outputs):
-            number = table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted)
+            number = table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted, shares)
             made.append(number)
             if tensor.requires_grad:
                 makes_graph = True
@@ -157,7 +157,7 @@ class Journal:
                     node = tensor.grad_fn
                     if node is not None:
                         draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
-        phase = self.clock.of_op(name, grad_enabled, makes_graph)
+        phase = Phase.BACKWARD if self.backwards else self.clock.of_op(name, grad_enabled, makes_graph)
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
         payload = (

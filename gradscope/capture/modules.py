@@ -93,8 +93,8 @@ class ModuleWatch:
 
     def _called(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if threading.get_ident() != journal.thread or not journal.active:
-            return self._call(module, *args, **kwargs)
+        if threading.get_ident() != journal.thread or not journal.active or journal.backwards:
+            return self._call(module, *args, **kwargs)  # inside a backward, a checkpoint runs its part again
         if journal.quiet:
             journal.forget_raised_step()
             if journal.quiet:
