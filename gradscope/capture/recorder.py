@@ -304,7 +304,7 @@ class Recorder:
         for row, draft in self._waiting:
             if unsettled(draft):
                 still.append((row, draft))
-            else:
+            elif self.options.last is None or row.number in self._kept or row.number < 0:
                 self.sink.put_step(replace(row, loss=loss_of(draft), norms=norms_of(draft)))
         self._waiting = still
 

@@ -204,8 +204,12 @@ class TensorTable:
         direct: bool,
         sources: tuple[torch.Tensor, ...],
         uncounted: bool = False,
+        shares: bool = False,
     ) -> int:
-        """The number of a tensor that the call at `moment` returned."""
+        """The number of a tensor that the call at `moment` returned.
+
+        `shares`: it may share memory with a source without being a view (detach).
+        """
         entry = self.entries.get(id(tensor))
         if entry is None or entry.reference() is not tensor:
             entry = self.entries[id(tensor)] = Entry(tensor)
@@ -215,11 +219,9 @@ class TensorTable:
                     return entry.number  # an in-place call returns what it was given
         if uncounted:
             entry.uncounted = True
-        elif entry.mark is None and type(tensor) is torch.Tensor:
+        elif entry.mark is None and not shares and type(tensor) is torch.Tensor:
             facts = _read_facts(tensor)
-            if (
-                not facts.is_view and not facts.is_inference
-            ):  # neither a view nor an inference tensor: memory of its own
+            if not (facts.is_view or facts.is_inference):  # memory of its own
                 return self._fresh(draft, entry, tensor, facts, moment, output, outputs, stack, direct)
         return self._enter(draft, entry, tensor, moment, output, outputs, stack, 0, False, direct, sources)
 
