@@ -209,14 +209,16 @@ class _Run:
         try:
             if item.unpack_hook is not None:
                 return (None, None, 0, False)  # the script's own packing: unpacking would run its code
-            data = item.data
+            with torch._C._DisableTorchDispatch():
+                data = item.data
         except RuntimeError:
             return None
         if not isinstance(data, torch.Tensor):
             return None
         stale = False
         try:
-            getattr(node, "_saved_" + name, None)
+            with torch._C._DisableTorchDispatch():
+                getattr(node, "_saved_" + name, None)
         except RuntimeError as error:
             stale = "inplace" in str(error)
         key = storage_key(data)

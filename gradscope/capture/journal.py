@@ -22,6 +22,15 @@ from .stats import READABLE_DEVICES, Measured, Statistics, readable
 from .tensors import PLAIN, Entry, TensorTable, device_name, dtype_name, tensors_in, version_of
 from .tracker import StepTracker
 
+_functorch_level = torch._C._functorch.peek_interpreter_stack
+_tracing = torch._C._is_tracing
+
+
+def transforming() -> bool:
+    """Whether torch.func or torch.jit.trace is at work: tensors stand for others, and a read would be traced."""
+    return _functorch_level() is not None or _tracing()
+
+
 _HANDLE: CodeType = handle_torch_function.__code__
 _CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
@@ -62,6 +71,7 @@ class Journal:
         self._retained: list[Any] = []
         self._owners: dict[int, int] | None = None
         self.on_raised_step: Callable[[], None] = lambda: None
+        self.on_compiled: Callable[[], None] = lambda: None
 
     # -- where we are ----------------------------------------------------------------------------
 
@@ -71,7 +81,7 @@ class Journal:
 
     def recording(self) -> bool:
         """Whether facts of this thread are wanted now."""
-        return self.active and not self.quiet
+        return self.active and not self.quiet and not transforming()
 
     def detail_has_graph(self) -> bool:
         return self.with_graph
@@ -431,6 +441,7 @@ class Journal:
     def compiled(self, frame: FrameType) -> None:
         """A compiled region begins; its inside stays compiled, and unseen."""
         try:
+            self.on_compiled()
             self.note("a compiled region ran here: its ops were not recorded", frame)
         except Exception as error:
             self.fault("a compiled region", error)

@@ -103,7 +103,7 @@ class ModeWatch:
 
         def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
-            if not self._mine() or torch._C._are_functorch_transforms_active():
+            if not self._mine():
                 return original(kind, *args, **kwargs)
             frame = sys._getframe(1)
             with self.pause:

@@ -17,7 +17,7 @@ from torch import nn
 
 from ..model.records import Module
 from .hooks import HookSet, Unseen
-from .journal import Journal
+from .journal import Journal, transforming
 from .pause import Pause
 from .phases import is_loss_module
 from .tensors import device_name, dtype_name, tensors_in
@@ -47,6 +47,7 @@ class ModuleWatch:
         self.records: dict[int, Module] = {}
         self._applying = 0
         self._training = 0
+        self._agreed = False
 
     def install(self, hooks: HookSet) -> None:
         self._call: Callable[..., Any] = nn.Module.__call__
@@ -55,7 +56,11 @@ class ModuleWatch:
         self._apply: Callable[..., nn.Module] = nn.Module._apply
         watch = self
 
+        original = self._call
+
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if torch.compiler.is_compiling():
+                return original(module, *args, **kwargs)
             return watch._called(sys._getframe(1), module, args, kwargs)
 
         def train(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -72,6 +77,20 @@ class ModuleWatch:
             hooks.patch(nn.Module, name, replacement)
 
         self._install_parameter(hooks)
+
+        self._hooks, self._replacement = hooks, call
+        self.journal.on_compiled = self._agree_with_dynamo
+
+    def _agree_with_dynamo(self) -> None:
+        """Dynamo goes straight to a module's forward where `__call__` is torch's own: now it is ours that counts."""
+        compiler: Any = sys.modules.get("torch._dynamo.variables.nn_module")
+        if compiler is None or self._agreed:
+            return
+        self._agreed = True
+        known = "unpatched_nn_module_call"
+        if hasattr(compiler, known):
+            setattr(compiler, known, self._replacement)
+            self._hooks.add(lambda: setattr(compiler, known, self._call))
 
     def _install_parameter(self, hooks: HookSet) -> None:
         original: Callable[..., Any] = nn.Parameter.__new__
@@ -93,7 +112,7 @@ class ModuleWatch:
 
     def _called(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if threading.get_ident() != journal.thread or not journal.active or journal.backwards:
+        if threading.get_ident() != journal.thread or not journal.active or journal.backwards or transforming():
             return self._call(module, *args, **kwargs)  # inside a backward, a checkpoint runs its part again
         if journal.quiet:
             journal.forget_raised_step()

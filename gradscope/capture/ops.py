@@ -16,12 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from .frames import release, trampoline
 from .hooks import Unseen
-from .journal import Journal
+from .journal import Journal, transforming
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
 
 _Tensor = torch.Tensor
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-_functorch_level = torch._C._functorch.peek_interpreter_stack
 
 SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE = range(10)
 
@@ -141,7 +140,7 @@ class OpMode(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         action = self.actions.get(func, RECORD)
-        if action == SKIP or self.quiet or not self.journal.active or _functorch_level() is not None:
+        if action == SKIP or self.quiet or not self.journal.active or transforming():
             return func(*args, **kwargs) if kwargs else func(*args)
         frame = sys._getframe(1)
         try:

@@ -15,6 +15,7 @@ import torch
 
 from ..model.records import Parameter
 from .draft import Draft, Facts, RawTensor, StepMark
+from .hooks import Unseen
 
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _CONTAINERS = (list, tuple, dict)
@@ -71,19 +72,26 @@ def storage_key(tensor: torch.Tensor) -> int | None:
 
 
 def read_facts(tensor: torch.Tensor) -> Facts:
-    """What the tensor says of itself, read without running any code of the script's."""
-    if type(tensor) not in PLAIN:
-        with torch._C.DisableTorchFunctionSubclass():
-            return _read_facts(tensor)
-    return _read_facts(tensor)
+    """What the tensor says of itself, read without running any code of the script's.
+
+    A nested tensor has no one size: its shape is (), or has -1 where sizes differ.
+    """
+    if type(tensor) in PLAIN and not tensor.is_nested:
+        return _read_facts(tensor, tuple(tensor.shape), tensor.numel())
+    with Unseen():
+        try:
+            shape = tuple(size if type(size) is int else -1 for size in tensor.shape)
+        except RuntimeError:
+            shape = ()
+        return _read_facts(tensor, shape, int(tensor.numel()))
 
 
-def _read_facts(tensor: torch.Tensor) -> Facts:
+def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Facts:
     grad_fn = tensor.grad_fn
     return _new_tuple(
         Facts,
         (
-            tuple(tensor.shape),
+            shape,
             _DTYPES[tensor.dtype],
             _DEVICES[tensor.device],
             _LAYOUTS[tensor.layout],
@@ -92,7 +100,7 @@ def _read_facts(tensor: torch.Tensor) -> Facts:
             None if grad_fn is None else type(grad_fn).__name__,
             tensor.retains_grad,
             tensor.is_inference(),
-            tensor.numel() * tensor.element_size(),
+            numel * tensor.element_size(),
             tensor._is_view(),
         ),
     )
@@ -220,7 +228,7 @@ class TensorTable:
         if uncounted:
             entry.uncounted = True
         elif entry.mark is None and not shares and type(tensor) is torch.Tensor:
-            facts = _read_facts(tensor)
+            facts = read_facts(tensor)
             if not (facts.is_view or facts.is_inference):  # memory of its own
                 return self._fresh(draft, entry, tensor, facts, moment, output, outputs, stack, direct)
         return self._enter(draft, entry, tensor, moment, output, outputs, stack, 0, False, direct, sources)

@@ -122,7 +122,8 @@ class Weight(torch.nn.Parameter):
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         cls.calls.append(getattr(func, "__name__", "?"))
-        return super().__torch_function__(func, types, args, kwargs)
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
 class Net(torch.nn.Module):
     def __init__(self):
@@ -231,7 +232,8 @@ b = scripted(x)
 c = twice(x)
 a.sum().backward()
 b.sum().backward()
-seen = [a.detach(), b.detach(), c, model[0].weight.grad, str(traced.graph), str(scripted.graph)]
+kinds = [[node.kind() for node in graph.nodes()] for graph in (traced.graph, scripted.graph)]
+seen = [a.detach(), b.detach(), c, model[0].weight.grad, kinds, traced.code, scripted.code]
 """,
     "saved tensor hooks": """
 packed, unpacked = [], []
@@ -350,7 +352,7 @@ buffer.seek(0)
 torch.save(x * 2, buffer)
 seen = [
     list(loaded["model"].values()), whole[0].weight.detach(), y.detach(), z is x, y.requires_grad, len(buffer.getvalue()),
-    pickle.dumps(model), pickle.dumps(x), pickle.dumps(optimizer.state_dict()),
+    pickle.loads(pickle.dumps(x)).detach(), [name for name, _ in whole.named_parameters()], type(whole).__module__,
 ]
 """,
     "anomaly mode": """
@@ -364,7 +366,9 @@ with warnings.catch_warnings(record=True) as caught:
             y.sum().backward()
         except RuntimeError as error:
             seen.append(str(error))
-seen += [str(w.message).replace("script_plain", "script") for w in caught]
+for w in caught:  # the forward's stack, as far as the script's own
+    seen += [line for line in str(w.message).splitlines() if "Error" in line]
+    seen += [line for line in str(w.message).splitlines() if "script.py" in line or "gradscope/" in line]
 """,
     "hooks": """
 order = []
@@ -515,6 +519,13 @@ def both(folder: Path, name: str, detail: str) -> tuple[dict[str, Any], Recordin
     return plain, recorded
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _torch_has_patched_itself() -> None:
+    """At the first compilation torch replaces methods of its own, which the leak guard would report."""
+    torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:Sparse CSR:UserWarning")
 @pytest.mark.parametrize("detail", ["full", "graph", "steps"])
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_same_with_and_without(tmp_path: Path, name: str, detail: str) -> None:
