@@ -69,6 +69,11 @@ class Recording:
         (found,) = self.moments(kind)
         return found
 
+    def only_in(self, step: int, kind: str) -> Any:
+        """The one moment of that kind in the step."""
+        (found,) = [moment for moment in self.trace.step(step).moments if moment.kind == kind]
+        return found
+
     def site(self, moment: Moment) -> Site:
         """The innermost of the script's lines that made the moment."""
         assert moment.stack is not None

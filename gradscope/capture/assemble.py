@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ..model import records
 from ..model.records import GradEdge, GradGraph, GradNode, Moment, Sample, SavedTensor, Template, Tensor
-from .draft import Draft, RawGraph, RawMoment, RawSample, RawTensor
+from .draft import MADE_BEFORE, Draft, RawGraph, RawMoment, RawSample, RawTensor
 from .source import Sites
 from .tensors import TensorTable
 
@@ -44,7 +44,7 @@ class _Names:
             return known.name or self._operand(raw) or f"{known.role} {known.id}"
         if index in self._returned:
             return self._returned[index]
-        if raw.made_by is None:
+        if raw.made_by is None and raw.position != MADE_BEFORE:
             return self._operand(raw)
         if not raw.direct or raw.stack is None:
             return ""

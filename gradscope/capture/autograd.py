@@ -145,7 +145,7 @@ class _Run:
         self.wanted = {id(t) for t in wanted}
         self.call = "backward" if self.accumulates else "grad"
         self.leaves: list[tuple[torch.Tensor, int, bool]] = []
-        self.retained: list[tuple[torch.Tensor, int]] = []
+        self.retained: list[tuple[torch.Tensor, int, bool]] = []
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
         self.graph: int | None = None
         if journal.detail_has_graph():
@@ -161,7 +161,8 @@ class _Run:
     def _walk(self, outputs: Sequence[Any]) -> None:
         journal = self.journal
         draft = journal.draft
-        nodes, edges, count = walk([root_node(output) for output in outputs])
+        roots = [root_node(output) for output in outputs]
+        nodes, edges, count = walk(roots)
         by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
         storages = journal.storage_numbers() if draft.full else {}
         raw: list[tuple[Any, ...]] = []
@@ -181,13 +182,17 @@ class _Run:
             op = by_sequence.get(sequence)
             saved = self._saved(node, storages) if full else ()
             raw.append((name, op, None, tuple(outputs_of.get(sequence, ())), saved, 0, op is None))
-        roots = tuple(range(count))
+        positions = {node: position for position, node in enumerate(nodes[:count])}
+        places = tuple(positions[root] for root in roots if root is not None)
         self.graph = len(draft.graphs)
-        draft.graphs.append(RawGraph(tuple(raw), tuple(edges), roots))
+        draft.graphs.append(RawGraph(tuple(raw), tuple(edges), places))
         if draft.full and len(nodes) <= 20_000:
             for index, node in enumerate(nodes):
                 self.handles.append(node.register_hook(partial(self._node_ran, index)))
-        self.retained = journal.retained_tensors()
+        reached = set(nodes)
+        for tensor in journal.retained_tensors():
+            if tensor.grad_fn in reached:
+                self.retained.append((tensor, journal.table.number(draft, tensor), tensor.grad is not None))
 
     def _saved(self, node: Any, storages: dict[int, tuple[int, int]]) -> tuple[tuple[Any, ...], ...]:
         """(name, tensor number, version, bytes, stale) of each tensor the node keeps."""
@@ -285,7 +290,9 @@ class _Run:
             for leaf, number, had in self.leaves:
                 if (not self.restricted or id(leaf) in self.wanted) and leaf.grad is not None:
                     (accumulated if had else created).append((leaf, number))
-            created += [(tensor, number) for tensor, number in self.retained if tensor.grad is not None]
+            for tensor, number, had in self.retained:
+                if tensor.grad is not None:
+                    (accumulated if had else created).append((tensor, number))
             for filled, change in ((created, "created"), (accumulated, "accumulated")):
                 if filled:
                     journal.grads_arrived(filled, change, self.stack)

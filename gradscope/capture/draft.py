@@ -38,6 +38,9 @@ class Facts(NamedTuple):
     is_view: bool
 
 
+MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
+
+
 class RawTensor(NamedTuple):
     """A tensor when the step met it; the last six fields are what its name is made from."""
 
@@ -257,7 +260,7 @@ class _Split:
         made_by = raw.made_by - self.at if raw.made_by is not None and raw.made_by >= self.at else None
         if made_by is None and raw.parameter is None and number < self.count:
             self.tail.carried.append((new, self.head.mark, number))
-            raw = raw._replace(carried=True)
+            raw = raw._replace(carried=True, position=MADE_BEFORE if raw.made_by is not None else raw.position)
         base = self.numbers.get(raw.base) if raw.base is not None else None
         self.tail.tensors.append(raw._replace(made_by=made_by, base=base))
         return new

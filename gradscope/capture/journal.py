@@ -324,15 +324,11 @@ class Journal:
     def retain(self, tensor: torch.Tensor) -> None:
         self._retained.append(self.table.entry(tensor))
 
-    def retained_tensors(self) -> list[tuple[torch.Tensor, int]]:
-        """Non-leaf tensors of this step that keep their gradient."""
-        found = []
+    def retained_tensors(self) -> list[torch.Tensor]:
+        """Non-leaf tensors that keep their gradient and still live."""
         self._retained = [entry for entry in self._retained if entry.reference() is not None]
-        for entry in self._retained:
-            tensor = entry.reference()
-            if tensor is not None:
-                found.append((tensor, self.table.number(self.draft, tensor)))
-        return found
+        found = [entry.reference() for entry in self._retained]
+        return [tensor for tensor in found if tensor is not None]
 
     # -- gradients -------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class OptimizerWatch:
         self._count = 0
         self._running: list[_Running] = []
         self._scheduling = 0
+        self._scaling = 0
 
     def install(self, hooks: HookSet) -> None:
         hooks.add(register_optimizer_step_pre_hook(self._before).remove)
@@ -245,8 +246,12 @@ class OptimizerWatch:
 
     def _scaler_call(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(scaler: Any, *args: Any, **kwargs: Any) -> Any:
-            result = original(scaler, *args, **kwargs)
-            if self._mine():
+            self._scaling += 1
+            try:
+                result = original(scaler, *args, **kwargs)
+            finally:
+                self._scaling -= 1
+            if self._mine() and not self._scaling:  # `step` calls `unscale_` itself
                 try:
                     optimizer = args[0] if args and isinstance(args[0], Optimizer) else None
                     number = self._number(optimizer) if optimizer is not None else None

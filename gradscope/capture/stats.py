@@ -30,6 +30,7 @@ def readable(tensor: torch.Tensor) -> bool:
         and tensor.layout is torch.strided
         and not tensor.is_nested
         and not tensor.is_quantized
+        and not tensor._is_zerotensor()  # no memory behind it
         and torch._C._len_torch_dispatch_stack() == 0  # a dispatch mode of the script's would see our reads
         and type(tensor).__torch_dispatch__ is _NO_DISPATCH  # and so would a class that computes for itself
     )
