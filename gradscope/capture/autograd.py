@@ -21,10 +21,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..model.records import Phase
 from .draft import RawGraph
 from .frames import release
-from .hooks import HookSet, Unseen
+from .hooks import HookSet
 from .journal import Journal
 from .stats import Measured
 from .tensors import storage_key
+from .unseen import Unseen
 
 _SAVED_NAMES: dict[type, tuple[str, ...]] = {}  # of each kind of grad node
 _ENTRY = "_engine_run_backward"

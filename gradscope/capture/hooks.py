@@ -9,11 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-Unseen = torch._C.DisableTorchFunction
-"""Stands around whatever the recorder reads: no function mode and no subclass of the script's sees it."""
-
 
 class HookSet:
     """Patches and handles, undone in reverse order by `close()`."""

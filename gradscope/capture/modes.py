@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from .hooks import HookSet, Unseen
+from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
 from .tensors import dtype_name, tensors_in, version_of
+from .unseen import Unseen
 
 
 class ModeWatch:

@@ -16,11 +16,12 @@ import torch
 from torch import nn
 
 from ..model.records import Module
-from .hooks import HookSet, Unseen
+from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
 from .phases import is_loss_module
 from .tensors import device_name, dtype_name, tensors_in
+from .unseen import Unseen
 
 
 class Known:

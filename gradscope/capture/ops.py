@@ -15,9 +15,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .frames import release, trampoline
-from .hooks import Unseen
 from .journal import Journal, transforming
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
+from .unseen import Unseen
 
 _Tensor = torch.Tensor
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]

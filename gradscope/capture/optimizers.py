@@ -15,10 +15,11 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..model import records
-from .hooks import HookSet, Unseen
+from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
 from .tensors import versions_of
+from .unseen import Unseen
 
 
 @dataclass(frozen=True, slots=True)
