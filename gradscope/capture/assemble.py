@@ -126,7 +126,8 @@ def _op(raw: RawMoment) -> Moment:
 
 
 def _mutation(raw: RawMoment) -> Moment:
-    return records.Mutation(raw[1], raw[2], raw[3][0], *raw[5])
+    _, phase, stack, inputs, aliases, (before, after, cause, counted) = raw
+    return records.Mutation(phase, stack, inputs[0], before, after, cause, counted, aliases)
 
 
 def _move(raw: RawMoment) -> Moment:

@@ -108,6 +108,7 @@ class Draft:
         "samples",
         "seen_backward",
         "seen_update",
+        "sharing",
         "start",
         "storage_count",
         "storages",
@@ -139,6 +140,7 @@ class Draft:
         self.nodes_by_sequence: dict[int, int] = {}
         self.outputs_by_sequence: dict[int, list[int]] = {}
         self.storages: dict[int, int] = {}
+        self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
         self.storage_count = 0
         self.cuts: list[int] = []
         self.roots: set[int] = set()
@@ -234,6 +236,7 @@ class _Split:
         tail.cuts = [cut - at for cut in draft.cuts if cut > at]
         tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
         tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
+        tail.sharing = dict(draft.sharing)
 
     def _moved(self, moment: RawMoment) -> RawMoment:
         kind, phase, stack, inputs, outputs, payload = moment
@@ -311,12 +314,13 @@ class _Split:
 def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:
     """How far each parameter's version rises in moments `first` to `end`-1."""
     bumps: dict[int, int] = {}
-    for kind, _, _, inputs, _, payload in draft.moments[first:end]:
+    for kind, _, _, inputs, aliases, payload in draft.moments[first:end]:
         if kind == "optimizer":
             pairs = payload[1]
         else:
-            pairs = (payload[:2],) if kind == "mutation" and None not in payload[:2] else ()
-        for tensor, (before, after) in zip(inputs, pairs):
+            known = kind == "mutation" and None not in payload[:2]
+            pairs = (payload[:2],) * (1 + len(aliases)) if known else ()
+        for tensor, (before, after) in zip((*inputs, *aliases), pairs):
             parameter = draft.tensors[tensor].parameter
             if parameter is not None:
                 bumps[parameter] = bumps.get(parameter, 0) + after - before

@@ -226,7 +226,10 @@ class Journal:
         """An op raised the version of one of its operands."""
         entry = self.table.entries[id(tensor)]
         phase = self.draft.moments[-1][1] if self.draft.moments else Phase.OTHER
-        self._bump(entry, number, before, after, cause, stack, phase)
+        if before == after or entry.version == after:
+            return  # told already, with a tensor that it shares its memory with
+        aliases = self.table.aliases(self.draft, entry)
+        self._bump(entry, number, before, after, cause, stack, phase, aliases)
         entry.version = after
         owner = None if tensor.requires_grad else self._owner_of_gradient(tensor)
         if owner is not None:
@@ -234,9 +237,10 @@ class Journal:
             self.draft.add("grad", phase, stack, (owner,), (), (change, True))
             if change == "zeroed":
                 self.draft.zeroed = True
-        if tensor.requires_grad and not tensor.is_leaf and before is not None:
-            self._grad_fn_changed(tensor, number, stack, phase)
-        leaf_updated = tensor.is_leaf and tensor.requires_grad
+        if before is not None and torch.is_grad_enabled():
+            self._history_changed(tensor, number, stack, phase)
+        written = (tensor, *(other for _, other in aliases))
+        leaf_updated = any(one.requires_grad and not one._is_view() and one.is_leaf for one in written)
         if (leaf_updated or entry.uncounted) and self.draft.seen_backward and not self.clock.depth:
             self.tracker.updated_by_hand(stack)
 
@@ -251,15 +255,20 @@ class Journal:
             self._owners = {id(leaf.grad): number for number, leaf in leaves if leaf.grad is not None}
         return self._owners.get(id(tensor))
 
-    def _grad_fn_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
+    def _history_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
+        """A write made the tensor, and the base that it is a view of, results of another grad node."""
         draft = self.draft
-        if tensor._is_view():
-            return  # reading grad_fn would regenerate it; the next use does
-        node = tensor.grad_fn
-        if node is not None:
-            draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
-            payload = ("in-place", True, False, type(node).__name__, tensor.retains_grad)
-            draft.add("leaf", phase, stack, (number,), (), payload)
+        base = tensor._base if tensor._is_view() else None
+        known = self.table.find(base) if base is not None else None
+        changed = [(tensor, number)]
+        if base is not None and known is not None and known.mark is draft.mark:
+            changed.append((base, known.number))
+        for one, its_number in changed:
+            node = one.grad_fn if one.requires_grad else None
+            if node is not None:
+                draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
+                payload = ("in-place", True, False, type(node).__name__, one.retains_grad)
+                draft.add("leaf", phase, stack, (its_number,), (), payload)
 
     def _bump(
         self,
@@ -270,12 +279,19 @@ class Journal:
         cause: str,
         stack: int | None,
         phase: Phase,
+        aliases: Sequence[tuple[Entry, torch.Tensor]] = (),
     ) -> None:
         draft = self.draft
+        for other, tensor in aliases:
+            now = version_of(tensor)
+            if other.parameter is not None and other.version is not None and now is not None:
+                draft.bumps[other.parameter] = draft.bumps.get(other.parameter, 0) + now - other.version
+            other.version = now
         if entry.parameter is not None and before is not None and after is not None:
             draft.bumps[entry.parameter] = draft.bumps.get(entry.parameter, 0) + after - before
             before, after = before - entry.base_version, after - entry.base_version
-        draft.add("mutation", phase, stack, (number,), (), (before, after, cause, not entry.uncounted))
+        others = tuple(other.number for other, _ in aliases)
+        draft.add("mutation", phase, stack, (number,), others, (before, after, cause, not entry.uncounted))
 
     def data_assigned(self, tensor: torch.Tensor, frame: FrameType) -> None:
         """`tensor.data = ...`: other memory, the same counter."""

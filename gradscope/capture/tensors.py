@@ -15,7 +15,7 @@ import torch
 
 from ..model.records import Parameter
 from .draft import Draft, Facts, RawTensor, StepMark
-from .hooks import Unseen
+from .unseen import Unseen
 
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _CONTAINERS = (list, tuple, dict)
@@ -87,7 +87,10 @@ def read_facts(tensor: torch.Tensor) -> Facts:
 
 
 def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Facts:
-    grad_fn = tensor.grad_fn
+    try:
+        grad_fn, is_leaf = tensor.grad_fn, tensor.is_leaf
+    except RuntimeError:  # a view whose base was written to in a way that torch refuses to differentiate
+        grad_fn, is_leaf = None, False
     return _new_tuple(
         Facts,
         (
@@ -96,7 +99,7 @@ def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Fac
             _DEVICES[tensor.device],
             _LAYOUTS[tensor.layout],
             tensor.requires_grad,
-            tensor.is_leaf,
+            is_leaf,
             None if grad_fn is None else type(grad_fn).__name__,
             tensor.retains_grad,
             tensor.is_inference(),
@@ -351,16 +354,32 @@ class TensorTable:
                     known = self.find(source)
                     if known is not None and known.mark is draft.mark:
                         entry.uncounted = entry.uncounted or known.uncounted
+                        draft.sharing.setdefault(known.storage, [known]).append(entry)
                         return known.storage
             if not sources:
                 owner = draft.storages.get(key)
                 if owner is not None:
                     live = self._live(owner)
                     if live is not None and live.mark is draft.mark and self._key_of(live) == key:
+                        draft.sharing.setdefault(live.storage, [live]).append(entry)
                         return live.storage
                 draft.storages[key] = id(tensor)
         draft.storage_count += 1
         return draft.storage_count - 1
+
+    @staticmethod
+    def aliases(draft: Draft, written: Entry) -> list[tuple[Entry, torch.Tensor]]:
+        """Other live tensors of the step whose version rose with `written`'s: they share memory and counter."""
+        sharing: list[Entry] = draft.sharing.get(written.storage, [])
+        found = [(entry, entry.reference()) for entry in sharing if entry.mark is draft.mark]
+        living = [(entry, tensor) for entry, tensor in found if tensor is not None]
+        if sharing:
+            draft.sharing[written.storage] = [entry for entry, _ in living]
+        return [
+            (entry, tensor)
+            for entry, tensor in living
+            if entry is not written and entry.version is not None and version_of(tensor) != entry.version
+        ]
 
     def _live(self, identity: int) -> Entry | None:
         entry = self.entries.get(identity)

@@ -223,7 +223,8 @@ class OpCall(_Moment):
 class Mutation(_Moment):
     """A tensor's memory was written. `before`/`after` are versions, relative like `Tensor.version`.
 
-    `counted` is False when the write went past the version counter (`.data`, numpy, `set_`).
+    `counted` is False when the write went past the version counter (`.data`, numpy, `set_`). `aliases` are
+    the other tensors of the step whose version rose with it, as far: views, bases, detached ones.
     """
 
     kind: ClassVar[str] = "mutation"
@@ -232,6 +233,7 @@ class Mutation(_Moment):
     after: int | None
     cause: str
     counted: bool = True
+    aliases: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,6 +265,10 @@ class _Draft:
         parameter = self.step.tensors[moment.tensor].parameter
         base = self._bases.get(parameter, 0) if parameter is not None else 0
         self._change(moment.tensor, version=moment.after + base)
+        for alias in moment.aliases:
+            version = self._tensor(alias).version
+            if version is not None and moment.before is not None:
+                self._change(alias, version=version + moment.after - moment.before)
 
     def _moved(self, moment: Move) -> None:
         if moment.target is not None:
