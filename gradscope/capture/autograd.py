@@ -147,6 +147,11 @@ class _Run:
         self.call = "backward" if self.accumulates else "grad"
         self.leaves: list[tuple[torch.Tensor, int, bool]] = []
         self.retained: list[tuple[torch.Tensor, int, bool]] = []
+        self.kept: list[tuple[torch.Tensor, int, bool, bool]] = []  # results named as inputs, which keep their gradient
+        if self.accumulates:
+            for t, number in zip((t for t in wanted if isinstance(t, torch.Tensor)), inputs):
+                if t.requires_grad and t.grad_fn is not None:
+                    self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
         self.graph: int | None = None
         if journal.detail_has_graph():
@@ -291,6 +296,11 @@ class _Run:
             for leaf, number, had in self.leaves:
                 if (not self.restricted or id(leaf) in self.wanted) and leaf.grad is not None:
                     (accumulated if had else created).append((leaf, number))
+            for tensor, number, retained, had in self.kept:
+                if not retained and tensor.retains_grad:
+                    journal.retained_by_backward(tensor, number, self.stack)
+                if not retained and tensor.retains_grad and tensor.grad is not None:
+                    (accumulated if had else created).append((tensor, number))
             for tensor, number, had in self.retained:
                 if tensor.grad is not None:
                     (accumulated if had else created).append((tensor, number))

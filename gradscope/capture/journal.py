@@ -337,6 +337,14 @@ class Journal:
         payload = ("Parameter", parameter.requires_grad, True, None, False)
         draft.add("leaf", self._phase_now(), stack, (number,), source, payload)
 
+    def retained_by_backward(self, tensor: torch.Tensor, number: int, stack: int) -> None:
+        """`backward(inputs=...)` makes a result that it names keep its gradient."""
+        self.retain(tensor)
+        self.table.entries[id(tensor)].facts = None
+        node = tensor.grad_fn
+        payload = ("retain_grad", True, False, None if node is None else type(node).__name__, True)
+        self.draft.add("leaf", Phase.BACKWARD, stack, (number,), (), payload)
+
     def retain(self, tensor: torch.Tensor) -> None:
         self._retained.append(self.table.entry(tensor))
 

@@ -260,7 +260,7 @@ class _Draft:
                 self._change(tensor, exists=True)
 
     def _written(self, moment: Mutation) -> None:
-        if moment.after is None or not moment.counted:
+        if moment.after is None:
             return
         parameter = self.step.tensors[moment.tensor].parameter
         base = self._bases.get(parameter, 0) if parameter is not None else 0
