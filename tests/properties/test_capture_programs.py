@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gradscope.model.state import State
 from tests.capturing import Recording, bits, record_script, run_plain
 from tests.properties.random_scripts import scripts
 
@@ -88,3 +89,27 @@ def test_a_program_cannot_tell(text: str, detail: str) -> None:
         assert watched[name] == plain[name], name
     assert recorded_warnings == plain_warnings
     assert recorded.faults == ()
+
+
+@pytest.mark.slow
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, print_blob=False)
+@given(scripts())
+def test_what_is_recorded_is_what_the_program_saw(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, warned():
+        script = Path(folder) / "program.py"
+        script.write_text(text)
+        recorded = record_script(script, "full")
+    assert recorded.faults == ()
+    step = recorded.steps[-1]
+    state = State.at(step, len(step.moments) - 1)
+    numbers = {tensor.name: tensor.number for tensor in step.tensors}
+    live = tensors_of(recorded.namespace)
+    if len(recorded.steps) == 1:
+        assert live.keys() <= numbers.keys()
+    for name, tensor in live.items():
+        if name in numbers:
+            told = state.tensors[numbers[name]]
+            assert told.version == version(tensor), name
+            if not tensor._is_view():  # torch itself settles a view's status when it is used next
+                assert (told.requires_grad, told.is_leaf) == (tensor.requires_grad, tensor.is_leaf), name
+                assert told.grad_fn == (type(tensor.grad_fn).__name__ if tensor.grad_fn is not None else None), name
