@@ -17,7 +17,7 @@ from ..model.records import Phase
 from .draft import Draft
 from .frames import told_below
 from .phases import PhaseClock
-from .source import Frames, Sites
+from .source import ALONE, NOWHERE, Frames, Sites
 from .stats import READABLE_DEVICES, Measured, Statistics, readable
 from .tensors import PLAIN, Entry, TensorTable, device_name, dtype_name, tensors_in, version_of
 from .tracker import StepTracker
@@ -37,6 +37,15 @@ MAX_FAULTS = 20
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 DETACHING = frozenset({"detach", "data"})
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
+
+
+def _position(arguments: Sequence[Any], tensor: torch.Tensor) -> int:
+    """Where the tensor stands among a call's arguments."""
+    for position, argument in enumerate(arguments):
+        if argument is tensor:
+            alone = len(arguments) == 2 and not isinstance(arguments[1 - position], torch.Tensor)
+            return ALONE if alone else position
+    return NOWHERE
 
 
 class Journal:
@@ -113,9 +122,15 @@ class Journal:
     # -- ops -------------------------------------------------------------------------------------
 
     def enter_inputs(
-        self, tensors: Sequence[torch.Tensor], stack: int, method: bool, direct: bool, versions: Sequence[int | None]
+        self,
+        tensors: Sequence[torch.Tensor],
+        stack: int,
+        method: bool,
+        direct: bool,
+        versions: Sequence[int | None],
+        arguments: Sequence[Any],
     ) -> tuple[int, ...]:
-        """The numbers of a call's operands; a version that rose unseen is recorded now."""
+        """The numbers of the tensors among a call's arguments; a version that rose unseen is recorded now."""
         draft, table = self.tracker.draft, self.table
         if torch.is_inference_mode_enabled() is not self._inference:
             self._inference = not self._inference
@@ -125,7 +140,7 @@ class Journal:
         for tensor, version in zip(tensors, versions):
             entry = entries.get(id(tensor))
             if entry is None or entry.mark is not mark or entry.reference() is not tensor:
-                table.number(draft, tensor, stack, len(numbers), method, direct)
+                table.number(draft, tensor, stack, _position(arguments, tensor), method, direct)
                 entry = entries[id(tensor)]
             numbers.append(entry.number)
             if entry.version != version:
@@ -390,7 +405,7 @@ class Journal:
         """`.grad` was read where it cannot be: on a non-leaf that does not retain it."""
         if result is None and not tensor.is_leaf:
             stack, direct = self.locate(frame)
-            numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
+            numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             self.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
 
     def zeroed(self, owner: str, tensors: Sequence[tuple[torch.Tensor, bool]], frame: FrameType) -> None:

@@ -113,7 +113,7 @@ class ModeWatch:
                         inputs = tensors_in((*args, *kwargs.values()))
                         stack, direct = journal.locate(frame)
                         versions = [version_of(t) for t in inputs]
-                        numbers = journal.enter_inputs(inputs, stack, False, direct, versions)
+                        numbers = journal.enter_inputs(inputs, stack, False, direct, versions, args)
                 except Exception as error:
                     journal.fault(f"the inputs of {kind.__name__}", error)
                     return original(kind, *args, **kwargs)

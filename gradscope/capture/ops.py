@@ -171,7 +171,8 @@ class OpMode(TorchFunctionMode):
                     inputs += tensors_in(kwargs.values())
                 versions = versions_of(inputs)
                 stack, direct = journal.locate(frame)
-                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions)
+                arguments = (*args, *kwargs.values()) if kwargs else args
+                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
         except Exception as error:
             journal.fault(f"the inputs of {info[0]}", error)
             return trampoline(frame)(func, args, kwargs)
@@ -283,7 +284,7 @@ class OpMode(TorchFunctionMode):
             journal.grad_assigned(tensor, before, frame)
         elif action == DATA_GET:
             stack, direct = journal.locate(frame)
-            numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)])
+            numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             first = _sequence()
             journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
         elif action == DATA_SET:

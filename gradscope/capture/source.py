@@ -30,19 +30,24 @@ class Reading:
     """What the syntax tree says about one call site.
 
     `targets`: the names its value is bound to, one for each element when it is unpacked.
-    `operands`: the source of each operand, "" where it is no plain name. `receiver`: what a method
-    was called on.
+    `operands`: the source of each operand, "" where it is no plain name, None where it is a constant.
+    `receiver`: what a method was called on, None where none was. `binary`: an operator with two sides.
     `picked`: one element is (`x.max(0).values`, `x.sort()[0]`), and only that is bound to a name.
     `returned`: the value leaves the function, so the caller's line may name it.
     """
 
     targets: tuple[str, ...] = ()
-    operands: tuple[str, ...] = ()
-    receiver: str = ""
+    operands: tuple[str | None, ...] = ()
+    receiver: str | None = None
+    binary: bool = False
     callee: str = ""
     picked: bool = False
     returned: bool = False
     expression: str = ""
+
+
+ALONE = -2  # a position: the only tensor of two operands
+NOWHERE = -3  # a position: inside a list, or not among the arguments
 
 
 class Frames(dict[CodeType, bool]):
@@ -179,13 +184,21 @@ class Sites:
         return self.readings[sites[0]].expression if sites else ""
 
     def operand_name(self, stack: int, position: int, method: bool) -> str:
-        """The source of the operand at `position` of a call (a method's receiver is its first)."""
+        """The source of the operand at `position` of a call (a method's receiver is its first).
+
+        `ALONE`: the only tensor of two operands, which may stand on either side of an operator.
+        """
         sites = self.stack_sites[stack]
         if not sites:
             return ""
         reading = self.readings[sites[0]]
-        operands = (reading.receiver, *reading.operands) if method and reading.receiver else reading.operands
-        return operands[position] if position < len(operands) else ""
+        if position == ALONE and reading.binary:
+            able = [operand for operand in reading.operands if operand is not None]
+            return able[0] or "" if len(able) == 1 else ""
+        position = 0 if position == ALONE else position
+        receives = method and reading.receiver is not None
+        operands = (reading.receiver, *reading.operands) if receives else reading.operands
+        return operands[position] or "" if 0 <= position < len(operands) else ""
 
     def callee_name(self, stack: int) -> str:
         sites = self.stack_sites[stack]
@@ -226,13 +239,14 @@ def read_node(node: ast.AST, text: str) -> Reading:
     if isinstance(node, ast.expr):
         expression = " ".join((ast.get_source_segment(text, node) or "").split())[:200]
     callee = _plain(node.func) if isinstance(node, ast.Call) else ""
-    receiver = ""
+    receiver: str | None = None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         receiver = _plain(node.func.value)
     return Reading(
         targets=targets if any(targets) else (),
         operands=_operands(node),
         receiver=receiver,
+        binary=isinstance(node, (ast.BinOp, ast.Compare)),
         callee=callee,
         picked=picked is not None,
         returned=returned,
@@ -253,9 +267,9 @@ def _picked(parent: ast.AST | None, node: ast.AST) -> int | None:
     return None
 
 
-def _operands(node: ast.AST) -> tuple[str, ...]:
+def _operands(node: ast.AST) -> tuple[str | None, ...]:
     if isinstance(node, ast.BinOp):
-        return (_plain(node.left), _plain(node.right))
+        return (_operand(node.left), _operand(node.right))
     if isinstance(node, ast.AugAssign):
         return (_plain(node.target), _plain(node.value))
     if isinstance(node, ast.UnaryOp):
@@ -263,11 +277,16 @@ def _operands(node: ast.AST) -> tuple[str, ...]:
     if isinstance(node, (ast.Attribute, ast.Subscript)):
         return (_plain(node.value),)
     if isinstance(node, ast.Compare):
-        return (_plain(node.left), *(_plain(other) for other in node.comparators))
+        return (_operand(node.left), *(_operand(other) for other in node.comparators))
     if isinstance(node, ast.Call):
         arguments = [_plain(a) for a in node.args] + [_plain(k.value) for k in node.keywords]
         return tuple(arguments)
     return ()
+
+
+def _operand(node: ast.expr) -> str | None:
+    constant = isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
+    return None if constant else _plain(node)
 
 
 def _unpacked(target: ast.expr) -> tuple[str, ...]:
