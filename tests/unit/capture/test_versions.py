@@ -1,0 +1,152 @@
+"""Version counters: every rise, with the line that made it, through views, aliases and what goes past them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradscope.model.state import State
+from tests.capturing import Recording, record_text
+
+
+@pytest.fixture
+def record(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def run(text: str) -> Recording:
+        recorded = record_text(tmp_path, "import torch\n" + text)
+        assert recorded.error is None
+        assert recorded.faults == ()
+        return recorded
+
+    return run
+
+
+def writes(recorded: Recording) -> list[tuple[Any, ...]]:
+    """(line, tensor, before, after, cause, counted, aliases) of each write."""
+    step = recorded.trace.step(0)
+    name = {tensor.number: tensor.name for tensor in step.tensors}
+    return [
+        (
+            recorded.line(m), name[m.tensor], m.before, m.after, m.cause, m.counted,
+            sorted(name[alias] for alias in m.aliases),
+        )
+        for m in recorded.moments("mutation")
+    ]  # fmt: skip
+
+
+def version_at_the_end(recorded: Recording, name: str) -> int | None:
+    step = recorded.trace.step(0)
+    return State.at(step, len(step.moments) - 1).tensors[recorded.tensor(name).number].version
+
+
+def test_each_line_that_writes(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """x = torch.zeros(3)
+x.add_(1)
+x[0] = 5
+x += 2
+x.mul_(2).sub_(1)
+torch.relu_(x)
+torch.add(x, 1, out=x)
+y = x + 1
+"""
+    )
+    assert writes(recorded) == [
+        (3, "x", 0, 1, "add_", True, []),
+        (4, "x", 1, 2, "__setitem__", True, []),
+        (5, "x", 2, 3, "add_", True, []),
+        (6, "x", 3, 4, "mul_", True, []),
+        (6, "x", 4, 5, "sub_", True, []),
+        (7, "x", 5, 6, "relu_", True, []),
+        (8, "x", 6, 7, "add", True, []),
+    ]
+    assert recorded.tensor("y").version == 0
+    assert version_at_the_end(recorded, "x") == recorded.namespace["x"]._version == 7
+
+
+def test_a_write_through_a_view_raises_all_that_share(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """base = torch.zeros(2, 2)
+row = base[0]
+cut = base.detach()
+other = torch.zeros(2)
+row.add_(other)
+cut.mul_(2)
+"""
+    )
+    assert writes(recorded) == [
+        (6, "row", 0, 1, "add_", True, ["base", "cut"]),
+        (7, "cut", 1, 2, "mul_", True, ["base", "row"]),
+    ]
+    for name in ("base", "row", "cut", "other"):
+        assert version_at_the_end(recorded, name) == recorded.namespace[name]._version
+
+
+def test_writes_past_the_counter(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """x = torch.ones(2, requires_grad=True)
+y = x * 2
+y.data.mul_(2)
+d = y.data
+d.add_(1)
+"""
+    )
+    first, second = writes(recorded)
+    assert (first[0], first[4], first[5]) == (4, "mul_", False)
+    assert (second[:2], second[5], second[6]) == ((6, "d"), False, [])
+    step = recorded.trace.step(0)
+    assert step.tensors[recorded.moments("mutation")[0].tensor].storage == recorded.tensor("y").storage
+    assert version_at_the_end(recorded, "y") == 0
+
+
+def test_inference_tensors_have_no_version(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """with torch.inference_mode():
+    x = torch.ones(2)
+    x.add_(1)
+    y = x * 2
+"""
+    )
+    assert recorded.tensor("x").version is None
+    assert recorded.tensor("y").is_inference
+
+
+def test_a_parameter_written_in_part(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """layer = torch.nn.Linear(2, 2)
+layer(torch.ones(1, 2))
+with torch.no_grad():
+    layer.weight[0].zero_()
+    layer.weight.detach().add_(1)
+"""
+    )
+    step = recorded.trace.step(0)
+    by_name = {parameter.name: parameter.id for parameter in recorded.source.parameters().values()}
+    seen = [m for m in recorded.moments("mutation") if m.cause in ("zero_", "add_")]
+    assert [recorded.line(m) for m in seen] == [5, 6]
+    for moment in seen:
+        assert by_name["weight"] in [step.tensors[alias].parameter for alias in moment.aliases]
+    risen = sum(dict(found.template.version_bumps).get(by_name["weight"], 0) for found in recorded.steps)
+    assert risen == recorded.namespace["layer"].weight._version
+
+
+def test_versions_of_saved_tensors(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """x = torch.ones(2, requires_grad=True)
+y = x * 2
+z = y ** 2
+y.mul_(2)
+try:
+    z.sum().backward()
+except RuntimeError as error:
+    said = str(error)
+"""
+    )
+    assert "modified by an inplace operation" in recorded.namespace["said"]
+    backward = recorded.only("backward")
+    assert "modified by an inplace operation" in backward.error
+    (power,) = [node for node in recorded.graph_of().nodes if node.name == "PowBackward0"]
+    (saved,) = power.saved
+    assert (saved.tensor, saved.stale) == (recorded.tensor("y").number, True)
+    assert writes(recorded) == [(5, "y", 0, 1, "mul_", True, [])]
