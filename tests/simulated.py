@@ -104,10 +104,9 @@ _FACTORIES: dict[str, Callable[..., Any]] = {
     "_copy_from": _copy_from,
 }
 _COPIED = (
-    "mul.Tensor", "add.Tensor", "add_.Tensor", "mul_.Tensor", "sub.Tensor", "ones_like", "zeros_like", "view", "sum",
-    "sum.dim_IntList", "fill_.Scalar", "zero_", "mm", "addmm", "t", "expand", "relu", "threshold_backward", "neg", "pow.Tensor_Scalar",
-    "_local_scalar_dense", "as_strided", "addcmul_", "addcdiv_",
-)  # fmt: skip
+    "mul.Tensor add.Tensor add_.Tensor mul_.Tensor sub.Tensor ones_like zeros_like view sum sum.dim_IntList fill_.Scalar "
+    "zero_ mm addmm t expand relu threshold_backward neg pow.Tensor_Scalar _local_scalar_dense as_strided addcmul_ addcdiv_"
+).split()
 
 
 # -- the way back to the tests' process ------------------------------------------------------------------

@@ -420,7 +420,13 @@ def measured(folder: Path, how: str) -> tuple[int, int]:
     command = [sys.executable, "-c", MEASURE, str(script), how]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # freed tensors leave the process at once
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], env=environment, timeout=120
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     peak, after = json.loads(done.stdout)

@@ -55,7 +55,13 @@ def outcome(op: Any, sample: Any) -> list[Any]:
     leaves = [tensor for tensor in tensors_of((sample.input, sample.args, sample.kwargs)) if tensor.is_leaf]
     grads = [None if leaf.grad is None else bits(leaf.grad) for leaf in leaves]
     facts = [(t.requires_grad, t.is_leaf, t._version, type(t.grad_fn).__name__) for t in outputs + leaves]
-    return [[bits(t) for t in outputs], [bits(t) for t in leaves], grads, facts, torch.get_rng_state().numpy().tobytes()]
+    return [
+        [bits(t) for t in outputs],
+        [bits(t) for t in leaves],
+        grads,
+        facts,
+        torch.get_rng_state().numpy().tobytes(),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")  # the corpus calls deprecated ops on purpose

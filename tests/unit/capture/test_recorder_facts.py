@@ -49,9 +49,7 @@ G.backward()
     assert [recorded.line(moment) for moment in recorded.moments("op")] == [3, 4, 5, 6]
     made = [recorded.trace.step(0).moments[node.op] for node in graph.nodes[:2]]
     assert [recorded.site(moment).code for moment in made] == ["G = F * 2", "F = A * B"]
-    values = {
-        sample.subject: sample.values for sample in recorded.trace.step(0).samples if sample.what == "value"
-    }
+    values = {sample.subject: sample.values for sample in recorded.trace.step(0).samples if sample.what == "value"}
     assert values[recorded.tensor("G").number] == (400.0,)
     grads = {sample.subject: sample.values for sample in recorded.trace.step(0).samples if sample.what == "grad"}
     assert grads == {recorded.tensor("A").number: (40.0,), recorded.tensor("B").number: (20.0,)}
@@ -482,7 +480,7 @@ for i, (x, y) in enumerate(data):
     assert "mat1 and mat2" in failures[-1].message
     assert recorded.line(failures[-1]) == 13
     assert recorded.trace.info.status == "failed"
-    assert 'model(torch.randn(5, 7))' in (recorded.trace.info.traceback or "")
+    assert "model(torch.randn(5, 7))" in (recorded.trace.info.traceback or "")
 
 
 def test_steps_marked_by_hand(tmp_path: Path) -> None:
@@ -524,7 +522,9 @@ for x, y in data:
     assert {moment.name for moment in recorded.moments("scheduler")} == {"StepLR"}
     calls = [moment.call for moment in recorded.trace.step(3).moments if moment.kind == "scaler"]
     assert calls == ["scale", "step", "update"]
-    modes = [moment.value for moment in recorded.trace.step(3).moments if moment.kind == "mode" and moment.mode == "autocast"]
+    modes = [
+        moment.value for moment in recorded.trace.step(3).moments if moment.kind == "mode" and moment.mode == "autocast"
+    ]
     assert modes == ["cpu:bfloat16", "off"]
     assert phases(recorded, 3)[-2:] == ["optimizer_step", "scheduler_step"]
 

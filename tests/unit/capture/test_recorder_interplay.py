@@ -153,7 +153,7 @@ class Wrapped(torch.Tensor):
     calls = []
     @staticmethod
     def __new__(cls, inner):
-        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, requires_grad=inner.requires_grad)
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, requires_grad=inner.requires_grad)
     def __init__(self, inner):
         self.inner = inner
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -314,7 +314,8 @@ import warnings
 warnings.simplefilter("ignore")
 q = torch.quantize_per_tensor(torch.randn(3, 3), 0.1, 0, torch.qint8)
 d = q.dequantize()
-model = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(3, 3)), {torch.nn.Linear}, dtype=torch.qint8)
+plain = torch.nn.Sequential(torch.nn.Linear(3, 3))
+model = torch.ao.quantization.quantize_dynamic(plain, {torch.nn.Linear}, dtype=torch.qint8)
 fake = torch.fake_quantize_per_tensor_affine(torch.randn(3, requires_grad=True), 0.1, 0, 0, 255)
 fake.sum().backward()
 seen = [d, q.int_repr(), model(torch.randn(2, 3)), fake.detach()]
@@ -351,7 +352,8 @@ z = copy.copy(x)
 buffer.seek(0)
 torch.save(x * 2, buffer)
 seen = [
-    list(loaded["model"].values()), whole[0].weight.detach(), y.detach(), z is x, y.requires_grad, len(buffer.getvalue()),
+    list(loaded["model"].values()), whole[0].weight.detach(), y.detach(), z is x, y.requires_grad,
+    len(buffer.getvalue()),
     pickle.loads(pickle.dumps(x)).detach(), [name for name, _ in whole.named_parameters()], type(whole).__module__,
 ]
 """,
@@ -408,7 +410,8 @@ with profile(activities=[ProfilerActivity.CPU]) as prof:
         y = model(torch.randn(2, 3))
         y.sum().backward()
 names = {e.key for e in prof.key_averages()}
-seen = [sorted(names & {"mine", "aten::linear", "aten::addmm", "autograd::engine::evaluate_function: AddmmBackward0"}), y.detach()]
+wanted = {"mine", "aten::linear", "aten::addmm", "autograd::engine::evaluate_function: AddmmBackward0"}
+seen = [sorted(names & wanted), y.detach()]
 """,
     "vmapped and custom functions": """
 class Square(torch.autograd.Function):
@@ -430,7 +433,8 @@ seen = [x.grad, v]
 """,
     "parametrizations and weight norm": """
 from torch.nn.utils import parametrizations, parametrize, clip_grad_norm_, parameters_to_vector
-model = torch.nn.Sequential(parametrizations.weight_norm(torch.nn.Linear(3, 3)), parametrizations.spectral_norm(torch.nn.Linear(3, 3)))
+first, second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+model = torch.nn.Sequential(parametrizations.weight_norm(first), parametrizations.spectral_norm(second))
 optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
 norms = []
 for _ in range(3):
@@ -491,8 +495,8 @@ for _ in range(4):
 inside = torch.nn.Linear(3, 3)
 inside.compile(backend={backend!r})
 out = inside(torch.ones(1, 3))
-counts = {{key: dict(value) for key, value in counters.items() if key in ("stats", "graph_break", "frames", "aot_autograd")}}
-seen = [counts["stats"].get("unique_graphs"), counts["stats"].get("calls_captured"), counts.get("graph_break"), counts["frames"],
+stats = dict(counters["stats"])
+seen = [stats.get("unique_graphs"), stats.get("calls_captured"), dict(counters["graph_break"]), dict(counters["frames"]),
         loss.detach(), out.detach(), scaled.__name__]
 torch._dynamo.reset()
 """
@@ -534,6 +538,8 @@ def test_the_same_with_and_without(tmp_path: Path, name: str, detail: str) -> No
     assert recorded.error is None
     assert recorded.faults == ()
     assert len(plain["seen"]) > 0
-    for position, (ours, theirs) in enumerate(zip(plainly(recorded.namespace["seen"]), plainly(plain["seen"]), strict=True)):
+    for position, (ours, theirs) in enumerate(
+        zip(plainly(recorded.namespace["seen"]), plainly(plain["seen"]), strict=True)
+    ):
         assert ours == theirs, position
     assert torch.equal(recorded.namespace["rng"], plain["rng"])

@@ -322,7 +322,11 @@ def test_stopped_from_another_thread() -> None:
 
 
 def _methods(owner: type) -> list[tuple[type, str]]:
-    return [(owner, name) for name, value in vars(owner).items() if callable(value) and not isinstance(value, type) and not name.startswith("__")]
+    return [
+        (owner, name)
+        for name, value in vars(owner).items()
+        if callable(value) and not isinstance(value, type) and not name.startswith("__")
+    ]
 
 
 BROKEN: list[tuple[Any, str]] = [
