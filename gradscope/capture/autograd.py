@@ -16,6 +16,11 @@ from typing import Any
 
 import torch
 import torch.autograd.graph as graph_module
+
+try:
+    import resource
+except ImportError:  # not on Windows, whose stacks do not grow
+    resource = None  # type: ignore[assignment]
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
@@ -27,7 +32,8 @@ from .stats import Measured
 from .tensors import storage_key
 from .unseen import Unseen
 
-_SAVED_NAMES: dict[type, tuple[str, ...]] = {}  # of each kind of grad node
+# of each kind of grad node; a custom Function's class may go
+_SAVED_NAMES: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 _ENTRY = "_engine_run_backward"
 
 
@@ -64,6 +70,7 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
                     found = index[target] = len(nodes)
                     nodes.append(target)
                 edges.append((source, found, position, input_nr))
+    room_to_free(len(nodes))
     return nodes, edges, count
 
 
@@ -74,6 +81,25 @@ def _saved_names(kind: type) -> tuple[str, ...]:
             name[len("_raw_saved_") :] for name in dir(kind) if name.startswith("_raw_saved_")
         )
     return found
+
+
+DEEP = 5_000
+_STACK_PER_NODE = 1024  # bytes, about twice what was measured
+
+
+def room_to_free(nodes: int) -> None:
+    """Let the stack grow enough to free a deep graph.
+
+    torch frees the nodes of a chain one by one, but recursively where a Python wrapper was made of them
+    (measured with 2.13): a chain of 50,000 would overflow the usual stack of 8 MB.
+    """
+    if nodes < DEEP or resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = (8 << 20) + nodes * _STACK_PER_NODE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, allowed), hard))
 
 
 class BackwardWatch:

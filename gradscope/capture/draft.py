@@ -192,6 +192,22 @@ class _Split:
         self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
         self.numbers: dict[int, int] = {}
         self.graphs: dict[int, int] = {}
+        self.current = self._at_the_cut()
+
+    def _at_the_cut(self) -> dict[int, RawTensor]:
+        """What the first part changed of the tensors it met: leaf status and versions."""
+        found: dict[int, RawTensor] = {}
+        for kind, _, _, inputs, _, payload in self.draft.moments[: self.at]:
+            if kind == "leaf":
+                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
+                names = ("requires_grad", "is_leaf", "grad_fn", "retains_grad")
+                facts = raw.facts._replace(**dict(zip(names, payload[1:5])))
+                found[inputs[0]] = raw._replace(facts=facts)
+            elif kind == "mutation" and payload[1] is not None:
+                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
+                if raw.parameter is None:
+                    found[inputs[0]] = raw._replace(version=payload[1])
+        return found
 
     def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
@@ -227,6 +243,10 @@ class _Split:
                 getattr(head if entry[0] < at else tail, name).append(entry)
         for sample in draft.samples:
             (head if sample[0] < at else tail).samples.append(self._moved_sample(sample))
+        known = {sample[1]: sample for sample in head.samples if sample[3] == "value" and not sample[2]}
+        for number, (_, subject, _, what, measured) in known.items():
+            if number in self.numbers:  # its value is the same at the tail's start
+                tail.samples.append((-1, self.numbers[subject], False, what, measured))
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
         tail.outputs_by_sequence = {
             s: [self.numbers[n] for n in numbers if n in self.numbers]
@@ -258,7 +278,7 @@ class _Split:
         return tuple(self.numbers[number] for number in numbers)
 
     def _taken_over(self, number: int) -> int:
-        raw = self.draft.tensors[number]
+        raw = self.current.get(number, self.draft.tensors[number])
         new = len(self.tail.tensors)
         made_by = raw.made_by - self.at if raw.made_by is not None and raw.made_by >= self.at else None
         if made_by is None and raw.parameter is None and number < self.count:

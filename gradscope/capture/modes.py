@@ -32,6 +32,7 @@ class ModeWatch:
         self._install_function(hooks)
         self._install_loader(hooks)
         self._install_ranges(hooks)
+        self._install_overrides(hooks)
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
@@ -182,3 +183,18 @@ class ModeWatch:
 
         hooks.patch(ranges, "__enter__", enter_)
         hooks.patch(ranges, "__exit__", exit_)
+
+    def _install_overrides(self, hooks: HookSet) -> None:
+        """`has_torch_function` decides between fast and slow paths (attention): our mode must not count.
+
+        Torch's own dispatch uses names bound at import, which stay as they are.
+        """
+        original: Callable[..., bool] = torch.overrides.has_torch_function
+
+        def has_torch_function(arguments: Any) -> bool:
+            if not self._mine():
+                return original(arguments)
+            with self.pause:
+                return original(arguments)
+
+        hooks.patch(torch.overrides, "has_torch_function", has_torch_function)

@@ -67,12 +67,20 @@ class Watch:
         if not self.loop.holds(positions):
             return "left"
         now = path_from(self.loop, positions)
-        for (code, lasti), (now_code, now_lasti) in zip(self.path, now):
+        for depth, ((code, lasti), (now_code, now_lasti)) in enumerate(zip(self.path, now)):
             if code is not now_code or now_lasti > lasti:
                 return ""
-            if now_lasti < lasti:
-                return "again"
-        return "again" if len(now) >= len(self.path) else ""
+            if now_lasti < lasti or depth == len(self.path) - 1:
+                return "" if self._inner_loop_holds(code, lasti, now_lasti) else "again"
+        return ""
+
+    def _inner_loop_holds(self, code: CodeType, lasti: int, now: int) -> bool:
+        """Whether a loop inside the watched one holds both places: then that one may have come round."""
+        for first, last in loops_of(code):
+            outer = code is self.loop.code and first <= self.loop.first and self.loop.last <= last
+            if not outer and first <= now and lasti <= last:
+                return True
+        return False
 
 
 def innermost_loop(event: Positions, other: Positions | None = None) -> Loop | None:

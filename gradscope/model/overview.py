@@ -106,7 +106,7 @@ def overview(trace: Trace) -> Overview:
     templates = {number: source.template(number) for number in uses}
     numbered = [row for row in rows if row.number >= 0]
     losses = [row.loss for row in numbered if row.loss is not None]
-    known = list(source.parameters().values())
+    known = [item for item in source.parameters().values() if item.root or item.optimizers or item.name]
     trained = [item for item in known if item.role == "parameter"]
     wanting = [item for item in known if item.role != "buffer" and item.requires_grad]
     got = _with_gradient(known, rows, templates)
@@ -118,7 +118,7 @@ def overview(trace: Trace) -> Overview:
         last_step=numbered[-1].number if numbered else None,
         distinct_steps=len({row.template for row in numbered}),
         detail=_counts(row.detail.value for row in numbered),
-        phases=_phases(rows),
+        phases=_phases(numbered),
         ops=_total(uses, templates, "op"),
         backwards=_total(uses, templates, "backward"),
         last_graph=graphs[-1] if graphs else None,
@@ -135,7 +135,7 @@ def overview(trace: Trace) -> Overview:
         leaves=sum(item.role == "leaf" for item in known),
         optimizers=tuple(item.type for item in source.optimizers().values()),
         moves=_moves(uses, templates),
-        mutations=_mutations(uses, templates),
+        mutations=_mutations(Counter(row.template for row in numbered), templates),
         failures=_failures(trace, rows, templates),
     )
 

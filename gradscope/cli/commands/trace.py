@@ -74,6 +74,7 @@ def run(namespace: argparse.Namespace) -> int:
     start = runner.run_module if module else runner.run_script
     outcome = start(namespace.script, namespace.arguments, recording)
     if not outcome.forked:
+        result.incomplete = writer.failed is not None
         result.finish([reason for reason in (recording.fault, writer.failed) if reason is not None])
     if outcome.interrupted:
         raise ScriptInterrupted
@@ -90,12 +91,15 @@ class _Result:
         self.picture_path = picture.absolute() if picture is not None else None
         self.quiet = quiet
         self.replaced = False
+        self.incomplete = False
         self.stderr = sys.stderr
 
     def finish(self, faults: Sequence[str]) -> None:
         """Draw and sum up. The script has run: nothing from here on changes its exit status."""
         for fault in faults:
             complain(fault, self.stderr)
+        if self.incomplete:
+            return  # the file may hold anything, even another run's trace
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
