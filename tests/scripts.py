@@ -164,7 +164,7 @@ def _plain(arguments: list[str]) -> int:
         exec(compile(path.read_bytes(), str(path), "exec"), main.__dict__)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException as error:  # noqa: BLE001  # as the interpreter does
+    except BaseException as error:  # as the interpreter does
         sys.stdout.flush()
         tb = error.__traceback__
         error.__traceback__ = tb.tb_next if tb is not None else None
