@@ -24,7 +24,7 @@ def attach_parameters(graph: Graph) -> Graph:
     for host, guests in attached.items():
         home = _with_guests(graph.by_id[host], guests)
         homes.update(dict.fromkeys((host, *(guest.id for guest in guests)), home))
-    return contract(graph, homes, keep_index=True) if homes else graph
+    return _without_cycle(graph, homes)
 
 
 def attach_results(graph: Graph) -> Graph:
@@ -41,14 +41,31 @@ def attach_results(graph: Graph) -> Graph:
             members = all_members((node, result))
             home = replace(result, op=result.op or node.op, notes=notes, marks=marks, members=members)
             homes.update({node.id: home, result.id: home})
-    return contract(graph, homes, keep_index=True) if homes else graph
+    return _without_cycle(graph, homes)
+
+
+def _without_cycle(graph: Graph, homes: dict[int, GraphNode]) -> Graph:
+    """The contraction, unless it would close a cycle: then the graph stays as it is."""
+    if not homes:
+        return graph
+    contracted = contract(graph, homes, keep_index=True)
+    try:
+        contracted.topological()
+    except ValueError:
+        return graph
+    return contracted
 
 
 def _reader(graph: Graph, node: GraphNode) -> int | None:
     """The one node that reads a parameter or buffer, if it is made by nothing and read by one."""
     if node.role not in ("parameter", "buffer") or graph.incoming.get(node.id):
         return None
-    readers = {edge.target for edge in graph.outgoing.get(node.id, ()) if edge.kind is not EdgeKind.MADE}
+    backward = (NodeKind.GRAD_FN, NodeKind.ACCUMULATE_GRAD)
+    readers = {
+        edge.target
+        for edge in graph.outgoing.get(node.id, ())
+        if edge.kind is not EdgeKind.MADE or graph.by_id[edge.target].kind not in backward
+    }
     if len(readers) != 1:
         return None
     reader = graph.by_id[readers.pop()]
