@@ -180,7 +180,7 @@ class _Run:
                     self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
         self.graph: int | None = None
-        if journal.detail_has_graph():
+        if journal.with_graph:
             self._walk(outputs)
         payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
         self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)

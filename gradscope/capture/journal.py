@@ -92,9 +92,6 @@ class Journal:
         """Whether facts of this thread are wanted now."""
         return self.active and not self.quiet and not transforming()
 
-    def detail_has_graph(self) -> bool:
-        return self.with_graph
-
     def locate(self, frame: FrameType | None) -> tuple[int, bool]:
         """(stack, whether the user's own line made the call) of the call made by `frame`.
 

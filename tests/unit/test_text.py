@@ -40,7 +40,7 @@ def test_elided_text_is_never_wider_than_asked(raw: str, width: int) -> None:
         ("src/model.py", 20, "src/model.py"),
         ("project/src/deep/er/model.py", 22, "project/…/er/model.py"),
         ("project/src/a_very_long_file_name.py", 20, "a_very…_file_name.py"),
-        ("C:\\work\\deep\\er\\model.py", 18, "C:\\…\\er\\model.py"),
+        ("C:\\code\\deep\\er\\model.py", 18, "C:\\…\\er\\model.py"),
     ],
 )
 def test_paths_lose_their_middle_first(path: str, width: int, shown: str) -> None:

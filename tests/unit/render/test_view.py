@@ -134,7 +134,7 @@ def test_title_and_subtitle() -> None:
         ("src/../train.py", "", "./train.py#L7"),
         ("train.py", "out/pictures", "../../train.py#L7"),
         ("/home/me/a b.py", "out", "file:///home/me/a%20b.py#L7"),
-        ("C:\\work\\a.py", "", "file:///C%3A/work/a.py#L7"),
+        ("C:\\code\\a.py", "", "file:///C%3A/code/a.py#L7"),
         ("javascript:alert(1)", "", "./javascript%3Aalert%281%29#L7"),
         ("https://x.y/a.py", "", "./https%3A/x.y/a.py#L7"),
         ('a".py', "", "./a%22.py#L7"),
