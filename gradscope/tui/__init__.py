@@ -1,0 +1,1 @@
+"""The terminal UI: steps through a trace, forwards and backwards. The only room that imports textual."""

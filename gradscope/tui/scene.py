@@ -1,0 +1,39 @@
+"""`Scene`: what all panes show, and `Pane`: what every widget of the instrument can do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..model.findings import Finding
+from ..model.graph import Graph, GraphKind
+from ..model.state import State
+from ..model.trace import Step, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment of one step, and what is selected.
+
+    `state` is what held right after `moment`; moment -1 is the step's start. `graph` is the step's whole
+    graph of that `kind`, the same object for every step that shares a template. `selected` is the id of one
+    of its nodes. `step_numbers` are the recorded steps, rising; the setup before the first loop is -1.
+    """
+
+    trace: Trace
+    step: Step
+    moment: int
+    state: State
+    kind: GraphKind
+    graph: Graph
+    selected: int | None
+    findings: tuple[Finding, ...] = ()
+    ascii: bool = False
+    step_numbers: Sequence[int] = ()
+
+
+class Pane(Protocol):
+    """A part of the screen. `show` is called on the UI thread with every new scene, and must be quick."""
+
+    def show(self, scene: Scene) -> None: ...

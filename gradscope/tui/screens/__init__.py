@@ -1,0 +1,1 @@
+"""Whole screens on top of the instrument: help, findings, prompts."""
