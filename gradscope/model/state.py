@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from types import MappingProxyType
@@ -76,8 +77,8 @@ class State:
     phase: Phase | None
     tensors: Mapping[int, TensorState]
     modes: Modes
-    ops: frozenset[int]
-    ran: frozenset[tuple[int, int]]
+    ops: AbstractSet[int]
+    ran: AbstractSet[tuple[int, int]]
     backward: int | None
     failed: bool
 
@@ -86,7 +87,7 @@ class State:
         """The state right after `moment`. Raises ValueError when the step has no such moment."""
         if not -1 <= moment < len(step.moments):
             raise ValueError(f"step {step.number} has moments 0 to {len(step.moments) - 1}, there is no {moment}")
-        draft = _Draft(cls.start(step), step)
+        draft = Draft(cls.start(step), step)
         for index in range(moment + 1):
             draft.apply(index, step.moments[index])
         return draft.done()
@@ -104,7 +105,7 @@ class State:
         following = self.moment + 1
         if following >= len(step.moments):
             raise ValueError(f"step {step.number} ends at moment {self.moment}")
-        draft = _Draft(self, step)
+        draft = Draft(self, step)
         draft.apply(following, step.moments[following])
         return draft.done()
 
@@ -170,8 +171,11 @@ def _met(tensor: Tensor, bases: Mapping[int, int]) -> TensorState:
     )
 
 
-class _Draft:
-    """A state being changed: copies a mapping when it is first written to, so that advancing is cheap."""
+class Draft:
+    """A state being changed, moment by moment: `apply` adds one, `done` is the state.
+
+    A mapping is copied when it is first written to, so that advancing is cheap.
+    """
 
     def __init__(self, state: State, step: Step) -> None:
         self.state = state

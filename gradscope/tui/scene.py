@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..model.findings import Finding
 from ..model.graph import Graph, GraphKind
+from ..model.samples import SampleIndex
 from ..model.state import State
 from ..model.trace import Step, Trace
 
@@ -17,8 +18,10 @@ class Scene:
     """One moment of one step, and what is selected.
 
     `state` is what held right after `moment`; moment -1 is the step's start. `graph` is the step's whole
-    graph of that `kind`, the same object for every step that shares a template. `selected` is the id of one
-    of its nodes. `step_numbers` are the recorded steps, rising; the setup before the first loop is -1.
+    graph of that `kind`, the same object for every step that shares a template: its shape is this step's, its
+    values, statistics and versions are those of the step it was first built from, so panes take these from
+    `step.samples` (or `samples`, the same by subject) and `state`. `selected` is the id of one of its nodes.
+    `step_numbers` are the recorded steps, rising; the setup before the first loop is -1.
     """
 
     trace: Trace
@@ -31,6 +34,7 @@ class Scene:
     findings: tuple[Finding, ...] = ()
     ascii: bool = False
     step_numbers: Sequence[int] = ()
+    samples: SampleIndex = field(default_factory=lambda: SampleIndex(()))
 
 
 class Pane(Protocol):
