@@ -14,13 +14,14 @@ from .arguments import Parser
 from .exit_codes import ScriptInterrupted
 from .terminal import complain, put, quiet_stdout
 
-VERBS = ("trace", "graph", "info", "export", "doctor")
+VERBS = ("trace", "graph", "check", "info", "export", "doctor")
 
 _ABOUT = """\
 Records what PyTorch's autograd does while an unmodified script runs, and shows it.
 
   gradscope trace train.py            record a run into train.gradscope
   gradscope graph train.gradscope     draw the graph of its last backward
+  gradscope check train.py            name the lines that are wrong
 """
 
 

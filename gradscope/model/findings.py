@@ -31,12 +31,16 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of the user's code and what it has to do with the finding. `file` is as the user gave it."""
+    """A line of the user's code and what it has to do with the finding. `file` is as the user gave it.
+
+    `expression` is the very call on that line, where it could be told apart from its neighbours.
+    """
 
     file: str
     line: int
     code: str
     note: str = ""
+    expression: str = ""
 
 
 @dataclass(frozen=True, slots=True)

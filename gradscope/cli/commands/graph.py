@@ -14,6 +14,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def run(namespace: argparse.Namespace) -> int:
         path = namespace.target
         if is_script(path):
             path = str(Path(folder, "traced.gradscope"))
-            status = _trace(namespace.target, path)
+            status = trace_script(namespace.target, path)
             if not Path(path).is_file() or status == INTERRUPTED:
                 return status
         with open_trace(path) as trace:
@@ -71,12 +72,13 @@ def is_script(path: str) -> bool:
         raise ScriptNotFound(f"cannot read {path}: {error.strerror}") from None
 
 
-def _trace(script: str, path: str) -> int:
+def trace_script(script: str, path: str, arguments: Sequence[str] = (), detail: str = "auto") -> int:
     """Trace `script` into `path` in a process of its own; returns its exit status.
 
     Raises GradscopeError when it could not be run at all; why is on stderr already.
     """
-    command = [sys.executable, "-m", "gradscope", "trace", "--quiet", "-o", path, "--", script]
+    command = [sys.executable, "-m", "gradscope", "trace", "--quiet", "--detail", detail, "-o", path]
+    command += ["--", script, *arguments]
     status = subprocess.run(command, stdout=sys.stderr, check=False).returncode
     if status and Path(path).is_file():
         complain(f"{script} ended with exit status {status}; this is what it recorded")

@@ -1,0 +1,27 @@
+"""All checks and rules, in the order of their codes."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from ..errors import UnknownName
+from . import saved
+from .check import Check, Rule
+
+CHECKS: tuple[Check, ...] = (*saved.CHECKS,)
+RULES: dict[str, Rule] = {
+    one.code: one for one in sorted({one for check in CHECKS for one in check.rules}, key=lambda r: r.code)
+}
+
+
+def rule(name: str) -> Rule:
+    """The rule of a code (`GS101`) or name (`saved-tensor-modified`). Raises UnknownName, with the nearest."""
+    found = RULES.get(name.upper()) or next((one for one in RULES.values() if one.name == name.lower()), None)
+    if found is None:
+        raise UnknownName("finding", name, RULES)
+    return found
+
+
+def page(rule: Rule) -> str:
+    """The page of a rule, Markdown: what it means, why it is wrong, an example, the fix."""
+    return (resources.files(__package__) / "pages" / f"{rule.code}.md").read_text(encoding="utf-8")

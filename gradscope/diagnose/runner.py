@@ -1,0 +1,96 @@
+"""`judge`: runs every check apart from the others, and orders what they found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ..errors import UnknownName
+from ..model.findings import Finding, Severity, in_order
+from ..model.trace import Trace
+from .case import Case
+from .check import CERTAIN, Check, Rule
+from .registry import CHECKS, RULES
+
+CHECK_FAILED = Rule("GS000", "check-failed", Severity.NOTE, "A check could not be made on this trace.")
+_IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
+
+
+def judge(
+    trace: Trace,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    checks: Sequence[Check] = CHECKS,
+) -> list[Finding]:
+    """What is wrong in `trace`, the most likely culprit first.
+
+    `select` and `ignore` are codes or their beginnings (`GS1`); no `select` takes all. A line with
+    the comment `# gradscope: ignore[GS101]` (or without a code: all) has no finding. A check that
+    fails becomes a note; the others go on. Raises UnknownName for a code that no rule begins with.
+    """
+    for prefix in (*select, *ignore):
+        if not any(code.startswith(prefix.upper()) for code in (*RULES, CHECK_FAILED.code)):
+            raise UnknownName("finding", prefix, RULES)
+    case = Case(trace)
+    found = [finding for check in checks for finding in _apart(check, case)]
+    return in_order(_kept(_merged(_causes(found)), _chooser(select, ignore)))
+
+
+def _apart(check: Check, case: Case) -> list[Finding]:
+    """The findings of one check; if it fails, what it found until then and a note."""
+    found: list[Finding] = []
+    try:
+        found.extend(check.run(case))
+    except Exception as error:  # noqa: BLE001  # one check's fault must not cost the others
+        codes = ", ".join(rule.code for rule in check.rules)
+        found.append(
+            CHECK_FAILED.finding(
+                f"the check {check.name} ({codes}) failed: {type(error).__name__}: {error}",
+                culprit=None,
+                confidence=CERTAIN,
+                no_place="this is a fault of gradscope, not of the script",
+                fix="report it, with the trace if you can share it; the other checks were made",
+            )
+        )
+    return found
+
+
+def _causes(found: Sequence[Finding]) -> Iterator[Finding]:
+    """Without the consequences of what else was found."""
+    codes = {finding.code for finding in found if finding.severity is not Severity.NOTE}
+    for finding in found:
+        rule = RULES.get(finding.code)
+        if rule is None or not rule.yields_to & codes:
+            yield finding
+
+
+def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
+    """One finding for each code and line: the most confident, of equals the first."""
+    best: dict[object, Finding] = {}
+    for finding in found:
+        place = finding.culprit
+        key = (finding.code, place.file, place.line) if place else (finding.code, finding.message)
+        if key not in best or finding.confidence > best[key].confidence:
+            best[key] = finding
+    return iter(best.values())
+
+
+def _kept(found: Iterable[Finding], chosen: Callable[[str], bool]) -> Iterator[Finding]:
+    for finding in found:
+        if chosen(finding.code) and not _silenced(finding):
+            yield finding
+
+
+def _chooser(select: Sequence[str], ignore: Sequence[str]) -> Callable[[str], bool]:
+    wanted, unwanted = tuple(one.upper() for one in select), tuple(one.upper() for one in ignore)
+    return lambda code: (not wanted or code.startswith(wanted)) and not (unwanted and code.startswith(unwanted))
+
+
+def _silenced(finding: Finding) -> bool:
+    """Whether the culprit's line asks not to be judged."""
+    comment = _IGNORE.search(finding.culprit.code) if finding.culprit else None
+    if comment is None:
+        return False
+    codes = [code.strip().upper() for code in (comment[1] or "").split(",") if code.strip()]
+    return not codes or finding.code in codes

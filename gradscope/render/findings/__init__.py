@@ -1,0 +1,29 @@
+"""Findings as text, JSON, SARIF and GitHub annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from ...errors import UnknownName
+from ...model.findings import Finding, findings_to_json
+from .look import Look
+from .text import as_text
+
+__all__ = ["FORMATS", "Look", "report"]
+
+
+def _as_json(target: str, findings: Sequence[Finding], look: Look) -> str:
+    del look
+    return json.dumps(findings_to_json(target, findings), indent=1, ensure_ascii=False) + "\n"
+
+
+_REPORTS: Mapping[str, Callable[[str, Sequence[Finding], Look], str]] = {"text": as_text, "json": _as_json}
+FORMATS = tuple(_REPORTS)
+
+
+def report(target: str, findings: Sequence[Finding], form: str, look: Look) -> str:
+    """The findings of `target` in one of `FORMATS`. Raises UnknownName for another."""
+    if form not in _REPORTS:
+        raise UnknownName("format", form, FORMATS)
+    return _REPORTS[form](target, findings, look)
