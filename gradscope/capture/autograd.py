@@ -24,16 +24,14 @@ except ImportError:  # not on Windows, whose stacks do not grow
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
-from .draft import RawGraph
+from .draft import Draft, RawGraph
 from .frames import release
 from .hooks import HookSet
 from .journal import Journal
+from .saved import SavedReader, names_stale
 from .stats import Measured
-from .tensors import storage_key
 from .unseen import Unseen
 
-# of each kind of grad node; a custom Function's class may go
-_SAVED_NAMES: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 _ENTRY = "_engine_run_backward"
 
 
@@ -72,15 +70,6 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
                 edges.append((source, found, position, input_nr))
     room_to_free(len(nodes))
     return nodes, edges, count
-
-
-def _saved_names(kind: type) -> tuple[str, ...]:
-    found = _SAVED_NAMES.get(kind)
-    if found is None:
-        found = _SAVED_NAMES[kind] = tuple(
-            name[len("_raw_saved_") :] for name in dir(kind) if name.startswith("_raw_saved_")
-        )
-    return found
 
 
 DEEP = 5_000
@@ -140,7 +129,7 @@ class BackwardWatch:
         try:
             result = original(outputs, *args, **kwargs)
         except BaseException as error:
-            run.failed(error)
+            self._failed(run, outputs, error)
             raise
         finally:
             journal.backwards -= 1
@@ -151,6 +140,13 @@ class BackwardWatch:
         except Exception as error:
             journal.fault("what a backward did", error)
         return result
+
+    def _failed(self, run: _Run, outputs: Sequence[Any], error: BaseException) -> None:
+        try:
+            with Unseen():
+                run.failed(outputs, error)
+        except Exception as fault:
+            self.journal.fault("a backward that failed", fault)
 
 
 class _Run:
@@ -196,9 +192,9 @@ class _Run:
         roots = [root_node(output) for output in outputs]
         nodes, edges, count = walk(roots)
         by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
-        storages = journal.storage_numbers() if draft.full else {}
+        reader = SavedReader(draft, journal.table) if draft.full else None
         raw: list[tuple[Any, ...]] = []
-        entries, mark, full = journal.table.entries, draft.mark, draft.full
+        entries, mark = journal.table.entries, draft.mark
         for node in nodes:
             name = type(node).__name__
             if name == "AccumulateGrad":
@@ -212,8 +208,9 @@ class _Run:
                 continue
             sequence = node._sequence_nr()
             op = by_sequence.get(sequence)
-            saved = self._saved(node, storages) if full else ()
-            raw.append((name, op, None, tuple(outputs_of.get(sequence, ())), saved, 0, op is None))
+            results = tuple(outputs_of.get(sequence, ()))
+            saved = reader.read(node, op, results) if reader is not None else ()
+            raw.append((name, op, None, results, saved, 0, op is None))
         positions = {node: position for position, node in enumerate(nodes[:count])}
         places = tuple(positions[root] for root in roots if root is not None)
         self.graph = len(draft.graphs)
@@ -225,43 +222,6 @@ class _Run:
         for tensor in journal.retained_tensors():
             if tensor.grad_fn in reached:
                 self.retained.append((tensor, journal.table.number(draft, tensor), tensor.grad is not None))
-
-    def _saved(self, node: Any, storages: dict[int, tuple[int, int]]) -> tuple[tuple[Any, ...], ...]:
-        """(name, tensor number, version, bytes, stale) of each tensor the node keeps."""
-        found: list[tuple[Any, ...]] = []
-        for name in _saved_names(type(node)):
-            try:
-                raw = getattr(node, "_raw_saved_" + name)
-            except RuntimeError:
-                continue  # already freed
-            for position, item in enumerate(raw if isinstance(raw, (tuple, list)) else (raw,)):
-                entry = self._saved_item(node, name, item, storages)
-                if entry is not None:
-                    found.append((f"{name}[{position}]" if isinstance(raw, (tuple, list)) else name, *entry))
-        return tuple(found)
-
-    def _saved_item(
-        self, node: Any, name: str, item: Any, storages: dict[int, tuple[int, int]]
-    ) -> tuple[Any, ...] | None:
-        try:
-            if item.unpack_hook is not None:
-                return (None, None, 0, False)  # the script's own packing: unpacking would run its code
-            with torch._C._DisableTorchDispatch():
-                data = item.data
-        except RuntimeError:
-            return None
-        if not isinstance(data, torch.Tensor):
-            return None
-        stale = False
-        try:
-            with torch._C._DisableTorchDispatch():
-                getattr(node, "_saved_" + name, None)
-        except RuntimeError as error:
-            stale = "inplace" in str(error)
-        key = storage_key(data)
-        number, base = storages.get(key, (None, 0)) if key is not None else (None, 0)
-        version = None if data.is_inference() else data._version - base
-        return (number, version, data.numel() * data.element_size(), stale)
 
     # -- while it runs ---------------------------------------------------------------------------
 
@@ -308,11 +268,29 @@ class _Run:
 
     # -- after -----------------------------------------------------------------------------------
 
-    def failed(self, error: BaseException) -> None:
-        draft = self.journal.draft
-        kind, phase, stack, inputs, outputs, payload = draft.moments[self.moment]
+    def failed(self, outputs: Sequence[Any], error: BaseException) -> None:
+        journal = self.journal
+        draft = journal.draft
+        kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
         text = f"{type(error).__name__}: {error}"
-        draft.moments[self.moment] = (kind, phase, stack, inputs, outputs, (*payload[:-1], text))
+        draft.moments[self.moment] = (kind, phase, stack, inputs, results, (*payload[:-1], text))
+        if self.graph is not None and not draft.full and names_stale(error):
+            self._tell_saved(draft, outputs)
+        created = [(leaf, number) for leaf, number, had in self.leaves if not had and leaf.grad is not None]
+        if created and self.accumulates:
+            journal.grads_arrived(created, "created", self.stack)
+        journal.arrived.clear()
+
+    def _tell_saved(self, draft: Draft, outputs: Sequence[Any]) -> None:
+        """The graph as it was walked before, with what its nodes still keep: one of them is stale."""
+        assert self.graph is not None
+        graph = draft.graphs[self.graph]
+        nodes, _, _ = walk([root_node(output) for output in outputs])
+        if [type(node).__name__ for node in nodes] != [raw[0] for raw in graph.nodes]:
+            return  # the script's hooks changed the graph
+        reader = SavedReader(draft, self.journal.table)
+        told = [(*raw[:4], reader.read(node, raw[1], raw[3]), *raw[5:]) for node, raw in zip(nodes, graph.nodes)]
+        draft.graphs[self.graph] = graph._replace(nodes=tuple(told))
 
     def finished(self) -> None:
         journal = self.journal

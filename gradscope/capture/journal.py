@@ -437,10 +437,6 @@ class Journal:
         self.draft.losses.append((len(self.draft.moments), cell))
         self.statistics.scalar(root, cell.append)
 
-    def storage_numbers(self) -> dict[int, tuple[int, int]]:
-        """Live storages of this step: key -> (a tensor's number, its parameter's base version)."""
-        return self.table.storages_of(self.draft)
-
     # -- modes, moves, modules -------------------------------------------------------------------
 
     def grad_mode(self, frame: FrameType) -> None:

@@ -437,14 +437,17 @@ class TensorTable:
                 if tensor is not None:
                     yield entry.parameter, tensor, entry
 
-    def storages_of(self, draft: Draft) -> dict[int, tuple[int, int]]:
-        """Live storages met in `draft`: key -> (a tensor's number, its parameter's base version)."""
-        found: dict[int, tuple[int, int]] = {}
+    def storages_of(self, draft: Draft) -> dict[int, list[tuple[Entry, torch.Tensor]]]:
+        """The live tensors met in `draft`, by storage; those of one storage with rising numbers."""
+        found: dict[int, list[tuple[Entry, torch.Tensor]]] = {}
         for entry in list(self.entries.values()):
             tensor = entry.reference() if entry.mark is draft.mark else None
             key = storage_key(tensor) if tensor is not None else None
-            if key is not None and (key not in found or entry.number < found[key][0]):
-                found[key] = (entry.number, entry.base_version if entry.parameter is not None else 0)
+            if key is not None and tensor is not None:
+                found.setdefault(key, []).append((entry, tensor))
+        for sharing in found.values():
+            if len(sharing) > 1:
+                sharing.sort(key=lambda one: one[0].number)
         return found
 
     # -- upkeep ----------------------------------------------------------------------------------

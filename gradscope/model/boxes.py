@@ -286,7 +286,7 @@ class Boxes:
         what = f"saved {saved.name.removeprefix('saved_')}"
         if tensor is not None and tensor.name:
             what += f" = {tensor.name}"
-        if saved.version is not None and not saved.stale:
+        if saved.version is not None:
             base = self._bases.get(tensor.parameter, 0) if tensor and tensor.parameter is not None else 0
             what += f" @ version {saved.version + base}"
         return f"{what}, changed since" if saved.stale else what

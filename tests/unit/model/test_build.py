@@ -351,7 +351,7 @@ def test_a_stale_saved_tensor_is_marked_on_both_sides() -> None:
     assert (y.version, y.value) == (0, (2.0,))
     node = one(graph, "PowBackward0")
     assert "stale" in node.marks
-    assert node.notes == ("saved 0 = y, changed since",)
+    assert node.notes == ("saved 0 = y @ version 0, changed since",)
 
 
 def test_a_tensor_written_in_place_is_two_nodes() -> None:

@@ -1,0 +1,172 @@
+"""What a grad node keeps for its backward: which tensor of the step, at which version, and whether it is stale.
+
+Reading `_saved_x` makes torch compare versions: a stale tensor raises an error that tells the version at which
+it was saved. For a list of tensors it tells the first only; the others' come from the writes since the node was made.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from .draft import Draft
+from .tensors import TensorTable, storage_key
+
+RawSaved = tuple[str, "int | None", "int | None", int, bool]  # name, tensor number, version, bytes, stale
+
+_PACKED: Any = object()  # in the place of a tensor that code of the script's would have to unpack
+_TELLING = re.compile(r"is at version (\d+); expected version (\d+)")
+_RAW = "_raw_saved_"
+# of each kind of grad node; a custom Function's class may go
+_NAMES: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
+
+
+class _Met(NamedTuple):
+    """A tensor of the step. `base`: what its versions are told relative to."""
+
+    number: int
+    base: int
+
+
+class _Stale(NamedTuple):
+    """Torch's words about a stale tensor: its version, and the one it was saved at."""
+
+    now: int
+    saved: int
+
+
+class SavedReader:
+    """Reads the saved tensors of the nodes of one backward."""
+
+    def __init__(self, draft: Draft, table: TensorTable) -> None:
+        self._draft, self._table = draft, table
+        self._storages = table.storages_of(draft)
+
+    def read(self, node: Any, op: int | None, results: Sequence[int]) -> tuple[RawSaved, ...]:
+        """What `node` keeps; nothing once torch has freed it.
+
+        `op` is the moment that made the node, `results` are the numbers of the tensors whose grad_fn it is.
+        """
+        found: list[RawSaved] = []
+        for name in _names(type(node)):
+            try:
+                raw = getattr(node, _RAW + name)
+            except RuntimeError:
+                continue  # already freed
+            listed = isinstance(raw, (tuple, list))
+            kept = [_data(item) for item in (raw if listed else (raw,))]
+            told = _staleness(node, name) if not any(data is _PACKED for data in kept) else None
+            for position, data in enumerate(kept):
+                if data is _PACKED:
+                    found.append((name, None, None, 0, False))
+                elif isinstance(data, torch.Tensor):
+                    met = self._met(data, op, results if name == "result" else ())
+                    met = met or (self._met_before(data) if told is not None else None)
+                    version, stale = self._version(data, met, op, told, listed)
+                    nbytes = data.numel() * data.element_size()
+                    label = f"{name}[{position}]" if listed else name
+                    found.append((label, met.number if met is not None else None, version, nbytes, stale))
+        return tuple(found)
+
+    def _version(
+        self, data: torch.Tensor, met: _Met | None, op: int | None, told: _Stale | None, listed: bool
+    ) -> tuple[int | None, bool]:
+        """(the version at which the tensor was saved, whether it is stale)."""
+        if data.is_inference():
+            return None, False
+        now = saved = data._version
+        if told is not None:
+            saved = self._saved_at(met, op, now, told) if listed else told.saved
+        return saved - (met.base if met is not None else 0), saved != now
+
+    def _met(self, data: torch.Tensor, op: int | None, results: Sequence[int]) -> _Met | None:
+        """The tensor of the step that was saved: of those that share its memory, the one that looks the same."""
+        key = storage_key(data)
+        sharing = self._storages.get(key, ()) if key is not None else ()
+        if not sharing:  # the script holds it no longer
+            return _Met(results[0], 0) if len(results) == 1 else None
+        best = sharing[0]
+        if len(sharing) > 1:
+            moment = self._draft.moments[op] if op is not None else None
+            used = (*moment[3], *moment[4]) if moment is not None else ()
+            best = min(sharing, key=lambda one: (not _alike(one[1], data), one[0].number not in used, one[0].number))
+        entry = best[0]
+        return _Met(entry.number, entry.base_version if entry.parameter is not None else 0)
+
+    def _met_before(self, data: torch.Tensor) -> _Met | None:
+        """A tensor of an earlier step, which this step has not used yet: now it is a tensor of this step too."""
+        key, table = storage_key(data), self._table
+        for entry in list(table.entries.values()):
+            tensor = entry.reference()
+            if tensor is not None and key is not None and storage_key(tensor) == key:
+                number = table.number(self._draft, tensor)
+                return _Met(number, entry.base_version if entry.parameter is not None else 0)
+        return None
+
+    def _saved_at(self, met: _Met | None, op: int | None, version: int, told: _Stale) -> int:
+        """The version at which a tensor of a list was saved: its version now, less the writes since `op`."""
+        if met is None or op is None:
+            return told.saved if version == told.now else version
+        number = met.number
+        moments = self._draft.moments
+        made_at, at = moments[op][2], op + 1
+        while at < len(moments) and moments[at][2] == made_at and moments[at][0] in ("mutation", "leaf"):
+            at += 1  # the op's own writes came before it saved
+        for kind, _, _, inputs, aliases, payload in moments[at:]:
+            if kind == "mutation" and number in (*inputs, *aliases) and None not in payload[:2]:
+                version -= payload[1] - payload[0]
+            elif kind == "optimizer" and number in inputs:
+                before, after = payload[1][inputs.index(number)]
+                version -= after - before
+        return version
+
+
+def names_stale(error: BaseException) -> bool:
+    """Whether a backward failed because of a stale tensor."""
+    return isinstance(error, RuntimeError) and _TELLING.search(str(error)) is not None
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    found = _NAMES.get(kind)
+    if found is None:
+        found = _NAMES[kind] = tuple(name[len(_RAW) :] for name in dir(kind) if name.startswith(_RAW))
+    return found
+
+
+def _staleness(node: Any, name: str) -> _Stale | None:
+    """What torch says when the node's saved tensor (or list of them) is looked at: nothing unless one is stale."""
+    custom = name == "tensors" and not hasattr(type(node), "_saved_tensors")  # an autograd.Function's
+    try:
+        with torch._C._DisableTorchDispatch():
+            getattr(node, "saved_tensors" if custom else "_saved_" + name, None)
+    except RuntimeError as error:
+        words = _TELLING.search(str(error))
+        return _Stale(int(words[1]), int(words[2])) if words else None
+    return None
+
+
+def _data(saved: Any) -> Any:
+    """The saved tensor, None where there is none, `_PACKED` where the script's own code would unpack it."""
+    try:
+        if saved.unpack_hook is not None:
+            return _PACKED
+        with torch._C._DisableTorchDispatch():
+            return saved.data
+    except RuntimeError:
+        return None
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one storage show the same part of it in the same way."""
+    if one.layout is not torch.strided or other.layout is not torch.strided or one.is_nested or other.is_nested:
+        return one is other
+    return (
+        one.shape == other.shape
+        and one.dtype == other.dtype
+        and one.stride() == other.stride()
+        and one.storage_offset() == other.storage_offset()
+    )
