@@ -65,6 +65,7 @@ def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> 
         step.number,
         PurePath(step.trace.info.script).name,
         work.boxes.modules.types,
+        work.elsewhere(),
     )
 
 
@@ -227,6 +228,28 @@ class _Work:
             GraphEdge(ids[source], ids[target], EdgeKind.GRAD, index, self.boxes.gradient_label(source, index))
             for source, target, index, _ in self.gradients.edges
         ]
+
+    def elsewhere(self) -> dict[int, int]:
+        """The ids of ops, tensors and grad nodes without a box of their own, with the box that tells of them."""
+        template, ids = self.step.template, self.boxes.grad_ids
+        found: dict[int, int] = {}
+        if self.kind is GraphKind.FORWARD:
+            for key, value in self._owners:
+                if value in self.values:
+                    found.setdefault(ids[key], self.flow.values[value].id)
+        elif self.kind is GraphKind.BACKWARD:
+            tensors = len(template.tensors)
+            for key, node in self.gradients.nodes.items():
+                for tensor in node.output_tensors if node.tensor is None else (node.tensor,):
+                    found.setdefault(tensor, ids[key])
+                if node.op is not None:
+                    found.setdefault(tensors + node.op, ids[key])
+        else:
+            for position in self.folded:
+                call = self.flow.calls[position]
+                result = next(value for value in call.outputs if value in self.values)
+                found[op_id(template, call.moment)] = self.flow.values[result].id
+        return found
 
     # -- nodes ---------------------------------------------------------------------------------------
 

@@ -50,7 +50,8 @@ class GraphNode:
     """One node. Tensor facts are None on nodes that have no tensor of their own.
 
     `role`: parameter, buffer, leaf, input, result (tensors); "" otherwise. `marks` is a set of facts
-    a drawing points out: cut, mutated, stale, moved, nan, inf, frozen, retained, not_reached, root.
+    a drawing points out: cut, mutated, stale, moved, nan, inf, frozen, retained, not_reached, root, and the
+    severity of a finding that names the node (error, warning, note).
     `count` > 1 for a folded run of equal blocks; `members` are the ids a folded node stands for.
     `notes` are further lines for the reader (saved tensors, mutations with their lines, cut reasons).
     """
@@ -98,7 +99,11 @@ class GraphEdge:
 
 @dataclass(frozen=True)
 class Graph:
-    """A directed graph of one step. Raises ValueError when an edge names a node that is not there."""
+    """A directed graph of one step. Raises ValueError when an edge names a node that is not there.
+
+    `elsewhere` has the step's nodes that this kind of graph does not draw, each with the node that tells of it
+    here: an op's result, a grad node's tensor, a tensor's grad node.
+    """
 
     kind: GraphKind
     nodes: tuple[GraphNode, ...]
@@ -106,6 +111,7 @@ class Graph:
     step: int | None = None
     title: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)  # qualified path -> class name
+    elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known = self.by_id

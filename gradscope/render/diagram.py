@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import LayoutFailed, MissingEngine
+from ..model.findings import Finding
 from ..model.graph import Graph
 from ..options import ViewOptions
 from .base import RenderOptions
@@ -16,24 +18,25 @@ from .registry import render, write
 
 @dataclass(frozen=True)
 class Diagram:
-    """A picture of `graph`, folded, focused and coloured as `options` say."""
+    """A picture of `graph`, folded, focused and coloured as `options` say, `findings` marked on the nodes they name."""
 
     graph: Graph
     options: ViewOptions = field(default_factory=ViewOptions)
     look: RenderOptions = field(default_factory=RenderOptions)
+    findings: Sequence[Finding] = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture; the suffix picks the format. Raises what `registry.write` raises."""
-        return write(self.graph, path, self.options, self.look)
+        return write(self.graph, path, self.options, self.look, self.findings)
 
     def svg(self) -> str:
         """The picture as one SVG element, never wider than what it lies in. Raises MissingEngine, LayoutFailed."""
-        document = render(self.graph, "svg", self.options, self.look).decode()
+        document = render(self.graph, "svg", self.options, self.look, self.findings).decode()
         return document[document.index("<svg") :]
 
     def text(self) -> str:
         """The graph as lines of text."""
-        return render(self.graph, "text", self.options, self.look).decode()
+        return render(self.graph, "text", self.options, self.look, self.findings).decode()
 
     def __str__(self) -> str:
         return self.text()

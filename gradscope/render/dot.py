@@ -12,6 +12,7 @@ from html import escape
 from textwrap import wrap
 
 from ..model.graph import EdgeKind
+from ..transforms import SEVERITY_MARKS
 from .base import RenderOptions
 from .theme import EdgeStyle, LegendEntry, NodeStyle, Theme, legend, theme
 from .view import GraphView, ModuleView, NodeView, Role
@@ -123,15 +124,31 @@ def _card(node: NodeView, look: Theme) -> str:
         rows = [_row(_cell(_bold(node.heading, style.ink), text=node.heading, align="CENTER"))]
     elif node.type_line:
         rows.append(_row(_cell(_font(node.type_line, look.muted, _SMALL), text=node.type_line, span=2)))
+    rows += _findings(node, look)
     for key, value in node.rows:
         rows.append(_row(_cell(_font(key, look.muted, _NORMAL), text=key), _value_cell(value, style)))
     for note in node.notes:
         rows += [_row(_cell(_font(part, look.muted, _SMALL), text=part, span=2)) for part in wrap(note, _WRAP)]
     for mark, word in zip(node.marks, node.badges, strict=True):
+        if mark in SEVERITY_MARKS:
+            continue
         badge = look.badge(mark)
         words = f"{badge.sign} {word}"
         rows.append(_row(_cell(f"<B>{_font(words, badge.line, _SMALL)}</B>", text=words, span=2)))
     return f"<{_table(rows)}>"
+
+
+def _findings(node: NodeView, look: Theme) -> Iterator[str]:
+    """A banner for each severity, and what the findings say."""
+    for mark, word in zip(node.marks, node.badges, strict=True):
+        if mark in SEVERITY_MARKS:
+            badge = look.badge(mark)
+            for number, part in enumerate(wrap(f"{badge.sign} {word}", _WRAP)):
+                words = f"<B>{_font(part if not number else f'  {part}', look.paper, _NORMAL)}</B>"
+                yield _row(_cell(words, text=part, span=2, fill=badge.line))
+    for message in node.messages:
+        for part in wrap(message, _WRAP):
+            yield _row(_cell(_font(part, look.nodes[node.role].ink, _SMALL), text=part, span=2))
 
 
 def _title_cell(node: NodeView, style: NodeStyle) -> str:
@@ -155,9 +172,9 @@ def _font(text: str, colour: str, size: str) -> str:
     return f'<FONT COLOR="{colour}" POINT-SIZE="{size}">{_html(text)}</FONT>'
 
 
-def _cell(content: str, *, text: str, align: str = "LEFT", span: int = 1, size: int = 10) -> str:
-    spanned = f' COLSPAN="{span}"' if span > 1 else ""
-    return f'<TD ALIGN="{align}"{spanned}{_wide(text, size)}>{content}</TD>'
+def _cell(content: str, *, text: str, align: str = "LEFT", span: int = 1, size: int = 10, fill: str = "") -> str:
+    looks = (f' COLSPAN="{span}"' if span > 1 else "") + (f' BGCOLOR="{fill}"' if fill else "")
+    return f'<TD ALIGN="{align}"{looks}{_wide(text, size)}>{content}</TD>'
 
 
 def _wide(text: str, size: int) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..model.findings import Finding
 from ..model.graph import Graph, GraphNode
 from ..model.records import Stats
 from .base import RenderOptions
@@ -29,19 +31,23 @@ class Json:
 
     def render(self, view: GraphView, options: RenderOptions) -> bytes:
         del options  # data has no looks
-        document = graph_json(view.graph)
+        document = graph_json(view.graph, view.findings)
         return (json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8", "replace")
 
 
-def graph_json(graph: Graph) -> dict[str, Any]:
-    """The graph as JSON values. NaN and infinities are the strings "NaN", "Infinity", "-Infinity"."""
+def graph_json(graph: Graph, findings: Mapping[int, Sequence[Finding]] | None = None) -> dict[str, Any]:
+    """The graph as JSON values, each node with the `findings` that name it.
+
+    NaN and infinities are the strings "NaN", "Infinity", "-Infinity".
+    """
+    found = findings or {}
     return {
         "schema": SCHEMA,
         "kind": graph.kind.value,
         "step": graph.step,
         "title": graph.title,
         "modules": dict(graph.modules),
-        "nodes": [_node(node) for node in graph.nodes],
+        "nodes": [_node(node, found.get(node.id, ())) for node in graph.nodes],
         "edges": [
             {"from": edge.source, "to": edge.target, "kind": edge.kind.value, "index": edge.index}
             | ({"label": edge.label} if edge.label else {})
@@ -50,7 +56,7 @@ def graph_json(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _node(node: GraphNode) -> dict[str, Any]:
+def _node(node: GraphNode, findings: Sequence[Finding]) -> dict[str, Any]:
     facts: dict[str, Any] = {"id": node.id, "kind": node.kind.value, "name": node.name, "label": node.label}
     facts |= {key: _plain(getattr(node, key)) for key in _ALWAYS}
     facts["source"] = asdict(node.source) if node.source else None
@@ -71,6 +77,11 @@ def _node(node: GraphNode) -> dict[str, Any]:
         facts["count"] = node.count
     if node.members:
         facts["members"] = list(node.members)
+    if findings:
+        facts["finding"] = [
+            {"code": one.code, "name": one.name, "severity": one.severity.value, "message": one.message}
+            for one in findings
+        ]
     return facts
 
 

@@ -59,6 +59,9 @@ def _lines(view: GraphView, options: RenderOptions, look: Theme) -> Iterator[str
     for edge in view.edges:
         label = f"|{_quoted(edge.label)}|" if edge.label else ""
         yield f"  n{edge.source} {_ARROWS[edge.kind]}{label} n{edge.target}"
+    for node in view.nodes:
+        if node.findings:
+            yield f"  style n{node.id} stroke:{look.badge(node.marks[0]).line},stroke-width:4px"
     for role in view.roles:
         yield f"  classDef {role.name.lower()} {_class(look.nodes[role])}"
 
@@ -68,7 +71,7 @@ def _node(node: NodeView, look: Theme) -> str:
     lines = [f"<b>{_escaped(node.heading)}</b> {_escaped(node.caption)}".rstrip()]
     lines += [_escaped(line) for line in (node.type_line, *(f"{key}: {value}" for key, value in node.rows)) if line]
     signs = (f"{look.badge(mark).sign} {word}" for mark, word in zip(node.marks, node.badges, strict=True))
-    lines += [_escaped(line) for line in (*node.notes, *signs)]
+    lines += [_escaped(line) for line in (*node.messages, *node.notes, *signs)]
     return f"n{node.id}{start}{'<br/>'.join(lines)}{end}:::{node.role.name.lower()}"
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import CannotWrite, UnknownName
+from ..model.findings import Finding
 from ..model.graph import Graph
 from ..options import ViewOptions
-from ..transforms import Fitted, fit, passes, simplify
+from ..transforms import Fitted, fit, mark_findings, passes, simplify
 from .base import Renderer, RenderOptions
 from .dot import Dot
 from .graphml import GraphMl
@@ -65,14 +66,15 @@ def render(
     format: str,
     options: ViewOptions | None = None,
     look: RenderOptions | None = None,
+    findings: Sequence[Finding] = (),
 ) -> bytes:
-    """`graph` in `format`, folded and focused as `options` say.
+    """`graph` in `format`, folded and focused as `options` say, `findings` marked on the nodes they name.
 
     Pictures show at most `look.limit` nodes and say what was left out; data formats have all of it.
     Raises UnknownName for a wrong format, theme, engine, focus or module, UsageError for a wrong depth,
     MissingEngine where no program can lay the picture out and LayoutFailed where one could not.
     """
-    return _render(by_name(format), graph, options or ViewOptions(), look)
+    return _render(by_name(format), graph, options or ViewOptions(), look, findings)
 
 
 def write(
@@ -80,6 +82,7 @@ def write(
     path: str | os.PathLike[str],
     options: ViewOptions | None = None,
     look: RenderOptions | None = None,
+    findings: Sequence[Finding] = (),
 ) -> Path:
     """`graph` as a file whose suffix picks the format. The file is complete or not there.
 
@@ -90,16 +93,18 @@ def write(
     look = look or RenderOptions()
     if not look.folder:
         look = replace(look, folder=_folder_of(target))
-    save(target, _render(renderer, graph, options or ViewOptions(), look))
+    save(target, _render(renderer, graph, options or ViewOptions(), look, findings))
     return target
 
 
-def _render(renderer: Renderer, graph: Graph, options: ViewOptions, look: RenderOptions | None) -> bytes:
+def _render(
+    renderer: Renderer, graph: Graph, options: ViewOptions, look: RenderOptions | None, findings: Sequence[Finding]
+) -> bytes:
     look = replace(look or RenderOptions(), theme=options.theme, engine=options.engine)
-    wanted = simplify(graph, passes(options))
+    wanted = simplify(mark_findings(graph, findings), passes(options))
     limit = None if renderer.complete else look.limit
     fitted = Fitted(wanted) if limit is None else fit(wanted, limit)
-    view = GraphView(fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder)
+    view = GraphView(fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder, findings=findings)
     return renderer.render(view, look)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from ..model.graph import EdgeKind
 from ..text import cells, elide
@@ -28,7 +29,20 @@ _ASCII_SIGNS = {
 _TO_ASCII = str.maketrans(
     {"│": "|", "─": "-", "┆": ":", "×": "x", "·": "-", "→": ">", "–": "-", "…": "~", "µ": "u"}
     | dict.fromkeys("┼├┤┬┴╭╮╰╯", "+")
-    | {"▲": "!", "∞": "!", "‼": "!", "≠": "~", "¬": "/", "¦": "/", "►": ">", "♦": "+", "▼": "v"}
+    | {
+        "‡": "X",
+        "†": "?",
+        "¡": "i",
+        "▲": "!",
+        "∞": "!",
+        "‼": "!",
+        "≠": "~",
+        "¬": "/",
+        "¦": "/",
+        "►": ">",
+        "♦": "+",
+        "▼": "v",
+    }
 )
 # ANSI colours that readers' own palettes adapt to light and dark.
 _COLOURS = {
@@ -44,7 +58,7 @@ _COLOURS = {
     Role.MODULE_BACKWARD: "33",
 }
 _COLUMN = 56  # where the type begins, at most
-_GRAVE = frozenset({"nan", "inf", "stale", "cut", "mutated"})
+_GRAVE = frozenset({"error", "nan", "inf", "stale", "cut", "mutated"})
 
 
 class Text:
@@ -114,6 +128,8 @@ def _node(node: NodeView, row: Row, column: int, options: RenderOptions) -> Iter
     room = max(options.width - len(after), 24)
     for line in _wrapped(facts, room, options):
         yield f"{after}{line}"
+    for message in node.messages:
+        yield from (f"{after}{_styled(part, '1', options)}" for part in wrap(message, room))
     for note in node.notes:
         yield f"{after}{_styled(elide(note, room), '2', options)}"
 

@@ -118,6 +118,9 @@ _DARK = {
 }
 
 _BADGE_FORMS = {
+    "error": ("‡", True),
+    "warning": ("†", True),
+    "note": ("¡", True),
     "nan": ("▲", True),
     "inf": ("∞", True),
     "stale": ("‼", True),
@@ -128,8 +131,10 @@ _BADGE_FORMS = {
     "retained": ("♦", False),
     "root": ("▼", False),
 }
-_BADGES_LIGHT = {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#B3261E"}
-_BADGES_DARK = {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#FF8A7A"}
+_BADGES_LIGHT = {"error": "#B3261E", "warning": "#8A5A00", "note": "#0068A8"}
+_BADGES_LIGHT |= {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#B3261E"}
+_BADGES_DARK = {"error": "#FF8A7A", "warning": "#F2C14E", "note": "#56B4E9"}
+_BADGES_DARK |= {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#FF8A7A"}
 
 
 def _nodes(colours: Mapping[Role, tuple[str, str, str]]) -> dict[Role, NodeStyle]:

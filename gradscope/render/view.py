@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import ntpath
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from urllib.parse import quote
 
 from .. import text
+from ..model.findings import Finding, Severity
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
 from ..model.records import Stats
-from ..transforms import block_counts, enclosing_count, is_backward, own_count, run_label
+from ..transforms import (
+    SEVERITY_MARKS,
+    block_counts,
+    by_node,
+    enclosing_count,
+    is_backward,
+    mark_findings,
+    own_count,
+    run_label,
+)
 
 _FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
 _MOST_NOTES = 4
-_TITLE, _LINE, _VALUE = 40, 48, 36  # characters before text is elided
+_TITLE, _LINE, _VALUE, _MESSAGE = 40, 48, 36, 200  # characters before text is elided
 _KINDS = {GraphKind.FORWARD: "forward", GraphKind.BACKWARD: "backward", GraphKind.BOTH: "forward and backward"}
 
 
@@ -63,6 +73,9 @@ _MEANING = {
 
 # Marks as words, the gravest first. `frozen` is a role, not a badge.
 BADGES = {
+    Severity.ERROR.value: "finding: error",
+    Severity.WARNING.value: "finding: warning",
+    Severity.NOTE.value: "finding: note",
     "nan": "NaN",
     "inf": "Inf",
     "stale": "changed since saved",
@@ -86,10 +99,15 @@ def badge_word(mark: str) -> str:
     return BADGES.get(mark) or text.printable(mark)
 
 
+def _finding_name(finding: Finding) -> str:
+    return text.printable(f"{finding.code} {finding.name}")
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """One node in words. `rows` are (key, value) of the leaf table; `marks` are keys of `BADGES`.
 
+    `findings` are those that name it or something it stands for, the gravest first.
     `caption` is the role in a word, "" where there is no room; `count` is how many equal nodes it stands for,
     beyond those that its module stands for. `group` is its module's path, `place` the same in words.
     """
@@ -109,6 +127,7 @@ class NodeView:
     source: str | None
     link: str | None
     backward: bool
+    findings: tuple[Finding, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -117,7 +136,18 @@ class NodeView:
 
     @property
     def badges(self) -> tuple[str, ...]:
-        return tuple(badge_word(mark) for mark in self.marks)
+        """`marks` in words; a finding's is its code and name."""
+        return tuple(self._badge(mark) for mark in self.marks)
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What its findings say."""
+        said = dict.fromkeys(text.printable(finding.message) for finding in self.findings)
+        return tuple(text.elide(message, _MESSAGE) for message in list(said)[:_MOST_NOTES])
+
+    def _badge(self, mark: str) -> str:
+        found = [_finding_name(finding) for finding in self.findings if finding.severity.value == mark]
+        return ", ".join(found) or badge_word(mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +187,8 @@ class ModuleView:
 class GraphView:
     """A graph in words. `notes` say what was done to the graph before it came here.
 
+    `findings` are marked on the nodes that they name; those of other steps have no place here.
+
     `folder` is where a picture will lie, relative to the folder that source paths are relative to; links
     are made from there.
     """
@@ -168,9 +200,11 @@ class GraphView:
         notes: tuple[str, ...] = (),
         density: Density = Density.AUTO,
         folder: str = "",
+        findings: Sequence[Finding] = (),
     ) -> None:
-        self.graph = graph
-        self.notes = notes
+        self.graph = graph = mark_findings(graph, findings)
+        self.findings = by_node(graph, findings)
+        self.notes = (*notes, *_unplaced(findings, self.findings, graph.step))
         self.folder = folder
         if density is Density.AUTO:
             tensors = sum(node.kind is NodeKind.TENSOR for node in graph.nodes)
@@ -245,6 +279,7 @@ class GraphView:
         shown = title if full else title.removeprefix(f"{text.printable(node.module or '')}.")
         rows = tuple((key, text.printable(value)) for key, value in self._rows(node))
         notes = tuple(text.printable(note) for note in node.notes)
+        findings = self.findings.get(node.id, ())
         type_line = text.printable(_type_line(node))
         brief_line = text.printable(_brief_line(node, alone=self._is_result_without_op(node)))
         place = text.printable(node.module or "")
@@ -266,10 +301,11 @@ class GraphView:
             count=node.count // blocks,
             group=node.module or "",
             place=place,
-            tooltip="\n".join(_tooltip(node, role, (title, type_line, place, source), rows, notes)),
+            tooltip="\n".join(_tooltip(node, role, (title, type_line, place, source), rows, notes, findings)),
             source=source,
             link=self._link(node),
             backward=is_backward(node),
+            findings=findings,
         )
 
     def _role(self, node: GraphNode) -> Role:
@@ -346,6 +382,14 @@ class GraphView:
             label=text.elide(shown, _VALUE),
             tooltip=f"{ends[0]} → {ends[1]}: {word}",
         )
+
+
+def _unplaced(findings: Sequence[Finding], placed: Mapping[int, Sequence[Finding]], step: int | None) -> Iterator[str]:
+    """The step's findings whose nodes are not in the picture."""
+    shown = {finding for found in placed.values() for finding in found}
+    hidden = [one for one in findings if one.nodes and one.step == step and one not in shown]
+    if hidden:
+        yield f"outside this picture: {text.elide_list(dict.fromkeys(map(_finding_name, hidden)), 3)}"
 
 
 def source_link(file: str, line: int, folder: str = "") -> str | None:
@@ -427,15 +471,18 @@ def _tooltip(
     words: tuple[str, str, str, str | None],
     rows: tuple[tuple[str, str], ...],
     notes: tuple[str, ...],
+    findings: tuple[Finding, ...],
 ) -> Iterator[str]:
     """Everything that is known, a fact a line."""
     title, type_line, place, source = words
     yield f"{title} ×{node.count}" if node.count > 1 else title
+    for finding in findings:
+        yield f"{finding.severity.value} {_finding_name(finding)}: {text.printable(finding.message)}"
     yield f"{role.value}: {_MEANING[role]}"
     if type_line:
         yield type_line
     yield from (f"{key}: {value}" for key, value in rows)
-    yield from (badge_word(mark) for mark in sorted(node.marks) if mark != "frozen")
+    yield from (badge_word(mark) for mark in sorted(node.marks - SEVERITY_MARKS) if mark != "frozen")
     yield from notes
     if place:
         yield f"in {place}"

@@ -14,6 +14,7 @@ from ..model.graph import Graph
 from ..options import ViewOptions
 from .attach import attach_parameters, attach_results
 from .chains import fold_chains
+from .findings import SEVERITY_MARKS, by_node, mark_findings
 from .fit import Fitted, fit
 from .modules import fold_modules
 from .repeats import block_counts, enclosing_count, fold_repeats, own_count, run_label
@@ -21,11 +22,13 @@ from .select import focus, nearest, prune
 from .sides import is_backward
 
 __all__ = [
+    "SEVERITY_MARKS",
     "Fitted",
     "Pass",
     "attach_parameters",
     "attach_results",
     "block_counts",
+    "by_node",
     "enclosing_count",
     "fit",
     "focus",
@@ -33,6 +36,7 @@ __all__ = [
     "fold_modules",
     "fold_repeats",
     "is_backward",
+    "mark_findings",
     "nearest",
     "own_count",
     "passes",

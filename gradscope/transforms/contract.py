@@ -8,9 +8,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode, NodeKind
+from .findings import SEVERITY_MARKS
 
 # What a folded node points out when one of its members does.
-FOLDED_MARKS = frozenset({"cut", "mutated", "stale", "moved", "nan", "inf", "root", "not_reached"})
+FOLDED_MARKS = frozenset({"cut", "mutated", "stale", "moved", "nan", "inf", "root", "not_reached"}) | SEVERITY_MARKS
 
 
 def contract(graph: Graph, homes: Mapping[int, GraphNode], *, keep_index: bool = False) -> Graph:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind, Graph
+from .findings import SEVERITY_MARKS
 from .sides import is_backward
 
 _MOST_NAMES = 12  # how many known names an error lists when there are many
@@ -31,33 +32,37 @@ def focus(graph: Graph, name: str) -> Graph:
 def prune(graph: Graph) -> Graph:
     """Without the tensors and ops that no gradient depends on (metrics, bookkeeping, counters).
 
-    Kept are grad nodes, whatever requires grad, all that leads there, and the first node after a cut. A
-    graph without any gradient is left as it is.
+    Kept are grad nodes, whatever requires grad, what a finding names, all that leads there, and the first node
+    after a cut. A graph without any gradient is left as it is.
     """
     carrying = [node.id for node in graph.nodes if node.requires_grad or is_backward(node)]
     if not carrying:
         return graph
-    needed = graph.ancestors(*carrying)
+    needed = graph.ancestors(*carrying, *_named_by_findings(graph))
     cuts = {edge.target for edge in graph.edges if edge.kind is EdgeKind.CUT and edge.source in needed}
     return graph.subgraph(needed | cuts)
 
 
 def nearest(graph: Graph, limit: int) -> Graph:
-    """The `limit` nodes with the fewest edges between them and the root (or, without roots, the last result).
+    """The `limit` nodes with the fewest edges between them and a finding or the root (without roots, the last result).
 
     Further roots and results count once everything that hangs together with the first is in.
     """
     starts = [node.id for node in graph.nodes if "root" in node.marks]
     starts += [node.id for node in reversed(graph.nodes) if not graph.outgoing.get(node.id)]
     seen: dict[int, None] = {}
-    for start in starts:
-        queue = deque([start])
+    for together in ([*_named_by_findings(graph), *starts[:1]], *([start] for start in starts[1:])):
+        queue = deque(together)
         while queue and len(seen) < limit:
             current = queue.popleft()
             if current not in seen:
                 seen[current] = None
                 queue.extend((*graph.predecessors(current), *graph.successors(current)))
     return graph.subgraph(seen)
+
+
+def _named_by_findings(graph: Graph) -> list[int]:
+    return [node.id for node in graph.nodes if node.marks & SEVERITY_MARKS]
 
 
 def nearest_names(name: str, known: Sequence[str]) -> Sequence[str]:
