@@ -8,7 +8,7 @@ from textwrap import wrap
 from ..model.graph import EdgeKind
 from ..text import cells, elide
 from .base import RenderOptions
-from .lanes import Row, rows
+from .lanes import Lanes, order
 from .theme import legend, theme
 from .view import GraphView, NodeView, Role
 
@@ -27,7 +27,7 @@ _ASCII_SIGNS = {
     Role.MODULE_BACKWARD: "B",
 }
 _TO_ASCII = str.maketrans(
-    {"│": "|", "─": "-", "┆": ":", "×": "x", "·": "-", "→": ">", "–": "-", "…": "~", "µ": "u"}
+    {"│": "|", "─": "-", "┆": ":", "╌": "-", "×": "x", "·": "-", "→": ">", "–": "-", "…": "~", "µ": "u"}
     | dict.fromkeys("┼├┤┬┴╭╮╰╯", "+")
     | {
         "‡": "X",
@@ -98,33 +98,28 @@ def _block(view: GraphView, nodes: Sequence[NodeView], options: RenderOptions) -
         for edge in view.edges
         if edge.source in by_id and edge.target in by_id and edge.kind is not EdgeKind.MADE
     ]
-    signs = {node.id: _sign(node.role, options) for node in nodes}
-    drawn = list(rows([node.id for node in nodes], edges, signs))
-    column = max(
-        (
-            len(row.drawn) + cells(f"{by_id[row.node].heading} {by_id[row.node].caption}")
-            for row in drawn
-            if row.node is not None
-        ),
-        default=0,
-    )
-    for row in drawn:
-        if row.node is None:
-            yield row.drawn
-        else:
-            yield from _node(by_id[row.node], row, column, options)
+    targets: dict[int, list[int]] = {}
+    for source, target, _ in edges:
+        targets.setdefault(source, []).append(target)
+    lanes = Lanes(order(list(by_id), targets), edges)
+    shown = [by_id[node] for node in lanes.order]
+    drawn = [lanes.draw(row, _sign(node.role, options)) + " " for row, node in enumerate(shown)]
+    used = (len(lane) + cells(f"{node.heading} {node.caption}") for lane, node in zip(drawn, shown))
+    column = max(used, default=0)
+    for row, node in enumerate(shown):
+        yield from _node(node, drawn[row], lanes.below(row), column, options)
 
 
-def _node(node: NodeView, row: Row, column: int, options: RenderOptions) -> Iterator[str]:
+def _node(node: NodeView, drawn: str, below: str, column: int, options: RenderOptions) -> Iterator[str]:
     title = _styled(node.heading, f"1;{_COLOURS[node.role]}" if node.role in _COLOURS else "1", options)
-    pad = " " * (min(column, _COLUMN) - len(row.drawn) - cells(f"{node.heading} {node.caption}"))
+    pad = " " * (min(column, _COLUMN) - len(drawn) - cells(f"{node.heading} {node.caption}"))
     place = _styled(f"  in {node.place}", "2", options) if node.place else ""
-    yield f"{row.drawn}{title} {node.caption}{pad}  {node.type_line}{place}"
+    yield f"{drawn}{title} {node.caption}{pad}  {node.type_line}{place}"
     facts = [(f"{key} {value}", "") for key, value in node.rows]
     look = theme(options.theme)
     for mark, word in zip(node.marks, node.badges, strict=True):
         facts.append((f"{look.badge(mark).sign} {word}", "1;31" if mark in _GRAVE else "1"))
-    after = row.after.rstrip() + "   "
+    after = f"{below}   "
     room = max(options.width - len(after), 24)
     for line in _wrapped(facts, room, options):
         yield f"{after}{line}"
