@@ -1,0 +1,70 @@
+"""The header: which script, where the cursor is, and what happened there, in two lines."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from ...text import elide, number, plural, printable
+from ..scene import Scene
+from ..words import line_word, moment_words, phase_word, step_word
+
+
+class HeaderPane(Widget):
+    """Two lines that are always there."""
+
+    def __init__(self, name: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.script = printable(name)
+        self.scene: Scene | None = None
+        self.note = ""
+
+    def show(self, scene: Scene) -> None:
+        self.scene = scene
+        self.refresh()
+
+    def say(self, note: str) -> None:
+        """What is going on, at the right: reading, following, exporting."""
+        if note != self.note:
+            self.note = note
+            self.refresh()
+
+    def render(self) -> Content:
+        width = self.size.width
+        if self.scene is None:
+            return Content.assemble((f" {self.script}  ", "bold"), (self.note or "reading the trace…", "$text-muted"))
+        return Content("\n").join([self._where(self.scene, width), self._what(self.scene, width)])
+
+    def _where(self, scene: Scene, width: int) -> Content:
+        arrow = ">" if scene.ascii else "▸"
+        count = len(scene.step.moments)
+        steps = [step for step in scene.step_numbers[-1:] if step >= 0]
+        step = step_word(scene.step.number) + (f"/{steps[0]}" if steps else "")
+        moment = "start" if scene.moment < 0 else f"moment {scene.moment + 1}/{count}"
+        kind = f" {scene.step.kind.value}" if scene.step.number >= 0 else ""
+        left = Content.assemble(
+            (f" {elide(self.script, max(8, width // 4))}  ", "bold"),
+            (step, "bold $text-accent"),
+            f"{kind} {arrow} ",
+            (phase_word(scene.state.phase), "bold $text-warning"),
+            f" {arrow} {moment}",
+        )
+        facts = []
+        if scene.step.row.loss is not None:
+            facts.append(f"loss {number(scene.step.row.loss)}")
+        if scene.findings:
+            facts.append(plural(len(scene.findings), "finding"))
+        if self.note:
+            facts.append(self.note)
+        right = elide("  ".join(facts) + " ", max(1, width - left.cell_length - 1))
+        room = width - left.cell_length - len(right)
+        return Content.assemble(left, " " * max(room, 0), (right, "$text-muted")).truncate(width, ellipsis=True)
+
+    def _what(self, scene: Scene, width: int) -> Content:
+        words = moment_words(scene.step, scene.moment)
+        line = None
+        if scene.moment >= 0:
+            line = next(iter(scene.trace.source_lines(scene.step.moments[scene.moment].stack)), None)
+        place = f"{line_word(line)}  {printable(line.code.strip())}" if line else ""
+        text = Content.assemble((f" {words}", "bold"), (f"   {place}" if place else "", "$text-muted"))
+        return text.truncate(width, ellipsis=True)
