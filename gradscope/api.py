@@ -203,11 +203,14 @@ def record(**options: Any) -> Iterator[Recording]:
 
     Options are the fields of `CaptureOptions` (`detail="full"`, `every=10`, ...). The trace can be read during
     the block and after it, also when the block ends with an exception, which is recorded and goes on.
+    Inside another recording, `gradscope trace` too, the block is recorded by both.
 
-    Raises UnknownName for an option or detail level that is not there, UsageError for a value out of range,
-    AlreadyRecording inside another recording.
+    Raises UnknownName for an option or detail level that is not there, UsageError for a value out of range.
     """
     chosen = _capture_options(options)
+    from .capture.wake import import_first
+
+    import_first("torch")
     from .capture.recorder import Recorder
     from .store import TraceWriter
 
@@ -250,8 +253,7 @@ def _capture_options(options: Mapping[str, Any]) -> CaptureOptions:
 def step() -> None:
     """Mark the end of a step by hand, for loops that nothing else marks. Does nothing where nothing records."""
     capture = sys.modules.get("gradscope.capture.recorder")
-    recorder = capture.active_recorder() if capture is not None else None
-    if recorder is not None:
+    for recorder in capture.active_recorders() if capture is not None else ():
         recorder.mark_step()
 
 

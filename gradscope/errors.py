@@ -14,7 +14,7 @@ GradscopeError
 ├── LayoutFailed          the layout program failed or took too long     (exit 2)
 ├── MissingExtra          a format needs a package that is not installed (exit 2)
 ├── NothingToDraw         there is no graph in this tensor or trace      (exit 2)
-└── AlreadyRecording      a second recorder in one process
+└── AlreadyRecording      a recorder was started that runs already
 """
 
 from __future__ import annotations
@@ -95,4 +95,4 @@ class NothingToDraw(GradscopeError):
 
 
 class AlreadyRecording(GradscopeError):
-    """A second recorder was started in one process."""
+    """A recorder was started that runs already."""

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _HERE = str(Path(__file__).parent) + os.sep
 _OVERRIDES = str(Path("torch", "overrides.py"))
-_TRAMPOLINE = "<gradscope call>"  # the name of every trampoline's code, which no Python function can have
+TRAMPOLINE = "<gradscope call>"  # the name of every trampoline's code, which no Python function can have
 _ENTRY_DEPTH = 4  # frames between a torch function's first entry and handle_torch_function, at most
 _CACHE_LIMIT = 20_000
 
@@ -43,7 +43,7 @@ def trampoline(frame: FrameType) -> Call:
     if known is None:
         if len(_codes) >= _CACHE_LIMIT:
             _codes.clear()
-        made = _template.replace(co_filename=code.co_filename, co_firstlineno=frame.f_lineno, co_name=_TRAMPOLINE)
+        made = _template.replace(co_filename=code.co_filename, co_firstlineno=frame.f_lineno, co_name=TRAMPOLINE)
         known = _codes[key] = (made, code)  # `code` is kept so that its id stays its own
     return FunctionType(known[0], frame.f_globals)
 
@@ -55,7 +55,7 @@ def bottom(call: Callable[..., T], *args: Any) -> T:
 
 def is_ours(code: CodeType) -> bool:
     """Whether this code is gradscope's own: of this package, or a trampoline."""
-    return code.co_name == _TRAMPOLINE or code.co_filename.startswith(_HERE)
+    return code.co_name == TRAMPOLINE or code.co_filename.startswith(_HERE)
 
 
 def hidden(frames: Sequence[FrameType]) -> list[bool]:
@@ -157,15 +157,18 @@ def release(error: BaseException) -> None:
         entry = entry.tb_next
 
 
-def told_below(error: BaseException) -> bool:
-    """Whether a call below the handler that is asking raised `error`: it has passed another handler before."""
+def told_below(error: BaseException, beneath: int) -> bool:
+    """Whether a call below the handler that is asking raised `error`, and so told it already.
+
+    The call itself passed the handlers of `beneath` other recorders.
+    """
     entry = error.__traceback__
     asking = entry.tb_frame.f_code if entry is not None else None
     while entry is not None and entry.tb_next is not None:
         entry = entry.tb_next
         if entry.tb_frame.f_code is asking:
-            return True
-    return False
+            beneath -= 1
+    return beneath < 0
 
 
 def stack_of(frame: FrameType | None) -> list[FrameType]:

@@ -15,7 +15,7 @@ from torch.overrides import handle_torch_function
 
 from ..model.records import Phase
 from .draft import Draft
-from .frames import told_below
+from .frames import is_ours, told_below
 from .phases import PhaseClock
 from .source import ALONE, NOWHERE, Frames, Sites
 from .stats import READABLE_DEVICES, Measured, Statistics, readable
@@ -29,6 +29,17 @@ _tracing = torch._C._is_tracing
 def transforming() -> bool:
     """Whether torch.func or torch.jit.trace is at work: tensors stand for others, and a read would be traced."""
     return _functorch_level() is not None or _tracing()
+
+
+def _past_recorders(frame: FrameType) -> FrameType:
+    """The frame whose call this is, past other recorders and past the functions that torch calls once more for each."""
+    while True:
+        if frame.f_code is _HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
+            frame = frame.f_back.f_back
+        elif is_ours(frame.f_code) and frame.f_back is not None:
+            frame = frame.f_back
+        else:
+            return frame
 
 
 _HANDLE: CodeType = handle_torch_function.__code__
@@ -66,6 +77,8 @@ class Journal:
         self.with_graph = with_graph
         self.thread = thread
         self.active = True
+        self.nested = False  # other recorders run too: calls pass through them
+        self.beneath = 0  # how many of them see a call after this one does
         self.backwards = 0
         self.quiet = 0
         self.clock = PhaseClock()
@@ -99,7 +112,9 @@ class Journal:
         """
         if frame is None:
             return self.sites.locate(None), False
-        if frame.f_code is _HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
+        if self.nested:
+            frame = _past_recorders(frame)
+        elif frame.f_code is _HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
             frame = frame.f_back.f_back  # past the function that torch calls a second time
         direct = self.frames[frame.f_code]
         caller = frame.f_back
@@ -216,7 +231,7 @@ class Journal:
     def call_failed(self, name: str, where: int | FrameType, inputs: tuple[int, ...], error: BaseException) -> None:
         """A torch call raised; one that it made has told so already. Whether the script catches it is known later."""
         try:
-            if told_below(error):
+            if told_below(error, self.beneath):
                 return
             stack = where if isinstance(where, int) else self.locate(where)[0]
             payload = (type(error).__name__, str(error)[:2000], name, True)

@@ -27,11 +27,17 @@ from .autograd import root_node, walk
 from .frames import is_ours
 from .stats import of_values, values
 from .tensors import device_name, dtype_name, read_facts, storage_key, version_of
+from .unseen import Unseen
 
 
 def tensor_facts(tensor: torch.Tensor) -> TensorRow:
     """The tensor's row of the leaf table. Raises UsageError for anything but a tensor."""
     _must_be_tensor(tensor)
+    with Unseen():
+        return _row(tensor)
+
+
+def _row(tensor: torch.Tensor) -> TensorRow:
     facts = read_facts(tensor)
     grad = tensor.grad if facts.is_leaf or facts.retains_grad else None
     return TensorRow(
@@ -62,7 +68,9 @@ def graph_of(tensor: torch.Tensor, kind: str, names: Mapping[str, torch.Tensor] 
             + (" (it was made where gradients were off, or detached)" if tensor.is_leaf else "")
             + ". Ask for one with requires_grad_() before computing with it"
         )
-    return _Telling(tensor, _names(names), _tensors(names)).trace().step(0).graph(kind)
+    with Unseen():
+        told = _Telling(tensor, _names(names), _tensors(names)).trace()
+    return told.step(0).graph(kind)
 
 
 def _must_be_tensor(tensor: object) -> None:

@@ -90,8 +90,9 @@ class ModuleWatch:
         self._agreed = True
         known = "unpatched_nn_module_call"
         if hasattr(compiler, known):
+            before = getattr(compiler, known)
             setattr(compiler, known, self._replacement)
-            self._hooks.add(lambda: setattr(compiler, known, self._call))
+            self._hooks.add(lambda: setattr(compiler, known, before))
 
     def _install_parameter(self, hooks: HookSet) -> None:
         original: Callable[..., Any] = nn.Parameter.__new__

@@ -10,7 +10,6 @@ import os
 import platform
 import threading
 import traceback
-import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -40,24 +39,27 @@ from .stats import Statistics
 from .tensors import TensorTable
 from .tracker import StepTracker, kind_of
 from .transparency import Transparency
+from .unseen import Unseen
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
 TEMPLATES_OF_A_SIZE = 4
 SIZES_REMEMBERED = 64
 
-_active: weakref.ref[Recorder] | None = None
+_started: list[Recorder] = []  # whose hooks are in place, in the order in which they went there
+_hooking = threading.RLock()
 _fork_hook = False
 
 
-def active_recorder() -> Recorder | None:
-    """The recorder that runs now, if any."""
-    return _active() if _active is not None else None
+def active_recorders() -> list[Recorder]:
+    """The recorders that run now, the outermost first."""
+    return [recorder for recorder in _started if recorder.running]
 
 
 class Recorder:
     """Records this thread between `start()` and `stop()`. Also a context manager.
 
-    Raises AlreadyRecording when another recorder of this process is running.
+    Recorders nest: one that starts while others run records beside them. `start` raises AlreadyRecording
+    when this one is running already.
     """
 
     def __init__(
@@ -114,27 +116,25 @@ class Recorder:
 
     def start(self) -> Recorder:
         """Begin recording."""
-        global _active
-        if active_recorder() is not None:
-            raise AlreadyRecording("gradscope is already recording in this process: stop that recording first")
+        if self.running:
+            raise AlreadyRecording("this recorder is running already: stop it before it is started again")
         self.sink.put_info(self.info)
-        _active = weakref.ref(self)
-        self.running = True
         _install_fork_hook()
-        try:
-            transparency = Transparency()
-            transparency.__enter__()
-            self._hooks.add(transparency.close)
-            for part in (
-                self.modules,
-                self.optimizers,
-                ModeWatch(self.journal, self.pause),
-                BackwardWatch(self.journal),
-            ):
-                part.install(self._hooks)
-        except BaseException:
-            self._detach()
-            raise
+        with _hooking:
+            around = active_recorders()
+            for recorder in around:
+                recorder.journal.nested = True
+            self.journal.nested = bool(around)
+            self.journal.beneath = sum(
+                recorder.mode is not None and recorder.journal.thread == self.journal.thread for recorder in around
+            )
+            _started.append(self)
+            self.running = True
+            try:
+                self._install()
+            except BaseException:
+                self._detach()
+                raise
         if self.mode is not None:
             torch.overrides._push_mode(self.mode)
         return self
@@ -147,9 +147,10 @@ class Recorder:
         try:
             if error is not None and not isinstance(error, SystemExit):
                 self._record_failure(error)
-            self.tracker.stop()
-            self.statistics.collect(wait=True)
-            self._settle_waiting()
+            with Unseen():
+                self.tracker.stop()
+                self.statistics.collect(wait=True)
+                self._settle_waiting()
         except Exception as fault:
             self.journal.fault("the end of the recording", fault)
         self.info = replace(
@@ -162,16 +163,24 @@ class Recorder:
         self.sink.put_info(self.info)
         self.sink.close()
 
+    def _install(self) -> None:
+        transparency = Transparency()
+        transparency.__enter__()
+        self._hooks.add(transparency.close)
+        watches = (self.modules, self.optimizers, ModeWatch(self.journal, self.pause), BackwardWatch(self.journal))
+        for watch in watches:
+            watch.install(self._hooks)
+
     def _detach(self) -> None:
-        global _active
         self.running = False
         self.journal.active = False
         self.optimizers.abandon()
         self.pause.recover()
         if self.mode is not None and self.mode in torch.overrides._get_current_function_mode_stack():
             remove_mode(self.mode)
-        self._hooks.close()
-        _active = None
+        with _hooking:
+            while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's
+                _started.pop()._hooks.close()
 
     def __enter__(self) -> Recorder:
         return self.start()
@@ -181,7 +190,8 @@ class Recorder:
 
     def mark_step(self) -> None:
         """End the current step by hand (`gradscope.step()`)."""
-        self.tracker.mark()
+        with Unseen():
+            self.tracker.mark()
 
     def _record_failure(self, error: BaseException) -> None:
         strip_traceback(error)
@@ -314,7 +324,8 @@ class Recorder:
             self.sink.put_samples([sample_of(number, sample)])
 
     def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
-        self.journal.measure(pairs)
+        with Unseen():
+            self.journal.measure(pairs)
 
 
 def _version() -> str:
@@ -332,6 +343,5 @@ def _install_fork_hook() -> None:
 
 
 def _silence_child() -> None:
-    recorder = active_recorder()
-    if recorder is not None:
+    for recorder in reversed(active_recorders()):
         recorder._detach()

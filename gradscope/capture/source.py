@@ -18,6 +18,7 @@ from types import CodeType, FrameType
 from executing import Source
 
 from ..model.records import Site, Stack
+from .frames import TRAMPOLINE
 
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _STDLIB = tuple(
@@ -58,7 +59,7 @@ class Frames(dict[CodeType, bool]):
         self._hidden = (_PACKAGE, torch_folder + os.sep, "<frozen")
 
     def __missing__(self, code: CodeType) -> bool:
-        users = self[code] = self._is_users(code.co_filename)
+        users = self[code] = code.co_name != TRAMPOLINE and self._is_users(code.co_filename)
         return users
 
     def _is_users(self, file: str) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..model.records import Stats
+from .unseen import Unseen
 
 Measured = tuple[Stats, "tuple[float, ...] | None", tuple[int, ...]]  # statistics, values, shape
 VALUES_UP_TO = 16
@@ -84,7 +85,9 @@ class Pending:
         return self._event is None or bool(self._event.query())
 
     def deliver(self) -> None:
-        self.finish(self._host.tolist())
+        with Unseen():
+            numbers = self._host.tolist()
+        self.finish(numbers)
 
 
 def _quick_stats(tensor: torch.Tensor, numel: int) -> Stats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,11 @@ def when_imported(name: str, act: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         watch.done()
+
+
+def import_first(name: str) -> None:
+    """Import module `name` before modules of ours that need it: what waits for it may need the same ones, whole."""
+    importlib.import_module(name)
 
 
 class _Watch:

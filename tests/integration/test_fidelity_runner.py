@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import gradscope
 from tests.scripts import Ran, environment, run
 
 
@@ -296,6 +297,39 @@ def test_torch_is_imported_when_the_script_imports_it(tmp_path: Path) -> None:
     assert plain.status == 1, plain
     assert "invalid for input of size 2" in plain.stderr
     assert traced == plain
+
+
+RECORDS = """\
+import gradscope
+with gradscope.record(detail='graph') as trace:
+    import torch
+    layer = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        with gradscope.record() as inmost:
+            optimizer.zero_grad()
+            layer(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        gradscope.step()
+for seen in (trace, inmost):
+    for step in map(seen.step, seen.steps):
+        print([(m.kind, seen.source_lines(m.stack)[0].line) for m in step.moments])
+print(gradscope.draw(trace, kind='backward'))
+print(gradscope.inspect(layer.weight))
+trace.save('inner.gradscope')
+"""
+
+
+def test_a_script_that_records_itself(tmp_path: Path) -> None:
+    (tmp_path / "records.py").write_text(RECORDS)
+    plain = run(["records.py"], tmp_path)
+    assert plain.status == 0, plain.stderr
+    assert run([*trace(tmp_path), "records.py"], tmp_path) == plain
+    with gradscope.load(tmp_path / "it.gradscope") as outer, gradscope.load(tmp_path / "inner.gradscope") as inner:
+        assert outer.info.faults == inner.info.faults == ()
+        assert outer.info.detail is not inner.info.detail
+        assert len(outer.steps) == len(inner.steps) == 2
+        assert outer.last_backward() is not None
 
 
 def test_a_script_without_torch_does_not_import_it(tmp_path: Path) -> None:

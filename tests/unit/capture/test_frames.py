@@ -168,7 +168,7 @@ def test_the_naive_handler_would_be_seen(script: Callable[..., Said], monkeypatc
     """The guard of the guard: without the rules, the outputs differ."""
     plain = script(START + CASES["a Python function"], recorded=False)
     monkeypatch.setattr(frames, "_HERE", "nowhere")
-    monkeypatch.setattr(frames, "_TRAMPOLINE", "nothing")
+    monkeypatch.setattr(frames, "TRAMPOLINE", "nothing")
     monkeypatch.setattr(frames, "_codes", {})
     assert script(START + CASES["a Python function"], recorded=True).text != plain.text
 
