@@ -9,41 +9,10 @@ from ..model.graph import EdgeKind
 from ..text import cells, elide
 from .base import RenderOptions
 from .lanes import Lanes, order
+from .signs import role_sign, to_ascii
 from .theme import legend, theme
 from .view import GraphView, NodeView, Role
 
-_ASCII_SIGNS = {
-    Role.PARAMETER: "#",
-    Role.LEAF: "*",
-    Role.FROZEN: "%",
-    Role.RESULT: "o",
-    Role.INPUT: "^",
-    Role.NO_GRAD: ".",
-    Role.BUFFER: "=",
-    Role.OP: "f",
-    Role.GRAD_FN: "d",
-    Role.ACCUMULATE_GRAD: "S",
-    Role.MODULE: "M",
-    Role.MODULE_BACKWARD: "B",
-}
-_TO_ASCII = str.maketrans(
-    {"│": "|", "─": "-", "┆": ":", "╌": "-", "×": "x", "·": "-", "→": ">", "–": "-", "…": "~", "µ": "u"}
-    | dict.fromkeys("┼├┤┬┴╭╮╰╯", "+")
-    | {
-        "‡": "X",
-        "†": "?",
-        "¡": "i",
-        "▲": "!",
-        "∞": "!",
-        "‼": "!",
-        "≠": "~",
-        "¬": "/",
-        "¦": "/",
-        "►": ">",
-        "♦": "+",
-        "▼": "v",
-    }
-)
 # ANSI colours that readers' own palettes adapt to light and dark.
 _COLOURS = {
     Role.PARAMETER: "34",
@@ -71,7 +40,7 @@ class Text:
         lines = [elide(line, options.width) if not options.colour else line for line in _lines(view, options)]
         drawn = "\n".join(line.rstrip() for line in lines) + "\n"
         if options.ascii:
-            return drawn.translate(_TO_ASCII).encode("ascii", "backslashreplace")
+            return to_ascii(drawn).encode("ascii", "backslashreplace")
         return drawn.encode()
 
 
@@ -103,7 +72,7 @@ def _block(view: GraphView, nodes: Sequence[NodeView], options: RenderOptions) -
         targets.setdefault(source, []).append(target)
     lanes = Lanes(order(list(by_id), targets), edges)
     shown = [by_id[node] for node in lanes.order]
-    drawn = [lanes.draw(row, _sign(node.role, options)) + " " for row, node in enumerate(shown)]
+    drawn = [lanes.draw(row, role_sign(node.role, ascii=options.ascii)) + " " for row, node in enumerate(shown)]
     used = (len(lane) + cells(f"{node.heading} {node.caption}") for lane, node in zip(drawn, shown))
     column = max(used, default=0)
     for row, node in enumerate(shown):
@@ -146,12 +115,8 @@ def _wrapped(
         yield separator.join(line)
 
 
-def _sign(role: Role, options: RenderOptions) -> str:
-    return _ASCII_SIGNS[role] if options.ascii else theme(options.theme).nodes[role].sign[0]
-
-
 def _legend(view: GraphView, options: RenderOptions) -> Iterator[str]:
-    entries = [f"{_sign(role, options)} {role.value}" for role in view.roles]
+    entries = [f"{role_sign(role, ascii=options.ascii)} {role.value}" for role in view.roles]
     entries += [f"{entry.badge.sign} {entry.word}" for entry in legend(view, theme(options.theme)) if entry.badge]
     entries += ["┆ gradient cut"] if EdgeKind.CUT in view.edge_kinds else []
     return _wrapped([(entry, "") for entry in entries], options.width, options, separator="   ")

@@ -231,7 +231,7 @@ class GraphView:
 
     @cached_property
     def nodes(self) -> tuple[NodeView, ...]:
-        return tuple(self._node(node) for node in self.graph.nodes)
+        return tuple(self.node(node) for node in self.graph.nodes)
 
     @cached_property
     def edges(self) -> tuple[EdgeView, ...]:
@@ -272,7 +272,8 @@ class GraphView:
 
     # -- nodes -----------------------------------------------------------------------------------
 
-    def _node(self, node: GraphNode) -> NodeView:
+    def node(self, node: GraphNode) -> NodeView:
+        """One of the graph's nodes in words; for readers that show a few of many."""
         role = self._role(node)
         full = self.density is Density.FULL
         title = text.printable(self._title(node))
