@@ -1,17 +1,508 @@
-"""Graph: shown as text until its widget is there."""
+"""The lane view: a step's graph as `git log --graph` shows history, one node a row, drawn only where it is seen."""
 
 from __future__ import annotations
 
-from textual.content import Content
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from rich.segment import Segment
+from rich.style import Style
+from textual import events, on, work
+from textual.binding import Binding, BindingType
+from textual.strip import Strip
+from textual.worker import get_current_worker
+
+from ...model.graph import EdgeKind, Graph, GraphNode, NodeKind
+from ...model.records import Template
+from ...render.signs import to_ascii
+from ...render.theme import theme
+from ...render.view import NodeView
+from ...text import cells, elide, plural
+from ..lanes.picture import Focus, Picture, Relation, Shape, closed, nearby
+from ..lanes.reach import Reach, bad_rows
+from ..lanes.rows import AHEAD, NOW, Reader, RowWords
+from ..messages import Notice, Select, Travel
 from ..scene import Scene
-from .lines import LinesPane
+from .rows import Rows
+
+_AT_ONCE = 600  # nodes up to which a picture is made without a worker
+_PICTURES = 8  # how many pictures are kept
+_LANES = 0.45  # of the pane's width, at most, is for lanes
+_NORM, _SHAPE, _WHAT = 12, 14, 22  # columns, where there is room
+_KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 
 
-class GraphPane(LinesPane):
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a picture was made from; graphs are compared by identity."""
+
+    graph: int
+    shape: Shape
+
+
+class GraphPane(Rows):
+    """Shows `scene.graph`. Moving posts `Select`, enter on a node `Travel` to its moment."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "fold", "fold"),
+        Binding("M", "fold_all", "fold all", show=False, key_display="M"),
+        Binding("equals_sign", "repeats", "×N", show=False, key_display="="),
+        Binding("slash", "search", "find", key_display="/"),
+        Binding("n", "match(1)", "next match", show=False),
+        Binding("N", "match(-1)", "previous match", show=False, key_display="N"),
+        Binding("a", "focus_on('ancestors')", "what led here", show=False),
+        Binding("z", "focus_on('descendants')", "what follows", show=False),
+        Binding("p", "path", "path", show=False),
+        Binding("t", "twin", "tensor/grad_fn", show=False),
+        Binding("escape", "clear", "clear", show=False),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "graph--lane",
+        "graph--name",
+        "graph--what",
+        "graph--ahead",
+        "graph--now",
+        "graph--cursor",
+        "graph--match",
+        "graph--norm",
+        "graph--finding",
+    }
+    DEFAULT_CSS = """
+    GraphPane {
+        & > .graph--lane { color: $text-muted; }
+        & > .graph--name { text-style: bold; }
+        & > .graph--what { color: $text-muted; }
+        & > .graph--ahead { color: $text-disabled; text-style: dim; }
+        & > .graph--now { color: $text-accent; text-style: bold; }
+        & > .graph--cursor { background: $surface-lighten-2; }
+        & > .graph--match { text-style: underline; }
+        & > .graph--norm { color: $text-warning; }
+        & > .graph--finding { color: $text-error; text-style: bold reverse; }
+        &:focus > .graph--cursor { background: $block-cursor-background 45%; }
+    }
+    """
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.border_title = "Graph"
+        self.scene: Scene | None = None
+        self.shape: Shape | None = None  # None: as `Shape.first` has it, until the user folds
+        self.picture: Picture | None = None
+        self.reader: Reader | None = None
+        self.mark: int | None = None  # the node that a path begins at
+        self.matches: Sequence[int] = ()
+        self.wanted = ""
+        self.typing = False
+        self._pictures: OrderedDict[_Key, Picture] = OrderedDict()
+        self._reaches: OrderedDict[int, tuple[Graph, Reach]] = OrderedDict()
+        self._bad: tuple[object, Mapping[int, Mapping[str, int]]] = (None, {})
+        self._named: tuple[object, Mapping[int, tuple[str, ...]]] = (None, {})
+        self._views: dict[int, NodeView] = {}
+        self._first_lane = 0
+
+    # -- scenes --------------------------------------------------------------------------------------
 
     def show(self, scene: Scene) -> None:
-        self.set_lines([Content(f"{len(scene.graph.nodes)} nodes, {len(scene.step_numbers)} steps")])
+        before, self.scene = self.scene, scene
+        if (
+            self.shape is not None
+            and self.shape.focus
+            and before
+            and before.step.row.template != scene.step.row.template
+        ):
+            self.shape = replace(self.shape, focus=None)
+            self.mark = None
+        self._draw_anew()
+        if self.picture is None or before is None:
+            return
+        if scene.selected is not None and scene.selected != before.selected:
+            self._reveal_node(scene.selected)
+        elif scene.moment != before.moment and (row := self.picture.row_at(scene.moment)) is not None:
+            self.reveal(row)
+
+    def wanted_shape(self) -> Shape:
+        assert self.scene is not None
+        return self.shape if self.shape is not None else Shape.first(self.scene.graph)
+
+    def _draw_anew(self) -> None:
+        """Show the scene in the wanted shape: now if its picture was made or is small, else when it is made."""
+        scene = self.scene
+        assert scene is not None
+        shape = self.wanted_shape()
+        key = _Key(id(scene.graph), shape)
+        picture = self._pictures.get(key)
+        if picture is not None and self._bad[0] == (id(picture), id(scene.samples)):
+            self._pictures.move_to_end(key)
+            self._put(picture)
+        elif len(scene.graph.nodes) <= _AT_ONCE:
+            self._made(*self._make(scene, shape, picture))
+        else:
+            self._make_apart(scene, shape, picture)
+            if self.picture is not None and self.picture.graph is scene.graph:
+                self._put(self.picture)
+            elif self.picture is None:
+                self.border_subtitle = f"laying out {plural(len(scene.graph.nodes), 'node')}…"
+
+    @work(thread=True, exclusive=True, group="picture")
+    def _make_apart(self, scene: Scene, shape: Shape, picture: Picture | None) -> None:
+        worker = get_current_worker()
+        made = self._make(scene, shape, picture)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._made, *made)
+
+    def _make(
+        self, scene: Scene, shape: Shape, picture: Picture | None
+    ) -> tuple[Scene, Picture, Mapping[int, Mapping[str, int]]]:
+        template = scene.step.template
+        if picture is None:
+            picture = Picture(scene.graph, shape, self._reach(template, scene.graph))
+            _ = picture.words, picture.modules  # so that the first search finds them made
+        return scene, picture, bad_rows(template, picture.reach, picture.row_of, scene.samples)
+
+    def _reach(self, template: Template, graph: Graph) -> Reach:
+        known = self._reaches.get(id(graph))
+        if known is None:
+            known = self._reaches[id(graph)] = (graph, Reach(template, graph))
+            while len(self._reaches) > _PICTURES:
+                self._reaches.popitem(last=False)
+        return known[1]
+
+    def _made(self, scene: Scene, picture: Picture, bad: Mapping[int, Mapping[str, int]]) -> None:
+        self._pictures[_Key(id(picture.graph), picture.shape)] = picture
+        while len(self._pictures) > _PICTURES:
+            self._pictures.popitem(last=False)
+        if self.scene is None or picture.graph is not self.scene.graph:
+            return
+        self._bad = ((id(picture), id(scene.samples)), bad)
+        fresh = picture is not self.picture
+        self._put(picture)
+        if fresh:
+            self._reveal_place()
+
+    def _put(self, picture: Picture) -> None:
+        scene = self.scene
+        assert scene is not None
+        if picture is not self.picture:
+            self.picture = picture
+            self._views = {}
+            self._first_lane = 0
+            self.matches = picture.search(self.wanted)
+        bad = self._bad[1] if self._bad[0] == (id(picture), id(scene.samples)) else {}
+        self.reader = Reader(picture, scene, bad, self._findings(picture, scene))
+        self.cursor = picture.row_of.get(scene.selected) if scene.selected is not None else None
+        self.set_count(len(picture))
+        self._follow_lane()
+        self.border_subtitle = self._status()
+
+    def _findings(self, picture: Picture, scene: Scene) -> Mapping[int, tuple[str, ...]]:
+        key = (id(picture), id(scene.findings), scene.step.number)
+        if self._named[0] != key:
+            rows: dict[int, tuple[str, ...]] = {}
+            for finding in scene.findings:
+                if finding.step in (None, scene.step.number):
+                    for node in finding.nodes:
+                        row = picture.row_of.get(node)
+                        if row is not None and finding.code not in rows.get(row, ()):
+                            rows[row] = (*rows.get(row, ()), finding.code)
+            self._named = (key, rows)
+        return self._named[1]
+
+    def _reveal_place(self) -> None:
+        """The selected node's row, or the one that the moment is at."""
+        if self.scene is None or self.picture is None:
+            return
+        row = self.cursor if self.cursor is not None else self.picture.row_at(self.scene.moment)
+        self.reveal(row or 0)
+
+    def _reveal_node(self, node: int) -> None:
+        row = self.picture.row_of.get(node) if self.picture is not None else None
+        if row is not None:
+            self.reveal(row)
+
+    def _follow_lane(self) -> None:
+        """Move the lanes sideways so that the cursor's own is seen."""
+        if self.picture is None or self.cursor is None:
+            return
+        room = self._lane_room(self.scrollable_content_region.width)
+        column = self.picture.lanes.columns[self.cursor]
+        if column < self._first_lane or column >= self._first_lane + room:
+            self._first_lane = max(column - room // 2, 0)
+        if column < room:
+            self._first_lane = 0
+
+    @staticmethod
+    def _lane_room(width: int) -> int:
+        return max(int(width * _LANES) // 2, 4)
+
+    def _status(self) -> str:
+        if self.picture is None or self.scene is None:
+            return ""
+        if self.typing or self.wanted:
+            found = f"{len(self.matches):,} found" if self.wanted else "type what to find"
+            return self._plain(f"/{self.wanted}{'▏' if self.typing else ''}  {found}")
+        nodes, total = len(self.picture), len(self.picture.graph.nodes)
+        parts = [_KINDS[self.scene.kind.value]]
+        parts.append(f"{nodes:,} of {plural(total, 'node')}" if nodes < total else plural(total, "node"))
+        focus = self.picture.shape.focus
+        if focus is not None:
+            parts.append({"ancestors": "what led here", "descendants": "what follows", "path": "path"}[focus.relation])
+        if self.mark is not None:
+            parts.append("path from the marked node")
+        return self._plain(" · ".join(parts))
+
+    def _plain(self, words: str) -> str:
+        return to_ascii(words) if self.scene is not None and self.scene.ascii else words
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def strip_of(self, row: int, width: int) -> Strip:
+        picture, reader = self.picture, self.reader
+        assert picture is not None
+        assert reader is not None
+        words = reader.words(row, self._view(row))
+        look = self._styles(words)
+        pointer = "▸" if words.state == NOW else " "
+        drawn = picture.lanes.draw(row, "\0", self._first_lane, self._lane_room(width))
+        if self._first_lane and drawn:
+            drawn = "‥" + drawn[1:]
+        before, found, after = drawn.partition("\0")
+        lane = self.ink("graph--lane")
+        parts: list[tuple[str, Style | None]] = [
+            (pointer, self.ink("graph--now")),
+            (before, lane),
+        ]
+        parts += [(words.sign if found else "…", look["sign"]), (after + " ", lane)]
+        parts += self._columns(row, words, look, width - 3 - len(before) - len(after))
+        segments = [Segment(self._plain(text), style) for text, style in parts if text]
+        strip = Strip(segments)
+        if row == self.cursor:
+            cursor = self.get_component_rich_style("graph--cursor")
+            strip = strip.crop_extend(0, width, None).apply_style(Style(bgcolor=cursor.bgcolor, bold=True))
+        return strip
+
+    def _view(self, row: int) -> NodeView:
+        assert self.picture is not None
+        if row not in self._views:
+            self._views[row] = self.picture.view.node(self.picture.nodes[row])
+        return self._views[row]
+
+    def _styles(self, words: RowWords) -> Mapping[str, Style]:
+        if words.state == AHEAD:
+            ahead = self.ink("graph--ahead")
+            return {"sign": ahead, "name": ahead, "what": ahead, "norm": ahead}
+        line = theme("dark" if self.app.current_theme.dark else "light").nodes[words.role].line
+        return {
+            "sign": Style(color=line, bold=words.state == NOW),
+            "name": self.ink("graph--name"),
+            "what": self.ink("graph--what"),
+            "norm": self.ink("graph--norm"),
+        }
+
+    def _columns(
+        self, row: int, words: RowWords, look: Mapping[str, Style], room: int
+    ) -> list[tuple[str, Style | None]]:
+        """Name and marks, then op, shape and norm at the right; what there is no room for is left out."""
+        norm = f"|g| {words.norm}" if words.norm else ""
+        right: list[tuple[str, Style | None]] = []
+        for text, size, need, style in (
+            (norm, _NORM, 24, look["norm"]),
+            (words.shape, _SHAPE, 64, look["what"]),
+            (words.what, _WHAT, 38, look["what"]),
+        ):
+            if room >= need:
+                size = min(size, max(room // 3, 9))
+                shown = elide(text, size)
+                right.insert(0, (f" {shown}{' ' * (size - cells(shown))}", style))
+                room -= size + 1
+        marks = self._marks(words)
+        used = sum(cells(text) for text, _ in marks)
+        name = elide(words.name, max(room - used, 4))
+        style = look["name"]
+        if self.wanted and row in self._match_set:
+            style = style + self.ink("graph--match")
+        pad = " " * max(room - used - cells(name), 0)
+        return [(name, style), *marks, (pad, None), *right]
+
+    @property
+    def _match_set(self) -> Sequence[int]:
+        return self.matches if len(self.matches) < 64 else range(self.count)
+
+    def _marks(self, words: RowWords) -> list[tuple[str, Style | None]]:
+        look = theme("dark" if self.app.current_theme.dark else "light")
+        marks: list[tuple[str, Style | None]] = []
+        for mark in words.marks:
+            badge = look.badge(mark)
+            style = Style(color=badge.line, bold=True)
+            marks.append((f" {badge.sign}", style if words.state != AHEAD else style + Style(dim=True)))
+        finding = self.ink("graph--finding")
+        return marks + [(f" {code}", finding) for code in words.findings]
+
+    # -- folding -------------------------------------------------------------------------------------
+
+    def _node(self) -> tuple[int, GraphNode] | None:
+        """The cursor's row and node; without a cursor the moment's."""
+        if self.picture is None or self.scene is None:
+            return None
+        row = self.cursor if self.cursor is not None else self.picture.row_at(self.scene.moment)
+        return (row, self.picture.nodes[row]) if row is not None else None
+
+    def action_fold(self) -> None:
+        """Unfold the module under the cursor; fold the module that the node under the cursor lies in."""
+        found = self._node()
+        if found is None or self.picture is None:
+            return
+        row, node = found
+        shape = self.wanted_shape()
+        if node.kind is NodeKind.MODULE:
+            self._open(node)
+            return
+        path = self.picture.innermost(row)
+        if path is None:
+            self.post_message(Notice("this node lies in no module that could be folded"))
+            return
+        self._reshape(replace(shape, opened=closed(shape.opened, self.picture.modules, path)))
+
+    def _open(self, node: GraphNode) -> None:
+        shape = self.wanted_shape()
+        if node.name is not None and shape.opened is not None:
+            self._reshape(replace(shape, opened=shape.opened | {node.name}))
+
+    def action_fold_all(self) -> None:
+        """All modules folded; again: all unfolded."""
+        if self.scene is not None:
+            shape = self.wanted_shape()
+            self._reshape(replace(shape, opened=None if shape.opened == frozenset() else frozenset()))
+
+    def action_repeats(self) -> None:
+        """Equal blocks once, ×N; again: each by itself."""
+        if self.scene is not None:
+            shape = self.wanted_shape()
+            self._reshape(replace(shape, repeats=not shape.repeats))
+
+    def _reshape(self, shape: Shape) -> None:
+        self.shape = shape
+        self._draw_anew()
+
+    # -- focus ---------------------------------------------------------------------------------------
+
+    def action_focus_on(self, relation: Relation) -> None:
+        """Only what led to the node under the cursor, or what follows from it."""
+        found = self._node()
+        if found is not None:
+            members = found[1].members or (found[1].id,)
+            self._reshape(replace(self.wanted_shape(), focus=Focus(relation, members)))
+
+    def action_path(self) -> None:
+        """Mark the node under the cursor; pressed on another one: only the paths between the two."""
+        found = self._node()
+        if found is None or self.picture is None:
+            return
+        if self.mark is None:
+            self.mark = found[1].id
+            self.border_subtitle = self._status()
+            self.post_message(Notice("marked; press p on another node for the paths between the two"))
+            return
+        start, self.mark = self.mark, None
+        graph = self.picture.graph
+        if start == found[1].id or not (graph.between(start, found[1].id) or graph.between(found[1].id, start)):
+            self.border_subtitle = self._status()
+            self.post_message(Notice("no path leads from one of the two nodes to the other", "warning"))
+            return
+        self._reshape(replace(self.wanted_shape(), focus=Focus("path", (start,), (found[1].id,))))
+
+    def action_twin(self) -> None:
+        """From a tensor to its grad_fn, and back."""
+        found = self._node()
+        if found is None or self.picture is None:
+            return
+        graph, node = self.picture.graph, found[1].id
+        ties = (*graph.outgoing.get(node, ()), *graph.incoming.get(node, ()))
+        twins = [edge.target if edge.source == node else edge.source for edge in ties if edge.kind is EdgeKind.MADE]
+        if twins:
+            self.post_message(Select(twins[0]))
+        else:
+            self.post_message(Notice("nothing here is tied to it; press v for forward and backward together"))
+
+    def action_clear(self) -> None:
+        """End the search, then the mark, then the focus, then the selection."""
+        if self.wanted or self.typing:
+            self.wanted, self.typing, self.matches = "", False, ()
+        elif self.mark is not None:
+            self.mark = None
+        elif self.shape is not None and self.shape.focus is not None:
+            self._reshape(replace(self.shape, focus=None))
+        else:
+            self.post_message(Select(None))
+        self.border_subtitle = self._status()
+        self.refresh()
+
+    # -- search --------------------------------------------------------------------------------------
+
+    def action_search(self) -> None:
+        """Type words; the rows that have all of them are the matches."""
+        self.typing, self.wanted, self.matches = True, "", ()
+        self.border_subtitle = self._status()
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.typing:
+            return
+        if event.key == "enter":
+            self.typing = False
+            if not self.matches and self.wanted:
+                self.post_message(
+                    Notice(f"no node has {self.wanted!r} in its name, op, module, type or marks", "warning")
+                )
+        elif event.key == "escape":
+            self.action_clear()
+        elif event.key == "backspace":
+            self._search(self.wanted[:-1])
+        elif event.is_printable and event.character:
+            self._search(self.wanted + event.character)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+        self.border_subtitle = self._status()
+
+    def _search(self, wanted: str) -> None:
+        self.wanted = wanted
+        self.matches = self.picture.search(wanted) if self.picture is not None else ()
+        if self.matches and self.picture is not None:
+            start = self.cursor if self.cursor is not None else -1
+            row, _ = nearby(self.matches, start - 1, 1)
+            self.post_message(Select(self.picture.nodes[row].id))
+        self.refresh()
+
+    def action_match(self, by: int) -> None:
+        """To the next match, or the previous one."""
+        if not self.matches or self.picture is None:
+            self.post_message(Notice("press / and type what to find"))
+            return
+        row, place = nearby(self.matches, self.cursor if self.cursor is not None else -1, by)
+        self.post_message(Select(self.picture.nodes[row].id))
+        self.border_subtitle = self._plain(f"/{self.wanted}  {place + 1:,} of {len(self.matches):,}")
+
+    # -- rows ----------------------------------------------------------------------------------------
+
+    @on(Rows.Moved)
+    def _moved(self, message: Rows.Moved) -> None:
+        message.stop()
+        if self.picture is not None:
+            self.post_message(Select(self.picture.nodes[message.row].id))
+
+    @on(Rows.Chosen)
+    def _chosen(self, message: Rows.Chosen) -> None:
+        message.stop()
+        if self.picture is None or self.scene is None:
+            return
+        node = self.picture.nodes[message.row]
+        if node.kind is NodeKind.MODULE:
+            self._open(node)
+            return
+        moment = self.picture.reach.moment(node.id)
+        if moment is None:
+            self.post_message(Notice("this node is not reached in this step"))
+        else:
+            self.post_message(Travel(self.scene.step.number, moment))

@@ -1,0 +1,171 @@
+"""`Picture`: a graph as it is drawn: what is folded, what is in focus, which row each node stands in.
+
+Making one is linear in the graph's size and belongs in a worker; reading a row is not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from ...model.graph import EdgeKind, Graph, GraphNode, NodeKind
+from ...render.lanes import Lanes, depth_first, order
+from ...render.view import Density, GraphView
+from ...transforms import fold_modules, fold_repeats, is_backward
+from .reach import Reach, Span
+
+Relation = Literal["ancestors", "descendants", "path"]
+MANY = 400  # nodes from which on a picture begins with its modules folded
+_KEPT = frozenset({EdgeKind.DATA, EdgeKind.CUT, EdgeKind.GRAD})
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What alone is shown: what leads to `nodes`, what follows from them, or the paths from them to `ends`."""
+
+    relation: Relation
+    nodes: tuple[int, ...]
+    ends: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How closely a graph is drawn. `opened` are the modules that are not folded; None: none is.
+
+    `repeats`: equal numbered blocks are drawn once, ×N.
+    """
+
+    opened: frozenset[str] | None = None
+    repeats: bool = False
+    focus: Focus | None = None
+
+    @classmethod
+    def first(cls, graph: Graph) -> Shape:
+        """What a reader sees first: everything, or the outermost modules of a large graph."""
+        return cls() if len(graph.nodes) <= MANY else cls(frozenset(), repeats=True)
+
+
+class Picture:
+    """One way to draw `graph`. Rows are numbered from the top; `lanes.order` has each row's node id."""
+
+    def __init__(self, graph: Graph, shape: Shape, reach: Reach) -> None:
+        self.graph = graph
+        self.shape = shape
+        self.reach = reach
+        self.shown = _shown(graph, shape)
+        self.lanes = _lanes(self.shown)
+        self.view = GraphView(self.shown, density=Density.BRIEF)
+        self.nodes: Sequence[GraphNode] = [self.shown.by_id[node] for node in self.lanes.order]
+        self.row_of: Mapping[int, int] = {
+            member: row for row, node in enumerate(self.nodes) for member in (node.members or (node.id,))
+        }
+        self.spans: Sequence[Span | None] = [reach.span(node.members or (node.id,)) for node in self.nodes]
+        ran = sorted((span.first, row) for row, span in enumerate(self.spans) if span is not None and span.first >= 0)
+        self._moments = [moment for moment, _ in ran]
+        self._ran = [row for _, row in ran]
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def row_at(self, moment: int) -> int | None:
+        """The row that is reached last at `moment`; None when none is yet."""
+        place = bisect_right(self._moments, moment) - 1
+        return self._ran[place] if place >= 0 else None
+
+    def latest(self, moment: int) -> int | None:
+        """The last moment up to `moment` at which a row was reached."""
+        place = bisect_right(self._moments, moment) - 1
+        return self._moments[place] if place >= 0 else None
+
+    def innermost(self, row: int) -> str | None:
+        """The module that folding at `row` folds."""
+        return self.nodes[row].module
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """Every module that some node of the whole graph lies in."""
+        return modules_of(self.graph)
+
+    @cached_property
+    def words(self) -> Sequence[tuple[str, int]]:
+        """What a search looks at: each node of the whole graph in small letters, and its row; rows rise."""
+        found = [(_words(node), self.row_of[node.id]) for node in self.graph.nodes if node.id in self.row_of]
+        return sorted(found, key=lambda entry: entry[1])
+
+    def search(self, wanted: str) -> Sequence[int]:
+        """The rows whose nodes, or the nodes folded into them, have all of the words in `wanted`."""
+        parts = wanted.lower().split()
+        if not parts:
+            return ()
+        return list(dict.fromkeys(row for words, row in self.words if all(part in words for part in parts)))
+
+
+def modules_of(graph: Graph) -> frozenset[str]:
+    found: set[str] = set()
+    for path in {node.module for node in graph.nodes if node.module}:
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition(".")[0]
+    return frozenset(found)
+
+
+def closed(opened: frozenset[str] | None, modules: frozenset[str], path: str) -> frozenset[str]:
+    """`opened` without `path` and what lies in it."""
+    every = modules if opened is None else opened
+    return frozenset(one for one in every if one != path and not one.startswith(f"{path}."))
+
+
+def nearby(rows: Sequence[int], row: int, by: int) -> tuple[int, int]:
+    """The next (by 1) or previous (by -1) of `rows` from `row` on, around the end, and its position."""
+    place = bisect_right(rows, row) if by > 0 else bisect_left(rows, row) - 1
+    place %= len(rows)
+    return rows[place], place
+
+
+def _shown(graph: Graph, shape: Shape) -> Graph:
+    shown = _focused(graph, shape.focus)
+    if shape.repeats:
+        shown = fold_repeats(shown)
+    if shape.opened is not None:
+        known = modules_of(shown)
+        shown = fold_modules(shown, 0, [path for path in shape.opened if path in known])
+    return shown
+
+
+def _focused(graph: Graph, focus: Focus | None) -> Graph:
+    if focus is None:
+        return graph
+    nodes = [node for node in focus.nodes if node in graph.by_id]
+    ends = [node for node in focus.ends if node in graph.by_id]
+    if not nodes or (focus.relation == "path" and not ends):
+        return graph
+    if focus.relation == "path":
+        between = graph.descendants(*nodes) & graph.ancestors(*ends)
+        return graph.subgraph(between or graph.descendants(*ends) & graph.ancestors(*nodes))
+    own = replace(graph, edges=tuple(edge for edge in graph.edges if edge.kind in _KEPT))
+    reached = own.ancestors(*nodes) if focus.relation == "ancestors" else own.descendants(*nodes)
+    return graph.subgraph(reached)
+
+
+def _lanes(graph: Graph) -> Lanes:
+    """Forward in the order it happened; the backward in the order it ran, or else branch by branch."""
+    edges = [(edge.source, edge.target, edge.kind is EdgeKind.CUT) for edge in graph.edges if edge.kind in _KEPT]
+    targets: dict[int, list[int]] = {}
+    for source, target, _ in edges:
+        targets.setdefault(source, []).append(target)
+    forward = [node.id for node in graph.nodes if not is_backward(node)]
+    backward = [node for node in graph.nodes if is_backward(node)]
+    if all(node.order is not None or node.kind is NodeKind.MODULE for node in backward):
+        ran = [node.id for node in sorted(backward, key=lambda node: node.order if node.order is not None else -1)]
+    else:
+        ran = depth_first([node.id for node in backward], targets)
+    return Lanes([*order(forward, targets), *order(ran, targets)], edges)
+
+
+def _words(node: GraphNode) -> str:
+    shape = f"[{', '.join(map(str, node.shape))}]" if node.shape is not None else ""
+    facts = (node.name, node.label, node.op, node.grad_fn, node.module, node.module_type, node.role, node.dtype, shape)
+    return " ".join((*(fact for fact in facts if fact), *sorted(node.marks))).lower()
