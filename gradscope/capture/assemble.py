@@ -119,9 +119,9 @@ def moment_of(raw: RawMoment) -> Moment:
 
 def _op(raw: RawMoment) -> Moment:
     _, phase, stack, inputs, outputs, payload = raw
-    name, _, module, call, nodes, grad_enabled, autocast, arguments = payload
+    name, _, module, call, nodes, grad_enabled, autocast, arguments, behind = payload
     return records.OpCall(
-        phase, stack, name, inputs, outputs, module, call, nodes, grad_enabled, autocast, arguments
+        phase, stack, name, inputs, outputs, module, call, nodes, grad_enabled, autocast, arguments, behind
     )  # fmt: skip
 
 

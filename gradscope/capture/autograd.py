@@ -24,6 +24,7 @@ except ImportError:  # not on Windows, whose stacks do not grow
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
+from .derivative import Probe
 from .draft import Draft, RawGraph
 from .frames import release
 from .hooks import HookSet
@@ -174,6 +175,7 @@ class _Run:
             for t, number in zip((t for t in wanted if isinstance(t, torch.Tensor)), inputs):
                 if t.requires_grad and t.grad_fn is not None:
                     self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
+        self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
         self.graph: int | None = None
         if journal.with_graph:
@@ -208,6 +210,8 @@ class _Run:
                 continue
             sequence = node._sequence_nr()
             op = by_sequence.get(sequence)
+            if sequence in journal.probes:
+                self.probes[len(raw)] = journal.probes[sequence]
             results = tuple(outputs_of.get(sequence, ()))
             saved = reader.read(node, op, results) if reader is not None else ()
             raw.append((name, op, None, results, saved, 0, op is None))
@@ -242,6 +246,14 @@ class _Run:
                     measured = self._sample(moment, position, what, grad)
                     if measured is not None and not position and what == "grad_in":
                         self._arrived(node, measured)
+        probe = self.probes.get(node)
+        if probe is not None and all(isinstance(grads[0], torch.Tensor) for _, grads in gradients):
+            triples = probe.compare(gradients[0][1][0], gradients[1][1][0])
+            if triples is not None:
+                shape = (len(triples) // 3, 3)
+                self.journal.tracker.add_sample(
+                    self.journal.draft, (moment, 0, False, "derivative", (None, triples, shape))
+                )
 
     def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Measured | None:
         """A gradient that leaves one node and enters the next is measured once."""

@@ -14,6 +14,7 @@ import torch
 from torch.overrides import handle_torch_function
 
 from ..model.records import Phase
+from .derivative import Probe
 from .draft import Draft
 from .frames import is_ours, told_below
 from .phases import PhaseClock
@@ -45,6 +46,7 @@ def _past_recorders(frame: FrameType) -> FrameType:
 _HANDLE: CodeType = handle_torch_function.__code__
 _CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
+_PROBES = 256  # calls of custom Functions whose values wait for their backward
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 DETACHING = frozenset({"detach", "data"})
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
@@ -88,6 +90,7 @@ class Journal:
         self.faults: list[str] = []
         self.seen_gradients: dict[int, tuple[Any, Measured]] = {}  # of the running backward, by identity
         self.arrived: dict[int, Measured] = {}  # what the running backward sent to each leaf
+        self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
         self._grad_mode = torch.is_grad_enabled()
         self._inference = torch.is_inference_mode_enabled()
         self._retained: list[Any] = []
@@ -174,6 +177,7 @@ class Journal:
         last: int,
         uncounted: bool = False,
         arguments: str = "",
+        behind: int | None = None,
     ) -> int:
         """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
         draft, table = self.tracker.draft, self.table
@@ -198,7 +202,7 @@ class Journal:
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
         payload = (
-            name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments
+            name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments, behind
         )  # fmt: skip
         draft.add("op", phase, stack, numbers, tuple(made), payload)
         if name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
@@ -225,7 +229,7 @@ class Journal:
         """At detail `steps`, a model's or a loss's whole call is the only op."""
         grad_enabled = torch.is_grad_enabled()
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-        payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "")
+        payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "", None)
         self.draft.add("op", phase, stack, (), (), payload)
 
     def call_failed(self, name: str, where: int | FrameType, inputs: tuple[int, ...], error: BaseException) -> None:
@@ -500,15 +504,29 @@ class Journal:
         first: int,
         last: int,
         result: Any,
+        backward: object,
     ) -> None:
         """`autograd.Function.apply`: one op, whatever its forward ran."""
         outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
-        self.op(name, stack, direct, inputs, numbers, outputs, first, last)
+        behind = self.sites.behind(backward, stack)
+        moment = self.op(name, stack, direct, inputs, numbers, outputs, first, last, behind=behind)
+        probe = Probe.of(inputs, outputs) if self.tracker.draft.full and moment >= 0 else None
+        if probe is not None:
+            self.probes[last - 1] = probe
+            while len(self.probes) > _PROBES:
+                del self.probes[next(iter(self.probes))]
         self.writes_begin()
         for tensor, before, number in zip(inputs, versions, numbers):
             after = version_of(tensor)
             if after != before:
                 self.mutated(tensor, number, before, after, name, stack)
+
+    def hook_registered(self, name: str, tensor: torch.Tensor, hook: object, frame: FrameType) -> None:
+        """A hook on a tensor, with the line where its function returns."""
+        stack, direct = self.locate(frame)
+        numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
+        behind = self.sites.behind(getattr(hook, "__func__", hook), stack)
+        self.op(name, stack, direct, [tensor], numbers, [], 0, 0, behind=behind)
 
     # -- optimizers ------------------------------------------------------------------------------
 

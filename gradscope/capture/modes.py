@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .births import Births
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
@@ -22,8 +23,8 @@ from .unseen import Unseen
 class ModeWatch:
     """Records autocast regions, steps aside for compiled functions, shows opaque calls as one op."""
 
-    def __init__(self, journal: Journal, pause: Pause) -> None:
-        self.journal, self.pause = journal, pause
+    def __init__(self, journal: Journal, pause: Pause, births: Births) -> None:
+        self.journal, self.pause, self.births = journal, pause, births
         self._outer: list[str | None] = []
 
     def install(self, hooks: HookSet) -> None:
@@ -124,7 +125,16 @@ class ModeWatch:
                 try:
                     with Unseen():
                         journal.custom_function(
-                            kind.__name__, stack, direct, inputs, versions, numbers, first, last, result
+                            kind.__name__,
+                            stack,
+                            direct,
+                            inputs,
+                            versions,
+                            numbers,
+                            first,
+                            last,
+                            result,
+                            getattr(kind, "backward", None),
                         )
                 except Exception as error:
                     journal.fault(f"the result of {kind.__name__}", error)
@@ -147,7 +157,8 @@ class ModeWatch:
                 try:
                     with Unseen():
                         stack, direct = journal.locate(frame)
-                        journal.op("DataLoader", stack, direct, [], (), tensors_in((batch,)), 0, 0)
+                        made = self.births.of(batches)
+                        journal.op("DataLoader", stack, direct, [], (), tensors_in((batch,)), 0, 0, behind=made)
                 except Exception as error:
                     journal.fault("a batch of a DataLoader", error)
                 return batch
@@ -159,7 +170,11 @@ class ModeWatch:
             if not self._mine():
                 return begin(loader)
             with self.pause:
-                return begin(loader)
+                batches = begin(loader)
+            made = self.births.of(loader)
+            if made is not None:
+                self.births.put(batches, made)
+            return batches
 
         hooks.patch(torch.utils.data.DataLoader, "__iter__", iter_)
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..model.records import Module
+from .births import Births
 from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
@@ -41,8 +42,8 @@ class Known:
 class ModuleWatch:
     """Records module calls and mode switches; names parameters, buffers and modules."""
 
-    def __init__(self, journal: Journal, pause: Pause, on_module: Callable[[Module], None]) -> None:
-        self.journal, self.pause = journal, pause
+    def __init__(self, journal: Journal, pause: Pause, births: Births, on_module: Callable[[Module], None]) -> None:
+        self.journal, self.pause, self.births = journal, pause, births
         self._on_module = on_module
         self._known: dict[int, Known] = {}
         self.records: dict[int, Module] = {}
@@ -222,7 +223,8 @@ class ModuleWatch:
     def _meet(self, module: nn.Module) -> Known:
         known = Known(module, len(self.records))
         self._known[id(module)] = known
-        self._record(Module(known.id, type(module).__name__, "", type(module).__name__, None))
+        kind = type(module).__name__
+        self._record(Module(known.id, kind, "", kind, None, self.births.of(module)))
         return known
 
     def number(self, module: nn.Module) -> int:
@@ -241,7 +243,7 @@ class ModuleWatch:
         for path, module in root.named_modules():
             number = numbers[path] = self.number(module)
             parent = numbers.get(path.rpartition(".")[0]) if path else None
-            self._record(Module(number, name, path, type(module).__name__, parent))
+            self._record(Module(number, name, path, type(module).__name__, parent, self.births.of(module)))
             known = self._known[id(module)]
             known.training = module.training
         for path, parameter in root.named_parameters():

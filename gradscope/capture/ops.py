@@ -22,7 +22,7 @@ from .unseen import Unseen
 _Tensor = torch.Tensor
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
-SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE = range(10)
+SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE, HOOK = range(11)
 
 # Calls that read a property or a size. They make no tensor, change nothing and cannot warn.
 _READS = [
@@ -118,6 +118,8 @@ def _actions() -> dict[Any, int]:
     actions[_Tensor.requires_grad.__set__] = WANT_GRAD  # type: ignore[attr-defined]
     actions[_Tensor.requires_grad_] = WANT_GRAD
     actions[_Tensor.retain_grad] = RETAIN
+    actions[_Tensor.register_hook] = HOOK
+    actions[_Tensor.register_post_accumulate_grad_hook] = HOOK
     actions[torch._C._set_grad_enabled] = GRAD_MODE
     for quiet in (_Tensor.backward, torch.autograd.backward):
         actions[quiet] = QUIET
@@ -258,6 +260,9 @@ class OpMode(TorchFunctionMode):
             with Unseen():
                 if action == GRAD_MODE:
                     journal.grad_mode(frame)
+                elif action == HOOK and tensor is not None:
+                    hook = args[1] if len(args) > 1 else kwargs.get("hook")
+                    journal.hook_registered(func.__name__, tensor, hook, frame)
                 elif tensor is not None:
                     self._state_changed(action, tensor, before, result, frame)
         except Exception as error:

@@ -25,6 +25,7 @@ from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from .assemble import loss_of, norms_of, sample_of, template_of, unsettled
 from .autograd import BackwardWatch
+from .births import Births
 from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
 from .hooks import HookSet
@@ -104,7 +105,8 @@ class Recorder:
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
         self.pause = Pause(self.journal, self.mode)
-        self.modules = ModuleWatch(self.journal, self.pause, sink.put_module)
+        self.births = Births(self.journal)
+        self.modules = ModuleWatch(self.journal, self.pause, self.births, sink.put_module)
         self.optimizers = OptimizerWatch(self.journal, self.pause, sink.put_optimizer)
         self.journal.on_raised_step = self.optimizers.abandon
         self.running = False
@@ -167,7 +169,8 @@ class Recorder:
         transparency = Transparency()
         transparency.__enter__()
         self._hooks.add(transparency.close)
-        watches = (self.modules, self.optimizers, ModeWatch(self.journal, self.pause), BackwardWatch(self.journal))
+        modes = ModeWatch(self.journal, self.pause, self.births)
+        watches = (self.modules, self.optimizers, self.births, modes, BackwardWatch(self.journal))
         for watch in watches:
             watch.install(self._hooks)
 

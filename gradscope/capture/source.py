@@ -7,6 +7,7 @@ and gradscope's own frames are left out. Frame objects and their locals are neve
 from __future__ import annotations
 
 import ast
+import dis
 import linecache
 import os
 import sysconfig
@@ -138,6 +139,30 @@ class Sites:
         self._stacks[key] = number
         return number
 
+    def behind(self, function: object, caller: int) -> int | None:
+        """The stack of a Python function's last `return`, as called from the stack `caller`; None for others."""
+        code = getattr(function, "__code__", None)
+        if not isinstance(code, CodeType) or not self.frames[code]:
+            return None
+        positions = ((code, _last_return(code)), *self.positions[caller])
+        number = self._by_positions.get(positions)
+        if number is None:
+            if positions[0] not in self._sites:
+                self._sites[positions[0]] = self._read_return(code)
+            number = self._by_positions[positions] = len(self.stack_sites)
+            self.stack_sites.append((self._sites[positions[0]], *self.stack_sites[caller]))
+            self.positions.append(positions)
+            self._on_stack(Stack(number, self.stack_sites[number]))
+        return number
+
+    def _read_return(self, code: CodeType) -> int:
+        number = len(self.readings)
+        self.readings.append(Reading())
+        line = _line_of(code, _last_return(code))
+        text = linecache.getline(code.co_filename, line).strip()
+        self._on_site(Site(number, self._shown(code.co_filename), line, line, 0, code.co_name, text))
+        return number
+
     def _shown(self, file: str) -> str:
         """The file as a person in the folder where recording began would name it."""
         return file[len(self._folder) :] if file.startswith(self._folder) else file
@@ -204,6 +229,17 @@ class Sites:
     def callee_name(self, stack: int) -> str:
         sites = self.stack_sites[stack]
         return self.readings[sites[0]].callee if sites else ""
+
+
+def _last_return(code: CodeType) -> int:
+    """Where the bytecode of the last `return` of a function is."""
+    returns = [step.offset for step in dis.get_instructions(code) if step.opname in ("RETURN_VALUE", "RETURN_CONST")]
+    return max(returns, key=lambda offset: _line_of(code, offset), default=0)
+
+
+def _line_of(code: CodeType, offset: int) -> int:
+    lines = (line for start, end, line in code.co_lines() if start <= offset < end and line is not None)
+    return next(lines, code.co_firstlineno)
 
 
 def _node_at(frame: FrameType) -> tuple[ast.AST | None, str]:

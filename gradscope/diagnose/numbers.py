@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model.build import grad_node_id, op_id
-from ..model.findings import Finding, Place, Severity
-from ..model.records import Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
+from ..model.findings import Finding, Severity
+from ..model.records import Backward, Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
 from ..model.trace import Step
 from .case import Case
 from .check import CERTAIN, LIKELY, SURE, Rule, check
+from .traps import MEANT, TRAPS, Trap
 from .values import Values, backwards, bad, is_finite, made_from
 
 BORN_IN_FORWARD = Rule("GS801", "nan-in-forward", Severity.ERROR, "An op made NaN or Inf from finite numbers.")
@@ -39,71 +39,6 @@ class Born(NamedTuple):
     inputs: Mapping[int, Stats]
 
 
-@dataclass(frozen=True, slots=True)
-class Trap:
-    """Why an op gives NaN or Inf, in the forward or its derivative, and how to keep away from it."""
-
-    why: str
-    fix: str
-
-
-_ROOT = Trap(
-    "the square root of a negative number is NaN, and its derivative 1 / (2·sqrt(x)) is infinite at 0",
-    "keep its input above 0: torch.sqrt(x.clamp(min=1e-12)), or torch.where(x > 0, x, 1) before it, not after",
-)
-_LOG = Trap(
-    "log(0) is -inf, the logarithm of a negative number NaN, and its derivative 1 / x is infinite at 0",
-    "keep its input above 0 (x.clamp(min=1e-8)), or use the stable whole: log_softmax, logsigmoid, "
-    "binary_cross_entropy_with_logits",
-)
-_ARC = Trap(
-    "its derivative is infinite at -1 and 1, and outside of them it is NaN",
-    "clamp its input inside: x.clamp(-1 + 1e-6, 1 - 1e-6), or use torch.atan2",
-)
-_NORM = Trap(
-    "the derivative of a norm is x / |x|, which is 0 / 0 where x is zero",
-    "add a small number inside: torch.sqrt((x * x).sum(-1) + 1e-12)",
-)
-_SPREAD = Trap(
-    "the standard deviation of one element divides by n - 1 = 0, and its derivative is infinite where all are equal",
-    "skip it for one element, use unbiased=False, and add a small number under the root: (x.var() + 1e-8).sqrt()",
-)
-_EXP = Trap(
-    "exp overflows: above 88.7 in float32, above 11 in float16",
-    "subtract the largest value first, or use logsumexp, softmax, sigmoid, softplus, which do",
-)
-_DIVISION = Trap("dividing by 0 gives inf, and 0 / 0 NaN", "add a small number to the divisor, or mask it before dividing")
-_POWER = Trap(
-    "a power overflows, is NaN for a negative base with a fractional exponent, and has an infinite derivative at 0 "
-    "for exponents below 1",
-    "keep the base away from 0 and below overflow, for instance with clamp",
-)
-_SOFTMAX = Trap(
-    "a softmax over nothing but -inf is 0 / 0",
-    "leave at least one place of each row unmasked, or mask with a large finite number such as -1e9",
-)
-_MEAN = Trap("the mean of no elements is 0 / 0", "skip the empty selection before taking its mean")
-TRAPS: Mapping[str, Trap] = {
-    **dict.fromkeys(("sqrt", "sqrt_", "rsqrt", "rsqrt_"), _ROOT),
-    **dict.fromkeys(("log", "log_", "log2", "log10", "log1p", "logit", "xlogy", "binary_cross_entropy", "digamma"), _LOG),
-    **dict.fromkeys(("acos", "arccos", "asin", "arcsin", "acosh", "atanh", "arctanh", "erfinv"), _ARC),
-    **dict.fromkeys(("norm", "vector_norm", "linalg_norm", "linalg_vector_norm", "cdist", "dist", "pdist", "hypot"), _NORM),
-    **dict.fromkeys(("normalize", "cosine_similarity", "pairwise_distance"), _NORM),
-    **dict.fromkeys(("std", "var", "std_mean", "var_mean"), _SPREAD),
-    **dict.fromkeys(("exp", "exp_", "exp2", "expm1", "cosh", "sinh"), _EXP),
-    **dict.fromkeys(("div", "div_", "true_divide", "divide", "reciprocal", "rdiv", "remainder", "fmod"), _DIVISION),
-    **dict.fromkeys(("pow", "pow_", "rpow", "float_power", "square"), _POWER),
-    **dict.fromkeys(("softmax", "log_softmax", "scaled_dot_product_attention"), _SOFTMAX),
-    **dict.fromkeys(("mean", "nanmean"), _MEAN),
-    **dict.fromkeys(("atan2", "arctan2"), Trap("its derivative is 0 / 0 where both are 0", "keep one of them away from 0")),
-}
-# These write or pass on what they are given: an infinite mask is meant.
-_MEANT = frozenset(
-    "masked_fill masked_fill_ fill_ full full_like new_full where tensor as_tensor triu tril triu_ tril_ __setitem__ "
-    "masked_scatter index_fill index_fill_ scatter scatter_ constant_ max amax min amin logsumexp".split()
-)
-
-
 @check(BORN_IN_FORWARD, BORN_IN_BACKWARD, BAD_DATA, DIVERGED, BORN_IN_UPDATE)
 def first_bad_number(case: Case) -> Iterator[Finding]:
     """The birth of the first NaN or Inf that reached a loss, a gradient or a parameter."""
@@ -124,8 +59,8 @@ def first_bad_number(case: Case) -> Iterator[Finding]:
 
 def _unseen(case: Case, step: Step) -> Iterator[Finding]:
     """A step without statistics of its ops: the line where it shows."""
-    for moment, backward in backwards(case, step):
-        surfaced = case.place(backward.stack)
+    for event in case.events(Backward, step):
+        surfaced = case.place(event.moment.stack)
         what = "the loss is" if step.row.loss is not None and not math.isfinite(step.row.loss) else "gradients are"
         yield BORN_IN_FORWARD.finding(
             f"{what} not finite from step {step.number} on",
@@ -135,7 +70,6 @@ def _unseen(case: Case, step: Step) -> Iterator[Finding]:
             explanation=f"Step {step.number} was recorded without the statistics of its ops, so the op where this "
             "began is not known.",
             fix="gradscope check SCRIPT records them all; or record with --detail full",
-            nodes=(op_id(step.template, moment),),
         )
         return
 
@@ -196,7 +130,7 @@ def _guilty(births: Sequence[Born]) -> Born:
 
 def _is_meant(born: Born) -> bool:
     op = born.step.moments[born.moment]
-    return isinstance(op, OpCall) and not born.result.nans and (op.name in _MEANT or "inf" in op.arguments)
+    return isinstance(op, OpCall) and not born.result.nans and (op.name in MEANT or "inf" in op.arguments)
 
 
 def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -> tuple[Step, list[int], int] | None:
@@ -239,7 +173,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Find
             nodes=nodes,
         )
     largest = max((max(abs(one.min), abs(one.max)) for one in born.inputs.values()), default=0.0)
-    if largest > _HUGE:
+    if _HUGE < largest < math.inf:
         return _diverged(case, born, largest)
     dtype = step.tensors[born.tensor].dtype
     trap = TRAPS.get(op.name)
@@ -358,11 +292,6 @@ def _ranges(case: Case, step: Step, inputs: Mapping[int, Stats]) -> str:
     return ", ".join(
         f"{case.called(step, tensor)} from {one.min:.4g} to {one.max:.4g}" for tensor, one in list(inputs.items())[:3]
     )
-
-
-def surfaced(case: Case, stack: int | None) -> Place | None:
-    """Where the bad number shows."""
-    return case.place(stack, "where it shows")
 
 
 CHECKS = (first_bad_number,)

@@ -75,13 +75,17 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One `nn.Module` seen running. `path` is its qualified name inside its root ("" for the root)."""
+    """One `nn.Module` seen running. `path` is its qualified name inside its root ("" for the root).
+
+    `stack` is where it was made, if that was recorded.
+    """
 
     id: int
     root: str
     path: str
     type: str
     parent: int | None
+    stack: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,11 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True)
 class OpCall(_Moment):
-    """One call at the Python surface of torch. `inputs`/`outputs` are tensor numbers."""
+    """One call at the Python surface of torch. `inputs`/`outputs` are tensor numbers.
+
+    `behind` is the stack of the user's code behind the call: the `return` of a custom Function's
+    backward, the `return` of a hook that is registered, the line that made the DataLoader of a batch.
+    """
 
     kind: ClassVar[str] = "op"
     name: str
@@ -217,6 +225,7 @@ class OpCall(_Moment):
     grad_enabled: bool = True
     autocast: str | None = None
     arguments: str = ""  # non-tensor arguments, elided
+    behind: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,9 +447,10 @@ class Stats:
 class Sample:
     """Statistics (and, up to 16 elements, values) of one tensor at one moment of one step.
 
-    `what`: value, grad, grad_in, grad_out (of the grad node that `moment` ran), update.
+    `what`: value, grad, grad_in, grad_out (of the grad node that `moment` ran), update, derivative.
     `subject` is a parameter id if `of_parameter`, else a tensor number; for grad_in/grad_out it is
-    the position among the node's gradients. `values` are flat, row-major.
+    the position among the node's gradients. `values` are flat, row-major. derivative: up to 16 triples
+    (x, the derivative that a custom Function's backward gave, the slope of its forward's results around x).
     """
 
     step: int

@@ -113,7 +113,7 @@ SITES = Table(
     {**_same("id", "file", "line", "end_line"), "start": "column", **_same("function", "code", "expression")},
 )
 STACKS = Table("stacks", Stack, _same("id", "sites"), lists=frozenset({"sites"}))
-MODULES = Table("modules", Module, _same("id", "root", "path", "type", "parent"))
+MODULES = Table("modules", Module, _same("id", "root", "path", "type", "parent", "stack"))
 PARAMETERS = Table(
     "parameters",
     Parameter,

@@ -11,7 +11,7 @@ cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 
 | writer | who writes the file | `token`: when `pid` started; `heartbeat`: Unix time; `pid` is NULL once closed |
 | sites | one expression of the user's source | `line` from 1, `start` is the column from 0 |
 | stacks | one call stack | `sites`: JSON list of site ids, innermost first |
-| modules | one nn.Module | `path` is its qualified name in its `root` |
+| modules | one nn.Module | `path` is its qualified name in its `root`; `stack` is where it was made |
 | parameters | a tensor that outlives steps | `shape`, `optimizers`: JSON lists |
 | optimizers | one optimizer | `groups`: JSON, parameter ids by group |
 | templates | what one or more steps did | how many tensors… it has; `version_bumps`: JSON [[parameter, rise]] |
@@ -46,7 +46,8 @@ TABLES: dict[str, str] = {
     id INTEGER PRIMARY KEY, file TEXT, line INTEGER, end_line INTEGER, start INTEGER, function TEXT, code TEXT,
     expression TEXT)""",
     "stacks": "CREATE TABLE stacks (id INTEGER PRIMARY KEY, sites TEXT)",
-    "modules": "CREATE TABLE modules (id INTEGER PRIMARY KEY, root TEXT, path TEXT, type TEXT, parent INTEGER)",
+    "modules": """CREATE TABLE modules (
+    id INTEGER PRIMARY KEY, root TEXT, path TEXT, type TEXT, parent INTEGER, stack INTEGER)""",
     "parameters": """CREATE TABLE parameters (
     id INTEGER PRIMARY KEY, name TEXT, root TEXT, role TEXT, shape TEXT, dtype TEXT, device TEXT,
     requires_grad INTEGER, nbytes INTEGER, optimizers TEXT)""",
