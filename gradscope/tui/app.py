@@ -1,29 +1,46 @@
-"""The application: themes, and the instrument as its only lasting screen."""
+"""The application: themes, the command palette, and the instrument as its only lasting screen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import PurePath
 from typing import ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
+from textual.screen import Screen
 
 from ..model.trace import Trace
 from .cursor import Place
+from .keys import KEYS
 from .screens.instrument import Instrument
 from .session import Session
+from .themes import THEMES
 
 
 class GradscopeApp(App[None]):
-    """Shows `trace`, beginning at `start`."""
+    """Shows `trace`, beginning at `start` (the first step's start where it is None)."""
 
     CSS_PATH: ClassVar[str] = "gradscope.tcss"
     TITLE = "gradscope"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  # textual declares it without ClassVar
+    ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, trace: Trace, start: Place | None = None, *, ascii: bool = False) -> None:
+    def __init__(self, trace: Trace, start: Place | None = None, *, ascii: bool = False, theme: str = "dark") -> None:
         super().__init__()
+        for one in THEMES:
+            self.register_theme(one)
+        self.theme = f"gradscope-{theme}"
         self.session = Session(trace)
         self.instrument = Instrument(self.session, PurePath(trace.info.script).name or "trace", start, ascii=ascii)
 
     def get_default_screen(self) -> Instrument:
         return self.instrument
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every key by name, and the choice of all themes."""
+        yield SystemCommand("Change the colours", "Pick one of all themes", self.action_change_theme)
+        for group, keys in KEYS.items():
+            for key in keys:
+                if key.action != "app.command_palette":
+                    about = f"{group}  ({key.shown})"
+                    yield SystemCommand(key.about, about, partial(screen.run_action, key.action))

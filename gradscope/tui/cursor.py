@@ -139,13 +139,16 @@ def resolve(place: Place, count: int, here: int, same: bool) -> Place:
 
 
 def parse_place(text: str, here: Place) -> Place:
-    """`12` (a step), `12:40` (its moment 40), `:40` (a moment of this step). Raises ValueError saying what is meant."""
+    """`12` (a step), `12:40` (its moment 40), `:40` (a moment of this step). Raises ValueError saying what is meant.
+
+    Typed moments count from 1, as on screen; 0 is the step's start.
+    """
     meant = "type a step (12), a step and a moment of it (12:40), or a moment of this step (:40)"
     step, _, moment = text.strip().partition(":")
     if not step and not moment:
         raise ValueError(meant)
     try:
         number = {"": here.step, "setup": -1}.get(step)
-        return Place(int(step) if number is None else number, int(moment) if moment else START)
+        return Place(int(step) if number is None else number, int(moment) - 1 if moment else START)
     except ValueError:
         raise ValueError(f"{text!r} is no place in a trace: {meant}") from None

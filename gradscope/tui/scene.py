@@ -11,6 +11,7 @@ from ..model.graph import Graph, GraphKind
 from ..model.samples import SampleIndex
 from ..model.state import State
 from ..model.trace import Step, Trace
+from .touches import Touches
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Scene:
     graph of that `kind`, the same object for every step that shares a template: its shape is this step's, its
     values, statistics and versions are those of the step it was first built from, so panes take these from
     `step.samples` (or `samples`, the same by subject) and `state`. `selected` is the id of one of its nodes.
-    `step_numbers` are the recorded steps, rising; the setup before the first loop is -1.
+    `step_numbers` are the recorded steps, rising; the setup before the first loop is -1. `touches` knows which
+    moments concern a tensor.
     """
 
     trace: Trace
@@ -35,6 +37,7 @@ class Scene:
     ascii: bool = False
     step_numbers: Sequence[int] = ()
     samples: SampleIndex = field(default_factory=lambda: SampleIndex(()))
+    touches: Touches = field(default_factory=Touches)
 
 
 class Pane(Protocol):

@@ -13,6 +13,7 @@ from ..model.history import History
 from ..model.samples import SampleIndex
 from ..model.trace import Step, Trace
 from .cursor import Landmarks, landmarks
+from .touches import Touches
 
 V = TypeVar("V")
 _STEPS, _GRAPHS = 8, 6  # how many are kept
@@ -26,6 +27,7 @@ class Loaded:
     history: History
     samples: SampleIndex
     landmarks: Landmarks
+    touches: Touches
 
     @property
     def template(self) -> int:
@@ -80,7 +82,7 @@ class Session:
         read_tables(self.trace)
         step = self.trace.step(number)
         history = History(step)
-        return Loaded(step, history, SampleIndex(step.samples), landmarks(step))
+        return Loaded(step, history, SampleIndex(step.samples), landmarks(step), Touches(step.template))
 
 
 def _key(loaded: Loaded, kind: GraphKind) -> tuple[int, int, GraphKind]:

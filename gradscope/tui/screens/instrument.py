@@ -1,66 +1,63 @@
-"""The instrument: all panes, and the keys that travel. It makes each `Scene` and shows it to every pane."""
+"""The instrument: its panes, and the keys that ask, list, export and leave."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, cast
 
-from textual import on, work
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual import events, work
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
+from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Footer
-from textual.worker import get_current_worker
+from textual.widgets import Footer, Input, Static
+from textual.worker import Worker, get_current_worker
 
 from ...errors import GradscopeError
-from ...model.graph import Graph, GraphKind
-from .. import cursor
+from ...model.graph import Graph
+from ...text import printable
+from .. import cursor, export, jumps
 from ..cursor import Place
-from ..messages import Notice, Select, Travel
-from ..scene import Pane, Scene
-from ..session import Loaded, Session
-from ..subject import same_node
+from ..keys import KEYS
+from ..outside import editor_command
+from ..scene import Pane
+from ..session import Session
+from ..touches import Event, Touch
 from ..widgets.graph import GraphPane
 from ..widgets.header import HeaderPane
 from ..widgets.inspector import InspectorPane
 from ..widgets.parameters import ParametersPane
 from ..widgets.source import SourcePane
+from ..widgets.tabs import TabStrip
 from ..widgets.timeline import TimelinePane
-from ..words import step_word
+from ..words import line_word, moment_words, node_word, step_word, tensor_word
+from .asking import Choice, Picker, Prompt
+from .help import Help
+from .traveller import Traveller
+
+PANES = (("graph", "Graph"), ("inspector", "Inspector"), ("source", "Source"), ("parameters", "Parameters"))
+_WIDE, _HIGH = 110, 28  # from this size on, panes stand side by side
+_LEAST = (50, 14)
 
 
-class Instrument(Screen[None]):
-    """Holds where the cursor is and what is selected; `scene` is what is shown, None until the first step is read."""
+class Instrument(Traveller):
+    """The screen of `gradscope view`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "moment(-1)", "back", priority=True),
-        Binding("right", "moment(1)", "on", priority=True),
-        Binding("left_square_bracket", "phase(-1)", "phase", key_display="[", priority=True),
-        Binding("right_square_bracket", "phase(1)", "phase", key_display="]", priority=True),
-        Binding("left_curly_bracket", "step(-1)", "step", key_display="{", priority=True),
-        Binding("right_curly_bracket", "step(1)", "step", key_display="}", priority=True),
-        Binding("home", "edge(-1)", "start", priority=True, show=False),
-        Binding("end", "edge(1)", "end", priority=True, show=False),
-        Binding("v", "kind", "forward/backward"),
-        Binding("escape", "select(None)", "follow the cursor", show=False),
-        Binding("q", "app.quit", "quit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [key.binding() for keys in KEYS.values() for key in keys]
 
     def __init__(self, session: Session, name: str, start: Place | None = None, *, ascii: bool = False) -> None:
-        super().__init__()
-        self.session = session
+        super().__init__(session, start, ascii=ascii)
         self.script = name
-        self.aim = start
-        self.ascii = ascii
-        self.kind = GraphKind.BOTH
-        self.steps: Sequence[int] = ()
-        self.scene: Scene | None = None
+        self.active = "graph"
+        self.narrow = False
+        self._export: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
         yield HeaderPane(self.script, id="header")
+        yield TabStrip(PANES, id="tabs")
         with Horizontal(id="panes"):
             with Vertical(id="left"):
                 yield GraphPane(id="graph")
@@ -69,142 +66,271 @@ class Instrument(Screen[None]):
                 yield InspectorPane(id="inspector")
                 yield SourcePane(id="source")
         yield TimelinePane(id="timeline")
-        yield Footer(show_command_palette=False)
+        yield Static(id="small")
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        self._open()
+        self.set_class(self.ascii, "-ascii")
+        self.open()
 
-    @property
-    def header(self) -> HeaderPane:
-        return self.query_one("#header", HeaderPane)
+    def say(self, note: str) -> None:
+        self.query_one("#header", HeaderPane).say(note)
+
+    # -- layout ----------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        self.narrow = width < _WIDE or height < _HIGH
+        small = width < _LEAST[0] or height < _LEAST[1]
+        self.set_class(self.narrow, "-narrow")
+        self.set_class(small, "-small")
+        if small:
+            least = f"{_LEAST[0]}×{_LEAST[1]}".replace("×", "x" if self.ascii else "×")
+            text = f"This terminal is {width} by {height}; gradscope needs {least}. Make it larger, or press q."
+            self.query_one("#small", Static).update(Content(text))
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Show all panes, or where there is no room the active one."""
+        for name, _ in PANES:
+            self.query_one(f"#{name}").display = not self.narrow or name == self.active
+        left = self.active in ("graph", "parameters")
+        self.query_one("#left").display = not self.narrow or left
+        self.query_one("#right").display = not self.narrow or not left
+        self.query_one("#tabs", TabStrip).activate(self.active)
+        if self.scene is not None:
+            self.display_scene(self.scene)
 
     def panes(self) -> Iterable[Pane]:
-        for name in ("header", "graph", "inspector", "source", "parameters", "timeline"):
-            yield cast(Pane, self.query_one(f"#{name}", Widget))
+        """The panes that can be seen; a hidden one is shown the scene when it comes up."""
+        for name in ("header", "timeline", *(name for name, _ in PANES)):
+            pane = self.query_one(f"#{name}", Widget)
+            if pane.display:
+                yield cast(Pane, pane)
 
-    # -- reading, in worker threads --------------------------------------------------------------------
+    def action_pane(self, name: str) -> None:
+        if name != "timeline" and name != self.active:
+            self.active = name
+            self._arrange()
+        self.query_one(f"#{name}", Widget).focus()
+
+    def action_next_pane(self, by: int) -> None:
+        names = [name for name, _ in PANES] + ["timeline"]
+        focused = self.focused.id if self.focused is not None and self.focused.id in names else None
+        at = names.index(focused) + by if focused is not None else 0
+        self.action_pane(names[at % len(names)])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Who types into a line keeps the keys that travel."""
+        if action in ("moment", "edge") and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    def action_go_to(self) -> None:
+        if self.aim is None:
+            return
+        here = self.aim
+
+        def check(text: str) -> str | None:
+            try:
+                place = cursor.parse_place(text, here)
+            except ValueError as error:
+                return str(error)
+            if place.step not in self.steps:
+                near = min(self.steps, key=lambda step: abs(step - place.step))
+                return f"there is no {step_word(place.step)}; the nearest is {near}"
+            return None
+
+        def go(text: str | None) -> None:
+            if text is not None:
+                self.travel(cursor.parse_place(text, here))
+
+        last = self.steps[-1] if self.steps else 0
+        hint = f"12 is step 12 (up to {last}), 12:40 its moment 40, :40 moment 40 of this step"
+        self.app.push_screen(Prompt("Go to", hint, check=check), go)
+
+    def action_when(self) -> None:
+        """Every moment that concerns what the user looks at, the current one marked."""
+        scene, tensor, subject = self.scene, self.tensor(), self.subject()
+        if scene is None:
+            return
+        found: Sequence[Event] = ()
+        name = "this"
+        if tensor is not None:
+            found, name = scene.touches.of(tensor), tensor_word(scene.step.tensors[tensor])
+        elif subject.grad is not None:
+            found = [Event(moment, Touch.RAN) for moment in scene.touches.runs(*subject.grad)]
+            name = node_word(scene.step, scene.step.graphs[subject.grad[0]].nodes[subject.grad[1]])
+        if not found:
+            self.notify(f"No moment of this step concerns {name}.", markup=False)
+            return
+        at = max((place for place, event in enumerate(found) if event.moment <= scene.moment), default=0)
+        choices = [Choice(self._event_line(event), event.moment) for event in found]
+        self._pick(f"{name} in {step_word(scene.step.number)}: when and why", choices, at)
+
+    def _event_line(self, event: Event) -> Content:
+        assert self.scene is not None
+        scene = self.scene
+        where = line_word(next(iter(scene.trace.source_lines(scene.step.moments[event.moment].stack)), None))
+        style = "$text-muted" if event.moment > scene.moment else ""
+        head = f"{event.moment + 1:>5}  {event.touch.value:<8}  {where:<20}  "
+        return Content.assemble((head, style), (moment_words(scene.step, event.moment), style))
+
+    def _pick(self, title: str, choices: Sequence[Choice[int]], at: int) -> None:
+        step = self.scene.step.number if self.scene is not None else 0
+
+        def go(moment: int | None) -> None:
+            if moment is not None:
+                self.travel(Place(step, moment))
+
+        self.app.push_screen(Picker(title, choices, at), go)
+
+    def action_findings(self) -> None:
+        if not self.found:
+            self.notify("There are no findings.")
+            return
+        signs = {"error": "E", "warning": "W", "note": "N"}
+        choices = []
+        for place, finding in enumerate(self.found):
+            culprit = finding.culprit
+            where = f"{culprit.file.rpartition('/')[2]}:{culprit.line}" if culprit is not None else "no line"
+            head = f"{signs[finding.severity.value]} {finding.code}  {printable(where):<18}  "
+            style = "bold $text-error" if finding.severity.value == "error" else "bold"
+            choices.append(Choice(Content.assemble((head, style), printable(finding.message)), place))
+
+        def go(place: int | None) -> None:
+            if place is not None:
+                self._go_to_finding(place)
+
+        self.app.push_screen(Picker("Findings, the most likely culprit first", choices), go)
 
     @work(thread=True, exclusive=True, group="read")
-    def _open(self) -> None:
+    def _go_to_finding(self, position: int) -> None:
+        finding = self.found[position]
+        number = finding.step if finding.step is not None else self.steps[0]
         try:
-            steps = self.session.trace.source.step_numbers()
+            loaded = self.session.load(number)
         except GradscopeError as error:
             self.app.call_from_thread(self.complain, error)
             return
-        self.app.call_from_thread(self._opened, steps)
+        place = Place(number, jumps.finding_moment(loaded.step, finding))
+        self.app.call_from_thread(self.travel, place)
 
-    def _opened(self, steps: Sequence[int]) -> None:
-        self.steps = steps
-        if not steps:
-            self.header.say("no step was recorded yet")
+    def action_stack(self) -> None:
+        if self.narrow:
+            self.action_pane("source")
+        self.query_one("#source", SourcePane).toggle_stack()
+
+    def action_help(self) -> None:
+        panes = [self.query_one(f"#{name}", Widget) for name in ("graph", "parameters", "timeline")]
+        self.app.push_screen(Help(panes, ascii=self.ascii))
+
+    def action_theme(self) -> None:
+        self.app.theme = "gradscope-light" if self.app.current_theme.dark else "gradscope-dark"
+
+    # -- taking away -------------------------------------------------------------------------------------------
+
+    def _file_name(self, suffix: str) -> str:
+        stem = Path(self.script).stem or "trace"
+        number = self.scene.step.number if self.scene is not None else 0
+        return f"{stem}-{step_word(number).replace(' ', '')}{suffix}"
+
+    def action_export(self) -> None:
+        if self._export is not None and self._export.is_running:
+            self._export.cancel()
+            self.say("")
+            self.notify("The export was cancelled; nothing was written.")
             return
-        first = next((step for step in steps if step >= 0), steps[0])
-        self.travel(self.aim or Place(first, cursor.START))
+        if self.scene is None:
+            return
+        graph = self.shown_graph()
 
-    @work(thread=True, exclusive=True, group="read")
-    def _read(self, place: Place, kind: GraphKind) -> None:
+        def write(name: str | None) -> None:
+            if name is not None:
+                self.say(f"exporting {name.strip()}… x cancels")
+                self._export = self._write(graph, Path(name.strip()).expanduser())
+
+        hint = f"the suffix picks the format: {export.suffixes()}"
+        title = f"Export this graph ({len(graph.nodes):,} nodes) to"
+        self.app.push_screen(Prompt(title, hint, self._file_name(".svg"), export.wrong_name), write)
+
+    def shown_graph(self) -> Graph:
+        """The graph as the graph pane shows it: folded and focused."""
+        assert self.scene is not None
+        shown = getattr(self.query_one("#graph"), "shown", None)
+        return shown if isinstance(shown, Graph) else self.scene.graph
+
+    @work(thread=True, exclusive=True, group="export")
+    def _write(self, graph: Graph, path: Path) -> None:
         worker = get_current_worker()
+        theme = "dark" if self.app.current_theme.dark else "light"
         try:
-            loaded = self.session.load(place.step)
-            graph = self.session.build(loaded, kind)
+            written = export.export_graph(
+                graph, path, theme=theme, ascii=self.ascii, cancelled=lambda: worker.is_cancelled
+            )
         except GradscopeError as error:
             if not worker.is_cancelled:
                 self.app.call_from_thread(self.complain, error)
             return
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._arrive, place, loaded, graph)
+        if written:
+            self.app.call_from_thread(self._written, path)
 
-    # -- travelling ------------------------------------------------------------------------------------
+    def _written(self, path: Path) -> None:
+        self.say("")
+        self.notify(f"Wrote {path}", markup=False)
 
-    def travel(self, place: Place) -> None:
-        """Go to `place`: at once if its step was read, else when it is."""
-        self.aim = place
-        loaded = self.session.step(place.step)
-        graph = self.session.graph(loaded, self.kind) if loaded is not None else None
-        if loaded is not None and graph is not None:
-            self._arrive(place, loaded, graph)
-        else:
-            self.header.say(f"reading {step_word(place.step)}…")
-            self._read(place, self.kind)
+    def action_export_screen(self) -> None:
+        picture = export.plain_svg(self.app.export_screenshot(title=self.script))
 
-    def _arrive(self, place: Place, loaded: Loaded, graph: Graph) -> None:
-        before = self.scene
-        here = before.moment if before else cursor.START
-        same = before is not None and before.step.row.template == loaded.template
-        self.aim = cursor.resolve(place, len(loaded), here, same)
-        selected = before.selected if before else None
-        if before is not None and selected is not None and before.graph is not graph:
-            selected = same_node(before.graph.by_id.get(selected), graph)
-        self.header.say("")
-        self.display_scene(
-            Scene(
-                trace=self.session.trace,
-                step=loaded.step,
-                moment=self.aim.moment,
-                state=loaded.history.at(self.aim.moment),
-                kind=self.kind,
-                graph=graph,
-                selected=selected,
-                ascii=self.ascii,
-                step_numbers=self.steps,
-                samples=loaded.samples,
-            )
-        )
+        def check(name: str) -> str | None:
+            return None if name.strip().endswith(".svg") else "a screen is saved as .svg"
 
-    def display_scene(self, scene: Scene) -> None:
-        self.scene = scene
-        for pane in self.panes():
-            pane.show(scene)
+        def write(name: str | None) -> None:
+            if name is not None:
+                self._write_text(picture, Path(name.strip()).expanduser())
 
-    def complain(self, error: GradscopeError) -> None:
-        self.header.say("")
-        self.notify(str(error), severity="error", timeout=10)
+        self.app.push_screen(Prompt("Save this screen to", "an .svg file", self._file_name("-ui.svg"), check), write)
 
-    # -- keys ------------------------------------------------------------------------------------------
+    @work(thread=True, group="export")
+    def _write_text(self, text: str, path: Path) -> None:
+        try:
+            export.save_text(text, path)
+        except GradscopeError as error:
+            self.app.call_from_thread(self.complain, error)
+            return
+        self.app.call_from_thread(self._written, path)
 
-    def _here(self) -> tuple[Place, Loaded] | None:
-        """Where the cursor is going, if that step was read; keys pressed before that wait for nothing."""
-        loaded = self.session.step(self.aim.step) if self.aim is not None else None
-        if self.aim is None or loaded is None or self.aim.moment < cursor.START:
-            return None
-        return self.aim, loaded
+    def action_copy_line(self) -> None:
+        line = self.query_one("#source", SourcePane).line
+        if line is None:
+            self.notify("This moment has no line.")
+            return
+        self._copy(f"{line.file}:{line.line}")
 
-    def action_moment(self, by: int) -> None:
-        if (here := self._here()) is not None:
-            self.travel(cursor.by_moments(here[0], by, len(here[1]), self.steps))
+    def action_copy_value(self) -> None:
+        sheet = self.query_one("#inspector", InspectorPane).sheet
+        if sheet is not None and (sheet.value or sheet.title):
+            self._copy(sheet.value or sheet.title)
 
-    def action_phase(self, by: int) -> None:
-        if (here := self._here()) is not None:
-            self.travel(cursor.by_phases(here[0], by, here[1].landmarks.phases, self.steps))
+    def _copy(self, text: str) -> None:
+        self.app.copy_to_clipboard(text)
+        self.notify(f"Copied {text[:200]}", markup=False)
 
-    def action_step(self, by: int) -> None:
-        if self.aim is not None:
-            self.travel(cursor.by_steps(self.aim, by, self.steps))
-
-    def action_edge(self, by: int) -> None:
-        if (here := self._here()) is not None:
-            self.travel(Place(here[0].step, cursor.LAST if by > 0 else cursor.START))
-
-    def action_kind(self) -> None:
-        kinds = list(GraphKind)
-        self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
-        if self.aim is not None:
-            self.travel(self.aim)
-
-    def action_select(self, node: int | None) -> None:
-        self.post_message(Select(node))
-
-    # -- messages of the panes ---------------------------------------------------------------------------
-
-    @on(Travel)
-    def _travel(self, message: Travel) -> None:
-        self.travel(Place(message.step, message.moment))
-
-    @on(Select)
-    def _select(self, message: Select) -> None:
-        if self.scene is not None:
-            self.display_scene(replace(self.scene, selected=message.node))
-
-    @on(Notice)
-    def _notice(self, message: Notice) -> None:
-        self.notify(message.text, severity=message.severity)
+    def action_edit(self) -> None:
+        """Hand the terminal to the user's editor, and take it back."""
+        source = self.query_one("#source", SourcePane)
+        path = source.path()
+        if source.line is None or path is None:
+            self.notify("The file of this line is not here.", severity="warning")
+            return
+        try:
+            command = editor_command(path, source.line.line)
+            with self.app.suspend():
+                subprocess.run(command, check=False)
+        except (ValueError, OSError) as error:
+            self.notify(f"The editor did not start: {error}", severity="error", markup=False)
+        except SuspendNotSupported:
+            self.notify("This terminal cannot be handed to an editor.", severity="error")
+        source.forget()

@@ -40,14 +40,14 @@ class HeaderPane(Widget):
         count = len(scene.step.moments)
         steps = [step for step in scene.step_numbers[-1:] if step >= 0]
         step = step_word(scene.step.number) + (f"/{steps[0]}" if steps else "")
-        moment = "start" if scene.moment < 0 else f"moment {scene.moment + 1}/{count}"
+        moment = "" if scene.moment < 0 else f" {arrow} moment {scene.moment + 1}/{count}"
         kind = f" {scene.step.kind.value}" if scene.step.number >= 0 else ""
         left = Content.assemble(
             (f" {elide(self.script, max(8, width // 4))}  ", "bold"),
             (step, "bold $text-accent"),
             f"{kind} {arrow} ",
             (phase_word(scene.state.phase), "bold $text-warning"),
-            f" {arrow} {moment}",
+            moment,
         )
         facts = []
         if scene.step.row.loss is not None:

@@ -22,23 +22,37 @@ class LinesPane(ScrollView, can_focus=True):
         Binding("pagedown", "page_down", "Page down", show=False),
     ]
 
+    DEFAULT_CSS = """
+    LinesPane {
+        overflow-x: hidden;
+    }
+    """
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.lines: Sequence[Content] = ()
 
     def set_lines(self, lines: Sequence[Content]) -> None:
         self.lines = lines
+        self.set_length(len(lines))
+
+    def set_length(self, count: int) -> None:
+        """Lay out anew for `count` lines, which `line_at` gives."""
         width = self.scrollable_content_region.width
-        self.virtual_size = Size(width, len(lines))
+        self.virtual_size = Size(width, count)
         self.refresh()
+
+    def line_at(self, number: int) -> Content | None:
+        """The line with that number, from 0; None past the end."""
+        return self.lines[number] if number < len(self.lines) else None
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         number = self.scroll_offset.y + y
         style = self.visual_style
-        if number >= len(self.lines):
+        content = self.line_at(number)
+        if content is None:
             return Strip.blank(width, style.rich_style)
-        content = self.lines[number]
         strip = Strip(content.render_segments(style), content.cell_length)
         return strip.crop_extend(0, width, style.rich_style).apply_offsets(0, number)
 

@@ -1,20 +1,181 @@
-"""The source: the user's file around the line that the cursor is at."""
+"""The source: the user's file around the line that the cursor is at, or the whole call stack."""
 
 from __future__ import annotations
 
-from textual.content import Content
+from collections.abc import Sequence
+from pathlib import Path
 
+from textual import work
+from textual.content import Content
+from textual.highlight import highlight
+
+from ...model.graph import SourceLine
+from ...model.records import NodeRun, Site
+from ...text import printable
 from ..scene import Scene
+from ..sources import SourceText, read_source
+from ..words import line_word
 from .lines import LinesPane
+
+_COLOURED = 20_000  # lines; more are shown without colours
 
 
 class SourcePane(LinesPane):
-    """The lines of the file that the moment's call is in, the current one marked."""
+    """The file that the moment's call is in: ▶ the line, ▹ its callers, ◂ where the running grad node was made."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.border_title = "Source"
+        self.scene: Scene | None = None
+        self.text: SourceText | None = None
+        self.line: SourceLine | None = None  # what the pane is at; the application copies and opens it
+        self.shows_stack = False
+        self._code: Sequence[Content] = ()
+        self._files: dict[str, tuple[SourceText, Sequence[Content]]] = {}
+        self._reading: set[str] = set()
+        self._marks: dict[int, str] = {}
 
     def show(self, scene: Scene) -> None:
-        stack = scene.step.moments[scene.moment].stack if scene.moment >= 0 else None
-        self.set_lines([Content(f"{line.file}:{line.line}  {line.code}") for line in scene.trace.source_lines(stack)])
+        self.scene = scene
+        sites = sites_at(scene, scene.moment)
+        made = _made_at(scene)
+        here = made or (sites[0] if sites else None)
+        self.line = SourceLine(here.file, here.line, here.code) if here is not None else None
+        if self.shows_stack:
+            self._show_stack(sites, made)
+        elif here is None:
+            self._show_nothing()
+        else:
+            self._show_file(scene, sites, made, here)
+
+    def toggle_stack(self) -> None:
+        """Show the whole call stack, or the file again."""
+        self.shows_stack = not self.shows_stack
+        if self.scene is not None:
+            self.show(self.scene)
+
+    def path(self) -> Path | None:
+        """Where the file of the line lies, if it was found."""
+        known = self._files.get(self.line.file) if self.line is not None else None
+        return known[0].path if known is not None else None
+
+    def forget(self) -> None:
+        """Read files anew: they may have been edited."""
+        self._files.clear()
+        if self.scene is not None:
+            self.show(self.scene)
+
+    # -- what is shown -----------------------------------------------------------------------------------
+
+    def _show_nothing(self) -> None:
+        self.border_title, self.border_subtitle = "Source", ""
+        self.text, self._code = None, ()
+        self.set_lines([Content.styled("this moment has no line of its own", "$text-muted")])
+
+    def _show_stack(self, sites: Sequence[Site], made: Site | None) -> None:
+        self.border_title, self.border_subtitle = "Call stack, innermost first", "s: file"
+        lines = []
+        if made is not None:
+            lines += [*_frame(made, "made in the forward pass at "), Content("")]
+        for site in sites:
+            lines += _frame(site)
+        self.text = None
+        self.set_lines(lines or [Content.styled("this moment has no line of its own", "$text-muted")])
+
+    def _show_file(self, scene: Scene, sites: Sequence[Site], made: Site | None, here: Site) -> None:
+        self.border_title = f"Source  {line_word(self.line)}"
+        known = self._files.get(here.file)
+        if known is None:
+            self.border_subtitle = "reading…"
+            self.text = None
+            self.set_lines([Content(f"{here.line:>5}  {printable(here.code.strip())}")])
+            if here.file not in self._reading:
+                self._reading.add(here.file)
+                self._read(here.file, scene)
+            return
+        self.text, self._code = known
+        arrow = (">", "+", "<") if scene.ascii else ("▶", "▹", "◂")
+        self._marks = {}
+        for sign, marked in ((arrow[1], sites[1:]), (arrow[0], sites[:1]), (arrow[2], [made] if made else [])):
+            for site in marked:
+                place = self.text.place(site.line) if site.file == here.file else None
+                if place is not None:
+                    self._marks[place] = sign
+        self.border_subtitle = f"! {line_word(self.line).partition(':')[0]} {self.text.problem}" * bool(
+            self.text.problem
+        )
+        self.set_length(len(self._code))
+        place = self.text.place(here.line)
+        if place is not None:
+            self.reveal(place)
+
+    def line_at(self, number: int) -> Content | None:
+        if self.text is None:
+            return super().line_at(number)
+        if number >= len(self._code):
+            return None
+        sign = self._marks.get(number, " ")
+        line = self.text.numbers[number]
+        if sign == " ":
+            return Content.assemble((f"  {line:>4}  ", "$text-muted"), self._code[number])
+        content = Content.assemble((f"{sign} {line:>4}  ", "bold $text-accent"), self._code[number])
+        return content.stylize_before("on $accent-muted") if self._is_here(line) else content
+
+    def _is_here(self, line: int) -> bool:
+        return self.line is not None and self.line.line == line
+
+    # -- reading, in a worker thread -----------------------------------------------------------------------
+
+    @work(thread=True)
+    def _read(self, file: str, scene: Scene) -> None:
+        trace = scene.trace
+        folders = [Path(part).parent for part in (trace.path, trace.info.script) if part]
+        text = read_source(file, trace.source.sites().values(), folders)
+        joined = "\n".join(text.lines)
+        if len(text.lines) <= _COLOURED:
+            code = highlight(joined, language="python").split(allow_blank=True)
+        else:
+            code = Content(joined).split(allow_blank=True)
+        self.app.call_from_thread(self._was_read, file, text, code)
+
+    def _was_read(self, file: str, text: SourceText, code: Sequence[Content]) -> None:
+        self._reading.discard(file)
+        self._files[file] = (text, code)
+        if self.scene is not None:
+            self.show(self.scene)
+
+
+def sites_at(scene: Scene, moment: int) -> list[Site]:
+    """The user's frames at a moment, innermost first; at a step's start those of its first moment that has any."""
+    source = scene.trace.source
+    moments = scene.step.moments
+    stack = (
+        moments[moment].stack
+        if moment >= 0
+        else next((one.stack for one in moments[:50] if one.stack is not None), None)
+    )
+    found = source.stacks().get(stack) if stack is not None else None
+    sites = source.sites()
+    return [sites[number] for number in found.sites if number in sites] if found else []
+
+
+def _made_at(scene: Scene) -> Site | None:
+    """For a grad node that runs: the line of the op that made it."""
+    moment = scene.step.moments[scene.moment] if scene.moment >= 0 else None
+    if not isinstance(moment, NodeRun):
+        return None
+    node = scene.step.graphs[moment.graph].nodes[moment.node]
+    if node.op is not None:
+        return next(iter(sites_at(scene, node.op)), None)
+    if node.tensor is not None:
+        return None
+    found = scene.trace.source.stacks().get(node.stack) if node.stack is not None else None
+    return scene.trace.source.sites().get(found.sites[0]) if found and found.sites else None
+
+
+def _frame(site: Site, before: str = "") -> list[Content]:
+    line = SourceLine(site.file, site.line, site.code)
+    head = Content.assemble(
+        before, (line_word(line), "bold $text-accent"), (f"  in {printable(site.function)}", "$text-muted")
+    )
+    return [head, Content(f"    {printable(site.code.strip())}")]

@@ -1,0 +1,29 @@
+"""What happens outside the terminal UI: the user's editor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+_GOTO = ("code", "codium", "cursor", "windsurf")  # these take --goto FILE:LINE
+_COLON = ("subl", "atom", "hx", "helix", "zed")  # these take FILE:LINE
+
+
+def editor_command(file: Path, line: int, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The command that opens `file` at `line` in $VISUAL or $EDITOR. Raises ValueError when neither is set."""
+    wanted = environment.get("VISUAL") or environment.get("EDITOR")
+    if not wanted:
+        raise ValueError("set $EDITOR to the editor to open")
+    command = shlex.split(wanted)
+    if not command:
+        raise ValueError("set $EDITOR to the editor to open")
+    name = Path(command[0]).stem.lower()
+    if name in _GOTO:
+        return [*command, "--wait", "--goto", f"{file}:{line}"]
+    if name in _COLON:
+        return [*command, f"{file}:{line}"]
+    if name == "notepad":
+        return [*command, str(file)]
+    return [*command, f"+{line}", str(file)]

@@ -1,0 +1,277 @@
+"""`Traveller`: where the cursor is, and how it gets elsewhere. Reading happens in worker threads, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from textual import on, work
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from ...errors import GradscopeError
+from ...model.findings import Finding
+from ...model.graph import Graph, GraphKind
+from .. import cursor, jumps
+from ..cursor import Place
+from ..jumps import Goal
+from ..messages import Notice, Select, Travel
+from ..scene import Pane, Scene
+from ..session import Loaded, Session
+from ..subject import Subject, node_of, same_node, subject_at
+from ..widgets.inspector import subject_in
+from ..words import step_word, tensor_word
+
+
+class Traveller(Screen[None]):
+    """Makes each `Scene` and shows it to the panes. `scene` is None until the first step is read.
+
+    `aim` is where the cursor is going: keys pressed while a step is being read count from there.
+    """
+
+    def __init__(self, session: Session, start: Place | None, *, ascii: bool) -> None:
+        super().__init__()
+        self.session = session
+        self.aim = start
+        self.ascii = ascii
+        self.kind = GraphKind.BOTH
+        self.steps: Sequence[int] = ()
+        self.found: tuple[Finding, ...] = ()
+        self.scene: Scene | None = None
+
+    def panes(self) -> Iterable[Pane]:
+        """What shows the scene now."""
+        return ()
+
+    def say(self, note: str) -> None:
+        """What is going on, for the user to see; "" when nothing is."""
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    @work(thread=True, exclusive=True, group="read")
+    def open(self) -> None:
+        """Read which steps there are, and go to the first."""
+        try:
+            steps = self.session.trace.source.step_numbers()
+        except GradscopeError as error:
+            self.app.call_from_thread(self.complain, error)
+            return
+        self.app.call_from_thread(self.opened, steps)
+
+    def opened(self, steps: Sequence[int]) -> None:
+        self.steps = steps
+        if not steps:
+            self.say("no step yet")
+            return
+        first = next((step for step in steps if step >= 0), steps[0])
+        self.travel(self.aim or Place(first, cursor.START))
+
+    @work(thread=True, exclusive=True, group="read")
+    def _read(self, place: Place, kind: GraphKind) -> None:
+        worker = get_current_worker()
+        try:
+            loaded = self.session.load(place.step)
+            graph = self.session.build(loaded, kind)
+        except GradscopeError as error:
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self._failed, error)
+            return
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._arrive, place, loaded, graph)
+
+    def _failed(self, error: GradscopeError) -> None:
+        """A step could not be read: stay where we are."""
+        if self.scene is not None:
+            self.aim = Place(self.scene.step.number, self.scene.moment)
+        self.complain(error)
+
+    def complain(self, error: GradscopeError) -> None:
+        self.say("")
+        self.notify(str(error), severity="error", timeout=10, markup=False)
+
+    # -- travelling ----------------------------------------------------------------------------------------
+
+    def travel(self, place: Place) -> None:
+        """Go to `place`: at once if its step was read, else when it is."""
+        self.aim = place
+        loaded = self.session.step(place.step)
+        graph = self.session.graph(loaded, self.kind) if loaded is not None else None
+        if loaded is not None and graph is not None:
+            self._arrive(place, loaded, graph)
+        else:
+            self.say(f"reading {step_word(place.step)}…")
+            self._read(place, self.kind)
+
+    def _arrive(self, place: Place, loaded: Loaded, graph: Graph) -> None:
+        before = self.scene
+        here = before.moment if before else cursor.START
+        same = before is not None and before.step.row.template == loaded.template
+        self.aim = cursor.resolve(place, len(loaded), here, same)
+        selected = before.selected if before else None
+        if before is not None and selected is not None and before.graph is not graph:
+            selected = same_node(before.graph.by_id.get(selected), graph)
+        self.say("")
+        self.display_scene(
+            Scene(
+                trace=self.session.trace,
+                step=loaded.step,
+                moment=self.aim.moment,
+                state=loaded.history.at(self.aim.moment),
+                kind=graph.kind,
+                graph=graph,
+                selected=selected,
+                findings=self.found,
+                ascii=self.ascii,
+                step_numbers=self.steps,
+                samples=loaded.samples,
+                touches=loaded.touches,
+            )
+        )
+
+    def display_scene(self, scene: Scene) -> None:
+        self.scene = scene
+        for pane in self.panes():
+            pane.show(scene)
+
+    def here(self) -> tuple[Place, Loaded] | None:
+        """Where the cursor is going, if that step was read; keys pressed before that do nothing."""
+        loaded = self.session.step(self.aim.step) if self.aim is not None else None
+        if self.aim is None or loaded is None or self.aim.moment < cursor.START:
+            return None
+        return self.aim, loaded
+
+    def action_moment(self, by: int) -> None:
+        if (here := self.here()) is not None:
+            self.travel(cursor.by_moments(here[0], by, len(here[1]), self.steps))
+
+    def action_phase(self, by: int) -> None:
+        if (here := self.here()) is not None:
+            self.travel(cursor.by_phases(here[0], by, here[1].landmarks.phases, self.steps))
+
+    def action_step(self, by: int) -> None:
+        if self.aim is not None:
+            self.travel(cursor.by_steps(self.aim, by, self.steps))
+
+    def action_edge(self, by: int) -> None:
+        if (here := self.here()) is not None:
+            self.travel(Place(here[0].step, cursor.LAST if by > 0 else cursor.START))
+
+    def action_kind(self) -> None:
+        kinds = list(GraphKind)
+        self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
+        if self.aim is not None:
+            self.travel(self.aim)
+
+    # -- jumps ---------------------------------------------------------------------------------------------
+
+    def action_seek(self, what: str, by: int) -> None:
+        """Jump to the nearest goal of a kind; across steps this reads them, in a worker."""
+        here = self.here()
+        goal = self._goal(what)
+        if here is not None and goal is not None:
+            self.say(f"looking for the {'next' if by > 0 else 'previous'} {goal.word}…")
+            self._seek(goal, here[0], by)
+
+    def _goal(self, what: str) -> Goal | None:
+        if what == "change":
+            tensor = self.tensor()
+            if self.scene is None or tensor is None:
+                self.notify("Select a tensor first: a click on it, or enter in the graph.", severity="warning")
+                return None
+            return jumps.changes(self.scene.step.tensors[tensor])
+        makers: dict[str, Callable[[], Goal]] = {
+            "mutation": jumps.mutations,
+            "move": jumps.moves,
+            "bad": jumps.BadNumbers,
+            "finding": lambda: jumps.FindingPlaces(self.found),
+        }
+        return makers[what]()
+
+    @work(thread=True, exclusive=True, group="read")
+    def _seek(self, goal: Goal, here: Place, by: int) -> None:
+        worker = get_current_worker()
+        try:
+            place = jumps.seek(self.session, goal, here, by, lambda: worker.is_cancelled)
+        except GradscopeError as error:
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self._failed, error)
+            return
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._sought, goal, place, by)
+
+    def _sought(self, goal: Goal, place: Place | None, by: int) -> None:
+        self.say("")
+        if place is None:
+            self.notify(f"There is no {goal.word} {'after' if by > 0 else 'before'} this moment.", markup=False)
+        else:
+            self.travel(place)
+
+    def action_origin(self) -> None:
+        tensor, here = self.tensor(), self.here()
+        if tensor is None or here is None:
+            self.notify("Select a tensor first.", severity="warning")
+            return
+        place = jumps.origin(here[1], tensor)
+        if place is None:
+            self._carried(here[1], tensor)
+        else:
+            self.travel(place)
+
+    @work(thread=True, exclusive=True, group="read")
+    def _carried(self, loaded: Loaded, tensor: int) -> None:
+        name = tensor_word(loaded.step.tensors[tensor])
+        try:
+            place = jumps.carried_from(self.session, loaded, tensor)
+        except GradscopeError as error:
+            self.app.call_from_thread(self.complain, error)
+            return
+        if place is None:
+            self.app.call_from_thread(self.notify, f"{name} was there before this step; where it was made is unknown.")
+        else:
+            self.app.call_from_thread(self.travel, place)
+
+    def action_first_use(self) -> None:
+        tensor, here = self.tensor(), self.here()
+        place = jumps.first_use(here[1], tensor) if tensor is not None and here is not None else None
+        if place is None:
+            self.notify("Nothing of this step uses it." if tensor is not None else "Select a tensor first.")
+        else:
+            self.travel(place)
+
+    # -- what is selected ------------------------------------------------------------------------------------
+
+    def subject(self) -> Subject:
+        """What the user looks at: the selection, or what the moment is about."""
+        return subject_in(self.scene) if self.scene is not None else Subject()
+
+    def tensor(self) -> int | None:
+        """The tensor the user looks at; for a grad node, the tensor whose gradient it receives."""
+        subject = self.subject()
+        if subject.grad is not None and self.scene is not None:
+            node = self.scene.step.graphs[subject.grad[0]].nodes[subject.grad[1]]
+            return node.tensor if node.tensor is not None else next(iter(node.output_tensors), None)
+        return subject.tensor
+
+    def action_unselect(self) -> None:
+        self.post_message(Select(None))
+
+    def action_select_current(self) -> None:
+        if self.scene is not None:
+            template = self.scene.step.template
+            node = node_of(template, self.scene.graph, subject_at(template, self.scene.moment))
+            if node is None:
+                self.notify("The graph has no node for this moment.")
+            self.post_message(Select(node))
+
+    @on(Travel)
+    def _travel(self, message: Travel) -> None:
+        self.travel(Place(message.step, message.moment))
+
+    @on(Select)
+    def _select(self, message: Select) -> None:
+        if self.scene is not None and message.node != self.scene.selected:
+            self.display_scene(replace(self.scene, selected=message.node))
+
+    @on(Notice)
+    def _notice(self, message: Notice) -> None:
+        self.notify(message.text, severity=message.severity, markup=False)
