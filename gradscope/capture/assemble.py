@@ -23,6 +23,7 @@ def template_of(draft: Draft, number: int, sites: Sites, table: TensorTable) -> 
         moments=tuple(moment_of(raw) for raw in draft.moments),
         graphs=tuple(_graph(raw, draft.moments) for raw in draft.graphs),
         version_bumps=tuple(sorted(draft.bumps.items())),
+        calls=tuple(records.ModuleCall(*call) for call in draft.calls),
     )
 
 

@@ -59,6 +59,10 @@ class RawTensor(NamedTuple):
     carried: bool
 
 
+# (module, call, stack, training, first moment, position of the call that made it): as `records.ModuleCall`
+RawCall = tuple[int, int, "int | None", bool, int, "int | None"]
+
+
 class RawGraph(NamedTuple):
     """A walked backward graph. Node: (name, op moment, leaf tensor, output tensors, saved, hooks, carried)."""
 
@@ -86,6 +90,7 @@ class Draft:
 
     __slots__ = (
         "bumps",
+        "calls",
         "carried",
         "cuts",
         "flush",
@@ -148,6 +153,7 @@ class Draft:
         self.seen_update = 0
         self.zeroed = False
         self.module_calls: dict[int, int] = {}
+        self.calls: list[RawCall] = []
 
     def add(
         self,
@@ -171,7 +177,7 @@ class Draft:
 
     def key(self) -> tuple[Any, ...]:
         """What two steps must share to be stored once."""
-        return (self.moments, self.tensors, self.graphs, self.returns, self.bumps)
+        return (self.moments, self.tensors, self.graphs, self.returns, self.bumps, self.calls)
 
 
 def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
@@ -192,6 +198,10 @@ class _Split:
         self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
         self.numbers: dict[int, int] = {}
         self.graphs: dict[int, int] = {}
+        self.called: dict[int, int] = {}  # module -> how often the first part calls it
+        for call in draft.calls:
+            if call[4] < at:
+                self.called[call[0]] = call[1] + 1
         self.current = self._at_the_cut()
 
     def _at_the_cut(self) -> dict[int, RawTensor]:
@@ -252,15 +262,31 @@ class _Split:
             s: [self.numbers[n] for n in numbers if n in self.numbers]
             for s, numbers in draft.outputs_by_sequence.items()
         }
+        self._share_out_calls()
         tail.roots, tail.memory, tail.zeroed = set(draft.roots), draft.memory, draft.zeroed
         tail.cuts = [cut - at for cut in draft.cuts if cut > at]
         tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
         tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
         tail.sharing = dict(draft.sharing)
 
+    def _share_out_calls(self) -> None:
+        draft, head, tail, at = self.draft, self.head, self.tail, self.at
+        positions: dict[int | None, int] = {}
+        for position, (module, call, stack, training, moment, parent) in enumerate(draft.calls):
+            if moment < at:
+                head.calls.append(draft.calls[position])
+            else:
+                positions[position] = len(tail.calls)
+                number = call - self.called.get(module, 0)
+                tail.calls.append((module, number, stack, training, moment - at, positions.get(parent)))
+        tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
+
     def _moved(self, moment: RawMoment) -> RawMoment:
         kind, phase, stack, inputs, outputs, payload = moment
         moved = (self._renumbered(inputs), self._renumbered(outputs))
+        if kind == "op" and payload[2] in self.called and payload[3] is not None:
+            call = max(payload[3] - self.called[payload[2]], 0)
+            payload = (*payload[:3], call, *payload[4:])
         if kind in ("backward", "node"):
             payload = (self._moved_graph(payload[0]), *payload[1:])
         elif kind == "mutation":

@@ -6,6 +6,7 @@ has begun. It never reaches into the script and never raises into it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 from typing import Any
@@ -49,6 +50,7 @@ MAX_FAULTS = 20
 _PROBES = 256  # calls of custom Functions whose values wait for their backward
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 DETACHING = frozenset({"detach", "data"})
+_DECORATING = frozenset({"decorate_context", "generator_context"})  # torch's, around a decorated function
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
 
@@ -86,6 +88,7 @@ class Journal:
         self.clock = PhaseClock()
         self.module: int | None = None
         self.module_call: int | None = None
+        self.calling: tuple[Draft, int] | None = None  # the module call that runs: its place in that draft's calls
         self.autocast: str | None = None
         self.faults: list[str] = []
         self.seen_gradients: dict[int, tuple[Any, Measured]] = {}  # of the running backward, by identity
@@ -148,8 +151,7 @@ class Journal:
         """The numbers of the tensors among a call's arguments; a version that rose unseen is recorded now."""
         draft, table = self.tracker.draft, self.table
         if torch.is_inference_mode_enabled() is not self._inference:
-            self._inference = not self._inference
-            draft.add("mode", self._phase_now(), stack, (), (), ("inference", "on" if self._inference else "off", None))
+            self._inference_changed(stack)
         numbers: list[int] = []
         entries, mark = table.entries, draft.mark
         for tensor, version in zip(tensors, versions):
@@ -464,8 +466,30 @@ class Journal:
         if now is self._grad_mode:
             return
         self._grad_mode = now
-        stack, _ = self.locate(frame)
+        stack = self._switched_at(frame)
         self.draft.add("mode", self._phase_now(), stack, (), (), ("grad", "on" if now else "off", None))
+
+    def inference_mode(self, frame: FrameType) -> None:
+        """`torch.inference_mode` began or ended, if it changed anything."""
+        if torch.is_inference_mode_enabled() is not self._inference:
+            self._inference_changed(self._switched_at(frame))
+
+    def _inference_changed(self, stack: int) -> None:
+        self._inference = not self._inference
+        value = "on" if self._inference else "off"
+        self.draft.add("mode", self._phase_now(), stack, (), (), ("inference", value, None))
+
+    def _switched_at(self, frame: FrameType) -> int:
+        """The stack of the `with` that switches a mode, or of the decorator that does."""
+        stack, _ = self.locate(frame)
+        torchs: FrameType | None = frame
+        while torchs is not None and not self.frames[torchs.f_code]:
+            if torchs.f_code.co_name in _DECORATING:
+                function = torchs.f_locals.get("func")
+                code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
+                return stack if code is None else self.sites.decorator(stack, code)
+            torchs = torchs.f_back
+        return stack
 
     def mode(self, mode: str, value: str, module: int | None, frame: FrameType | None) -> None:
         stack = self.locate(frame)[0] if frame is not None else None

@@ -8,6 +8,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class ModeWatch:
         self._outer: list[str | None] = []
 
     def install(self, hooks: HookSet) -> None:
+        self._install_inference(hooks)
         self._install_autocast(hooks)
         self._install_compile(hooks)
         self._install_function(hooks)
@@ -37,6 +39,28 @@ class ModeWatch:
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
+
+    def _install_inference(self, hooks: HookSet) -> None:
+        enter: Callable[..., None] = torch.inference_mode.__enter__
+        leave: Callable[..., None] = torch.inference_mode.__exit__
+
+        def enter_(region: Any) -> None:
+            enter(region)
+            self._inference(sys._getframe(1))
+
+        def exit_(region: Any, *exc: Any) -> None:
+            leave(region, *exc)
+            self._inference(sys._getframe(1))
+
+        hooks.patch(torch.inference_mode, "__enter__", enter_)
+        hooks.patch(torch.inference_mode, "__exit__", exit_)
+
+    def _inference(self, frame: FrameType) -> None:
+        try:
+            if self._mine():
+                self.journal.inference_mode(frame)
+        except Exception as error:
+            self.journal.fault("a switch of inference mode", error)
 
     def _install_autocast(self, hooks: HookSet) -> None:
         enter: Callable[..., Any] = torch.autocast.__enter__

@@ -129,7 +129,7 @@ class ModuleWatch:
                 journal.fault("a module", error)
                 return self._call(module, *args, **kwargs)
         clock, sites = journal.clock, journal.sites
-        outer = (journal.module, journal.module_call)
+        outer = (journal.module, journal.module_call, journal.calling)
         root = clock.depth == 0 and not known.loss
         stack, users = self._begins(frame, module, known, root, args)
         clock.enter(known.loss)
@@ -144,7 +144,7 @@ class ModuleWatch:
         finally:
             sites.anchored(*anchor)
             clock.leave(known.loss)
-            journal.module, journal.module_call = outer
+            journal.module, journal.module_call, journal.calling = outer
         if users or root:
             self._ends(stack, users, root, result)
         return result
@@ -164,7 +164,12 @@ class ModuleWatch:
             draft = journal.tracker.draft
             number, calls = known.id, draft.module_calls
             journal.module = number
-            journal.module_call = calls[number] = calls.get(number, -1) + 1
+            call = journal.module_call = calls[number] = calls.get(number, -1) + 1
+            if journal.with_graph:
+                above = journal.calling
+                journal.calling = (draft, len(draft.calls))
+                parent = above[1] if above is not None and above[0] is draft else None
+                draft.calls.append((number, call, stack, module.training, len(draft.moments), parent))
             if not journal.with_graph and journal.clock.depth == 0:
                 journal.root_ran(type(module).__name__, stack, known.loss)
             if users:

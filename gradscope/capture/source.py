@@ -10,6 +10,7 @@ import ast
 import dis
 import linecache
 import os
+import re
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Reading:
     expression: str = ""
 
 
+_DEFINES = re.compile(r"(async\s+)?def\b")
+_SWITCHES = re.compile(r"no_grad|enable_grad|inference_mode|set_grad_enabled")
 ALONE = -2  # a position: the only tensor of two operands
 NOWHERE = -3  # a position: inside a list, or not among the arguments
 
@@ -163,6 +166,37 @@ class Sites:
         self._on_site(Site(number, self._shown(code.co_filename), line, line, 0, code.co_name, text))
         return number
 
+    def decorator(self, stack: int, code: CodeType) -> int:
+        """The stack of a context that a decorator of the function `code` enters when called at `stack`.
+
+        Its innermost site is the decorator's line.
+        """
+        place = (code, -1)
+        if place not in self._sites:
+            self._sites[place] = self._read_decorator(code)
+        positions = ((code, -1), *self.positions[stack])
+        number = self._by_positions.get(positions)
+        if number is None:
+            number = self._by_positions[positions] = len(self.stack_sites)
+            self.stack_sites.append((self._sites[place], *self.stack_sites[stack]))
+            self.positions.append(self.positions[stack])  # where the script is: for telling loops
+            self._on_stack(Stack(number, self.stack_sites[-1]))
+        return number
+
+    def _read_decorator(self, code: CodeType) -> int:
+        first = line = code.co_firstlineno
+        while (text := linecache.getline(code.co_filename, line).strip()) and not _DEFINES.match(text):
+            if text.startswith("@") and _SWITCHES.search(text):
+                break
+            line += 1
+        else:
+            line, text = first, linecache.getline(code.co_filename, first).strip()
+        number = len(self.readings)
+        self.readings.append(Reading())
+        file = self._shown(code.co_filename)
+        self._on_site(Site(number, file, line, line, 0, code.co_name, text, text.removeprefix("@")))
+        return number
+
     def _shown(self, file: str) -> str:
         """The file as a person in the folder where recording began would name it."""
         return file[len(self._folder) :] if file.startswith(self._folder) else file
@@ -185,6 +219,7 @@ class Sites:
                 function=code.co_name,
                 code=linecache.getline(code.co_filename, line).strip(),
                 expression=reading.expression,
+                targets=reading.targets,
             )
         )
         return number

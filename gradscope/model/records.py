@@ -52,7 +52,8 @@ class Site:
     """One place in the user's source: the expression that made a call.
 
     `line` and `end_line` are 1-based, `column` 0-based. `code` is the source text of the statement's
-    line; `expression` the exact call when it could be told apart from its neighbours, else "".
+    line; `expression` the exact call when it could be told apart from its neighbours, else "". `targets` are
+    the names that the statement binds the value to.
     """
 
     id: int
@@ -63,6 +64,7 @@ class Site:
     function: str
     code: str
     expression: str = ""
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +420,22 @@ MOMENT_TYPES: tuple[type[Moment], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """One call of a module: `call` counts that module's calls in the step, `stack` is where it was called.
+
+    `training` is the module's flag then, `moment` the first moment from the call's start on, `parent` the
+    call (a position in `Template.calls`) that made this one.
+    """
+
+    module: int
+    call: int
+    stack: int | None
+    training: bool
+    moment: int
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """What a step did, in step-local terms. Steps that repeat share one."""
 
@@ -426,6 +444,7 @@ class Template:
     moments: tuple[Moment, ...]
     graphs: tuple[GradGraph, ...]
     version_bumps: tuple[tuple[int, int], ...] = ()  # (parameter id, how far its version rises)
+    calls: tuple[ModuleCall, ...] = ()  # in the order they began
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,8 +493,26 @@ class PhaseSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A result with a graph that outlived its step: tensor `tensor` of step `step` was alive when a later one ended.
+
+    `holder` is what keeps it, as code (`self.outputs`); "" if that was not found. `stack` is the statement that
+    put it there.
+    """
+
+    step: int
+    tensor: int
+    holder: str = ""
+    stack: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step: its template and what it adds. Times in seconds since the trace's start."""
+    """One step: its template and what it adds. Times in seconds since the trace's start.
+
+    At detail `full`: `kept` are results of earlier steps that were found alive, with their graphs, at this
+    step's end for the first time; `alive` counts all of them, and the grad nodes behind them (-1: not counted).
+    """
 
     number: int
     kind: StepKind
@@ -491,6 +528,8 @@ class StepRow:
     memory: tuple[int, int] | None = None  # CUDA bytes allocated, reserved
     norms: tuple[tuple[int, float | None, float | None], ...] = ()  # (parameter, |p|, |grad|)
     open: bool = False  # still running, or the program was killed in it
+    kept: tuple[Kept, ...] = ()
+    alive: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,13 @@ def _tensors_in_range(template: Template) -> bool:
     )
 
 
+def _calls_in_range(template: Template) -> bool:
+    return all(
+        _inside((call.moment,), len(template.moments) + 1) and _inside((call.parent,), place)
+        for place, call in enumerate(template.calls)
+    )
+
+
 def _nodes_numbered(template: Template) -> bool:
     return all(node.index == place for graph in template.graphs for place, node in enumerate(graph.nodes))
 
@@ -155,6 +162,7 @@ STRUCTURE: tuple[TemplateRule, ...] = (
     TemplateRule("moments name tensors of the step", _moments_name_tensors),
     TemplateRule("backwards and node runs name grad graphs of the step", _moments_name_graphs),
     TemplateRule("a tensor's maker and base are of the step", _tensors_in_range),
+    TemplateRule("module calls begin at moments of the step, inside earlier ones", _calls_in_range),
     TemplateRule("a grad node's index is its place in its graph", _nodes_numbered),
     TemplateRule("grad nodes name ops and tensors of the step", _nodes_in_range),
     TemplateRule("grad edges and roots name nodes of their graph", _edges_in_range),

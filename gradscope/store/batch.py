@@ -127,13 +127,14 @@ class Batch:
         graphs = _common(last.graphs, template.graphs) if last else 0
         self._clear(number, tensors, moments, graphs)
         self._execute(
-            "INSERT OR REPLACE INTO templates VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO templates VALUES (?, ?, ?, ?, ?, ?)",
             (
                 number,
                 len(template.tensors),
                 len(template.moments),
                 len(template.graphs),
                 dumps([list(bump) for bump in template.version_bumps]),
+                rows.calls_text(template.calls),
             ),
         )
         many = self._connection.executemany

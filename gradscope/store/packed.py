@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..model.codec import dumps, encode_float, from_json, loads
+from ..model.codec import dumps, encode_float, from_json, loads, to_json
 from ..model.records import Json, Sample, Stats, StepRow
 from .rows import Row, numbers, plain, text, whole
 
@@ -146,10 +146,10 @@ def _pairs(value: object) -> list[list[Any]]:
     return found  # type: ignore[return-value]
 
 
-INSERT_STEP = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_STEP = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_STEPS = (
     "SELECT number, kind, detail, template, layout, start, duration, loss, phase_times, rates, norms, versions, "
-    "carried, memory, open FROM steps"
+    "carried, memory, open, kept, alive FROM steps"
 )
 
 
@@ -172,6 +172,8 @@ def step_row(row: StepRow, layout: int) -> Row:
         _listed(row.carried),
         dumps(list(row.memory)) if row.memory is not None else None,
         1 if row.open else None,
+        text(dumps([to_json(kept) for kept in row.kept])) if row.kept else None,
+        dumps(list(row.alive)) if row.alive is not None else None,
     )
 
 
@@ -198,6 +200,8 @@ def step_of(row: Row, layout: Callable[[int], Layout]) -> StepRow:
         "carried": _list_in(row[12]),
         "memory": None if row[13] is None else loads(row[13]),
         "open": row[14] == 1,
+        "kept": _list_in(plain(row[15])),
+        "alive": None if row[16] is None else loads(row[16]),
         "phases": [
             {
                 "phase": phase,

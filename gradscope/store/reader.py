@@ -289,10 +289,10 @@ class SqliteSource:
 
     def _read_template(self, number: int) -> Template:
         where = "WHERE template = ? ORDER BY idx"
-        head = self._ask("SELECT tensors, moments, graphs, version_bumps FROM templates WHERE id = ?", number)
+        head = self._ask("SELECT tensors, moments, graphs, version_bumps, calls FROM templates WHERE id = ?", number)
         if not head:
             raise DamagedTrace(f"{self.path} is damaged: a step did what template {number} says, which is not there")
-        tensors, moments, graphs, bumps = head[0]
+        tensors, moments, graphs, bumps, calls = head[0]
         with self._reading(f"template {number}"):
             template = Template(
                 number,
@@ -300,6 +300,7 @@ class SqliteSource:
                 tuple([rows.moment_of(row) for row in self._ask(f"{rows.SELECT_MOMENTS} {where}", number)]),
                 self._read_graphs(number),
                 tuple(pairs(bumps)),
+                rows.calls_in(calls),
             )
             if (len(template.tensors), len(template.moments), len(template.graphs)) != (tensors, moments, graphs):
                 raise ValueError("some of its rows are missing")

@@ -11,6 +11,7 @@ from ..model.records import (
     GradEdge,
     GradNode,
     Module,
+    ModuleCall,
     Moment,
     Optimizer,
     Parameter,
@@ -110,7 +111,12 @@ def _same(*names: str) -> dict[str, str]:
 SITES = Table(
     "sites",
     Site,
-    {**_same("id", "file", "line", "end_line"), "start": "column", **_same("function", "code", "expression")},
+    {
+        **_same("id", "file", "line", "end_line"),
+        "start": "column",
+        **_same("function", "code", "expression", "targets"),
+    },
+    lists=frozenset({"targets"}),
 )
 STACKS = Table("stacks", Stack, _same("id", "sites"), lists=frozenset({"sites"}))
 MODULES = Table("modules", Module, _same("id", "root", "path", "type", "parent", "stack"))
@@ -181,6 +187,28 @@ def moment_of(row: Row) -> Moment:
     if field is not None:
         fields[field] = name
     return moment_from_json(fields)
+
+
+def calls_text(calls: tuple[ModuleCall, ...]) -> str | None:
+    """A template's module calls as one JSON text; None for none."""
+    if not calls:
+        return None
+    return dumps([[c.module, c.call, c.stack, int(c.training), c.moment, c.parent] for c in calls])
+
+
+def calls_in(value: object) -> tuple[ModuleCall, ...]:
+    """The calls that `calls_text` wrote. Raises ValueError for anything else."""
+    found = [] if value is None else loads(plain(value))
+    if not isinstance(found, list):
+        raise ValueError("templates.calls is no list")
+    calls = []
+    for each in found:
+        if not isinstance(each, list) or len(each) != 6:
+            raise ValueError("templates.calls are no module calls")
+        module, call, stack, training, moment, parent = each
+        here, above = None if stack is None else whole(stack), None if parent is None else whole(parent)
+        calls.append(ModuleCall(whole(module), whole(call), here, whole(training) == 1, whole(moment), above))
+    return tuple(calls)
 
 
 INSERT_EDGE = "INSERT OR REPLACE INTO grad_edges VALUES (?, ?, ?, ?, ?, ?, ?)"

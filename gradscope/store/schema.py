@@ -9,12 +9,12 @@ cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 
 |---|---|---|
 | info | one fact of the trace | `key` is a field of `TraceInfo`, `value` its JSON |
 | writer | who writes the file | `token`: when `pid` started; `heartbeat`: Unix time; `pid` is NULL once closed |
-| sites | one expression of the user's source | `line` from 1, `start` is the column from 0 |
+| sites | one expression of the user's source | `line` from 1, `start` is the column from 0; `targets`: JSON list |
 | stacks | one call stack | `sites`: JSON list of site ids, innermost first |
 | modules | one nn.Module | `path` is its qualified name in its `root`; `stack` is where it was made |
 | parameters | a tensor that outlives steps | `shape`, `optimizers`: JSON lists |
 | optimizers | one optimizer | `groups`: JSON, parameter ids by group |
-| templates | what one or more steps did | how many tensors… it has; `version_bumps`: JSON [[parameter, rise]] |
+| templates | what one or more steps did | how many tensors… it has; `version_bumps`, `calls`: see below |
 | tensors | one tensor of a template | `made_by` is a moment's `idx`; further fields in `data` |
 | moments | one thing that happened | `name` is the op, or what the moment's kind is about; further fields in `data` |
 | grad_graphs | one backward's graph | `roots`: JSON list of node `idx` |
@@ -29,7 +29,11 @@ A row of `steps` holds what differs between steps that did the same, packed as i
 `layouts.phases`; `rates` has one f8 for each [optimizer, group] in `layouts.rates`; `norms` has f4
 for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present, in that order.
 `versions` (JSON [[parameter, version]]) are the versions at the step's start that counting the
-templates' bumps on from the step before would get wrong.
+templates' bumps on from the step before would get wrong. `kept` is a JSON list of `Kept` records,
+`alive` JSON [tensors, grad nodes].
+
+In `templates`, `version_bumps` is JSON [[parameter, rise]] and `calls` JSON [[module, call, stack,
+training (0 or 1), moment, parent]].
 """
 
 from __future__ import annotations
@@ -37,14 +41,14 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 1
+VERSION = 2
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "writer": "CREATE TABLE writer (pid INTEGER, token TEXT, host TEXT, heartbeat REAL)",
     "sites": """CREATE TABLE sites (
     id INTEGER PRIMARY KEY, file TEXT, line INTEGER, end_line INTEGER, start INTEGER, function TEXT, code TEXT,
-    expression TEXT)""",
+    expression TEXT, targets TEXT)""",
     "stacks": "CREATE TABLE stacks (id INTEGER PRIMARY KEY, sites TEXT)",
     "modules": """CREATE TABLE modules (
     id INTEGER PRIMARY KEY, root TEXT, path TEXT, type TEXT, parent INTEGER, stack INTEGER)""",
@@ -53,7 +57,7 @@ TABLES: dict[str, str] = {
     requires_grad INTEGER, nbytes INTEGER, optimizers TEXT)""",
     "optimizers": "CREATE TABLE optimizers (id INTEGER PRIMARY KEY, name TEXT, type TEXT, groups TEXT)",
     "templates": """CREATE TABLE templates (
-    id INTEGER PRIMARY KEY, tensors INTEGER, moments INTEGER, graphs INTEGER, version_bumps TEXT)""",
+    id INTEGER PRIMARY KEY, tensors INTEGER, moments INTEGER, graphs INTEGER, version_bumps TEXT, calls TEXT)""",
     "tensors": """CREATE TABLE tensors (
     template INTEGER, idx INTEGER, name TEXT, role TEXT, shape TEXT, dtype TEXT, device TEXT, requires_grad INTEGER,
     is_leaf INTEGER, grad_fn TEXT, version INTEGER, made_by INTEGER, parameter INTEGER, data TEXT,
@@ -74,7 +78,8 @@ TABLES: dict[str, str] = {
     id INTEGER PRIMARY KEY, phases TEXT NOT NULL, rates TEXT NOT NULL, norms TEXT NOT NULL)""",
     "steps": """CREATE TABLE steps (
     number INTEGER PRIMARY KEY, kind TEXT, detail TEXT, template INTEGER, layout INTEGER, start REAL, duration REAL,
-    loss REAL, phase_times BLOB, rates BLOB, norms BLOB, versions TEXT, carried TEXT, memory TEXT, open INTEGER)""",
+    loss REAL, phase_times BLOB, rates BLOB, norms BLOB, versions TEXT, carried TEXT, memory TEXT, open INTEGER,
+    kept TEXT, alive TEXT)""",
     "samples": """CREATE TABLE samples (
     step INTEGER, moment INTEGER, what TEXT, of_parameter INTEGER, subject INTEGER, shape TEXT, numel INTEGER,
     sum REAL, mean REAL, norm REAL, min REAL, max REAL, zeros INTEGER, nans INTEGER, infs INTEGER, "values" BLOB,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
-from gradscope.model.records import Backward, GradEdge, Mutation, NodeRun, OpCall, Phase, Template
+from gradscope.model.records import Backward, GradEdge, ModuleCall, Mutation, NodeRun, OpCall, Phase, Template
 from gradscope.model.spec import GRAPH_RULES, MEANING, STRUCTURE, graph_violations, violations
 from tests import builders
 
@@ -43,6 +43,9 @@ BROKEN: dict[str, Callable[[Template], Template]] = {
         t, NodeRun(Phase.BACKWARD, None, 0, 99)
     ),
     "a tensor's maker and base are of the step": lambda t: with_tensor(t, 2, base=-4),
+    "module calls begin at moments of the step, inside earlier ones": lambda t: replace(
+        t, calls=(ModuleCall(0, 0, None, True, 0, parent=0),)
+    ),
     "a grad node's index is its place in its graph": lambda t: with_node(t, 1, index=0),
     "grad nodes name ops and tensors of the step": lambda t: with_node(t, 1, op=999),
     "grad edges and roots name nodes of their graph": lambda t: with_edge(t, GradEdge(0, 999, 7, 0)),
