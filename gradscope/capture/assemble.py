@@ -89,6 +89,7 @@ def _tensor(index: int, raw: RawTensor, names: _Names) -> Tensor:
         role=role,
         first_use=raw.stack,
         carried=raw.carried,
+        gradient_of=raw.gradient_of,
     )
 
 
@@ -120,9 +121,9 @@ def moment_of(raw: RawMoment) -> Moment:
 
 def _op(raw: RawMoment) -> Moment:
     _, phase, stack, inputs, outputs, payload = raw
-    name, _, module, call, nodes, grad_enabled, autocast, arguments, behind = payload
+    name, direct, module, call, nodes, grad_enabled, autocast, arguments, behind = payload
     return records.OpCall(
-        phase, stack, name, inputs, outputs, module, call, nodes, grad_enabled, autocast, arguments, behind
+        phase, stack, name, inputs, outputs, module, call, nodes, grad_enabled, autocast, arguments, behind, direct
     )  # fmt: skip
 
 
@@ -155,7 +156,8 @@ def _optimizer(raw: RawMoment) -> Moment:
 
 
 def _failure(raw: RawMoment) -> Moment:
-    return records.Failure(raw[1], raw[2], *raw[5])
+    kind, message, call, caught = raw[5]
+    return records.Failure(raw[1], raw[2], kind, message, call, caught, raw[3])
 
 
 def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment], Moment]:

@@ -135,6 +135,8 @@ class BackwardWatch:
         finally:
             journal.backwards -= 1
             run.remove_hooks()
+            if journal.exposed.watched:
+                journal.exposed.refresh()  # gradients were added to
         try:
             with Unseen():
                 run.finished()
@@ -178,6 +180,8 @@ class _Run:
         self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
         self.graph: int | None = None
+        if journal.exposed.watched:
+            journal.exposed.look()
         if journal.with_graph:
             self._walk(outputs)
         payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)

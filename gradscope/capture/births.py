@@ -45,7 +45,7 @@ class Births:
             return
         try:
             with Unseen():
-                self.put(made, journal.locate(frame)[0])
+                self.put(made, journal.locate(_maker(made, frame))[0])
         except Exception as error:
             journal.fault("where an object was made", error)
 
@@ -57,3 +57,12 @@ class Births:
         """The stack in which `made` was made, if that was seen."""
         known = self._made.get(id(made))
         return known[1] if known is not None and known[0]() is made else None
+
+
+def _maker(made: Any, frame: Any) -> Any:
+    """The innermost frame that is no `__init__` of the object's own classes: the one that makes it."""
+    own = {getattr(vars(kind).get("__init__"), "__code__", None) for kind in type(made).__mro__}
+    while frame is not None and frame.f_code in own:
+        own.discard(frame.f_code)  # one that comes again is of an object that makes another of its class
+        frame = frame.f_back
+    return frame

@@ -42,7 +42,7 @@ MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an e
 
 
 class RawTensor(NamedTuple):
-    """A tensor when the step met it; the last six fields are what its name is made from."""
+    """A tensor when the step met it; `made_by` to `direct` are what its name is made from."""
 
     facts: Facts
     version: int | None
@@ -57,6 +57,7 @@ class RawTensor(NamedTuple):
     method: bool
     direct: bool
     carried: bool
+    gradient_of: int | None = None
 
 
 # (module, call, stack, training, first moment, position of the call that made it): as `records.ModuleCall`
@@ -311,7 +312,8 @@ class _Split:
             self.tail.carried.append((new, self.head.mark, number))
             raw = raw._replace(carried=True, position=MADE_BEFORE if raw.made_by is not None else raw.position)
         base = self.numbers.get(raw.base) if raw.base is not None else None
-        self.tail.tensors.append(raw._replace(made_by=made_by, base=base))
+        owner = self.numbers.get(raw.gradient_of) if raw.gradient_of is not None else None
+        self.tail.tensors.append(raw._replace(made_by=made_by, base=base, gradient_of=owner))
         return new
 
     def _shifted(self, number: int | None, version: int | None) -> int | None:

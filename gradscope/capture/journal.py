@@ -17,6 +17,7 @@ from torch.overrides import handle_torch_function
 from ..model.records import Phase
 from .derivative import Probe
 from .draft import Draft
+from .exposed import Exposed
 from .frames import is_ours, told_below
 from .phases import PhaseClock
 from .source import ALONE, NOWHERE, Frames, Sites
@@ -99,6 +100,7 @@ class Journal:
         self._retained: list[Any] = []
         self._owners: dict[int, int] | None = None
         self.on_raised_step: Callable[[], None] = lambda: None
+        self.exposed = Exposed(self)
         self.on_compiled: Callable[[], None] = lambda: None
 
     # -- where we are ----------------------------------------------------------------------------
@@ -420,8 +422,12 @@ class Journal:
         self.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now))
 
     def grad_read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
-        """`.grad` was read where it cannot be: on a non-leaf that does not retain it."""
-        if result is None and not tensor.is_leaf:
+        """`.grad` was read. Where none can ever be (a non-leaf, a leaf that wants none), the read is an op."""
+        if result is not None:
+            leaf = self.table.find(tensor)
+            if leaf is not None:
+                self.table.read_as_gradient(self.draft, result, leaf)
+        elif not (tensor.is_leaf and (tensor.requires_grad or not self.frames[frame.f_code])):
             stack, direct = self.locate(frame)
             numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             self.op("grad", stack, direct, [tensor], numbers, [], 0, 0)

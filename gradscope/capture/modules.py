@@ -254,7 +254,7 @@ class ModuleWatch:
         for path, parameter in root.named_parameters():
             table.adopt(parameter, path, name, "parameter")
         for path, buffer in root.named_buffers():
-            table.adopt(buffer, path, name, "buffer")
+            table.adopt(buffer, path, name, "buffer", self.journal.draft)
 
     def _scan_all(self) -> None:
         """A parameter without a name turned up: look for it under every root."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from .exposed import EXPOSING
 from .frames import release, trampoline
 from .journal import Journal, transforming
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
@@ -175,6 +176,8 @@ class OpMode(TorchFunctionMode):
                 stack, direct = journal.locate(frame)
                 arguments = (*args, *kwargs.values()) if kwargs else args
                 numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
+                if journal.exposed.watched:
+                    journal.exposed.look(inputs)
         except Exception as error:
             journal.fault(f"the inputs of {info[0]}", error)
             return trampoline(frame)(func, args, kwargs)
@@ -225,6 +228,8 @@ class OpMode(TorchFunctionMode):
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy",
             arguments=_arguments(args, kwargs) if journal.draft.full else "",
         )  # fmt: skip
+        if journal.exposed.watched or name in EXPOSING:
+            journal.exposed.of_call(name, inputs, outputs, stack)
         changed = versions_of(inputs)
         if changed != versions:
             journal.writes_begin()
@@ -254,7 +259,7 @@ class OpMode(TorchFunctionMode):
             result = call(func, args, kwargs)
         except BaseException as error:
             if tensor is not None:
-                journal.call_failed(getattr(func, "__name__", "?"), frame, (), error)
+                journal.call_failed(getattr(func, "__name__", "?"), frame, self._given(tensor, frame), error)
             raise
         try:
             with Unseen():
@@ -268,6 +273,17 @@ class OpMode(TorchFunctionMode):
         except Exception as error:
             journal.fault(getattr(func, "__name__", "a call"), error)
         return result
+
+    def _given(self, tensor: torch.Tensor, frame: Any) -> tuple[int, ...]:
+        """The number of the tensor that a failed call was made on."""
+        journal = self.journal
+        try:
+            with Unseen():
+                stack, direct = journal.locate(frame)
+                return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
+        except Exception as error:
+            journal.fault("the tensor of a failed call", error)
+            return ()
 
     def _before(self, action: int, tensor: torch.Tensor | None, func: Callable[..., Any]) -> Any:
         """What a write to autograd state is compared with afterwards."""

@@ -15,10 +15,12 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..model import records
+from .exposed import checksum, readable_storage
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
-from .tensors import versions_of
+from .source import NOWHERE
+from .tensors import tensors_in, versions_of
 from .unseen import Unseen
 
 
@@ -30,6 +32,7 @@ class _Running:
     number: int
     parameters: list[torch.Tensor]
     versions: list[int | None]
+    sums: list[int | None]  # checksums, where the optimizer may write past the version counter
 
 
 class OptimizerWatch:
@@ -54,12 +57,40 @@ class OptimizerWatch:
 
         zero_grad.__doc__ = original.__doc__
         hooks.patch(Optimizer, "zero_grad", zero_grad)
+        self._install_groups(hooks)
         for kind in vars(lr_scheduler).values():
             if isinstance(kind, type) and "step" in vars(kind):
                 hooks.patch(kind, "step", self._scheduler_step(vars(kind)["step"]))
         for name in ("scale", "unscale_", "step", "update"):
             scaler = torch.amp.GradScaler
             hooks.patch(scaler, name, self._scaler_call(name, vars(scaler)[name]))
+
+    def _install_groups(self, hooks: HookSet) -> None:
+        """An optimizer that refuses its parameters tells which ones it was given."""
+        original = Optimizer.add_param_group
+
+        def add_param_group(optimizer: Optimizer, param_group: dict[str, Any]) -> None:
+            try:
+                original(optimizer, param_group)
+            except (TypeError, ValueError) as error:
+                if self._mine():
+                    self._refused(sys._getframe(1), param_group, error)
+                raise
+
+        add_param_group.__doc__ = original.__doc__
+        hooks.patch(Optimizer, "add_param_group", add_param_group)
+
+    def _refused(self, frame: Any, group: Any, error: BaseException) -> None:
+        journal = self.journal
+        try:
+            with Unseen():
+                stack, _ = journal.locate(frame)
+                given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
+                wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
+                numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
+                journal.call_failed("add_param_group", stack, numbers, error)
+        except Exception as fault:
+            journal.fault("an optimizer's parameters", fault)
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
@@ -88,6 +119,7 @@ class OptimizerWatch:
         self.pause.begin()
         parameters: list[torch.Tensor] = []
         versions: list[int | None] = []
+        sums: list[int | None] = []
         number = -1
         try:
             with Unseen():
@@ -97,11 +129,19 @@ class OptimizerWatch:
                 number = self._number(optimizer, parameters)
                 self._measure(parameters)
                 self._read_rates(optimizer, number)
+                sums = self._sums(optimizer, parameters)
         except Exception as error:
             journal.fault("an optimizer before its step", error)
-        self._running.append(_Running(optimizer, number, parameters, versions))
+        self._running.append(_Running(optimizer, number, parameters, versions, sums))
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
+
+    def _sums(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> list[int | None]:
+        """Checksums of what an optimizer of the script's own is about to update; none for torch's."""
+        if not self.journal.draft.full or type(optimizer).__module__.startswith("torch."):
+            return []
+        storages = [readable_storage(parameter) for parameter in parameters]
+        return [None if storage is None else checksum(storage) for storage in storages]
 
     def _read_rates(self, optimizer: Optimizer, number: int) -> None:
         rates = self.journal.draft.learning_rates
@@ -163,6 +203,10 @@ class OptimizerWatch:
             for tensor, before, now in zip(run.parameters, run.versions, after)
             if now != before and now is not None and before is not None
         ]
+        for tensor, before, now, was in zip(run.parameters, run.versions, after, run.sums):
+            storage = readable_storage(tensor) if now == before and now is not None and was is not None else None
+            if storage is not None and now is not None and checksum(storage) != was:
+                risen.append((tensor, now, now))
         journal.parameters_updated(run.number, risen, stack)
         if journal.draft.full:
             moment = len(journal.draft.moments) - 1

@@ -38,6 +38,8 @@ class Pause:
         if not self._popped:
             return
         self.journal.quiet -= 1
+        if self.journal.exposed.watched:
+            self.journal.exposed.refresh()  # what was written meanwhile, torch wrote
         if self._popped.pop():
             _push_mode(self.mode)
         elif self.mode is not None:

@@ -170,7 +170,7 @@ class Recorder:
         transparency.__enter__()
         self._hooks.add(transparency.close)
         modes = ModeWatch(self.journal, self.pause, self.births)
-        watches = (self.modules, self.optimizers, self.births, modes, BackwardWatch(self.journal))
+        watches = (self.modules, self.optimizers, self.births, modes, BackwardWatch(self.journal), self.journal.exposed)
         for watch in watches:
             watch.install(self._hooks)
 

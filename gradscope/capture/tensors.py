@@ -146,8 +146,8 @@ class Entry:
     """One live tensor."""
 
     __slots__ = (
-        "base_version", "facts", "key", "mark", "number", "parameter", "prototype", "reference", "storage",
-        "uncounted", "version",
+        "base_version", "facts", "gradient_of", "key", "mark", "number", "parameter", "prototype", "reference",
+        "storage", "uncounted", "version",
     )  # fmt: skip
 
     def __init__(self, tensor: torch.Tensor) -> None:
@@ -162,6 +162,7 @@ class Entry:
         self.uncounted = False  # shares memory but not the version counter (.data, numpy)
         self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
         self.key: int | None = None  # its storage, as long as `facts` hold
+        self.gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
 
 
 class TensorTable:
@@ -253,7 +254,7 @@ class TensorTable:
         draft.storage_count = storage + 1
         version = entry.version = tensor._version
         entry.mark, entry.number, entry.storage = draft.mark, number, storage
-        raw = (facts, version, storage, None, None, moment, output, outputs, stack, 0, False, direct, False)
+        raw = (facts, version, storage, None, None, moment, output, outputs, stack, 0, False, direct, False, None)
         draft.tensors.append(_new_tuple(RawTensor, raw))
         return number
 
@@ -310,9 +311,12 @@ class TensorTable:
         entry.mark = draft.mark
         entry.number = number
         entry.storage = storage
+        leaf = entry.gradient_of
+        gradient_of = leaf.number if leaf is not None and leaf.mark is draft.mark else None
         raw = RawTensor(
-            facts, relative, storage, base, parameter, moment, output, outputs, stack, position, method, direct, carried
-        )
+            facts, relative, storage, base, parameter, moment, output, outputs, stack, position, method, direct,
+            carried, gradient_of,
+        )  # fmt: skip
         draft.tensors.append(raw)
         if parameter is not None and moment is None and base is None:
             entry.prototype, entry.key = raw, storage_key(tensor)
@@ -390,6 +394,13 @@ class TensorTable:
         tensor = entry.reference()
         return storage_key(tensor) if tensor is not None else None
 
+    def read_as_gradient(self, draft: Draft, gradient: torch.Tensor, leaf: Entry) -> None:
+        """The script read `gradient` as the leaf's `.grad`."""
+        entry = self.entry(gradient)
+        entry.gradient_of = leaf
+        if entry.mark is draft.mark and leaf.mark is draft.mark:
+            draft.tensors[entry.number] = draft.tensors[entry.number]._replace(gradient_of=leaf.number)
+
     def leaves(self, draft: Draft) -> Iterator[tuple[int, torch.Tensor]]:
         """(number, tensor) of each tensor of the step that may hold a gradient."""
         for entry in list(self.entries.values()):
@@ -399,12 +410,17 @@ class TensorTable:
 
     # -- parameters ------------------------------------------------------------------------------
 
-    def adopt(self, tensor: torch.Tensor, name: str, root: str, role: str) -> int:
-        """Make the tensor one that outlives steps, or rename it. Returns its parameter id."""
+    def adopt(self, tensor: torch.Tensor, name: str, root: str, role: str, draft: Draft | None = None) -> int:
+        """Make the tensor one that outlives steps, or rename it. Returns its parameter id.
+
+        `draft`: the step in progress, where the tensor may have been met before it was known for what it is.
+        """
         entry = self.entry(tensor)
         if entry.parameter is None:
             entry.parameter = len(self.parameters)
             self.nameless = self.nameless or (role == "parameter" and not root)
+            if draft is not None and entry.mark is draft.mark:
+                self._known_since(draft, entry)
         facts = read_facts(tensor)
         entry.facts, entry.prototype = facts, None
         known = self.parameters.get(entry.parameter)
@@ -424,6 +440,17 @@ class TensorTable:
             self.parameters[entry.parameter] = record
             self._on_parameter(record)
         return entry.parameter
+
+    @staticmethod
+    def _known_since(draft: Draft, entry: Entry) -> None:
+        """A tensor that `draft` has met outlives steps: there it is that from its beginning, where versions are 0."""
+        raw = draft.tensors[entry.number]
+        if raw.version != 0 or entry.parameter is None:
+            return
+        draft.tensors[entry.number] = raw._replace(parameter=entry.parameter)
+        draft.versions[entry.parameter] = entry.base_version = 0
+        if entry.version:
+            draft.bumps[entry.parameter] = entry.version
 
     def update(self, record: Parameter) -> None:
         self.parameters[record.id] = record

@@ -79,7 +79,7 @@ class Stack:
 class Module:
     """One `nn.Module` seen running. `path` is its qualified name inside its root ("" for the root).
 
-    `stack` is where it was made, if that was recorded.
+    `stack` is the call that made it, if that was recorded: the line with `nn.ReLU(inplace=True)`.
     """
 
     id: int
@@ -151,6 +151,7 @@ class Tensor:
     role: str = "tensor"  # "parameter" | "buffer" | "leaf" | "input" | "tensor"
     first_use: int | None = None  # stack in which the step first met it
     carried: bool = False  # made in an earlier step; StepRow.carried says where
+    gradient_of: int | None = None  # the script read it as this tensor's `.grad`
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,7 @@ class OpCall(_Moment):
 
     `behind` is the stack of the user's code behind the call: the `return` of a custom Function's
     backward, the `return` of a hook that is registered, the line that made the DataLoader of a batch.
+    `direct`: the script's own line made the call, not code of torch that it called (`nn.ReLU.forward`).
     """
 
     kind: ClassVar[str] = "op"
@@ -228,6 +230,7 @@ class OpCall(_Moment):
     autocast: str | None = None
     arguments: str = ""  # non-tensor arguments, elided
     behind: int | None = None
+    direct: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +344,7 @@ class OptimizerStep(_Moment):
     """`optimizer.step()`; learning rates are in `StepRow.learning_rates`.
 
     `updated` are the tensors it wrote to, `versions` their (before, after), relative like `Tensor.version`.
+    The two are equal where it wrote past the version counter (`p.data.add_`; known at detail `full`).
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -367,13 +371,17 @@ class ScalerCall(_Moment):
 
 @dataclass(frozen=True, slots=True)
 class Failure(_Moment):
-    """An exception left the script here (or a torch call, if the script caught it)."""
+    """An exception left the script here (or a torch call, if the script caught it).
+
+    `inputs` are the tensors that the failed call was given.
+    """
 
     kind: ClassVar[str] = "failure"
     type: str
     message: str
     call: str = ""
     caught: bool = False
+    inputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""Memory that something outside torch can write: numpy arrays and buffers that share it with a tensor.
+
+Such a write leaves no trace: no call of torch makes it and no version counts it. At detail `full` the storages
+that were exposed are watched: a checksum after each call of torch that uses one, compared before the next
+that does and before each backward. Where it differs, something else wrote in between.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..model.records import Phase
+from .frames import trampoline
+from .hooks import HookSet
+from .tensors import Entry, storage_key
+from .unseen import Unseen
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+EXPOSING = frozenset({"numpy", "array", "dlpack", "as_tensor", "asarray"})
+_FACTORIES = ("from_numpy", "frombuffer", "from_dlpack")
+_WHOLE_UP_TO = 1 << 20  # bytes; of larger storages, as many bytes at even distances
+
+
+def checksum(storage: torch.UntypedStorage) -> int:
+    """A number that tells whether the bytes of a CPU storage have changed."""
+    data: Any = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+    if len(data) > _WHOLE_UP_TO:
+        data = np.ascontiguousarray(data[:: len(data) // _WHOLE_UP_TO + 1])
+    return zlib.crc32(data)
+
+
+def readable_storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """The storage of a plain CPU tensor, if its bytes can be read; None for others."""
+    if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.is_nested:
+        return None
+    if torch._C._len_torch_dispatch_stack():  # a dispatch mode of the script's would see our reads
+        return None
+    storage = tensor.untyped_storage()
+    return storage if storage.nbytes() else None
+
+
+class _Watched(NamedTuple):
+    """One exposed storage: while it lives, its key is its own."""
+
+    storage: weakref.ref[torch.UntypedStorage]
+    entry: Entry
+    tensor: weakref.ref[torch.Tensor]
+    stack: int  # where it was exposed
+    how: str
+    sum: int
+
+
+class Exposed:
+    """The exposed storages of the recording's thread."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.watched: dict[int, _Watched] = {}
+
+    def install(self, hooks: HookSet) -> None:
+        """Show the factories that torch's function modes do not see."""
+        for name in _FACTORIES:
+            hooks.patch(torch, name, self._factory(name, getattr(torch, name)))
+
+    def _factory(self, name: str, original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        journal = self.journal
+
+        def make(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if torch.compiler.is_compiling():
+                return original(*args, **kwargs)
+            if not journal.recording() or not journal.with_graph or threading.get_ident() != journal.thread:
+                return original(*args, **kwargs)
+            frame = sys._getframe(1)
+            tensor: torch.Tensor = trampoline(frame)(original, args, kwargs)
+            try:
+                with Unseen():
+                    stack, direct = journal.locate(frame)
+                    journal.op(name, stack, direct, [], (), [tensor], 0, 0)
+                    self.expose([tensor], name, stack)
+            except Exception as error:
+                journal.fault(f"the result of {name}", error)
+            return tensor
+
+        make.__name__, make.__doc__ = name, original.__doc__
+        return make
+
+    def expose(self, tensors: Sequence[torch.Tensor], how: str, stack: int) -> None:
+        """From now on, code outside torch may write these tensors' memory."""
+        if not self.journal.draft.full:
+            return
+        for tensor in tensors:
+            entry, storage, key = self.journal.table.find(tensor), readable_storage(tensor), storage_key(tensor)
+            if entry is None or storage is None or key is None:
+                continue
+            known = self.watched.get(key)
+            if known is None or known.storage() is not storage:
+                held = weakref.ref(tensor)
+                self.watched[key] = _Watched(weakref.ref(storage), entry, held, stack, how, checksum(storage))
+
+    def of_call(self, name: str, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], stack: int) -> None:
+        """A call of torch is over: what it exposed, and what it wrote itself."""
+        if self.watched:
+            self.refresh((*inputs, *outputs))
+        if name in EXPOSING:
+            self.expose(inputs or outputs, name, stack)
+
+    def refresh(self, tensors: Sequence[torch.Tensor] | None = None) -> None:
+        """What the storages of `tensors` (of all that are watched) hold now was written by torch."""
+        for key in self._keys(tensors):
+            known = self.watched[key]
+            storage = known.storage()
+            if storage is None:
+                del self.watched[key]
+            else:
+                self.watched[key] = known._replace(sum=checksum(storage))
+
+    def look(self, tensors: Sequence[torch.Tensor] | None = None) -> None:
+        """Record the writes from outside to the storages of `tensors`, or of all that are watched."""
+        if not self.journal.draft.full:
+            self.watched.clear()
+            return
+        for key in self._keys(tensors):
+            known = self.watched[key]
+            storage = known.storage()
+            if storage is None:
+                del self.watched[key]
+                continue
+            now = checksum(storage)
+            if now != known.sum:
+                self.watched[key] = known._replace(sum=now)
+                self._written(known)
+
+    def _keys(self, tensors: Sequence[torch.Tensor] | None) -> list[int]:
+        if tensors is None:
+            return list(self.watched)
+        keys = dict.fromkeys(storage_key(tensor) for tensor in tensors)
+        return [key for key in keys if key is not None and key in self.watched]
+
+    def _written(self, known: _Watched) -> None:
+        journal = self.journal
+        draft, entry, tensor = journal.draft, known.entry, known.tensor()
+        if entry.mark is not draft.mark:
+            if tensor is None:
+                return  # this step has nothing that the storage could be called by
+            journal.table.number(draft, tensor)
+        version = None if entry.version is None else entry.version - entry.base_version
+        payload = (version, version, known.how, False)
+        moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
+        if tensor is not None:
+            journal.sample(tensor, moment, entry.number, False, "value")
