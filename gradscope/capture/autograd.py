@@ -130,26 +130,23 @@ class BackwardWatch:
         try:
             result = original(outputs, *args, **kwargs)
         except BaseException as error:
-            self._failed(run, outputs, error)
+            self._ended(run, partial(run.failed, outputs, error))
             raise
-        finally:
-            journal.backwards -= 1
+        self._ended(run, run.finished)
+        return result
+
+    def _ended(self, run: _Run, tell: Callable[[], None]) -> None:
+        journal = self.journal
+        journal.backwards -= 1
+        try:
             run.remove_hooks()
             if journal.exposed.watched:
                 journal.exposed.refresh()  # gradients were added to
-        try:
             with Unseen():
-                run.finished()
+                tell()
         except Exception as error:
             journal.fault("what a backward did", error)
-        return result
-
-    def _failed(self, run: _Run, outputs: Sequence[Any], error: BaseException) -> None:
-        try:
-            with Unseen():
-                run.failed(outputs, error)
-        except Exception as fault:
-            self.journal.fault("a backward that failed", fault)
+        journal.call_ends()
 
 
 class _Run:

@@ -94,6 +94,7 @@ class Draft:
         "calls",
         "carried",
         "cuts",
+        "end",
         "flush",
         "flush_at",
         "full",
@@ -126,6 +127,7 @@ class Draft:
     def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush) -> None:
         self.mark = StepMark()
         self.start = perf_counter()
+        self.end: float | None = None  # set where the rest was split off
         self.flush = flush
         self.flush_at = self.start + FLUSH_SECONDS
         self.full = full
@@ -176,6 +178,12 @@ class Draft:
             self.flush(self)
         return index
 
+    def begins(self, phase: Phase) -> None:
+        """From now on it is `phase`, whatever moment comes next."""
+        if phase is not self.phase:
+            self.phase = phase
+            self.phases.append((phase, len(self.moments), perf_counter()))
+
     def key(self) -> tuple[Any, ...]:
         """What two steps must share to be stored once."""
         return (self.moments, self.tensors, self.graphs, self.returns, self.bumps, self.calls)
@@ -223,7 +231,7 @@ class _Split:
     def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
         head.mark, head.start = draft.mark, draft.start
-        tail.start = next((time for _, index, time in draft.phases if index >= at), None) or perf_counter()
+        self._share_time()
         head.learning_rates, tail.learning_rates = dict(draft.learning_rates), dict(draft.learning_rates)
         head.bumps, tail.bumps = _bumps(draft, 0, at), _bumps(draft, at, len(draft.moments))
         head.versions, tail.versions = dict(draft.versions), dict(draft.versions)
@@ -231,12 +239,7 @@ class _Split:
             tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
         head.moments = draft.moments[:at]
         head.tensors = draft.tensors[: self.count]
-        head.phases = [span for span in draft.phases if span[1] < at]
-        for offset, moment in enumerate(draft.moments[at:]):
-            tail.moments.append(self._moved(moment))
-            if moment[1] is not tail.phase:
-                tail.phase = moment[1]
-                tail.phases.append((tail.phase, offset, self._time_of(at + offset)))
+        tail.moments += [self._moved(moment) for moment in draft.moments[at:]]
         head.graphs = draft.graphs[: min(self.graphs, default=len(draft.graphs))]
         self._share_out()
         return head, tail, self.numbers
@@ -350,13 +353,17 @@ class _Split:
             subject = self.numbers.get(subject, subject)
         return (moment - self.at, subject, of_parameter, what, measured)
 
-    def _time_of(self, index: int) -> float:
-        time = self.draft.start
-        for _, first, when in self.draft.phases:
-            if first > index:
-                break
-            time = when
-        return time
+    def _share_time(self) -> None:
+        """The tail begins with its first phase, or with the next one's where that phase began in the head."""
+        spans, at, tail = self.draft.phases, self.at, self.tail
+        first = max((place for place, span in enumerate(spans) if span[1] <= at), default=0)
+        phase, index, time = spans[first]
+        if index < at:
+            time = spans[first + 1][2] if first + 1 < len(spans) else perf_counter()
+        self.head.phases = spans[:first] if index == at else spans[: first + 1]
+        self.head.end = tail.start = time
+        tail.phases = [(phase, 0, time), *((phase, index - at, time) for phase, index, time in spans[first + 1 :])]
+        tail.phase = self.draft.phase
 
 
 def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:

@@ -134,6 +134,16 @@ class Journal:
             self.tracker.look(stack)
         return stack, direct
 
+    def call_begins(self, phase: Phase, frame: FrameType) -> int:
+        """A call of the script's that is a phase of its own begins. Returns the stack that made it."""
+        stack, _ = self.locate(frame)
+        self.draft.begins(phase)
+        return stack
+
+    def call_ends(self) -> None:
+        """Such a call returned, or raised: what comes next is another phase."""
+        self.draft.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
+
     def fault(self, what: str, error: BaseException) -> None:
         """A fact could not be recorded: remember that, and go on."""
         if len(self.faults) < MAX_FAULTS:
@@ -196,12 +206,11 @@ class Journal:
         for position, tensor in enumerate(outputs):
             number = table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted, shares)
             made.append(number)
-            if tensor.requires_grad:
+            if tensor.requires_grad and first != last:
                 makes_graph = True
-                if first != last:
-                    node = tensor.grad_fn
-                    if node is not None:
-                        draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
+                node = tensor.grad_fn
+                if node is not None:
+                    draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
         phase = Phase.BACKWARD if self.backwards else self.clock.of_op(name, grad_enabled, makes_graph)
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
@@ -229,10 +238,13 @@ class Journal:
 
         return self.statistics.read(tensor, deliver)
 
-    def root_ran(self, name: str, stack: int, loss: bool) -> None:
-        """At detail `steps`, a model's or a loss's whole call is the only op."""
+    def root_begins(self, name: str, stack: int, loss: bool) -> None:
+        """A model or a loss is called. At detail `steps`, its whole call is the only op."""
         grad_enabled = torch.is_grad_enabled()
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
+        self.draft.begins(phase)
+        if self.with_graph:
+            return
         payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "", None)
         self.draft.add("op", phase, stack, (), (), payload)
 
@@ -432,9 +444,8 @@ class Journal:
             numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             self.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
 
-    def zeroed(self, owner: str, tensors: Sequence[tuple[torch.Tensor, bool]], frame: FrameType) -> None:
+    def zeroed(self, owner: str, tensors: Sequence[tuple[torch.Tensor, bool]], stack: int) -> None:
         """`zero_grad()` of an optimizer or a module; `tensors`: with a gradient before, and whether still."""
-        stack, _ = self.locate(frame)
         draft = self.draft
         draft.zeroed = True
         to_none = not any(still for _, still in tensors)
@@ -611,8 +622,7 @@ class Journal:
             versions.append((before - base, after - base))
         draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), (optimizer, tuple(versions)))
 
-    def scheduler_stepped(self, name: str, optimizer: int | None, frame: FrameType) -> None:
-        stack = self.sites.locate(frame)
+    def scheduler_stepped(self, name: str, optimizer: int | None, stack: int | None) -> None:
         self.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
 
     def scaler_called(self, call: str, optimizer: int | None, frame: FrameType) -> None:

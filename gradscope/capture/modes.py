@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..model.records import Phase
 from .births import Births
 from .hooks import HookSet
 from .journal import Journal
@@ -176,6 +177,7 @@ class ModeWatch:
             if not self._mine():
                 return original(batches)
             frame = sys._getframe(1)
+            journal.draft.begins(Phase.OTHER)
             with self.pause:
                 batch = original(batches)
                 try:

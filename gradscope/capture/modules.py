@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from .pause import Pause
 from .phases import is_loss_module
 from .tensors import device_name, dtype_name, tensors_in
 from .unseen import Unseen
+from .zeroing import zero_grad
 
 
 class Known:
@@ -170,8 +172,8 @@ class ModuleWatch:
                 journal.calling = (draft, len(draft.calls))
                 parent = above[1] if above is not None and above[0] is draft else None
                 draft.calls.append((number, call, stack, module.training, len(draft.moments), parent))
-            if not journal.with_graph and journal.clock.depth == 0:
-                journal.root_ran(type(module).__name__, stack, known.loss)
+            if journal.clock.depth == 0:
+                journal.root_begins(type(module).__name__, stack, known.loss)
             if users:
                 entries, mark = journal.table.entries, draft.mark
                 for position, argument in enumerate(args):
@@ -327,14 +329,9 @@ class ModuleWatch:
         if not journal.recording() or threading.get_ident() != journal.thread:
             self._zero_grad(owner, set_to_none)
             return
-        with self.pause:
-            with Unseen():
-                with_grad = [p for p in owner.parameters() if p.grad is not None]
-            self._zero_grad(owner, set_to_none)
-            try:
-                with Unseen():
-                    record = self.records[self.number(owner)]
-                    name = record.path or record.root
-                    journal.zeroed(name, [(p, p.grad is not None) for p in with_grad], frame)
-            except Exception as error:
-                journal.fault("a zero_grad call", error)
+
+        def name() -> str:
+            record = self.records[self.number(owner)]
+            return record.path or record.root
+
+        zero_grad(journal, self.pause, frame, owner.parameters, name, partial(self._zero_grad, owner, set_to_none))

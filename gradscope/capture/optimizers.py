@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
@@ -15,6 +15,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..model import records
+from ..model.records import Phase
 from .exposed import checksum, readable_storage
 from .hooks import HookSet
 from .journal import Journal
@@ -22,6 +23,7 @@ from .pause import Pause
 from .source import NOWHERE
 from .tensors import tensors_in, versions_of
 from .unseen import Unseen
+from .zeroing import zero_grad
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class OptimizerWatch:
         while self._running:
             self._running.pop()
             self.pause.end()
+            self.journal.call_ends()
         self.journal.tracker.updating = False
 
     # -- step ------------------------------------------------------------------------------------
@@ -133,6 +136,7 @@ class OptimizerWatch:
         except Exception as error:
             journal.fault("an optimizer before its step", error)
         self._running.append(_Running(optimizer, number, parameters, versions, sums))
+        journal.draft.begins(Phase.OPTIMIZER_STEP)
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
 
@@ -166,7 +170,10 @@ class OptimizerWatch:
         @wraps(closure)
         def run(*args: Any, **kwargs: Any) -> Any:
             with self.pause.lifted():
-                return closure(*args, **kwargs)
+                try:
+                    return closure(*args, **kwargs)
+                finally:
+                    self.journal.draft.begins(Phase.OPTIMIZER_STEP)
 
         return run
 
@@ -192,6 +199,7 @@ class OptimizerWatch:
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:
+            journal.call_ends()
             self.pause.end()
 
     def _stepped(self, run: _Running, stack: int) -> None:
@@ -255,16 +263,12 @@ class OptimizerWatch:
         if not self._mine():
             original(optimizer, set_to_none)
             return
-        with self.pause:
-            with Unseen():
-                with_grad = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            original(optimizer, set_to_none)
-            try:
-                with Unseen():
-                    tensors = [(p, p.grad is not None) for p in with_grad]
-                    journal.zeroed(type(optimizer).__name__, tensors, frame)
-            except Exception as error:
-                journal.fault("a zero_grad call", error)
+
+        def parameters() -> Iterator[torch.Tensor]:
+            return (p for group in optimizer.param_groups for p in group["params"])
+
+        name = type(optimizer).__name__
+        zero_grad(journal, self.pause, frame, parameters, lambda: name, lambda: original(optimizer, set_to_none))
 
     def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
@@ -272,22 +276,35 @@ class OptimizerWatch:
             if self._scheduling or not self._mine() or frame.f_code.co_name == "_initial_step":
                 return original(scheduler, *args, **kwargs)
             self._scheduling += 1
+            stack = self._scheduling_begins(frame)
             try:
                 with self.pause:
                     result = original(scheduler, *args, **kwargs)
+                self._scheduled(scheduler, stack)
             finally:
                 self._scheduling -= 1
-            try:
-                optimizer = getattr(scheduler, "optimizer", None)
-                number = self._number(optimizer) if isinstance(optimizer, Optimizer) else None
-                self.journal.scheduler_stepped(type(scheduler).__name__, number, frame)
-            except Exception as error:
-                self.journal.fault("a scheduler's step", error)
+                self.journal.call_ends()
             return result
 
         step.__doc__ = original.__doc__
         step.__wrapped__ = original  # type: ignore[attr-defined]
         return step
+
+    def _scheduling_begins(self, frame: Any) -> int | None:
+        try:
+            with Unseen():
+                return self.journal.call_begins(Phase.SCHEDULER_STEP, frame)
+        except Exception as error:
+            self.journal.fault("a scheduler before its step", error)
+            return None
+
+    def _scheduled(self, scheduler: Any, stack: int | None) -> None:
+        try:
+            optimizer = getattr(scheduler, "optimizer", None)
+            number = self._number(optimizer) if isinstance(optimizer, Optimizer) else None
+            self.journal.scheduler_stepped(type(scheduler).__name__, number, stack)
+        except Exception as error:
+            self.journal.fault("a scheduler's step", error)
 
     def _scaler_call(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(scaler: Any, *args: Any, **kwargs: Any) -> Any:

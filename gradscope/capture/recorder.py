@@ -272,7 +272,7 @@ class Recorder:
         return number
 
     def _row(self, draft: Draft, kind: StepKind, number: int, template: int, open: bool = False) -> StepRow:
-        end = perf_counter()
+        end = draft.end or perf_counter()
         phases = []
         until = end
         for phase, index, start in reversed(draft.phases):

@@ -545,7 +545,7 @@ after = x * 5
     changes = [(moment.mode, moment.value, recorded.line(moment)) for moment in recorded.moments("mode")]
     assert changes == [
         ("grad", "off", 4), ("grad", "on", 6), ("grad", "off", 6), ("grad", "on", 4),
-        ("inference", "on", 9), ("inference", "off", 10),
+        ("inference", "on", 8), ("inference", "off", 8),
     ]  # fmt: skip
     assert [recorded.tensor(name).requires_grad for name in ("y", "z", "i", "after")] == [False, True, False, True]
     assert recorded.tensor("i").is_inference

@@ -354,8 +354,8 @@ BROKEN: list[tuple[Any, str]] = [
     (tensors, "read_facts"),
     (recorder, "template_of"),
 ]
-# Called where nothing is caught: an attribute read, or what notes the fault itself.
-NOT_BROKEN = {"recording", "fault", "call_failed", "detail_has_graph"}
+# Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
+NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "detail_has_graph"}
 
 
 @pytest.fixture(scope="module")
