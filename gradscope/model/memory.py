@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -102,6 +103,12 @@ class MemorySource:
             for owner, norm, grad in row.norms
             if owner == parameter
         ]
+
+    def curve(self, after: int | None = None) -> Iterator[tuple[int, float | None, float | None]]:
+        for row in self.step_rows():
+            if after is None or row.number > after:
+                gradients = [grad for _, _, grad in row.norms if grad is not None]
+                yield row.number, row.loss, math.hypot(*gradients) if gradients else None
 
     def versions(self, step: int) -> Mapping[int, int]:
         return count_versions(self.step_rows(), step, lambda template: self.template(template).version_bumps)

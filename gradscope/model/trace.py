@@ -51,6 +51,10 @@ class TraceSource(Protocol):
         """(step, |p| after the step, |grad| after the backward) for each step that recorded it."""
         ...
 
+    def curve(self, after: int | None = None) -> Iterator[tuple[int, float | None, float | None]]:
+        """(step, loss, norm of all parameters' gradients together) for each step, those after `after` only."""
+        ...
+
     def versions(self, step: int) -> Mapping[int, int]:
         """Each parameter's absolute version at the start of `step`; `count_versions` says how they are counted."""
         ...

@@ -5,10 +5,12 @@ Reading trusts nothing: it raises ValueError.
 
 from __future__ import annotations
 
+import math
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..model.codec import dumps, encode_float, from_json, loads, to_json
@@ -137,6 +139,18 @@ class Layout:
                 at = (place if norm else None, place + norm if grad else None)
             place += norm + grad
         return (*at, place)
+
+    @cached_property
+    def _gradients(self) -> tuple[int, tuple[int, ...]]:
+        """How many norms are packed, and which of them are gradients'."""
+        has = [is_gradient for _, norm, grad in self.norms for is_gradient, there in ((0, norm), (1, grad)) if there]
+        return len(has), tuple(place for place, is_gradient in enumerate(has) if is_gradient)
+
+    def gradient_norm(self, norms: object) -> float | None:
+        """The norm of all gradients together; None where a step has none. Raises ValueError."""
+        count, places = self._gradients
+        values = unpack("f", norms or b"", count)
+        return math.hypot(*[values[place] for place in places]) if places else None
 
 
 def _pairs(value: object) -> list[list[Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CannotWrite, DamagedTrace, NoSuchStep
-from ..model.codec import from_json, loads
+from ..model.codec import decode_float, from_json, loads
 from ..model.records import (
     Detail,
     GradGraph,
@@ -194,6 +194,24 @@ class SqliteSource:
                 values = packed.unpack("f", norms, count)
                 found.append((number, None if norm is None else values[norm], None if grad is None else values[grad]))
         return found
+
+    def curve(self, after: int | None = None) -> Iterator[tuple[int, float | None, float | None]]:
+        last = -(2**63) if after is None else after
+        query = "SELECT number, loss, layout, norms FROM steps WHERE number > ? ORDER BY number LIMIT ?"
+        while True:
+            with self._lock, self._reading("steps"):
+                found = [
+                    (
+                        rows.whole(number),
+                        None if loss is None else decode_float(loss),
+                        self._layout(layout).gradient_norm(norms),
+                    )
+                    for number, loss, layout, norms in self._ask(query, last, _CHUNK)
+                ]
+            yield from found
+            if len(found) < _CHUNK:
+                return
+            last = found[-1][0]
 
     def versions(self, step: int) -> Mapping[int, int]:
         with self._lock, self._reading("steps"):

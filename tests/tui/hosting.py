@@ -18,6 +18,7 @@ from gradscope.model.graph import Graph, GraphKind
 from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
+from gradscope.tui.cursor import SAME
 from gradscope.tui.messages import Notice, Select, Travel
 from gradscope.tui.scene import Pane, Scene
 
@@ -55,8 +56,8 @@ class Host(App[None]):
         key = (found.row.template, kind)
         if key not in self._graphs:
             self._graphs[key] = found.graph(kind)
-        last = len(found.moments) - 1
-        at = min(moment if moment is not None else before.moment if before else -1, last)
+        here = before.moment if before else -1
+        at = min(here if moment in (None, SAME) else cast(int, moment), len(found.moments) - 1)
         scene = Scene(
             trace=self.trace,
             step=found,

@@ -58,6 +58,8 @@ def everything(trace: Trace) -> dict[str, object]:
         "row by row": [source.step_row(number) for number in source.step_numbers()],
         "templates": [source.template(source.step_row(number).template) for number in source.step_numbers()],
         "samples": [list(source.samples(number)) for number in source.step_numbers()],
+        "curve": list(source.curve()),
+        "curve from the second step on": list(source.curve(next(iter(source.step_numbers()), 0))),
         "series": {parameter: list(source.series(parameter)) for parameter in source.parameters()},
         "versions": [dict(source.versions(number)) for number in source.step_numbers()],
     }

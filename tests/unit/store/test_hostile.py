@@ -32,6 +32,7 @@ def read_all(path: Path) -> Trace:
         list(source.step_rows())
         for parameter in source.parameters():
             source.series(parameter)
+        list(source.curve())
         for number in source.step_numbers():
             step = trace.step(number)
             for kind in ("forward", "backward", "both"):
