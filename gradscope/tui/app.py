@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import ClassVar
@@ -10,6 +10,7 @@ from typing import ClassVar
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from ..model.findings import Finding
 from ..model.trace import Trace
 from .cursor import Place
 from .keys import KEYS
@@ -17,21 +18,37 @@ from .screens.instrument import Instrument
 from .session import Session
 from .themes import THEMES
 
+Findings = Callable[[Trace], Sequence[Finding]]
+
 
 class GradscopeApp(App[None]):
-    """Shows `trace`, beginning at `start` (the first step's start where it is None)."""
+    """Shows `trace`, beginning at `start` (the first step's start where it is None).
+
+    `findings` is called once, in a worker thread, and may raise ValueError or GradscopeError; its method `close`,
+    if it has one, when the application ends. `reopen` opens a newer reading of a trace that is to be followed.
+    """
 
     CSS_PATH: ClassVar[str] = "gradscope.tcss"
     TITLE = "gradscope"
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, trace: Trace, start: Place | None = None, *, ascii: bool = False, theme: str = "dark") -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        start: Place | None = None,
+        *,
+        ascii: bool = False,
+        theme: str = "dark",
+        findings: Findings | None = None,
+        reopen: Callable[[], Trace] | None = None,
+    ) -> None:
         super().__init__()
         for one in THEMES:
             self.register_theme(one)
         self.theme = f"gradscope-{theme}"
         self.session = Session(trace)
-        self.instrument = Instrument(self.session, PurePath(trace.info.script).name or "trace", start, ascii=ascii)
+        name = PurePath(trace.info.script).name or "trace"
+        self.instrument = Instrument(self.session, name, start, ascii=ascii, findings=findings, reopen=reopen)
 
     def get_default_screen(self) -> Instrument:
         return self.instrument

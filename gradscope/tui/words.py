@@ -26,9 +26,10 @@ from ..model.records import (
     ZeroGrad,
 )
 from ..model.trace import Step
-from ..text import elide_list, printable, tensor_type
+from ..text import elide, elide_list, printable, tensor_type
 
 _NAMES = 3  # of a list of names, how many are written out
+_ARGUMENTS = 32  # columns
 _CHANGES = {
     "created": "was None, now filled",
     "accumulated": "added to",
@@ -94,7 +95,7 @@ def _words(moment: Moment, step: Step) -> str:  # noqa: ARG001  # every kind of 
 @_words.register
 def _(moment: OpCall, step: Step) -> str:
     given = [tensor_word(step.tensors[number]) for number in moment.inputs[:_NAMES]]
-    given += ["…"] * (len(moment.inputs) > _NAMES) + ([moment.arguments] if moment.arguments else [])
+    given += ["…"] * (len(moment.inputs) > _NAMES) + ([elide(moment.arguments, _ARGUMENTS)] if moment.arguments else [])
     call = f"{moment.name}({', '.join(given)})"
     made = [step.tensors[number].name for number in moment.outputs if step.tensors[number].name]
     return f"{elide_list(made, _NAMES)} = {call}" if made else call

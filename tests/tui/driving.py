@@ -12,6 +12,7 @@ from gradscope.model.trace import Trace
 from gradscope.tui.app import GradscopeApp
 from gradscope.tui.scene import Scene
 from gradscope.tui.screens.instrument import Instrument
+from gradscope.tui.screenshot import at_rest
 
 
 class Driver:
@@ -35,9 +36,7 @@ class Driver:
         return (self.scene.step.number, self.scene.moment)
 
     async def settle(self) -> None:
-        await self.pilot.pause()
-        await self.app.workers.wait_for_complete()
-        await self.pilot.pause()
+        await at_rest(self.app, self.pilot)
 
     async def press(self, *keys: str) -> None:
         for key in keys:

@@ -1,36 +1,152 @@
 """Step through a trace in the terminal, forwards and backwards, and see every gradient.
 
-Opens at the first step, or at step N. Keys are shown at the bottom; ? explains all of them.
+Opens at the first step, at step N, or at moment M of it. Keys are shown at the bottom; ? explains all of them.
 
   gradscope view train.gradscope
   gradscope view train.gradscope --step 3
+  gradscope view train.gradscope --follow                  while another terminal trains
+  gradscope view train.gradscope --screenshot ui.svg       a picture of the first screen, without a terminal
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import subprocess
 import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...errors import UsageError
+from ...errors import CannotWrite, NothingToDraw, UsageError
+from ..arguments import one_of
 from ..exit_codes import DONE
+from ..terminal import ascii_only
+
+if TYPE_CHECKING:
+    from ...model.findings import Finding
+    from ...model.trace import Trace
+    from ...tui.app import GradscopeApp
+    from ...tui.cursor import Place
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", metavar="TRACE", help="a .gradscope file")
-    parser.add_argument("--step", type=int, metavar="N", help="the step to begin at (default: the first)")
+    parser.add_argument("--step", metavar="N[:M]", help="the step to begin at, and its moment (default: the first)")
+    parser.add_argument("--follow", action="store_true", help="read on while the trace is still being written")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    parser.add_argument(
+        "--theme", metavar="THEME", type=one_of("theme", ["dark", "light"]), default="dark", help="dark or light"
+    )
+    parser.add_argument("--screenshot", metavar="FILE", help="write the first screen to FILE (.svg) and end")
+    parser.add_argument(
+        "--size", metavar="COLUMNSxROWS", type=_size, default=(120, 40), help="of the screenshot (default: 120x40)"
+    )
 
 
 def run(namespace: argparse.Namespace) -> int:
     from ...store import open_trace
 
+    picture = _picture(namespace.screenshot)
     with open_trace(namespace.trace) as trace:
-        start = trace.step(namespace.step).number if namespace.step is not None else None
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise UsageError("view needs a terminal; without one, use: gradscope graph, info or export")
-        from ...tui.app import GradscopeApp
-        from ...tui.cursor import START, Place
+        numbers = trace.source.step_numbers()
+        if not numbers and not (namespace.follow and trace.info.status == "running"):
+            raise NothingToDraw(f"{namespace.trace} has no steps: nothing of torch ran while it was recorded")
+        place = _place(trace, namespace.step)
+        if picture is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError("view needs a terminal; without one, use --screenshot, or gradscope graph, info or export")
+        check = Check(namespace.trace)
+        try:
+            app = _app(namespace, trace, place, check)
+            if picture is None:
+                app.run()
+            else:
+                from ...tui.export import save_text
+                from ...tui.screenshot import screenshot
 
-        place = Place(start, START) if start is not None else None
-        GradscopeApp(trace, place, ascii=namespace.ascii).run()
-    return DONE
+                save_text(screenshot(app, namespace.size), picture)
+        finally:
+            check.close()
+    return app.return_code or DONE
+
+
+def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check: Check) -> GradscopeApp:
+    from ...store import open_trace
+    from ...tui.app import GradscopeApp
+
+    return GradscopeApp(
+        trace,
+        place,
+        ascii=namespace.ascii or (namespace.screenshot is None and ascii_only()),
+        theme=namespace.theme,
+        findings=check,
+        reopen=(lambda: open_trace(namespace.trace)) if namespace.follow else None,
+    )
+
+
+class Check:
+    """`gradscope check` on a trace, in a process of its own: it may take long, and must not slow the screen down."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._process: subprocess.Popen[str] | None = None
+        self._closed = threading.Event()
+
+    def __call__(self, trace: Trace) -> Sequence[Finding]:  # noqa: ARG002  # the file says it all
+        """The findings; none when it was closed meanwhile. Raises ValueError when the check failed."""
+        from ...model.codec import loads
+        from ...model.findings import findings_from_json
+
+        command = [sys.executable, "-m", "gradscope", "check", "--format", "json", "--", self.path]
+        if self._closed.is_set():
+            return ()
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            self._process = process
+            said, complaint = process.communicate()
+        if self._closed.is_set():
+            return ()
+        if process.returncode not in (0, 1):
+            raise ValueError(complaint.strip() or f"the check ended with status {process.returncode}")
+        return findings_from_json(loads(said))[1]
+
+    def close(self) -> None:
+        """Stop the check if it still runs."""
+        self._closed.set()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+
+def _place(trace: Trace, text: str | None) -> Place | None:
+    """Where to begin. Raises UsageError for what is no place, NoSuchStep."""
+    if text is None:
+        return None
+    from ...tui.cursor import START, Place, parse_place
+
+    try:
+        place = parse_place(text, Place(0, START))
+    except ValueError as error:
+        raise UsageError(f"--step: {error}") from None
+    trace.step(place.step)
+    return place
+
+
+def _picture(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    path = Path(name)
+    if path.suffix != ".svg":
+        raise UsageError(f"--screenshot writes .svg files, not {path.suffix or path.name}")
+    if not path.parent.is_dir():
+        raise CannotWrite(f"cannot write {path}: there is no folder {path.parent}")
+    return path
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (20 <= size[0] <= 500 and 5 <= size[1] <= 200):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a terminal, such as 120x40 (up to 500x200)")
+    return size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -12,15 +12,19 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Footer, Static
 from textual.worker import Worker, get_current_worker
 
 from ...errors import GradscopeError
+from ...model.findings import Finding
 from ...model.graph import Graph
+from ...model.trace import Trace
 from ...text import printable
 from .. import cursor, export, jumps
 from ..cursor import Place
+from ..follow import INTERVAL
 from ..keys import KEYS
 from ..outside import editor_command
 from ..scene import Pane
@@ -48,15 +52,25 @@ class Instrument(Traveller):
 
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for keys in KEYS.values() for key in keys]
 
-    def __init__(self, session: Session, name: str, start: Place | None = None, *, ascii: bool = False) -> None:
-        super().__init__(session, start, ascii=ascii)
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        start: Place | None = None,
+        *,
+        ascii: bool = False,
+        findings: Callable[[Trace], Sequence[Finding]] | None = None,
+        reopen: Callable[[], Trace] | None = None,
+    ) -> None:
+        super().__init__(session, start, ascii=ascii, findings=findings, reopen=reopen)
         self.script = name
         self.active = "graph"
         self.narrow = False
         self._export: Worker[None] | None = None
+        self._looking: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield HeaderPane(self.script, id="header")
+        yield HeaderPane(self.script, follows=self._follower is not None, id="header")
         yield TabStrip(PANES, id="tabs")
         with Horizontal(id="panes"):
             with Vertical(id="left"):
@@ -72,6 +86,22 @@ class Instrument(Traveller):
     def on_mount(self) -> None:
         self.set_class(self.ascii, "-ascii")
         self.open()
+        self.call_after_refresh(self.judge)
+        if self._follower is not None:
+            self._looking = self.set_interval(INTERVAL, self.look)
+
+    def on_unmount(self) -> None:
+        close = getattr(self._findings, "close", None)
+        if close is not None:
+            close()
+        if self._follower is not None:
+            self._follower.close()
+
+    def stop_following(self) -> None:
+        if self._looking is not None:
+            self._looking.stop()
+            self._looking = None
+        self.query_one("#header", HeaderPane).follows(False)
 
     def say(self, note: str) -> None:
         self.query_one("#header", HeaderPane).say(note)
@@ -121,8 +151,8 @@ class Instrument(Traveller):
         self.action_pane(names[at % len(names)])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Who types into a line keeps the keys that travel."""
-        if action in ("moment", "edge") and isinstance(self.focused, Input):
+        """Who types a search keeps the keys that move within a line."""
+        if action in ("moment", "edge") and getattr(self.focused, "typing", False):
             return False
         return super().check_action(action, parameters)
 
@@ -259,8 +289,8 @@ class Instrument(Traveller):
     def shown_graph(self) -> Graph:
         """The graph as the graph pane shows it: folded and focused."""
         assert self.scene is not None
-        shown = getattr(self.query_one("#graph"), "shown", None)
-        return shown if isinstance(shown, Graph) else self.scene.graph
+        picture = self.query_one("#graph", GraphPane).picture
+        return picture.shown if picture is not None else self.scene.graph
 
     @work(thread=True, exclusive=True, group="export")
     def _write(self, graph: Graph, path: Path) -> None:

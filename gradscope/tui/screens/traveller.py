@@ -12,8 +12,10 @@ from textual.worker import get_current_worker
 from ...errors import GradscopeError
 from ...model.findings import Finding
 from ...model.graph import Graph, GraphKind
+from ...model.trace import Trace
 from .. import cursor, jumps
 from ..cursor import Place
+from ..follow import Follower, News, ending
 from ..jumps import Goal
 from ..messages import Notice, Select, Travel
 from ..scene import Pane, Scene
@@ -29,8 +31,18 @@ class Traveller(Screen[None]):
     `aim` is where the cursor is going: keys pressed while a step is being read count from there.
     """
 
-    def __init__(self, session: Session, start: Place | None, *, ascii: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        start: Place | None,
+        *,
+        ascii: bool,
+        findings: Callable[[Trace], Sequence[Finding]] | None,
+        reopen: Callable[[], Trace] | None,
+    ) -> None:
         super().__init__()
+        self._findings = findings
+        self._follower = Follower(reopen) if reopen is not None else None
         self.session = session
         self.aim = start
         self.ascii = ascii
@@ -48,7 +60,7 @@ class Traveller(Screen[None]):
 
     # -- reading -------------------------------------------------------------------------------------------
 
-    @work(thread=True, exclusive=True, group="read")
+    @work(thread=True, group="open")
     def open(self) -> None:
         """Read which steps there are, and go to the first."""
         try:
@@ -88,6 +100,60 @@ class Traveller(Screen[None]):
     def complain(self, error: GradscopeError) -> None:
         self.say("")
         self.notify(str(error), severity="error", timeout=10, markup=False)
+
+    @work(thread=True, group="findings")
+    def judge(self) -> None:
+        """Ask for the findings; they come when they come."""
+        if self._findings is None:
+            return
+        try:
+            found = tuple(self._findings(self.session.trace))
+        except (GradscopeError, ValueError) as error:
+            self.app.call_from_thread(self.notify, f"No findings: {error}", severity="warning", markup=False)
+            return
+        self.app.call_from_thread(self._judged, found)
+
+    def _judged(self, found: tuple[Finding, ...]) -> None:
+        self.found = found
+        if found and self.scene is not None:
+            self.display_scene(replace(self.scene, findings=found))
+
+    # -- following -----------------------------------------------------------------------------------------
+
+    @work(thread=True, exclusive=True, group="follow")
+    def look(self) -> None:
+        """Look whether the running script has written more."""
+        assert self._follower is not None
+        try:
+            news = self._follower.look()
+        except GradscopeError as error:
+            self.app.call_from_thread(self._lost, error)
+            return
+        if news is not None:
+            self.app.call_from_thread(self._grown, news)
+
+    def _lost(self, error: GradscopeError) -> None:
+        """The file cannot be read any more: what was read stays."""
+        self.stop_following()
+        self.complain(error)
+
+    def _grown(self, news: News) -> None:
+        before, self.steps = self.steps, news.steps
+        self.session.renew(news.trace)
+        if not news.runs:
+            self.stop_following()
+            self.notify(f"{news.info.script}: {ending(news.info)}", markup=False)
+        if not self.steps:
+            return
+        if self.aim is None:
+            self.opened(self.steps)
+        elif not before or self.aim.step >= before[-1]:  # at the end: go on with it
+            self.travel(Place(self.steps[-1], cursor.LAST))
+        elif self.scene is not None:
+            self.display_scene(replace(self.scene, step_numbers=self.steps))
+
+    def stop_following(self) -> None:
+        """The script has ended, or its file is gone."""
 
     # -- travelling ----------------------------------------------------------------------------------------
 

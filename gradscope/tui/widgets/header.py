@@ -13,8 +13,9 @@ from ..words import line_word, moment_words, phase_word, step_word
 class HeaderPane(Widget):
     """Two lines that are always there."""
 
-    def __init__(self, name: str, *, id: str | None = None) -> None:
+    def __init__(self, name: str, *, follows: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._follows = follows
         self.script = printable(name)
         self.scene: Scene | None = None
         self.note = ""
@@ -29,10 +30,16 @@ class HeaderPane(Widget):
             self.note = note
             self.refresh()
 
+    def follows(self, follows: bool) -> None:
+        """Whether the trace is still growing."""
+        self._follows = follows
+        self.refresh()
+
     def render(self) -> Content:
         width = self.size.width
         if self.scene is None:
-            return Content.assemble((f" {self.script}  ", "bold"), (self.note or "reading the trace…", "$text-muted"))
+            waits = "waiting for the first step…" if self._follows else "reading the trace…"
+            return Content.assemble((f" {self.script}  ", "bold"), (self.note or waits, "$text-muted"))
         return Content("\n").join([self._where(self.scene, width), self._what(self.scene, width)])
 
     def _where(self, scene: Scene, width: int) -> Content:
@@ -54,6 +61,8 @@ class HeaderPane(Widget):
             facts.append(f"loss {number(scene.step.row.loss)}")
         if scene.findings:
             facts.append(plural(len(scene.findings), "finding"))
+        if self._follows:
+            facts.append("following")
         if self.note:
             facts.append(self.note)
         right = elide("  ".join(facts) + " ", max(1, width - left.cell_length - 1))
