@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..text import number
 from .flow import Call, Flow, Value
-from .gradients import ACCUMULATE, Gradients
+from .gradients import Gradients
 from .graph import GraphNode, NodeKind
 from .places import Lines, ModulePaths
-from .records import GradChange, GradNode, OpCall, Sample, SavedTensor, Tensor
+from .records import GradChange, OpCall, Sample, Tensor
 from .samples import SampleIndex, not_finite
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ class Boxes:
     def __init__(self, step: Step, gradients: Gradients, end: int) -> None:
         source = step.trace.source
         self.step = step
-        self.gradients = gradients
         self.end = end
         self.moments = step.moments
         self.tensors = step.tensors
@@ -42,28 +42,22 @@ class Boxes:
         self.parameters = source.parameters()
         self.samples = SampleIndex(step.samples)
         self.carried = {tensor: made_in for tensor, made_in, _ in step.row.carried}
-        self.grad_ids = self._grad_ids()
-        self.roots = frozenset(gradients.roots)
         self._had_grad = {owner: grad is not None for owner, _, grad in step.row.norms}
         self._grad_changes = self._changes_before(end)
-        self._stale = {saved.tensor for node in gradients.nodes.values() for saved in node.saved if saved.stale} - {
-            None
-        }
-        self._bases = step.versions if any(tensor.parameter is not None for tensor in step.tensors) else {}
+        self._stale = {
+            saved.tensor for node in gradients.nodes.values() if node.saved for saved in node.saved if saved.stale
+        } - {None}
 
-    def _grad_ids(self) -> dict[tuple[int, int], int]:
-        template = self.step.template
-        starts, start = [], len(template.tensors) + len(template.moments)
-        for graph in template.graphs:
-            starts.append(start)
-            start += len(graph.nodes)
-        return {key: starts[key[0]] + key[1] for key in self.gradients.nodes}
+    @cached_property
+    def versions(self) -> Mapping[int, int]:
+        """Each parameter's absolute version at the step's start."""
+        return self.step.versions if any(tensor.parameter is not None for tensor in self.tensors) else {}
 
     def _changes_before(self, end: int) -> dict[int, bool]:
         changes: dict[int, bool] = {}
-        for index in range(end):
+        for index in self.step.positions(GradChange):
             moment = self.moments[index]
-            if isinstance(moment, GradChange):
+            if index < end and isinstance(moment, GradChange):
                 changes.update(dict.fromkeys(moment.tensors, moment.has_grad))
         return changes
 
@@ -127,7 +121,7 @@ class Boxes:
         for found in (sample, grad):
             if found is not None:
                 marks |= not_finite(found)
-        module = self._module_of(tensor, op)
+        module = self.module_of(tensor, op)
         return GraphNode(
             id=value.id,
             kind=NodeKind.TENSOR,
@@ -176,7 +170,8 @@ class Boxes:
             return "result"
         return "leaf" if value.requires_grad else "input"
 
-    def _module_of(self, tensor: Tensor, op: OpCall | None) -> str | None:
+    def module_of(self, tensor: Tensor, op: OpCall | None) -> str | None:
+        """The path of the module that a tensor lies in: a parameter's owner, else that of the op that made it."""
         parameter = self.parameters.get(tensor.parameter) if tensor.parameter is not None else None
         if parameter is not None:
             return self.modules.of_parameter(parameter)
@@ -220,86 +215,6 @@ class Boxes:
             notes=tuple(notes),
             moment=call.moment,
         )
-
-    # -- grad nodes --------------------------------------------------------------------------------
-
-    def grad_box(self, key: tuple[int, int]) -> GraphNode:
-        """A grad node's box: what made it, what it keeps, the gradient that came in where it was sampled."""
-        node = self.gradients.nodes[key]
-        accumulates = node.tensor is not None
-        made = self.moments[node.op] if node.op is not None else None
-        tensor = self._tensor_of(node)
-        module = self._module_of(tensor, None) if accumulates and tensor else self.modules.of(node.module)
-        if module is None and not accumulates and isinstance(made, OpCall):
-            module = self.modules.of(made.module)
-        runs = self.gradients.runs.get(key, [])
-        arrived = self.samples.of_node(runs[-1], "grad_in") if runs else None
-        marks = _NONE
-        for run in runs:
-            marks |= self.samples.bad_gradients(run)
-        if key in self.roots:
-            marks |= {"root"}
-        if node.saved and any(saved.stale for saved in node.saved):
-            marks |= {"stale"}
-        stack = node.stack if node.stack is not None else made.stack if made else None
-        if accumulates and tensor:
-            stack = tensor.first_use
-        return GraphNode(
-            id=self.grad_ids[key],
-            kind=NodeKind.ACCUMULATE_GRAD if accumulates or node.name == ACCUMULATE else NodeKind.GRAD_FN,
-            label=node.name,
-            name=(tensor.name or None) if accumulates and tensor else None,
-            op=made.name if isinstance(made, OpCall) else None,
-            shape=tensor.shape if tensor else None,
-            dtype=tensor.dtype if tensor else None,
-            device=tensor.device if tensor else None,
-            grad_fn=node.name,
-            has_grad=self.has_grad(tensor, True, False) if accumulates and tensor else None,
-            module=module,
-            module_type=self.modules.types.get(module) if module is not None else None,
-            source=self.lines.line(stack),
-            grad=arrived.values if arrived else None,
-            grad_stats=arrived.stats if arrived else None,
-            marks=marks,
-            notes=self._grad_notes(node, len(runs)),
-            moment=runs[0] if runs else None,
-            order=self.gradients.order.get(key),
-        )
-
-    def _tensor_of(self, node: GradNode) -> Tensor | None:
-        """The tensor whose gradient comes in: the leaf, or the op's result."""
-        number = node.tensor if node.tensor is not None else next(iter(node.output_tensors), None)
-        return self.tensors[number] if number is not None else None
-
-    def _grad_notes(self, node: GradNode, runs: int) -> tuple[str, ...]:
-        notes = tuple([self._saved_note(saved) for saved in node.saved]) if node.saved else ()
-        if node.carried:
-            notes += ("made in an earlier step",)
-        if node.hooks:
-            notes += (f"{node.hooks} hook{'s' if node.hooks > 1 else ''}",)
-        if runs > 1:
-            notes += (f"ran {runs} times",)
-        return notes
-
-    def _saved_note(self, saved: SavedTensor) -> str:
-        tensor = self.tensors[saved.tensor] if saved.tensor is not None else None
-        what = f"saved {saved.name.removeprefix('saved_')}"
-        if tensor is not None and tensor.name:
-            what += f" = {tensor.name}"
-        if saved.version is not None:
-            base = self._bases.get(tensor.parameter, 0) if tensor and tensor.parameter is not None else 0
-            what += f" @ version {saved.version + base}"
-        return f"{what}, changed since" if saved.stale else what
-
-    def gradient_label(self, key: tuple[int, int], index: int) -> str:
-        """The gradient that a node sent along its edge `index`: the number itself, or its norm; "" if not sampled."""
-        runs = self.gradients.runs.get(key)
-        sample = self.samples.of_node(runs[-1], "grad_out", index) if runs else None
-        if sample is None:
-            return ""
-        if sample.values is not None and len(sample.values) == 1:
-            return number(sample.values[0])
-        return f"|g| {number(sample.stats.norm)}" if sample.stats is not None else ""
 
 
 def cut_reason(call: Call) -> str:

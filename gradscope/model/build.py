@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from .boxes import Boxes
 from .flow import Call, Flow
-from .gradients import union
+from .grad_boxes import GradBoxes
+from .gradients import first_grad_id, union
 from .graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode
 from .records import Backward, GradChange, Moment, NodeRun, Phase, Template
 
@@ -38,8 +39,7 @@ def op_id(template: Template, moment: int) -> int:
 
 def grad_node_id(template: Template, graph: int, node: int) -> int:
     """The node id of node `node` of `template.graphs[graph]`."""
-    before = sum(len(one.nodes) for one in template.graphs[:graph])
-    return len(template.tensors) + len(template.moments) + before + node
+    return first_grad_id(template, graph) + node
 
 
 def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> Graph:
@@ -54,7 +54,7 @@ def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> 
     """
     work = _Work(step, kind, backward)
     if kind is GraphKind.BACKWARD:
-        edges = work.grad_edges()
+        edges = work.grad_boxes.edges()
     else:
         work.select()
         edges = work.forward_edges() if kind is GraphKind.FORWARD else work.paired_edges()
@@ -84,9 +84,11 @@ class _Work:
     def __init__(self, step: Step, kind: GraphKind, backward: int | None) -> None:
         self.step = step
         self.kind = kind
-        self.backwards = _chosen(step.moments, backward)
-        self.gradients = union(step.template, [call.record.graph for call in self.backwards])
+        self.backwards = _chosen(step, backward)
+        graphs = [call.record.graph for call in self.backwards]
+        self.gradients = union(step.template, graphs, step.positions(NodeRun))
         self.boxes = Boxes(step, self.gradients, self._gradients_end)
+        self.grad_boxes = GradBoxes(self.boxes, self.gradients)
         self.values: set[int] = set()
         self.calls: set[int] = set()
         self.folded: set[int] = set()
@@ -196,24 +198,22 @@ class _Work:
                     kind = self._edge_kind(call, source)
                     edges.append(GraphEdge(values[source].id, values[target].id, kind, index))
         self.folded, self.calls = self.calls - boxed, boxed
-        ids = self.boxes.grad_ids
-        for key, value in self._owners:
-            edges.append(GraphEdge(values[value].id, ids[key], EdgeKind.MADE))
-        edges.extend(self.grad_edges())
+        edges += [GraphEdge(values[value].id, place, EdgeKind.MADE) for place, value in self._owners]
+        edges += self.grad_boxes.edges()
         return edges
 
     @cached_property
-    def _owners(self) -> list[tuple[tuple[int, int], int]]:
+    def _owners(self) -> list[tuple[int, int]]:
         """Each grad node with each value whose gradient comes in to it."""
         made_by = self.flow.made_by
         found = []
-        for key, node in self.gradients.nodes.items():
+        for place, node in self.gradients.nodes.items():
             if node.tensor is not None:
-                found.append((key, self._filled(node.tensor)))
+                found.append((place, self._filled(node.tensor)))
             elif len(node.output_tensors) == 1:
-                found.append((key, made_by(node.output_tensors[0], node.op)))
+                found.append((place, made_by(node.output_tensors[0], node.op)))
             else:
-                found.extend((key, made_by(tensor, node.op)) for tensor in dict.fromkeys(node.output_tensors))
+                found.extend((place, made_by(tensor, node.op)) for tensor in dict.fromkeys(node.output_tensors))
         return found
 
     def _filled(self, tensor: int) -> int:
@@ -222,28 +222,22 @@ class _Work:
         found = self.flow.of_tensor[tensor]
         return next((value for value in reversed(found) if self.flow.values[value].is_leaf), last)
 
-    def grad_edges(self) -> _Edges:
-        ids = self.boxes.grad_ids
-        return [
-            GraphEdge(ids[source], ids[target], EdgeKind.GRAD, index, self.boxes.gradient_label(source, index))
-            for source, target, index, _ in self.gradients.edges
-        ]
-
     def elsewhere(self) -> dict[int, int]:
         """The ids of ops, tensors and grad nodes without a box of their own, with the box that tells of them."""
-        template, ids = self.step.template, self.boxes.grad_ids
+        template, tensors = self.step.template, len(self.step.tensors)
         found: dict[int, int] = {}
         if self.kind is GraphKind.FORWARD:
-            for key, value in self._owners:
+            for place, value in self._owners:
                 if value in self.values:
-                    found.setdefault(ids[key], self.flow.values[value].id)
+                    found.setdefault(place, self.flow.values[value].id)
         elif self.kind is GraphKind.BACKWARD:
-            tensors = len(template.tensors)
-            for key, node in self.gradients.nodes.items():
-                for tensor in node.output_tensors if node.tensor is None else (node.tensor,):
-                    found.setdefault(tensor, ids[key])
+            for place, node in reversed(self.gradients.nodes.items()):  # so that the first of several stays
                 if node.op is not None:
-                    found.setdefault(tensors + node.op, ids[key])
+                    found[tensors + node.op] = place
+                if node.tensor is not None:
+                    found[node.tensor] = place
+                elif node.output_tensors:
+                    found.update(dict.fromkeys(node.output_tensors, place))
         else:
             for position in self.folded:
                 call = self.flow.calls[position]
@@ -257,7 +251,7 @@ class _Work:
         """The boxes of everything selected: forward in the order it happened, then the grad nodes."""
         boxes = self.boxes
         if self.kind is GraphKind.BACKWARD:
-            return tuple(boxes.grad_box(key) for key in self.gradients.nodes)
+            return tuple(self.grad_boxes.nodes())
         roots = {value for call in self.backwards for value in self.flow.roots.get(call.moment, ())}
         reached = {node.tensor for node in self.gradients.nodes.values() if node.tensor is not None}
         forward = [
@@ -278,7 +272,7 @@ class _Work:
             for _, is_value, place in sorted(forward)
         ]
         if self.kind is GraphKind.BOTH:
-            nodes += [boxes.grad_box(key) for key in self.gradients.nodes]
+            nodes += self.grad_boxes.nodes()
         return tuple(nodes)
 
     def _cut_before(self, value: int) -> Call | None:
@@ -287,14 +281,17 @@ class _Work:
         return self.flow.calls[call] if call in self.folded and self.flow.calls[call].cut else None
 
 
-def _chosen(moments: Sequence[Moment], backward: int | None) -> list[_Call]:
+def _chosen(step: Step, backward: int | None) -> list[_Call]:
     """The backward calls to show. Raises ValueError when there is none of that position."""
-    found = [(index, moment) for index, moment in enumerate(moments) if isinstance(moment, Backward)]
+    moments = step.moments
+    called = ((index, moments[index]) for index in step.positions(Backward))
+    found = [(index, moment) for index, moment in called if isinstance(moment, Backward)]
     if backward is not None:
         if not 0 <= backward < len(found):
             raise ValueError(f"the step has {len(found)} backward calls, there is no number {backward}")
         found = [found[backward]]
-    last_run = {moment.graph: index for index, moment in enumerate(moments) if isinstance(moment, NodeRun)}
+    ran = ((index, moments[index]) for index in step.positions(NodeRun))
+    last_run = {moment.graph: index for index, moment in ran if isinstance(moment, NodeRun)}
     return [
         _Call(index, record, _end_of(moments, max(index, last_run.get(record.graph, -1)))) for index, record in found
     ]

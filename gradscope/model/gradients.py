@@ -7,78 +7,102 @@ its name among that op's nodes; AccumulateGrad by the leaf it fills.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .records import GradGraph, GradNode, NodeRun, Template
 
 ACCUMULATE = "AccumulateGrad"
-_OUTSIDE = -1  # the op of a node whose op is not known
+_Ids = Mapping[int, Sequence[int]]  # graph -> the id of each of its nodes
 
 
 @dataclass(slots=True)
 class Gradients:
-    """The union of some of a template's grad graphs; a node is known by (graph, index) of its first sight.
+    """The union of some of a template's grad graphs; a node is known by the id of its first sight.
 
-    `edges` are (source, target, index, input_nr). `runs` are the moments at which a node ran, in order,
-    and `order` the position of its first run among all of its graph's runs.
+    `runs` are the moments at which a node ran, in order, and `order` the position of its first run among
+    all of its graph's runs.
     """
 
-    nodes: dict[tuple[int, int], GradNode]
-    edges: list[tuple[tuple[int, int], tuple[int, int], int, int]]
-    roots: list[tuple[int, int]]
-    runs: dict[tuple[int, int], list[int]]
-    order: dict[tuple[int, int], int]
+    nodes: dict[int, GradNode]
+    roots: frozenset[int]
+    runs: Mapping[int, Sequence[int]]
+    order: Mapping[int, int]
+    graphs: Sequence[tuple[GradGraph, Sequence[int]]]
+
+    def edges(self) -> Iterator[tuple[int, int, int]]:
+        """(source, target, index) of every edge, each once."""
+        if len(self.graphs) == 1:
+            ((records, ids),) = self.graphs
+            yield from ((ids[edge.source], ids[edge.target], edge.index) for edge in records.edges)
+            return
+        seen: set[tuple[int, int, int]] = set()
+        for records, ids in self.graphs:
+            for edge in records.edges:
+                one = (ids[edge.source], ids[edge.target], edge.index)
+                if one not in seen:
+                    seen.add(one)
+                    yield one
 
 
-def union(template: Template, graphs: Sequence[int]) -> Gradients:
-    """The grad graphs `graphs` (positions in `template.graphs`) as one. Linear in their size."""
+def first_grad_id(template: Template, graph: int) -> int:
+    """The node id of the first grad node of `template.graphs[graph]`: tensors come first, then moments."""
+    before = sum(len(one.nodes) for one in template.graphs[:graph])
+    return len(template.tensors) + len(template.moments) + before
+
+
+def union(template: Template, graphs: Sequence[int], ran: Iterable[int] | None = None) -> Gradients:
+    """The grad graphs `graphs` (positions in `template.graphs`) as one. Linear in their size.
+
+    `ran` are the positions of the template's `NodeRun` moments, where they are known already.
+    """
+    if ran is None:
+        ran = [index for index, moment in enumerate(template.moments) if isinstance(moment, NodeRun)]
     known = [graph for graph in dict.fromkeys(graphs) if 0 <= graph < len(template.graphs)]
-    same = _recognised(template, known)
-    if len(known) > 1 and _has_cycle(template, known, same):
-        same = {}  # an op with look-alike nodes in another order: show the backwards side by side
-    united = Gradients({}, [], [], defaultdict(list), {})
-    seen: set[tuple[tuple[int, int], tuple[int, int], int]] = set()
-    for graph in known:
-        records = template.graphs[graph]
-        keys = [same.get((graph, node.index), (graph, node.index)) for node in records.nodes]
-        for key, node in zip(keys, records.nodes, strict=True):
-            united.nodes.setdefault(key, node)
-        for edge in records.edges:
-            one = (keys[edge.source], keys[edge.target], edge.index)
-            if len(known) > 1 and one in seen:
-                continue
-            seen.add(one)
-            united.edges.append((one[0], one[1], edge.index, edge.input_nr))
-        united.roots.extend(keys[root] for root in records.roots)
-    _add_runs(template, known, same, united)
-    return united
+    own = {graph: _own_ids(template, graph) for graph in known}
+    ids = _recognised(template, own)
+    if len(known) > 1 and _has_cycle(template, ids):
+        ids = own  # an op with look-alike nodes in another order: show the backwards side by side
+    nodes: dict[int, GradNode] = {}
+    for graph in reversed(known):
+        nodes.update(zip(ids[graph], template.graphs[graph].nodes, strict=True))
+    if len(known) > 1:  # each where it was first seen
+        nodes = {number: nodes[number] for graph in known for number in ids[graph]}
+    roots = frozenset(ids[graph][root] for graph in known for root in template.graphs[graph].roots)
+    return Gradients(
+        nodes, roots, *_runs(template, ids, ran), [(template.graphs[graph], ids[graph]) for graph in known]
+    )
 
 
-def _add_runs(
-    template: Template, known: Sequence[int], same: dict[tuple[int, int], tuple[int, int]], united: Gradients
-) -> None:
-    wanted = set(known)
+def _own_ids(template: Template, graph: int) -> Sequence[int]:
+    first = first_grad_id(template, graph)
+    return range(first, first + len(template.graphs[graph].nodes))
+
+
+def _runs(template: Template, ids: _Ids, ran: Iterable[int]) -> tuple[dict[int, list[int]], dict[int, int]]:
+    runs: dict[int, list[int]] = defaultdict(list)
+    order: dict[int, int] = {}
     count: dict[int, int] = defaultdict(int)
-    for index, moment in enumerate(template.moments):
-        if isinstance(moment, NodeRun) and moment.graph in wanted:
-            key = same.get((moment.graph, moment.node), (moment.graph, moment.node))
-            united.runs[key].append(index)
-            united.order.setdefault(key, count[moment.graph])
+    for index in ran:
+        moment = template.moments[index]
+        if isinstance(moment, NodeRun) and moment.graph in ids:
+            node = ids[moment.graph][moment.node]
+            runs[node].append(index)
+            order.setdefault(node, count[moment.graph])
             count[moment.graph] += 1
+    return runs, order
 
 
-def _recognised(template: Template, graphs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
-    """(graph, index) -> the same node's key in an earlier graph."""
-    if len(graphs) < 2:
-        return {}
+def _recognised(template: Template, own: _Ids) -> _Ids:
+    """For each graph the ids of its nodes, those of an earlier graph where it is the same node."""
+    if len(own) < 2:
+        return own
     first: dict[tuple[int, str], tuple[int, list[int]]] = {}
-    same: dict[tuple[int, int], tuple[int, int]] = {}
-    shapes = {graph: _shapes(template.graphs[graph]) for graph in graphs}
-    for graph in graphs:
-        records = template.graphs[graph]
+    ids = {graph: list(numbers) for graph, numbers in own.items()}
+    shapes = {graph: _shapes(template.graphs[graph]) for graph in own}
+    for graph in own:
         groups: dict[tuple[int, str], list[int]] = defaultdict(list)
-        for node in records.nodes:
+        for node in template.graphs[graph].nodes:
             key = _identity(node)
             if key is not None:
                 groups[key].append(node.index)
@@ -91,8 +115,9 @@ def _recognised(template: Template, graphs: Sequence[int]) -> dict[tuple[int, in
                 continue
             pairs = list(zip(members, originals, strict=True))
             if len(pairs) == 1 or all(shapes[graph][member] == shapes[home][original] for member, original in pairs):
-                same.update({(graph, member): (home, original) for member, original in pairs})
-    return same
+                for member, original in pairs:
+                    ids[graph][member] = ids[home][original]
+    return ids
 
 
 def _identity(node: GradNode) -> tuple[int, str] | None:
@@ -109,18 +134,16 @@ def _shapes(graph: GradGraph) -> list[list[tuple[object, ...]]]:
     return [sorted(leads, key=repr) for leads in targets]
 
 
-def _has_cycle(template: Template, graphs: Sequence[int], same: dict[tuple[int, int], tuple[int, int]]) -> bool:
-    targets: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-    waiting: dict[tuple[int, int], int] = {}
-    for graph in graphs:
-        records = template.graphs[graph]
-        keys = [same.get((graph, node.index), (graph, node.index)) for node in records.nodes]
-        for key in keys:
-            waiting.setdefault(key, 0)
-        for edge in records.edges:
-            targets[keys[edge.source]].append(keys[edge.target])
-            waiting[keys[edge.target]] += 1
-    ready = [key for key, count in waiting.items() if not count]
+def _has_cycle(template: Template, ids: _Ids) -> bool:
+    targets: dict[int, list[int]] = defaultdict(list)
+    waiting: dict[int, int] = {}
+    for graph, numbers in ids.items():
+        for number in numbers:
+            waiting.setdefault(number, 0)
+        for edge in template.graphs[graph].edges:
+            targets[numbers[edge.source]].append(numbers[edge.target])
+            waiting[numbers[edge.target]] += 1
+    ready = [number for number, count in waiting.items() if not count]
     done = 0
     while ready:
         done += 1

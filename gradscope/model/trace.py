@@ -6,6 +6,7 @@ A source answers with records (`store` reads them from a file, tests build them 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -200,6 +201,17 @@ class Step:
     @property
     def graphs(self) -> tuple[GradGraph, ...]:
         return self.template.graphs
+
+    def positions(self, kind: type) -> Sequence[int]:
+        """Where in `moments` those of one type stand."""
+        return self._positions.get(kind, ())
+
+    @cached_property
+    def _positions(self) -> Mapping[type, Sequence[int]]:
+        found: dict[type, list[int]] = defaultdict(list)
+        for position, moment in enumerate(self.moments):
+            found[type(moment)].append(position)
+        return dict(found)
 
     @cached_property
     def samples(self) -> Sequence[Sample]:

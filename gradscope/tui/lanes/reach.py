@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ...model.build import grad_node_id
-from ...model.gradients import union
+from ...model.gradients import first_grad_id, union
 from ...model.graph import Graph
 from ...model.records import Backward, Mutation, NodeRun, OptimizerStep, Template
 from ...model.samples import SampleIndex, not_finite
@@ -47,24 +46,23 @@ class Reach:
                 walks.setdefault(moment.graph, index)
         self.backward = min(walks.values(), default=None)
         told = {moment.graph for moment in template.moments if isinstance(moment, NodeRun)}
-        starts = [grad_node_id(template, graph, 0) for graph in range(len(template.graphs))]
+        starts = [first_grad_id(template, graph) for graph in range(len(template.graphs))]
         gradients = union(template, [graph for graph in walks if graph >= 0])
-        self._walked: set[int] = set()
-        for key, node in gradients.nodes.items():
-            number = starts[key[0]] + key[1]
-            self._walked.add(number)
+        self._walked = set(gradients.nodes)
+        for number, node in gradients.nodes.items():
             owner = node.tensor if node.tensor is not None else next(iter(node.output_tensors), None)
             if owner is not None:
                 self.owners[number] = owner
-            runs = gradients.runs.get(key, [])
+            runs = gradients.runs.get(number, ())
+            graph = bisect_right(starts, number) - 1
             if runs:
-                self.runs[number] = runs
+                self.runs[number] = list(runs)
                 self._moments[number] = runs[0]
                 for tensor in (node.tensor,) if node.tensor is not None else node.output_tensors:
                     if tensor is not None:
                         self.arrivals[tensor].extend(runs)
-            elif key[0] in walks and key[0] not in told:
-                self._moments[number] = walks[key[0]]
+            elif graph in walks and graph not in told:
+                self._moments[number] = walks[graph]
         for moments in self.arrivals.values():
             moments.sort()
 

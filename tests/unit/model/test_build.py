@@ -18,6 +18,7 @@ from gradscope.model.records import (
     Mutation,
     OpCall,
     Phase,
+    SavedTensor,
     StepKind,
 )
 from gradscope.model.spec import graph_violations
@@ -71,7 +72,7 @@ def test_backward_is_grad_nodes_down_to_the_leaves() -> None:
     assert "root" in root.marks
     assert root.grad == (1.0,)
     assert inner.grad == (2.0,)
-    assert inner.notes == ("saved 0 = A @ version 0", "saved 1 = B @ version 0")
+    assert inner.notes == ("keeps A for its backward (version 0)", "keeps B for its backward (version 0)")
     assert {edge.label for edge in graph.outgoing[inner.id]} == {"40", "20"}
     assert {node.name: node.grad for node in graph.nodes if node.kind is NodeKind.ACCUMULATE_GRAD} == {
         "A": (40.0,),
@@ -195,7 +196,10 @@ def test_versions_of_parameters_are_as_torch_counts_them() -> None:
     assert [one(trace.step(step).graph("forward"), "fc1.weight").version for step in range(3)] == [0, 1, 2]
     backward = trace.step(2).graph("backward")
     (saved,) = (node.notes for node in backward.nodes if (node.module, node.label) == ("fc2", "AddmmBackward0"))
-    assert saved == ("saved 0 = h @ version 0", "saved 1 = fc2.weight @ version 2")
+    assert saved == (
+        "keeps h for its backward (version 0)",
+        "keeps fc2.weight for its backward (version 2)",
+    )
 
 
 def test_gradients_are_those_after_the_backward_not_after_the_next_zero_grad() -> None:
@@ -351,7 +355,7 @@ def test_a_stale_saved_tensor_is_marked_on_both_sides() -> None:
     assert (y.version, y.value) == (0, (2.0,))
     node = one(graph, "PowBackward0")
     assert "stale" in node.marks
-    assert node.notes == ("saved 0 = y @ version 0, changed since",)
+    assert node.notes == ("keeps y for its backward as of version 0, but it was changed since",)
 
 
 def test_a_tensor_written_in_place_is_two_nodes() -> None:
@@ -667,3 +671,50 @@ def test_a_foreach_op_costs_its_inputs_and_outputs_not_their_product() -> None:
     outputs = [step.tensor(f"y{i}", requires_grad=True, is_leaf=False, grad_fn="A", made_by=moment) for i in range(400)]
     step.add(OpCall(step.phase, trace.line(2), "_foreach_add", tuple(inputs), tuple(outputs)))
     assert len(built(step).graph("both").edges) == 800
+
+
+def test_a_grad_node_whose_op_was_not_recorded_is_not_said_to_be_of_an_earlier_step() -> None:
+    trace, step = script()
+    x = step.leaf("x", [1.0], 1)
+    y = step.op("mul", (x,), "y", line=2, grad_fn="MulBackward0")
+    step.backward(y, line=3)
+    row = step.done()
+    template = trace.source.template(row.template)
+    nodes = tuple(replace(node, op=None, carried=node.tensor is None) for node in template.graphs[0].nodes)
+    trace.source.put_template(replace(template, graphs=(replace(template.graphs[0], nodes=nodes),)))
+    graph = trace.trace().step(0).graph("backward")
+    assert one(graph, "MulBackward0").notes == ("what made it was not recorded",)
+    assert one(graph, "AccumulateGrad").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("saved", "words"),
+    [
+        (SavedTensor("other", None, None, 4), "keeps its second operand for its backward"),
+        (SavedTensor("total_weight", None, None, 4), "keeps its total weight for its backward"),
+        (SavedTensor("result", 1, 0, 4), "keeps its result y for its backward (version 0)"),
+        (SavedTensor("self", 0, 0, 4), "keeps x for its backward (version 0)"),
+        (SavedTensor("self", 0, 0, 4, True), "keeps x for its backward as of version 0, but it was changed since"),
+    ],
+)
+def test_what_a_grad_node_keeps_is_told_by_the_users_name(saved: SavedTensor, words: str) -> None:
+    trace, step = script()
+    x = step.leaf("x", [1.0], 1)
+    y = step.op("exp", (x,), "y", line=2, grad_fn="ExpBackward0")
+    assert (x, y) == (0, 1)
+    step.backward(y, line=3)
+    row = step.done()
+    template = trace.source.template(row.template)
+    nodes = tuple(replace(node, saved=(saved,) if node.tensor is None else ()) for node in template.graphs[0].nodes)
+    trace.source.put_template(replace(template, graphs=(replace(template.graphs[0], nodes=nodes),)))
+    assert one(trace.trace().step(0).graph("backward"), "ExpBackward0").notes == (words,)
+
+
+@pytest.mark.parametrize(("op", "said"), [("linear", True), ("t", False)])
+def test_a_transposition_that_linear_made_is_explained(op: str, said: bool) -> None:
+    _, step = script()
+    x = step.leaf("x", [1.0], 1)
+    y = step.op(op, (x,), "y", line=2, grad_fn="TBackward0")
+    step.backward(y, line=3)
+    notes = one(built(step).graph("backward"), "TBackward0").notes
+    assert any("works with the transposed weight" in note for note in notes) is said
