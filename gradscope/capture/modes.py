@@ -1,10 +1,9 @@
 """Modes that the function mode cannot see begin: autocast; and calls that are one op to the script,
-whatever runs inside: compiled functions, custom `autograd.Function`s, a DataLoader's next batch.
+whatever runs inside: custom `autograd.Function`s, a DataLoader's next batch.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
 import threading
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from .unseen import Unseen
 
 
 class ModeWatch:
-    """Records autocast regions, steps aside for compiled functions, shows opaque calls as one op."""
+    """Records autocast and inference regions, shows opaque calls as one op."""
 
     def __init__(self, journal: Journal, pause: Pause, births: Births) -> None:
         self.journal, self.pause, self.births = journal, pause, births
@@ -32,7 +31,6 @@ class ModeWatch:
     def install(self, hooks: HookSet) -> None:
         self._install_inference(hooks)
         self._install_autocast(hooks)
-        self._install_compile(hooks)
         self._install_function(hooks)
         self._install_loader(hooks)
         self._install_ranges(hooks)
@@ -94,35 +92,6 @@ class ModeWatch:
         if on != self.journal.autocast:
             self.journal.autocast = on
             self.journal.mode("autocast", on or "off", None, frame)
-
-    def _install_compile(self, hooks: HookSet) -> None:
-        original: Callable[..., Any] = torch.compile
-
-        @functools.wraps(original)
-        def compile(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            if isinstance(result, torch.nn.Module) or not callable(result):
-                return result  # a compiled module is met in Module.__call__
-            if not args and kwargs.get("model") is None:
-                return lambda model: self._aside(result(model))  # used as a decorator with options
-            return self._aside(result)
-
-        hooks.patch(torch, "compile", compile)
-
-    def _aside(self, compiled: Any) -> Any:
-        """A compiled function, run without our mode: Dynamo would trace through it."""
-        if isinstance(compiled, torch.nn.Module) or not callable(compiled):
-            return compiled
-
-        @functools.wraps(compiled)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            if not self._mine():
-                return compiled(*args, **kwargs)
-            self.journal.compiled(sys._getframe(1))
-            with self.pause:
-                return compiled(*args, **kwargs)
-
-        return run
 
     def _install_function(self, hooks: HookSet) -> None:
         function = torch.autograd.Function

@@ -26,6 +26,7 @@ from ..options import CaptureOptions
 from .assemble import loss_of, norms_of, sample_of, template_of, unsettled
 from .autograd import BackwardWatch
 from .births import Births
+from .compiled import CompiledWatch
 from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
 from .hooks import HookSet
@@ -170,7 +171,15 @@ class Recorder:
         transparency.__enter__()
         self._hooks.add(transparency.close)
         modes = ModeWatch(self.journal, self.pause, self.births)
-        watches = (self.modules, self.optimizers, self.births, modes, BackwardWatch(self.journal), self.journal.exposed)
+        watches = (
+            self.modules,
+            self.optimizers,
+            self.births,
+            modes,
+            CompiledWatch(self.journal, self.pause),
+            BackwardWatch(self.journal),
+            self.journal.exposed,
+        )
         for watch in watches:
             watch.install(self._hooks)
 

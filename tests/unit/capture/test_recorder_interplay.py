@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.capturing import Recording, bits, record_script, run_plain
+from tests.capturing import Recording, bits, record_script, recording, run_plain
 
 # Each script leaves what it saw in `seen` (numbers, counts, texts, tensors).
 HEAD = """\
@@ -543,3 +543,54 @@ def test_the_same_with_and_without(tmp_path: Path, name: str, detail: str) -> No
     ):
         assert ours == theirs, position
     assert torch.equal(recorded.namespace["rng"], plain["rng"])
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["not yet run", "run before"])
+@pytest.mark.parametrize("detail", ["full", "steps"])
+def test_a_function_compiled_before_the_recording_stays_compiled(detail: str, warm: bool) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    ran: list[str] = []
+
+    def backend(module: torch.fx.GraphModule, _: Any) -> Any:
+        def run(*inputs: Any) -> Any:
+            ran.append("compiled")
+            return module(*inputs)
+
+        return run
+
+    @torch.compile(backend=backend)
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return x.sin() * 2
+
+    @torch.compile(backend=backend)
+    def fails(x: torch.Tensor) -> torch.Tensor:
+        return scaled(x) @ torch.ones(3)
+
+    x = torch.ones(2, requires_grad=True)
+    if warm:
+        scaled(x)
+    ran.clear()
+    with recording(detail) as recorded:
+        for _ in range(2):
+            scaled(x).sum().backward()
+        with pytest.raises(Exception, match=r"size|shape"):
+            fails(x)
+        after = x * 3
+    assert ran.count("compiled") >= 2
+    assert counters["stats"]["unique_graphs"] >= 1
+    graphs = counters["stats"]["unique_graphs"]
+    scaled(x)
+    assert counters["stats"]["unique_graphs"] == graphs  # the recording was no reason to compile again
+    assert recorded.faults == ()
+    assert "sin" not in recorded.ops()
+    assert len(recorded.moments("backward")) == 2
+    if detail == "full":
+        assert recorded.ops()[-1] == "mul"
+        assert recorded.tensor("after", recorded.steps[-1].number).shape == after.shape
+    assert [moment.text for moment in recorded.moments("note")] == [  # type: ignore[union-attr]
+        "a compiled region ran here: its ops were not recorded"
+    ] * 3
+    torch._dynamo.reset()
