@@ -68,8 +68,7 @@ def record_cell(shell: Any, line: str, cell: str) -> None:
     name = chosen.pop("name")
     if name is not None and not name.isidentifier():
         raise UsageError(f"%%gradscope: {name!r} cannot be a variable's name")
-    with api.record(detail=chosen.pop("detail")) as trace:
-        shell.run_cell(cell)
+    trace = _record(shell, cell, chosen.pop("detail"))
     if name is not None:
         shell.push({name: trace})
     print(trace.summary())
@@ -77,6 +76,23 @@ def record_cell(shell: Any, line: str, cell: str) -> None:
         display(api.draw(trace, **chosen))  # type: ignore[no-untyped-call]
     except NothingToDraw as nothing:
         print(nothing)
+
+
+def _record(shell: Any, cell: str, detail: str) -> api.Recording:
+    """Run `cell`, which shows its own errors; the recording ends with the error that ended the cell."""
+    failed: BaseException | None = None
+    try:
+        with api.record(detail=detail) as trace:
+            result = shell.run_cell(cell)
+            failed = result.error_before_exec or result.error_in_exec
+            if failed is not None:
+                shown = failed.__traceback__
+                raise failed
+    except BaseException as error:
+        if error is not failed:
+            raise
+        error.__traceback__ = shown
+    return trace
 
 
 def show_step(step: Step, **_: Any) -> Mapping[str, str]:

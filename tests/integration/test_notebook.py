@@ -129,6 +129,26 @@ def test_the_cell_magic_keeps_what_came_before_an_exception(run: Any) -> None:
     assert "MulBackward0" in check_picture(shown(outputs[2]))
 
 
+def test_the_cell_magic_says_how_a_failed_cell_ended(run: Any) -> None:
+    cells = [
+        "%load_ext gradscope",
+        f"%%gradscope run\n{SETUP}\nG.backward()\n1 / 0",
+        "import traceback, sys\nprint(run.info.status, run.info.error)\n"
+        "print([frame.name for frame in traceback.extract_tb(sys.last_traceback)][-1])",
+        "%%gradscope late\nthis is no Python",
+        "print(late.info.status, late.info.error)",
+        "%%gradscope fine\nx = 1",
+        "print(fine.info.status)",
+    ]
+    outputs = run(*cells, allow_errors=True)
+    assert any(output["output_type"] == "error" and output["ename"] == "ZeroDivisionError" for output in outputs[1])
+    assert "failed with ZeroDivisionError: division by zero" in printed(outputs[1])
+    assert "ran to its end" not in printed(outputs[1])
+    assert printed(outputs[2]) == "failed ZeroDivisionError: division by zero\n<module>\n"
+    assert printed(outputs[4]).startswith("failed SyntaxError")
+    assert printed(outputs[6]) == "done\n"
+
+
 def test_a_wrong_option_is_one_clear_line(run: Any) -> None:
     outputs = run("%load_ext gradscope", "%%gradscope --detial full\n1", "%%gradscope --help\n1", allow_errors=True)
     (error,) = (output for output in outputs[1] if output["output_type"] == "error")
