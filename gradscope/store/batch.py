@@ -5,10 +5,25 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from ..model.codec import dumps, to_json
-from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from ..model.records import (
+    GradNode,
+    Module,
+    Moment,
+    Note,
+    Optimizer,
+    Parameter,
+    Sample,
+    Site,
+    Stack,
+    StepRow,
+    Template,
+    Tensor,
+    TraceInfo,
+)
 from . import packed, rows
 from .packed import Layout
 from .rows import text
@@ -21,8 +36,17 @@ _HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
 _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
+MAX_FAULTS = 20
+_HELD = (str, bytes, float, type(None))  # what SQLite holds, beside whole numbers of 64 bits
+_ABOUT_THE_FILE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
+R = TypeVar("R")
+
+
 class Batch:
-    """Writes records between `begin` and `commit`. Raises sqlite3.Error when the disk does not take them."""
+    """Writes records between `begin` and `commit`. Raises sqlite3.Error when the disk does not take them.
+
+    A record that cannot be written is left out, or stands there without its facts; the trace's `faults` say so.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -33,6 +57,9 @@ class Batch:
         self._owed: dict[int, int] | None = None  # the same, for a step that is not there yet
         self._deleted = False
         self._after: list[Callable[[], object]] = []
+        self._faults: list[str] = []
+        self._recorded: tuple[str, ...] = ()  # the faults that the recorder itself told
+        self._written_faults = 0
 
     # -- transactions --------------------------------------------------------------------------------
 
@@ -40,6 +67,7 @@ class Batch:
         self._execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        self._write_faults()
         self._execute("COMMIT")
         after, self._after = self._after, []
         for call in after:
@@ -71,10 +99,47 @@ class Batch:
                 raise
             # A reader has the file open: it stays as it is, whole, with an empty side file.
 
+    # -- what cannot be written ------------------------------------------------------------------------
+
+    def put(self, write: Callable[[Batch, Any], None], record: Any) -> None:
+        """Write a record; it is left out when it is the record that is at fault and not the file."""
+        try:
+            write(self, record)
+        except _ABOUT_THE_FILE:
+            raise
+        except Exception as error:  # a value of the script's that no column holds
+            if type(error) is sqlite3.DatabaseError:
+                raise
+            self._fault(record, error)
+
+    def _fault(self, record: object, error: Exception) -> None:
+        if len(self._faults) < MAX_FAULTS:
+            kind = type(record).__name__ if not isinstance(record, (list, tuple)) else "several records"
+            self._faults.append(f"{kind} could not be written: {type(error).__name__}: {error}"[:300])
+
+    def _write_faults(self) -> None:
+        faults = [*self._recorded, *self._faults]
+        if len(faults) != self._written_faults:
+            self._execute("INSERT OR REPLACE INTO info VALUES ('faults', ?)", (text(dumps(list(faults))),))
+            self._written_faults = len(faults)
+
+    def _row(self, make: Callable[[R], rows.Row], record: R, spare: Callable[[R], R]) -> rows.Row:
+        """The record's row; if it can have none, that of its `spare`."""
+        try:
+            row = make(record)
+            for value in row:
+                if not isinstance(value, _HELD) and not (isinstance(value, int) and -(1 << 63) <= value < 1 << 63):
+                    raise ValueError(f"no column holds {value!r:.60}")
+        except Exception as error:  # noqa: BLE001  # told in the trace's faults
+            self._fault(record, error)
+            return make(spare(record))
+        return row
+
     # -- records -------------------------------------------------------------------------------------
 
     def info(self, info: TraceInfo) -> None:
         data = to_json(info)
+        self._recorded, self._written_faults = info.faults, len(info.faults)
         for item in fields(info):
             if item.name in data:
                 self._execute("INSERT OR REPLACE INTO info VALUES (?, ?)", (item.name, text(dumps(data[item.name]))))
@@ -97,9 +162,29 @@ class Batch:
         self._execute(_OPTIMIZER, rows.OPTIMIZERS.to_row(optimizer))
 
     def samples(self, samples: Sequence[Sample]) -> None:
-        self._connection.executemany(packed.INSERT_SAMPLE, map(packed.sample_row, samples))
+        try:
+            self._connection.executemany(packed.INSERT_SAMPLE, map(packed.sample_row, samples))
+        except _ABOUT_THE_FILE:
+            raise
+        except Exception:  # noqa: BLE001  # one of them: the others are written
+            for sample in samples:
+                self.put(Batch._sample, sample)
+
+    def _sample(self, sample: Sample) -> None:
+        self._execute(packed.INSERT_SAMPLE, packed.sample_row(sample))
 
     def step(self, row: StepRow) -> None:
+        try:
+            self._step(row)
+        except _ABOUT_THE_FILE:
+            raise
+        except Exception as error:  # noqa: BLE001  # the step is there, without the numbers that go with it
+            self._fault(row, error)
+            self._step(
+                replace(row, loss=None, learning_rates=(), norms=(), phases=(), memory=None, kept=(), alive=None)
+            )
+
+    def _step(self, row: StepRow) -> None:
         layout = Layout.of(row)
         number = self._layouts.get(layout)
         if number is None:
@@ -138,11 +223,14 @@ class Batch:
             ),
         )
         many = self._connection.executemany
-        many(_TENSOR, ((number, *rows.TENSORS.to_row(tensor)) for tensor in template.tensors[tensors:]))
+        many(
+            _TENSOR,
+            ((number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in template.tensors[tensors:]),
+        )
         many(
             rows.INSERT_MOMENT,
             (
-                (number, index, *rows.moment_row(moment))
+                (number, index, *self._row(rows.moment_row, moment, _spare_moment))
                 for index, moment in enumerate(template.moments[moments:], moments)
             ),
         )
@@ -158,7 +246,7 @@ class Batch:
             "INSERT INTO grad_graphs VALUES (?, ?, ?, ?, ?)",
             (*key, len(graph.nodes), len(graph.edges), dumps(list(graph.roots))),
         )
-        many(_GRAD_NODE, ((*key, *rows.GRAD_NODES.to_row(node)) for node in graph.nodes))
+        many(_GRAD_NODE, ((*key, *self._row(rows.GRAD_NODES.to_row, node, _spare_node)) for node in graph.nodes))
         many(
             rows.INSERT_EDGE,
             (
@@ -197,6 +285,18 @@ class Batch:
             self._execute("DELETE FROM steps WHERE number = ?", (number,))
         for number in numbers:
             self._execute("DELETE FROM samples WHERE step = ?", (number,))
+
+
+def _spare_tensor(tensor: Tensor) -> Tensor:
+    return replace(tensor, name="", shape=(), dtype="", device="", layout="", nbytes=0, version=None)
+
+
+def _spare_moment(moment: Moment) -> Moment:
+    return Note(moment.phase, moment.stack, f"what is here could not be written: {moment.kind}")
+
+
+def _spare_node(node: GradNode) -> GradNode:
+    return GradNode(node.index, node.name, node.op, node.tensor)
 
 
 def _pairs(values: dict[int, int]) -> str | None:

@@ -187,7 +187,7 @@ class TraceWriter:
         """Write what is queued now; what comes while we do, up to a commit's worth."""
         for _ in range(len(self._queue)):
             write, record, rows = self._queue.popleft()
-            write(batch, record)
+            batch.put(write, record)
             self._done_rows += rows
             if self.failed is not None:
                 return

@@ -8,10 +8,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gradscope.errors import CannotWrite
+from gradscope.model.memory import MemorySource
 from gradscope.store import TraceWriter, is_trace, open_trace, writer
 from tests import builders
 
@@ -153,17 +155,19 @@ def test_a_file_that_is_taken_away_stops_the_writing_only(tmp_path: Path) -> Non
     assert "moved or removed" in why(sink)
 
 
-def test_a_record_that_cannot_be_written_stops_the_writing_only(tmp_path: Path) -> None:
+def test_a_step_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     sink = TraceWriter(tmp_path / "t.gradscope")
     trace = builders.mlp_trace(2)
     pour(trace, sink)
-    assert sink.flush()
     sink.put_step(replace(trace.step(1).row, number=2**80))
-    assert not sink.flush()
-    sink.close()
-    assert "OverflowError" in why(sink)
+    sink.put_step(replace(trace.step(1).row, number=2))
+    assert sink.flush()
     with open_trace(sink.path) as read:
-        assert read.steps == [0, 1]
+        assert read.steps == [0, 1, 2]
+        assert all("OverflowError" in fault for fault in read.info.faults)
+        assert len(read.info.faults) > 0
+    sink.close()
+    assert sink.failed is None
 
 
 def test_a_program_that_outruns_the_disk_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +225,61 @@ def test_closing_twice_and_putting_after_closing_do_nothing(tmp_path: Path) -> N
     assert sink.failed is None
     with open_trace(sink.path) as read:
         assert everything(read) == everything(trace)
+
+
+# -- records that no column holds --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["sites", "modules", "parameters", "optimizers"])
+def test_a_record_that_cannot_be_written_is_left_out_and_told(tmp_path: Path, table: str) -> None:
+    trace = builders.mlp_trace()
+    source = trace.source
+    assert isinstance(source, MemorySource)
+    records: dict[int, Any] = getattr(source, f"_{table}")
+    last = max(records)
+    records[last] = replace(records[last], **{{"sites": "line", "modules": "parent"}.get(table, "id"): 1 << 70})
+    path = write(trace, tmp_path / "t.gradscope")
+    with open_trace(path) as read:
+        (fault,) = read.info.faults
+        assert type(records[last]).__name__ in fault
+        assert "too large" in fault or "OverflowError" in fault
+        assert sorted(getattr(read.source, table)()) == [number for number in sorted(records) if number != last]
+        assert list(read.source.step_rows()) == list(source.step_rows())
+        assert read.info.status == "done"
+
+
+def test_a_template_keeps_what_can_be_written(tmp_path: Path) -> None:
+    trace = builders.mlp_trace()
+    source = trace.source
+    row = next(iter(source.step_rows()))
+    template = source.template(row.template)
+    tensors = (replace(template.tensors[0], shape=(1 << 70,), version=1 << 70), *template.tensors[1:])
+    position = next(i for i, moment in enumerate(template.moments) if moment.kind == "op")
+    moments = list(template.moments)
+    moments[position] = replace(moments[position], arguments=object())
+    graph = template.graphs[0] if template.graphs else None
+    writer_ = TraceWriter(tmp_path / "t.gradscope")
+    writer_.put_info(replace(source.info(), faults=("told by the recorder",)))
+    for stack in source.stacks().values():
+        writer_.put_stack(stack)
+    writer_.put_template(replace(template, tensors=tensors, moments=tuple(moments)))
+    writer_.put_step(replace(row, loss=object(), norms=()))  # type: ignore[arg-type]
+    samples = source.samples(row.number)
+    odd = replace(samples[0], subject=1 << 70)
+    writer_.put_samples([odd, *samples[1:]])
+    writer_.close()
+    assert writer_.failed is None
+    with open_trace(tmp_path / "t.gradscope") as read:
+        told, *faults = read.info.faults
+        assert told == "told by the recorder"
+        assert [fault.partition(" ")[0] for fault in faults] == ["Tensor", "OpCall", "StepRow", "Sample"]
+        found = read.source.template(row.template)
+        assert found.tensors[1:] == template.tensors[1:]
+        assert found.tensors[0].shape == ()
+        assert found.moments[position].kind == "note"
+        assert [m for i, m in enumerate(found.moments) if i != position] == [
+            m for i, m in enumerate(template.moments) if i != position
+        ]
+        assert (found.graphs[0] if found.graphs else None) == graph
+        assert read.source.step_row(row.number).loss is None
+        assert list(read.source.samples(row.number)) == list(samples[1:])
