@@ -36,7 +36,6 @@ from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
 from .pause import Pause, remove_mode
-from .replay import Patterns
 from .source import Frames, Sites
 from .stats import Statistics
 from .tensors import TensorTable
@@ -45,6 +44,8 @@ from .transparency import Transparency
 from .unseen import Unseen
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
+TEMPLATES_OF_A_SIZE = 4
+SIZES_REMEMBERED = 64
 
 _started: list[Recorder] = []  # whose hooks are in place, in the order in which they went there
 _hooking = threading.RLock()
@@ -63,8 +64,6 @@ class Recorder:
     when this one is running already.
     """
 
-    replays = True  # whether steps that repeat take over what was recorded of them before: faster, the same trace
-
     def __init__(
         self, sink: TraceSink, options: CaptureOptions | None = None, *, script: str = "", arguments: Sequence[str] = ()
     ) -> None:
@@ -82,7 +81,7 @@ class Recorder:
         )
         self._hooks = HookSet()
         self._counts: dict[StepKind, int] = {}
-        self._patterns = Patterns()
+        self._templates: dict[tuple[int, int], list[tuple[tuple[Any, ...], int]]] = {}
         self._template_count = 0
         self._next = 0
         self._kept: list[int] = []
@@ -224,11 +223,7 @@ class Recorder:
         full = self.detail is Detail.FULL or (self.detail is Detail.AUTO and self._counts.get(kind, 0) < FULL_STEPS)
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
-        draft = Draft(full, self._flush)
-        expected = self._patterns.expected() if self.replays else None
-        if expected is not None and expected.full == full:
-            draft.cues = expected.cues
-        return draft
+        return Draft(full, self._flush)
 
     def _flush(self, draft: Draft) -> None:
         """Write the step as far as it got, so that it is there if the program is killed."""
@@ -268,13 +263,21 @@ class Recorder:
                 self.sink.delete_steps([self._kept.pop(0)])
 
     def _template(self, draft: Draft) -> int:
-        known = self._patterns.find(draft)
-        if known is not None:
-            return known.template
+        key = draft.key()
+        size = (len(draft.moments), len(draft.tensors))
+        recent = self._templates.setdefault(size, [])
+        for position in range(len(recent) - 1, -1, -1):
+            if recent[position][0] == key:
+                if position != len(recent) - 1:
+                    recent.append(recent.pop(position))
+                return recent[-1][1]
         number = self._template_count
         self._template_count += 1
         self.sink.put_template(template_of(draft, number, self.sites, self.table))
-        self._patterns.add(draft, number)
+        recent.append((key, number))
+        del recent[:-TEMPLATES_OF_A_SIZE]
+        if len(self._templates) > SIZES_REMEMBERED:
+            del self._templates[next(iter(self._templates))]
         return number
 
     def _row(self, draft: Draft, kind: StepKind, number: int, template: int, open: bool = False) -> StepRow:

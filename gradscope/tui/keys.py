@@ -77,6 +77,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
     "Look": (
         Key("v", "v", "kind", "Show the forward graph, the backward graph, or both"),
         Key("d", "d", "findings", "Findings: what is wrong, with its line", "findings"),
+        Key("C", "C", "chart", "Chart of a parameter: it and its gradient at each phase, and over the steps"),
         Key("s", "s", "stack", "The call stack instead of the file, and back"),
         Key("1", "1", "pane('graph')", "Go to the graph"),
         Key("2", "2", "pane('inspector')", "Go to the inspector"),

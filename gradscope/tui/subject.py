@@ -111,6 +111,14 @@ def node_of(template: Template, graph: Graph, subject: Subject) -> int | None:
     return wanted if wanted in graph.by_id else None
 
 
+def parameter_of(template: Template, node: GraphNode) -> int | None:
+    """The id of the parameter that a node is, or whose gradient it fills."""
+    subject = subject_of(template, node)
+    record = grad_node(template, subject)
+    tensor = record.tensor if record is not None else subject.tensor
+    return template.tensors[tensor].parameter if tensor is not None else None
+
+
 def same_node(node: GraphNode | None, graph: Graph) -> int | None:
     """The node of another step's graph that stands for the same thing: of the same kind, name and module."""
     if node is None:

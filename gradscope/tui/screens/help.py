@@ -22,10 +22,12 @@ You are at one moment. Every pane shows what held right then; nothing runs again
 Graph: what was computed, and the way gradients take back. What has not happened yet is dim.
 Inspector: everything about one tensor or grad node: is it a leaf, why is its .grad None, what did it receive.
 Source: your line. ▶ is running now; ◂ is the forward line whose gradient is being computed.
-Timeline: the phases of this step, and the loss over all steps.
+Parameters: norms, gradients, how far the update moved each, and what no optimizer trains.
+Timeline: the phases of this step, and the loss over all steps; click or drag to travel.
 
 Try: ] to reach the backward, → a few times to watch gradients flow back, then ← to undo time.
-Enter in the graph selects a node; . and , then travel to where it changes, and w lists all its moments.
+Up and down in the graph select a node, enter goes to where it ran; . and , travel to where it changes, and w lists
+all its moments. C is the chart of a parameter: its gradient and itself at each phase of the step.
 """
 
 

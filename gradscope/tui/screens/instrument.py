@@ -29,7 +29,9 @@ from ..keys import KEYS
 from ..outside import editor_command
 from ..scene import Pane
 from ..session import Session
+from ..subject import parameter_of
 from ..touches import Event, Touch
+from ..widgets.chart import ChartScreen
 from ..widgets.graph import GraphPane
 from ..widgets.header import HeaderPane
 from ..widgets.inspector import InspectorPane
@@ -155,6 +157,20 @@ class Instrument(Traveller):
         if action in ("moment", "edge") and getattr(self.focused, "typing", False):
             return False
         return super().check_action(action, parameters)
+
+    def action_chart(self) -> None:
+        """The chart of the selected parameter, or of the one under the table's cursor."""
+        scene, table = self.scene, self.query_one("#parameters", ParametersPane)
+        if scene is None:
+            return
+        node = scene.graph.by_id.get(scene.selected) if scene.selected is not None else None
+        owner = parameter_of(scene.step.template, node) if node is not None else None
+        known = scene.trace.source.parameters()
+        parameter = known.get(owner) if owner is not None else table.current or next(iter(known.values()), None)
+        if parameter is None:
+            self.notify("no parameter was recorded")
+            return
+        self.app.push_screen(ChartScreen(scene, parameter))
 
     # -- asking ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events, on, work
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.strip import Strip
 from textual.worker import get_current_worker
@@ -30,7 +30,6 @@ from .rows import Rows
 _AT_ONCE = 600  # nodes up to which a picture is made without a worker
 _PICTURES = 8  # how many pictures are kept
 _LANES = 0.45  # of the pane's width, at most, is for lanes
-_NORM, _SHAPE, _WHAT = 12, 14, 22  # columns, where there is room
 _KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 
 
@@ -46,17 +45,18 @@ class GraphPane(Rows):
     """Shows `scene.graph`. Moving posts `Select`, enter on a node `Travel` to its moment."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "fold", "fold"),
-        Binding("M", "fold_all", "fold all", show=False, key_display="M"),
-        Binding("equals_sign", "repeats", "×N", show=False, key_display="="),
-        Binding("slash", "search", "find", key_display="/"),
-        Binding("n", "match(1)", "next match", show=False),
-        Binding("N", "match(-1)", "previous match", show=False, key_display="N"),
-        Binding("a", "focus_on('ancestors')", "what led here", show=False),
-        Binding("z", "focus_on('descendants')", "what follows", show=False),
-        Binding("p", "path", "path", show=False),
-        Binding("t", "twin", "tensor/grad_fn", show=False),
-        Binding("escape", "clear", "clear", show=False),
+        Binding("m", "fold", "fold", tooltip="Fold the module that the node lies in; unfold a folded one"),
+        Binding("M", "fold_all", "fold all modules; again: unfold all", show=False),
+        Binding("equals_sign", "repeats", "equal blocks once, ×N; again: each", show=False, key_display="="),
+        Binding("slash", "type", "find", key_display="/", tooltip="Find nodes by name, op, module, type or mark"),
+        Binding("n", "match(1)", "the next one found", show=False),
+        Binding("N", "match(-1)", "the one found before", show=False),
+        Binding("a", "focus_on('ancestors')", "only what led to the node", show=False),
+        Binding("z", "focus_on('descendants')", "only what follows from the node", show=False),
+        Binding("p", "path", "mark a node; on another one: only the paths between them", show=False),
+        Binding("t", "twin", "from a tensor to its grad_fn, and back", show=False),
+        Binding("enter", "choose", "travel to where the node ran; unfold", show=False),
+        Binding("escape", "clear", "end the search, the focus, the selection", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "graph--lane",
@@ -93,8 +93,6 @@ class GraphPane(Rows):
         self.reader: Reader | None = None
         self.mark: int | None = None  # the node that a path begins at
         self.matches: Sequence[int] = ()
-        self.wanted = ""
-        self.typing = False
         self._pictures: OrderedDict[_Key, Picture] = OrderedDict()
         self._reaches: OrderedDict[int, tuple[Graph, Reach]] = OrderedDict()
         self._bad: tuple[object, Mapping[int, Mapping[str, int]]] = (None, {})
@@ -274,7 +272,7 @@ class GraphPane(Rows):
             (before, lane),
         ]
         parts += [(words.sign if found else "…", look["sign"]), (after + " ", lane)]
-        parts += self._columns(row, words, look, width - 3 - len(before) - len(after))
+        parts += self._columns(row, words, look, width - 3 - len(before) - len(after), width)
         segments = [Segment(self._plain(text), style) for text, style in parts if text]
         strip = Strip(segments)
         if row == self.cursor:
@@ -301,21 +299,17 @@ class GraphPane(Rows):
         }
 
     def _columns(
-        self, row: int, words: RowWords, look: Mapping[str, Style], room: int
+        self, row: int, words: RowWords, look: Mapping[str, Style], room: int, width: int
     ) -> list[tuple[str, Style | None]]:
-        """Name and marks, then op, shape and norm at the right; what there is no room for is left out."""
-        norm = f"|g| {words.norm}" if words.norm else ""
+        """Name and marks in what `room` the lanes leave, then op, shape and norm where they stand in every row."""
         right: list[tuple[str, Style | None]] = []
-        for text, size, need, style in (
-            (norm, _NORM, 24, look["norm"]),
-            (words.shape, _SHAPE, 64, look["what"]),
-            (words.what, _WHAT, 38, look["what"]),
-        ):
-            if room >= need:
-                size = min(size, max(room // 3, 9))
-                shown = elide(text, size)
-                right.insert(0, (f" {shown}{' ' * (size - cells(shown))}", style))
-                room -= size + 1
+        norm = f"|g| {words.norm}" if words.norm else ""
+        found = {"norm": (norm, look["norm"]), "shape": (words.shape, look["what"]), "what": (words.what, look["what"])}
+        for column, size in _sizes(width):
+            text, style = found[column]
+            shown = elide(text, size)
+            right.append((f" {shown}{' ' * (size - cells(shown))}", style))
+            room -= size + 1
         marks = self._marks(words)
         used = sum(cells(text) for text, _ in marks)
         name = elide(words.name, max(room - used, 4))
@@ -428,7 +422,7 @@ class GraphPane(Rows):
     def action_clear(self) -> None:
         """End the search, then the mark, then the focus, then the selection."""
         if self.wanted or self.typing:
-            self.wanted, self.typing, self.matches = "", False, ()
+            self.stop_typing()
         elif self.mark is not None:
             self.mark = None
         elif self.shape is not None and self.shape.focus is not None:
@@ -440,40 +434,19 @@ class GraphPane(Rows):
 
     # -- search --------------------------------------------------------------------------------------
 
-    def action_search(self) -> None:
-        """Type words; the rows that have all of them are the matches."""
-        self.typing, self.wanted, self.matches = True, "", ()
-        self.border_subtitle = self._status()
-
-    def on_key(self, event: events.Key) -> None:
-        if not self.typing:
-            return
-        if event.key == "enter":
-            self.typing = False
-            if not self.matches and self.wanted:
-                self.post_message(
-                    Notice(f"no node has {self.wanted!r} in its name, op, module, type or marks", "warning")
-                )
-        elif event.key == "escape":
-            self.action_clear()
-        elif event.key == "backspace":
-            self._search(self.wanted[:-1])
-        elif event.is_printable and event.character:
-            self._search(self.wanted + event.character)
-        else:
-            return
-        event.stop()
-        event.prevent_default()
-        self.border_subtitle = self._status()
-
-    def _search(self, wanted: str) -> None:
-        self.wanted = wanted
-        self.matches = self.picture.search(wanted) if self.picture is not None else ()
+    def typed(self) -> None:
+        self.matches = self.picture.search(self.wanted) if self.picture is not None else ()
         if self.matches and self.picture is not None:
             start = self.cursor if self.cursor is not None else -1
             row, _ = nearby(self.matches, start - 1, 1)
             self.post_message(Select(self.picture.nodes[row].id))
-        self.refresh()
+        self.border_subtitle = self._status()
+
+    def typed_out(self) -> None:
+        if not self.matches and self.wanted:
+            words = f"no node has {self.wanted!r} in its name, op, module, type or marks"
+            self.post_message(Notice(words, "warning"))
+        self.border_subtitle = self._status()
 
     def action_match(self, by: int) -> None:
         """To the next match, or the previous one."""
@@ -506,3 +479,14 @@ class GraphPane(Rows):
             self.post_message(Notice("this node is not reached in this step"))
         else:
             self.post_message(Travel(self.scene.step.number, moment))
+
+
+def _sizes(width: int) -> list[tuple[str, int]]:
+    """The columns at the right and their sizes, by the pane's width."""
+    if width < 30:
+        return []
+    if width < 48:
+        return [("norm", 9)]
+    if width < 84:
+        return [("what", 18), ("norm", 12)]
+    return [("what", 24), ("shape", 16), ("norm", 12)]

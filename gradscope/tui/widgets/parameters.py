@@ -1,17 +1,429 @@
-"""Parameters: shown as text until its widget is there."""
+"""Parameters and buffers as a table: norms, sums, gradients, how far the update moved them, a curve over the steps."""
 
 from __future__ import annotations
 
-from textual.content import Content
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
+from rich.segment import Segment
+from rich.style import Style
+from textual import events, on, work
+from textual.binding import Binding, BindingType
+from textual.strip import Strip
+from textual.worker import get_current_worker
+
+from ...errors import GradscopeError
+from ...model.graph import NodeKind
+from ...model.records import Parameter
+from ...model.samples import SampleIndex
+from ...model.trace import Step, Trace
+from ...render.signs import to_ascii
+from ...text import cells, elide_middle, number, plural, printable
+from ..figures import CARRIED, NONE, ZERO, Figures, Gradient, StepFigures
+from ..messages import Notice, Select
+from ..plots import buckets, spark
 from ..scene import Scene
-from .lines import LinesPane
+from ..subject import parameter_of
+from .chart import ChartScreen
+from .rows import Rows
+
+_AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
+_KEPT = 400  # parameters whose curves are kept
+_NAME = 14  # columns, at least
+_SPARK = 12
+
+_Value = tuple[int, float, str]  # what sorts: known before unknown, then by number, then by words
 
 
-class ParametersPane(LinesPane):
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, its width, what it shows and what it is sorted by."""
+
+    title: str
+    width: int
+    words: Callable[[Figures], str]
+    key: Callable[[Figures], float | None]
+
+
+def _gradient_words(gradient: Gradient, value: float | None) -> str:
+    if gradient.kind in (NONE, ZERO):
+        return "None" if gradient.kind == NONE else "0"
+    return "from before" if gradient.kind == CARRIED else _digits(value)
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else number(value, 3)
+
+
+def _ratio_words(figures: Figures) -> str:
+    return "" if figures.ratio is None else f"{'' if figures.exact else '≥'}{number(figures.ratio, 2)}"
+
+
+def _status_words(status: tuple[str, ...]) -> str:
+    return status[0] if len(status) == 1 else "no grad, no opt" if status else ""
+
+
+COLUMNS = {
+    "|p|": Column("|p|", 9, lambda row: _digits(row.norm), lambda row: row.norm),
+    "|grad|": Column(
+        "|grad|", 11, lambda row: _gradient_words(row.gradient, row.gradient.norm), lambda row: row.gradient.norm
+    ),
+    "Δ/|p|": Column("Δ/|p|", 9, _ratio_words, lambda row: row.ratio),
+    "status": Column("status", 15, lambda row: _status_words(row.status), lambda row: float(bool(row.status)) or None),
+    "sum": Column("sum", 9, lambda row: _digits(row.sum), lambda row: row.sum),
+    "grad sum": Column(
+        "grad sum", 11, lambda row: _gradient_words(row.gradient, row.gradient.sum), lambda row: row.gradient.sum
+    ),
+    "lr": Column("lr", 8, lambda row: _digits(row.rate), lambda row: row.rate),
+}
+_ORDER = ("name", "shape", *COLUMNS)
+
+
+class ParametersPane(Rows):
+    """Moving posts `Select` of the parameter's node, where the graph shows it; enter opens its chart."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "sort", "rank", tooltip="Rank by the next column; a click on its title does so too"),
+        Binding("R", "reverse", "turn the order around", show=False),
+        Binding("slash", "type", "filter", key_display="/", tooltip="Only the tensors whose names have these words"),
+        Binding("u", "buffers", "everything, parameters only, buffers only", show=False),
+        Binding("l", "columns", "the columns that there is no room for", show=False),
+        Binding("enter", "choose", "chart", tooltip="The chart of the tensor under the cursor, as C"),
+        Binding("escape", "clear", "end the filter", show=False),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "parameters--head",
+        "parameters--name",
+        "parameters--number",
+        "parameters--gradient",
+        "parameters--warning",
+        "parameters--curve",
+        "parameters--cursor",
+    }
+    DEFAULT_CSS = """
+    ParametersPane {
+        & > .parameters--head { color: $text-muted; text-style: underline; }
+        & > .parameters--name { text-style: bold; }
+        & > .parameters--number { color: $foreground; }
+        & > .parameters--gradient { color: $text-warning; }
+        & > .parameters--warning { color: $text-error; text-style: bold; }
+        & > .parameters--curve { color: $text-primary; }
+        & > .parameters--cursor { background: $surface-lighten-2; }
+        &:focus > .parameters--cursor { background: $block-cursor-background 45%; }
+    }
+    """
+
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__(head=1, id=id)
         self.border_title = "Parameters"
+        self.scene: Scene | None = None
+        self.figures: StepFigures | None = None
+        self.shown: Sequence[Parameter] = ()
+        self.sort = "name"
+        self.descending = False
+        self.roles: str | None = None  # None: parameters, leaves and buffers
+        self.first_column = 0
+        self._row_of: Mapping[int, int] = {}
+        self._listed: object = None
+        self._curves: dict[int, Sequence[float | None]] = {}
+        self._wanted_curves: dict[int, None] = {}
+        self._read_of: object = None
+        self._reading = False
+        self._leaves: tuple[object, Mapping[str, int]] = (None, {})
+
+    # -- scenes --------------------------------------------------------------------------------------
 
     def show(self, scene: Scene) -> None:
-        self.set_lines([Content(f"{len(scene.graph.nodes)} nodes, {len(scene.step_numbers)} steps")])
+        before, self.scene = self.scene, scene
+        if self._read_of != (id(scene.trace), len(scene.step_numbers)):
+            self._read_of = (id(scene.trace), len(scene.step_numbers))
+            self._curves, self._wanted_curves = {}, {}
+        if self.figures is None or self.figures.step is not scene.step or self.figures.samples is not scene.samples:
+            self._figure(scene.step, scene.samples)
+        else:
+            self._list()
+        if before is None or before.selected != scene.selected:
+            self._follow(scene)
+        self.refresh()
+
+    def _figure(self, step: Step, samples: SampleIndex) -> None:
+        if len(step.moments) <= _AT_ONCE:
+            self._figured(StepFigures(step, samples))
+        else:
+            self._figure_apart(step, samples)
+
+    @work(thread=True, exclusive=True, group="figures")
+    def _figure_apart(self, step: Step, samples: SampleIndex) -> None:
+        worker = get_current_worker()
+        figures = StepFigures(step, samples)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._figured, figures)
+
+    def _figured(self, figures: StepFigures) -> None:
+        if self.scene is not None and figures.step is self.scene.step:
+            self.figures = figures
+            self._list()
+
+    def _follow(self, scene: Scene) -> None:
+        """Put the cursor on the selected node's parameter, if it is one's."""
+        node = scene.graph.by_id.get(scene.selected) if scene.selected is not None else None
+        owner = parameter_of(scene.step.template, node) if node is not None else None
+        row = self._row_of.get(owner) if owner is not None else None
+        if row is not None and row != self.cursor:
+            self.cursor = row
+            self.reveal(row)
+
+    def _list(self) -> None:
+        """Which parameters are shown, in which order; worked out anew only when that may have changed."""
+        scene, figures = self.scene, self.figures
+        if scene is None or figures is None:
+            return
+        key = (id(figures) if self.sort not in ("name", "shape") else 0, self._read_of, self.sort, self.descending)
+        if self._listed == (key, self.roles, self.wanted):
+            return
+        self._listed = (key, self.roles, self.wanted)
+        words = self.wanted.lower().split()
+        chosen = [
+            one
+            for one in scene.trace.source.parameters().values()
+            if (self.roles is None or (one.role == "buffer") == (self.roles == "buffer"))
+            and all(word in f"{one.root} {one.name} {one.role} {one.dtype}".lower() for word in words)
+        ]
+        held = self.current.id if self.current is not None else None
+        self.shown = self._sorted(chosen, figures, scene)
+        self._row_of = {one.id: row for row, one in enumerate(self.shown)}
+        self.cursor = self._row_of.get(held) if held is not None else None
+        self.set_count(len(self.shown))
+        self.border_subtitle = self._status()
+
+    def _sorted(self, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> Sequence[Parameter]:
+        """By the wanted column as it is at this moment; the order stays until the step or the column changes."""
+        if self.sort == "name":
+            return list(reversed(chosen)) if self.descending else chosen
+        if self.sort == "shape":
+            return sorted(chosen, key=lambda one: math.prod(one.shape), reverse=self.descending)
+        key = COLUMNS[self.sort].key
+
+        def place(one: Parameter) -> tuple[bool, float]:
+            value = key(figures.of(one, scene.state))
+            if value is None or math.isnan(value):
+                return value is None, -math.inf
+            return False, -value if self.descending else value
+
+        return sorted(chosen, key=place)
+
+    def _status(self) -> str:
+        if self.typing or self.wanted:
+            words = f"/{self.wanted}{'▏' if self.typing else ''}  {len(self.shown):,} found"
+        else:
+            by = f" · by {self.sort} {'▼' if self.descending else '▲'}" if self.sort != "name" else ""
+            words = f"{plural(len(self.shown), 'tensor')}{by}"
+        return to_ascii(words.replace("▲", "^")) if self.scene is not None and self.scene.ascii else words
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def columns(self, width: int) -> tuple[int, list[Column], int]:
+        """(columns for the name, the columns that there is room for, columns for the curve)."""
+        least, spark_width = (_NAME, _SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
+        room = width - least - (spark_width + 1 if spark_width else 0)
+        fitting = []
+        for column in list(COLUMNS.values())[self.first_column :]:
+            if column.width + 1 > room:
+                break
+            fitting.append(column)
+            room -= column.width + 1
+        longest = max((cells(one.name) for one in self.shown[:500]), default=0)
+        name = min(least + room, max(longest, least))
+        return name, fitting, min(spark_width + least + room - name, 40) if spark_width else 0
+
+    def head_strip(self, line: int, width: int) -> Strip:
+        del line
+        name, columns, curve = self.columns(width)
+        parts = [self._titled("name", f"{'name':<{name}}")]
+        parts += [self._titled(column.title, f" {column.title:>{column.width}}") for column in columns]
+        if curve:
+            parts.append(f" {'|grad| over steps':<{curve}}"[: curve + 1])
+        head = self.ink("parameters--head")
+        return Strip([Segment(self._plain(part), head) for part in parts])
+
+    def _titled(self, column: str, title: str) -> str:
+        """A title, with an arrow on the column that the table is sorted by."""
+        if column != self.sort or (column == "name" and not self.descending):
+            return title
+        arrow = "▼" if self.descending else "▲"
+        return title[:-1] + arrow if title.endswith(" ") else title.replace(" ", "", 1) + arrow
+
+    def strip_of(self, row: int, width: int) -> Strip:
+        scene, figures = self.scene, self.figures
+        assert scene is not None
+        assert figures is not None
+        parameter = self.shown[row]
+        found = figures.of(parameter, scene.state)
+        name, columns, curve = self.columns(width)
+        shown = elide_middle(printable(parameter.name or "?"), name)
+        parts: list[tuple[str, Style | None]] = [
+            (f"{shown}{' ' * max(name - cells(shown), 0)}", self.ink("parameters--name"))
+        ]
+        for column in columns:
+            words = column.words(found)
+            parts.append((f" {words[: column.width]:>{column.width}}", self._column_style(column, found)))
+        if curve:
+            parts += [(" ", None), (self._spark(parameter.id, curve), self.ink("parameters--curve"))]
+        strip = Strip([Segment(self._plain(words), style) for words, style in parts])
+        if row == self.cursor:
+            cursor = self.get_component_rich_style("parameters--cursor")
+            strip = strip.crop_extend(0, width, None).apply_style(Style(bgcolor=cursor.bgcolor, bold=True))
+        return strip
+
+    def _column_style(self, column: Column, found: Figures) -> Style:
+        value = column.key(found)
+        if column.title == "status" or (value is not None and not math.isfinite(value)):
+            return self.ink("parameters--warning" if "buffer" not in found.status else "parameters--number")
+        return self.ink("parameters--gradient" if "grad" in column.title else "parameters--number")
+
+    def _plain(self, words: str) -> str:
+        if self.scene is None or not self.scene.ascii:
+            return words
+        return to_ascii(words.translate({ord("Δ"): "d", ord("≥"): ">", ord("▲"): "^"}))
+
+    # -- curves over the steps -------------------------------------------------------------------------
+
+    def _spark(self, parameter: int, width: int) -> str:
+        known = self._curves.get(parameter)
+        if known is None:
+            if not self._wanted_curves:
+                self.call_after_refresh(self._read_curves)
+            self._wanted_curves[parameter] = None
+            return " " * width
+        assert self.scene is not None
+        return spark(buckets(known, width), ascii=self.scene.ascii, log=True).ljust(width)
+
+    def _read_curves(self) -> None:
+        if self.scene is not None and not self._reading:
+            self._reading = True
+            self._read(self.scene.trace, self._read_of)
+
+    @work(thread=True, group="series")
+    def _read(self, trace: Trace, read_of: object) -> None:
+        """Read the curves of the rows that were seen last, until all wanted ones are there."""
+        worker = get_current_worker()
+        try:
+            while (wanted := list(self._wanted_curves)) and read_of == self._read_of and not worker.is_cancelled:
+                series = trace.source.series(wanted[-1])
+                curve = buckets([gradient for _, _, gradient in series], 4 * _SPARK)
+                if not worker.is_cancelled:
+                    self.app.call_from_thread(self._keep, wanted[-1], curve, read_of)
+        except GradscopeError as error:
+            self._wanted_curves = {}
+            self.post_message(Notice(str(error), "error"))
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._have_read)
+
+    def _have_read(self) -> None:
+        self._reading = False
+        if self._wanted_curves:
+            self._read_curves()
+
+    def _keep(self, parameter: int, curve: Sequence[float | None], read_of: object) -> None:
+        self._wanted_curves.pop(parameter, None)
+        if read_of != self._read_of:
+            return
+        if len(self._curves) >= _KEPT:
+            self._curves.pop(next(iter(self._curves)))
+        self._curves[parameter] = curve
+        row = self._row_of.get(parameter)
+        self.refresh_rows(row)
+
+    # -- keys and mouse --------------------------------------------------------------------------------
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.sort_by(_ORDER[(_ORDER.index(self.sort) + 1) % len(_ORDER)])
+
+    def sort_by(self, column: str) -> None:
+        """Sort by a column: names from A, numbers from the greatest; by the same one again turns it around."""
+        same = column == self.sort
+        self.sort, self.descending = column, not self.descending if same else column != "name"
+        self._list()
+        self.refresh()
+
+    def action_reverse(self) -> None:
+        self.descending = not self.descending
+        self._list()
+        self.refresh()
+
+    def action_buffers(self) -> None:
+        """Everything; parameters only; buffers only."""
+        self.roles = {None: "parameter", "parameter": "buffer", "buffer": None}[self.roles]
+        self._list()
+        self.refresh()
+
+    def action_columns(self) -> None:
+        """The columns that there was no room for; after the last, the first again."""
+        _, fitting, _ = self.columns(self.scrollable_content_region.width)
+        following = self.first_column + max(len(fitting), 1)
+        self.first_column = following if following < len(COLUMNS) else 0
+        self.refresh()
+
+    def typed(self) -> None:
+        self._list()
+        self.border_subtitle = self._status()
+
+    def typed_out(self) -> None:
+        self.border_subtitle = self._status()
+
+    def action_clear(self) -> None:
+        if self.wanted:
+            self.stop_typing()
+        else:
+            self.post_message(Select(None))
+
+    @property
+    def current(self) -> Parameter | None:
+        """The parameter under the cursor."""
+        return self.shown[self.cursor] if self.cursor is not None and self.cursor < len(self.shown) else None
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y > 0:
+            super().on_click(event)
+            return
+        event.stop()
+        name, columns, _ = self.columns(self.scrollable_content_region.width)
+        place = name
+        if offset.x < place:
+            self.sort_by("name")
+            return
+        for column in columns:
+            place += column.width + 1
+            if offset.x < place:
+                self.sort_by(column.title)
+                return
+
+    @on(Rows.Moved)
+    def _moved(self, message: Rows.Moved) -> None:
+        message.stop()
+        node = self._node_of(self.shown[message.row])
+        if node is not None:
+            self.post_message(Select(node))
+
+    @on(Rows.Chosen)
+    def _chosen(self, message: Rows.Chosen) -> None:
+        message.stop()
+        if self.scene is not None:
+            self.app.push_screen(ChartScreen(self.scene, self.shown[message.row]))
+
+    def _node_of(self, parameter: Parameter) -> int | None:
+        """The node of the scene's graph that stands for the parameter."""
+        scene, figures = self.scene, self.figures
+        if scene is None or figures is None:
+            return None
+        tensor = figures.tensor_of.get(parameter.id)
+        if tensor is not None and tensor in scene.graph.by_id:
+            return tensor
+        if self._leaves[0] is not scene.graph:
+            leaves = {node.name: node.id for node in scene.graph.nodes if node.kind is NodeKind.ACCUMULATE_GRAD}
+            self._leaves = (scene.graph, {name: node for name, node in leaves.items() if name})
+        return self._leaves[1].get(parameter.name)

@@ -46,6 +46,8 @@ class Rows(ScrollView, can_focus=True):
         self.head = head
         self.count = 0
         self.cursor: int | None = None
+        self.wanted = ""  # what the user typed after `/`
+        self.typing = False
         self._inks: dict[str, Style] = {}
 
     # -- what subclasses say -------------------------------------------------------------------------
@@ -57,6 +59,12 @@ class Rows(ScrollView, can_focus=True):
     def head_strip(self, line: int, width: int) -> Strip:
         """Line `line` of the head."""
         raise NotImplementedError
+
+    def typed(self) -> None:
+        """`wanted` has changed."""
+
+    def typed_out(self) -> None:
+        """The user pressed enter after typing."""
 
     # -- what owners call ----------------------------------------------------------------------------
 
@@ -126,6 +134,39 @@ class Rows(ScrollView, can_focus=True):
     def action_choose(self) -> None:
         if self.cursor is not None:
             self.post_message(self.Chosen(self, self.cursor))
+
+    def action_type(self) -> None:
+        """Take the next keys as text, until enter or escape."""
+        self.typing, self.wanted = True, ""
+        self._retyped()
+
+    def stop_typing(self) -> None:
+        """Forget what was typed."""
+        self.typing, self.wanted = False, ""
+        self._retyped()
+
+    def _retyped(self) -> None:
+        self.typed()
+        self.refresh()
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.typing:
+            return
+        if event.key == "enter":
+            self.typing = False
+            self.typed_out()
+        elif event.key == "escape":
+            self.stop_typing()
+        elif event.key == "backspace":
+            self.wanted = self.wanted[:-1]
+            self._retyped()
+        elif event.is_printable and event.character:
+            self.wanted += event.character
+            self._retyped()
+        else:
+            return
+        event.stop()
+        event.prevent_default()
 
     def go(self, row: int) -> None:
         """Put the cursor on `row`, or as near as there are rows, and tell so."""

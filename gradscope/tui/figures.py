@@ -1,0 +1,203 @@
+"""A parameter's figures at a moment: its value and its gradient, as the step's samples and moments tell. Pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..model.records import Backward, GradChange, OptimizerStep, Parameter, Phase, Sample, Stats
+from ..model.samples import SampleIndex
+from ..model.state import State, TensorState
+from ..model.trace import Step, Trace
+
+NONE, ZERO, KNOWN, CARRIED, UNKNOWN = "none", "zero", "known", "carried", "unknown"
+FIVE = (Phase.ZERO_GRAD, Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER_STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A `.grad`. `kind`: NONE, ZERO, KNOWN (its norm at least), CARRIED from before the step, UNKNOWN."""
+
+    kind: str
+    norm: float | None = None
+    sum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a row of the table shows. `ratio` is how far the update moved the parameter, by its norm.
+
+    `exact` is False where the ratio is only known to be at least that. `status`: frozen, no grad, in no optimizer.
+    """
+
+    norm: float | None
+    sum: float | None
+    gradient: Gradient
+    ratio: float | None
+    exact: bool
+    rate: float | None
+    status: tuple[str, ...]
+
+
+class StepFigures:
+    """The figures of one step's parameters. Making it is linear in the step; asking it is not."""
+
+    def __init__(self, step: Step, samples: SampleIndex) -> None:
+        self.step = step
+        self.samples = samples
+        self.tensor_of = {tensor.parameter: tensor.number for tensor in step.tensors if tensor.parameter is not None}
+        self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
+        self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        self._updates: dict[int, int] = {}  # tensor -> the moment of its last update
+        self._backward: int | None = None
+        wanted = set(self.tensor_of.values())
+        for index, moment in enumerate(step.moments):
+            if isinstance(moment, GradChange):
+                for tensor in wanted.intersection(moment.tensors):
+                    self._changes[tensor].append((index, moment.change))
+            elif isinstance(moment, OptimizerStep):
+                self._updates.update(dict.fromkeys(wanted.intersection(moment.updated), index))
+            elif isinstance(moment, Backward):
+                self._backward = index
+        optimizers = step.trace.source.optimizers()
+        self.optimized = bool(optimizers)
+        rates = {(optimizer, group): rate for optimizer, group, rate in step.row.learning_rates}
+        self._rates: Mapping[int, float] = {
+            parameter: rates[optimizer.id, place]
+            for optimizer in optimizers.values()
+            for place, group in enumerate(optimizer.groups)
+            if (optimizer.id, place) in rates
+            for parameter in group
+        }
+        self._plain = {parameter for one in optimizers.values() for group in one.groups for parameter in group}
+
+    def of(self, parameter: Parameter, state: State) -> Figures:
+        """A parameter's figures in `state`, a state of this step."""
+        value = self.value(parameter.id, state.moment)
+        ratio, exact = self._ratio(parameter.id, state.moment)
+        norm = value.norm if value is not None else self._norms.get(parameter.id, (None, None))[0]
+        return Figures(
+            norm=norm,
+            sum=value.sum if value is not None else None,
+            gradient=self.gradient(parameter.id, state),
+            ratio=ratio,
+            exact=exact,
+            rate=self._rates.get(parameter.id),
+            status=self._status(parameter, state),
+        )
+
+    def value(self, parameter: int, moment: int) -> Stats | None:
+        """The parameter's statistics at `moment`: the first ones hold from the step's start on."""
+        found = self._samples(parameter, "value")
+        place = max(bisect_right(found, moment, key=lambda sample: sample.moment) - 1, 0)
+        return found[place].stats if found else None
+
+    def gradient(self, parameter: int, state: State) -> Gradient:
+        """The parameter's `.grad` in `state`."""
+        tensor = self.tensor_of.get(parameter)
+        norm = self._norms.get(parameter, (None, None))[1]
+        if tensor is None:
+            return Gradient(KNOWN if norm is not None else UNKNOWN, norm)
+        has_grad = state.tensors[tensor].has_grad
+        if has_grad is False:
+            return Gradient(NONE)
+        changes = self._changes.get(tensor, [])
+        place = bisect_right(changes, (state.moment, "\uffff")) - 1
+        if place < 0:
+            return Gradient(CARRIED if has_grad is None else UNKNOWN)
+        last, change = changes[place]
+        if change == "zeroed":
+            return Gradient(ZERO, 0.0, 0.0)
+        sample = self._last_gradient(parameter, state.moment, last)
+        if sample is not None and sample.stats is not None:
+            return Gradient(KNOWN, sample.stats.norm, sample.stats.sum)
+        return Gradient(KNOWN if norm is not None else UNKNOWN, norm)
+
+    def _last_gradient(self, parameter: int, moment: int, since: int) -> Sample | None:
+        found = self._samples(parameter, "grad")
+        place = bisect_right(found, moment, key=lambda sample: sample.moment) - 1
+        return found[place] if place >= 0 and found[place].moment >= since else None
+
+    def _samples(self, parameter: int, what: str) -> Sequence[Sample]:
+        tensor = self.tensor_of.get(parameter)
+        return self.samples.of(self.step.tensors[tensor], what) if tensor is not None else ()
+
+    def _ratio(self, parameter: int, moment: int) -> tuple[float | None, bool]:
+        """|update| / |parameter|, once the optimizer has stepped; exact where the values were sampled."""
+        tensor = self.tensor_of.get(parameter)
+        update = self._updates.get(tensor) if tensor is not None else None
+        found = self._samples(parameter, "value")
+        place = bisect_right(found, moment, key=lambda sample: sample.moment) - 1
+        if update is None or update > moment or place < 1 or found[place].moment < update:
+            return None, True
+        before, after = found[place - 1], found[place]
+        if before.stats is None or after.stats is None or not before.stats.norm:
+            return None, True
+        if before.values is not None and after.values is not None:
+            return math.dist(before.values, after.values) / before.stats.norm, True
+        moved = abs(after.stats.norm - before.stats.norm)
+        mean = abs(after.stats.sum - before.stats.sum) / math.sqrt(max(after.stats.numel, 1))
+        return max(moved, mean) / before.stats.norm, False
+
+    def _status(self, parameter: Parameter, state: State) -> tuple[str, ...]:
+        if parameter.role == "buffer":
+            return ("buffer",)
+        tensor = self.tensor_of.get(parameter.id)
+        now = state.tensors[tensor] if tensor is not None else None
+        if not (now.requires_grad if now is not None else parameter.requires_grad):
+            return ("frozen",)
+        found = []
+        if self._backward is not None and self._backward <= state.moment and not self._filled(parameter.id, now):
+            found.append("no grad")
+        if self.optimized and not parameter.optimizers and parameter.id not in self._plain:
+            found.append("in no optimizer")
+        return tuple(found)
+
+    def _filled(self, parameter: int, now: TensorState | None) -> bool:
+        """Whether a backward has filled its `.grad`; what this step did not touch, this step did not fill."""
+        return bool(now.has_grad) if now is not None else self._norms.get(parameter, (None, None))[1] is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePoint:
+    """A parameter after one phase of a step: the sums of its gradient and of itself."""
+
+    phase: str
+    gradient: Gradient
+    sum: float | None
+
+
+def five_phases(trace: Trace, figures: StepFigures, parameter: int, state_at: object) -> list[PhasePoint]:
+    """A parameter at its step's start and after each of its phases. `state_at(moment)` is the step's state then.
+
+    Reads the step before, for the gradient that a step begins with.
+    """
+    assert callable(state_at)
+    step = figures.step
+    ends: dict[Phase, int] = {}
+    for index, record in enumerate(step.moments):
+        if record.phase in FIVE:
+            ends[record.phase] = index
+    points = [("start", -1), *((phase.value, end) for phase, end in sorted(ends.items(), key=lambda item: item[1]))]
+    found = []
+    for name, moment in points:
+        gradient = figures.gradient(parameter, state_at(moment))
+        if gradient.kind == CARRIED:
+            gradient = _carried(trace, step.number, parameter)
+        value = figures.value(parameter, moment)
+        found.append(PhasePoint(name, gradient, value.sum if value is not None else None))
+    return found
+
+
+def _carried(trace: Trace, number: int, parameter: int) -> Gradient:
+    """The gradient that a parameter has at the end of the step before; CARRIED where that is not known."""
+    earlier = [step for step in trace.source.step_numbers() if step < number]
+    if not earlier:
+        return Gradient(CARRIED)
+    step = trace.step(earlier[-1])
+    state = State.at(step, len(step.moments) - 1)
+    gradient = StepFigures(step, SampleIndex(step.samples)).gradient(parameter, state)
+    return gradient if gradient.kind != UNKNOWN else Gradient(CARRIED)

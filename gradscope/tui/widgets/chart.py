@@ -1,0 +1,155 @@
+"""The chart of one parameter: its gradient's sum and its own at each phase of a step, and both over all steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Static
+from textual.worker import get_current_worker
+
+from ...errors import GradscopeError
+from ...model.records import Parameter
+from ...model.state import State
+from ...render.signs import to_ascii
+from ...text import number, printable, tensor_type
+from ..curves import Curves
+from ..figures import CARRIED, KNOWN, NONE, Gradient, PhasePoint, StepFigures, five_phases
+from ..plots import bars, bounds, curve
+from ..scene import Scene
+from ..words import step_word
+
+_HEIGHT = 7  # lines of a curve
+
+
+class Chart(Static):
+    """Draws what it was given in the width that it has."""
+
+    def __init__(self, parameter: Parameter, step: int, *, ascii: bool) -> None:
+        super().__init__("reading…")
+        self.parameter = parameter
+        self.step = step
+        self.ascii = ascii
+        self.points: Sequence[PhasePoint] = ()
+        self.series: Sequence[tuple[int, float | None, float | None]] = ()
+        self.curves = Curves()
+
+    def put(
+        self, points: Sequence[PhasePoint], series: Sequence[tuple[int, float | None, float | None]], curves: Curves
+    ) -> None:
+        self.points, self.series, self.curves = points, series, curves
+        self._draw()
+
+    def on_resize(self) -> None:
+        if self.points:
+            self._draw()
+
+    def _draw(self) -> None:
+        self.update(Content("\n".join(self.lines(max(self.content_size.width, 40)))))
+
+    def lines(self, width: int) -> list[str]:
+        """The whole chart as text."""
+        name = printable(self.parameter.name)
+        lines = [f"gradient sum of {name} in {step_word(self.step)}"]
+        sums = [(_name(one), one.gradient.sum, _words(one.gradient)) for one in self.points]
+        lines += bars(sums, width, ascii=self.ascii)
+        lines += ["", f"parameter sum of {name} in {step_word(self.step)}"]
+        lines += bars([(_name(one), one.sum, _number(one.sum)) for one in self.points], width, ascii=self.ascii)
+        moved = _change(self.points)
+        lines += [f"  {moved}"] if moved else []
+        for title, values, log in (
+            (f"|grad| of {name} over the steps", [gradient for _, _, gradient in self.series], True),
+            (f"|p| of {name} over the steps", [norm for _, norm, _ in self.series], False),
+            ("loss over the steps", self.curves.losses, False),
+        ):
+            if sum(value is not None for value in values) > 1:
+                low, high = bounds(values, log=log)
+                scale = log and low > 0 and high / low > 100
+                lines += ["", title + (" (log)" if scale else "")]
+                lines += curve(values, width, _HEIGHT, ascii=self.ascii, log=scale)
+        return [to_ascii(line) if self.ascii else line for line in lines]
+
+
+class ChartScreen(ModalScreen[None]):
+    """Shows the chart until a key closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,C,q,enter", "dismiss", "back", key_display="esc"),
+    ]
+    DEFAULT_CSS = """
+    ChartScreen { align: center middle; }
+    ChartScreen > VerticalScroll {
+        width: 90%; max-width: 110; height: 90%;
+        border: round $accent; background: $background; padding: 0 1;
+    }
+    ChartScreen Chart { height: auto; }
+    """
+
+    def __init__(self, scene: Scene, parameter: Parameter) -> None:
+        super().__init__()
+        self.scene = scene
+        self.parameter = parameter
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as frame:
+            frame.border_title = self._title()
+            yield Chart(self.parameter, self.scene.step.number, ascii=self.scene.ascii)
+        yield Footer(show_command_palette=False)
+
+    def _title(self) -> str:
+        kind = tensor_type(self.parameter.dtype, self.parameter.shape)
+        words = f"{printable(self.parameter.name)}  {self.parameter.role}  {kind}"
+        return to_ascii(words) if self.scene.ascii else words
+
+    def on_mount(self) -> None:
+        self._read()
+
+    @work(thread=True, exclusive=True)
+    def _read(self) -> None:
+        worker = get_current_worker()
+        scene, step = self.scene, self.scene.step
+        curves = Curves()
+        try:
+            figures = StepFigures(step, scene.samples)
+            points = five_phases(scene.trace, figures, self.parameter.id, lambda moment: State.at(step, moment))
+            series = scene.trace.source.series(self.parameter.id)
+            curves.read(scene.trace, lambda: not worker.is_cancelled)
+        except GradscopeError as error:
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self.query_one(Chart).update, Content(str(error)))
+            return
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self.query_one(Chart).put, points, series, curves)
+
+
+def _name(point: PhasePoint) -> str:
+    return point.phase.replace("_", " ")
+
+
+def _words(gradient: Gradient) -> str:
+    if gradient.kind == NONE:
+        return "None"
+    if gradient.kind == CARRIED:
+        return "from before"
+    if gradient.sum is None and gradient.kind == KNOWN and gradient.norm is not None:
+        return f"norm {number(gradient.norm)}"
+    return _number(gradient.sum)
+
+
+def _number(value: float | None) -> str:
+    return "not recorded" if value is None else number(value, 6)
+
+
+def _change(points: Sequence[PhasePoint]) -> str:
+    """In words, the phase in which the parameter's sum changed."""
+    for before, after in pairwise(points):
+        if before.sum is not None and after.sum is not None and before.sum != after.sum:
+            return f"{_name(after)} changed it by {number(after.sum - before.sum, 3)}"
+    return ""
