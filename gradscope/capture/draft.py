@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from ..model.records import Phase
+from ..model.records import Kept, Phase
 
 FLUSH_SECONDS = 0.3
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
@@ -90,6 +90,7 @@ class Draft:
     """One step in progress. It asks to be flushed as it grows, so that a killed program leaves it behind."""
 
     __slots__ = (
+        "alive",
         "bumps",
         "calls",
         "carried",
@@ -99,6 +100,7 @@ class Draft:
         "flush_at",
         "full",
         "graphs",
+        "kept",
         "learning_rates",
         "losses",
         "mark",
@@ -157,6 +159,8 @@ class Draft:
         self.zeroed = False
         self.module_calls: dict[int, int] = {}
         self.calls: list[RawCall] = []
+        self.kept: tuple[Kept, ...] = ()
+        self.alive: tuple[int, int] | None = None
 
     def add(
         self,

@@ -38,6 +38,7 @@ from .optimizers import OptimizerWatch
 from .pause import Pause, remove_mode
 from .source import Frames, Sites
 from .stats import Statistics
+from .survivors import Survivors
 from .tensors import TensorTable
 from .tracker import StepTracker, kind_of
 from .transparency import Transparency
@@ -90,6 +91,7 @@ class Recorder:
         frames = Frames(str(Path(torch.__file__).parent))
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
         self.table = TensorTable(sink.put_parameter, self._operand)
+        self.survivors = Survivors(self.sites, self.table)
         self.statistics = Statistics()
         self._started_at = perf_counter()
         self.tracker = StepTracker(
@@ -245,10 +247,18 @@ class Recorder:
             self._counts[kind] = self._counts.get(kind, 0) + 1
         draft.mark.number = number
         self._memory(draft)
+        if self.detail is Detail.FULL:
+            self._look_for_survivors(draft)
         if number < 0 or self.options.keeps(number):
             self._write(draft, kind, number)
         self.statistics.collect()
         self._settle_waiting()
+
+    def _look_for_survivors(self, draft: Draft) -> None:
+        try:
+            draft.kept, draft.alive = self.survivors.look(draft)
+        except Exception as error:
+            self.journal.fault("what outlives its step", error)
 
     def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
         row = self._row(draft, kind, number, self._template(draft))
@@ -303,6 +313,8 @@ class Recorder:
             memory=draft.memory,
             norms=norms_of(draft),
             open=open,
+            kept=draft.kept,
+            alive=draft.alive,
         )
 
     def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:

@@ -21,6 +21,7 @@ from executing import Source
 
 from ..model.records import Site, Stack
 from .frames import TRAMPOLINE
+from .statements import ADDING
 
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _STDLIB = tuple(
@@ -36,7 +37,8 @@ class Reading:
     `operands`: the source of each operand, "" where it is no plain name, None where it is a constant.
     `receiver`: what a method was called on, None where none was. `binary`: an operator with two sides.
     `picked`: one element is (`x.max(0).values`, `x.sort()[0]`), and only that is bound to a name.
-    `returned`: the value leaves the function, so the caller's line may name it.
+    `returned`: the value leaves the function, so the caller's line may name it. `stored`: the container that
+    the value goes into on this line.
     """
 
     targets: tuple[str, ...] = ()
@@ -47,6 +49,7 @@ class Reading:
     picked: bool = False
     returned: bool = False
     expression: str = ""
+    stored: str = ""
 
 
 _DEFINES = re.compile(r"(async\s+)?def\b")
@@ -85,6 +88,7 @@ class Sites:
         self._anchor: FrameType | None = None
         self.anchor_stack = -1
         self._sites: dict[tuple[CodeType, int], int] = {}
+        self._statements: dict[tuple[str, int], int] = {}
         self.stack_sites: list[tuple[int, ...]] = []
         self.positions: list[tuple[tuple[CodeType, int], ...]] = []
         self.readings: list[Reading] = []
@@ -195,6 +199,31 @@ class Sites:
         self.readings.append(Reading())
         file = self._shown(code.co_filename)
         self._on_site(Site(number, file, line, line, 0, code.co_name, text, text.removeprefix("@")))
+        return number
+
+    def outer(self, stack: int, depth: int) -> int:
+        """The stack without its `depth` innermost sites."""
+        positions = self.positions[stack][depth:]
+        number = self._by_positions.get(positions)
+        if number is None:
+            number = self._by_positions[positions] = len(self.stack_sites)
+            self.stack_sites.append(self.stack_sites[stack][depth:])
+            self.positions.append(positions)
+            self._on_stack(Stack(number, self.stack_sites[-1]))
+        return number
+
+    def statement(self, file: str, line: int) -> int:
+        """A stack of one site: the statement on that line."""
+        number = self._statements.get((file, line))
+        if number is None:
+            number = self._statements[file, line] = len(self.stack_sites)
+            site = len(self.readings)
+            self.readings.append(Reading())
+            text = linecache.getline(file, line).strip()
+            self._on_site(Site(site, self._shown(file), line, line, 0, "", text))
+            self.stack_sites.append((site,))
+            self.positions.append(())
+            self._on_stack(Stack(number, (site,)))
         return number
 
     def _shown(self, file: str) -> str:
@@ -323,7 +352,31 @@ def read_node(node: ast.AST, text: str) -> Reading:
         picked=picked is not None,
         returned=returned,
         expression=expression,
+        stored=_container(node),
     )
+
+
+def _container(node: ast.AST) -> str:
+    """What the value of `node` goes into as it is, as code: `losses` of `losses.append(node)`; "" if nothing."""
+    passed = ""
+    while isinstance(parent := getattr(node, "parent", None), (ast.expr, ast.keyword, ast.Assign, ast.AugAssign)):
+        if isinstance(parent, ast.Call):
+            adds = isinstance(parent.func, ast.Attribute) and parent.func.attr in ADDING and node is not parent.func
+            return ast.unparse(parent.func.value) if adds and isinstance(parent.func, ast.Attribute) else passed
+        if isinstance(parent, (ast.Assign, ast.AugAssign)):
+            target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
+            if isinstance(target, ast.Subscript):
+                return ast.unparse(target.value)
+            whole = isinstance(node, (ast.List, ast.ListComp, ast.Dict, ast.DictComp))
+            return ast.unparse(target) if whole else passed
+        if isinstance(parent, (ast.ListComp, ast.SetComp, ast.DictComp)):
+            if node is not (parent.value if isinstance(parent, ast.DictComp) else parent.elt):
+                return passed
+            passed = "a comprehension"
+        elif not isinstance(parent, (ast.List, ast.Tuple, ast.Dict, ast.keyword, ast.IfExp, ast.Starred)):
+            return passed
+        node = parent
+    return passed
 
 
 _FIELDS = {"values": 0, "indices": 1, "eigenvalues": 0, "eigenvectors": 1, "Q": 0, "R": 1, "U": 0, "S": 1, "Vh": 2}

@@ -146,8 +146,8 @@ class Entry:
     """One live tensor."""
 
     __slots__ = (
-        "base_version", "facts", "gradient_of", "key", "mark", "number", "parameter", "prototype", "reference",
-        "storage", "uncounted", "version",
+        "base_version", "facts", "gradient_of", "key", "made_at", "mark", "number", "outlived", "parameter",
+        "prototype", "reference", "storage", "uncounted", "version",
     )  # fmt: skip
 
     def __init__(self, tensor: torch.Tensor) -> None:
@@ -163,6 +163,8 @@ class Entry:
         self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
         self.key: int | None = None  # its storage, as long as `facts` hold
         self.gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
+        self.made_at = -1  # the stack that made it, once its step has closed
+        self.outlived = False  # found alive, with its graph, at the end of a later step
 
 
 class TensorTable:

@@ -519,7 +519,8 @@ class StepRow:
     """One step: its template and what it adds. Times in seconds since the trace's start.
 
     At detail `full`: `kept` are results of earlier steps that were found alive, with their graphs, at this
-    step's end for the first time; `alive` counts all of them, and the grad nodes behind them (-1: not counted).
+    step's end for the first time; `alive` counts all of them, and the grad nodes behind these and the step's own
+    living results (-1: not counted).
     """
 
     number: int
