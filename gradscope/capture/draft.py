@@ -8,11 +8,14 @@ moments, tensors, graphs and returns are equal. `assemble` turns novelty into re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..model.records import Kept, Phase
+
+if TYPE_CHECKING:
+    from .replay import Cue
 
 FLUSH_SECONDS = 0.3
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
@@ -94,6 +97,7 @@ class Draft:
         "bumps",
         "calls",
         "carried",
+        "cues",
         "cuts",
         "end",
         "flush",
@@ -133,6 +137,7 @@ class Draft:
         self.flush = flush
         self.flush_at = self.start + FLUSH_SECONDS
         self.full = full
+        self.cues: Mapping[int, Cue] = {}  # by moment: what this step is expected to do
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
         self.graphs: list[RawGraph] = []
@@ -172,8 +177,12 @@ class Draft:
         payload: tuple[Any, ...] = (),
     ) -> int:
         """Append a raw moment and return its index."""
+        return self.take((kind, phase, stack, inputs, outputs, payload), phase)
+
+    def take(self, moment: RawMoment, phase: Phase) -> int:
+        """Append a raw moment of this phase, which an earlier step may have, too, and return its index."""
         index = len(self.moments)
-        self.moments.append((kind, phase, stack, inputs, outputs, payload))
+        self.moments.append(moment)
         now = perf_counter()
         if phase is not self.phase:
             self.phase = phase
@@ -187,10 +196,6 @@ class Draft:
         if phase is not self.phase:
             self.phase = phase
             self.phases.append((phase, len(self.moments), perf_counter()))
-
-    def key(self) -> tuple[Any, ...]:
-        """What two steps must share to be stored once."""
-        return (self.moments, self.tensors, self.graphs, self.returns, self.bumps, self.calls)
 
 
 def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:

@@ -55,6 +55,8 @@ class _Watched(NamedTuple):
     storage: weakref.ref[torch.UntypedStorage]
     entry: Entry
     tensor: weakref.ref[torch.Tensor]
+    dtype: torch.dtype
+    layout: tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride
     stack: int  # where it was exposed
     how: str
     sum: int
@@ -104,8 +106,17 @@ class Exposed:
                 continue
             known = self.watched.get(key)
             if known is None or known.storage() is not storage:
-                held = weakref.ref(tensor)
-                self.watched[key] = _Watched(weakref.ref(storage), entry, held, stack, how, checksum(storage))
+                layout = (int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
+                self.watched[key] = _Watched(
+                    weakref.ref(storage),
+                    entry,
+                    weakref.ref(tensor),
+                    tensor.dtype,
+                    layout,
+                    stack,
+                    how,
+                    checksum(storage),
+                )
 
     def of_call(self, name: str, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], stack: int) -> None:
         """A call of torch is over: what it exposed, and what it wrote itself."""
@@ -138,7 +149,7 @@ class Exposed:
             now = checksum(storage)
             if now != known.sum:
                 self.watched[key] = known._replace(sum=now)
-                self._written(known)
+                self._written(known, storage)
 
     def _keys(self, tensors: Sequence[torch.Tensor] | None) -> list[int]:
         if tensors is None:
@@ -146,7 +157,7 @@ class Exposed:
         keys = dict.fromkeys(storage_key(tensor) for tensor in tensors)
         return [key for key in keys if key is not None and key in self.watched]
 
-    def _written(self, known: _Watched) -> None:
+    def _written(self, known: _Watched, storage: torch.UntypedStorage) -> None:
         journal = self.journal
         draft, entry, tensor = journal.draft, known.entry, known.tensor()
         if entry.mark is not draft.mark:
@@ -156,5 +167,5 @@ class Exposed:
         version = None if entry.version is None else entry.version - entry.base_version
         payload = (version, version, known.how, False)
         moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
-        if tensor is not None:
-            journal.sample(tensor, moment, entry.number, False, "value")
+        now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)
+        journal.sample(now, moment, entry.number, False, "value")

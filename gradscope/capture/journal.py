@@ -27,6 +27,8 @@ from .tracker import StepTracker
 
 _functorch_level = torch._C._functorch.peek_interpreter_stack
 _tracing = torch._C._is_tracing
+_grad_enabled = torch.is_grad_enabled
+_inference_mode = torch.is_inference_mode_enabled
 
 
 def transforming() -> bool:
@@ -37,7 +39,7 @@ def transforming() -> bool:
 def _past_recorders(frame: FrameType) -> FrameType:
     """The frame whose call this is, past other recorders and past the functions that torch calls once more for each."""
     while True:
-        if frame.f_code is _HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
+        if frame.f_code is HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
             frame = frame.f_back.f_back
         elif is_ours(frame.f_code) and frame.f_back is not None:
             frame = frame.f_back
@@ -45,8 +47,8 @@ def _past_recorders(frame: FrameType) -> FrameType:
             return frame
 
 
-_HANDLE: CodeType = handle_torch_function.__code__
-_CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
+HANDLE: CodeType = handle_torch_function.__code__
+CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
 _PROBES = 256  # calls of custom Functions whose values wait for their backward
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
@@ -96,7 +98,7 @@ class Journal:
         self.arrived: dict[int, Measured] = {}  # what the running backward sent to each leaf
         self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
         self._grad_mode = torch.is_grad_enabled()
-        self._inference = torch.is_inference_mode_enabled()
+        self.inference = torch.is_inference_mode_enabled()
         self._retained: list[Any] = []
         self._owners: dict[int, int] | None = None
         self.on_raised_step: Callable[[], None] = lambda: None
@@ -118,20 +120,23 @@ class Journal:
 
         Every recorded event passes here, so it is also where a new step is noticed.
         """
+        sites, tracker = self.sites, self.tracker
         if frame is None:
-            return self.sites.locate(None), False
+            return sites.locate(None), False
+        code, caller = frame.f_code, frame.f_back
         if self.nested:
             frame = _past_recorders(frame)
-        elif frame.f_code is _HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
-            frame = frame.f_back.f_back  # past the function that torch calls a second time
-        direct = self.frames[frame.f_code]
-        caller = frame.f_back
-        if not direct and caller is not None and caller.f_code is _CALL_IMPL and self.sites.anchor_stack >= 0:
-            stack = self.sites.anchor_stack  # torch's own forward: no user frame since the module call
-        else:
-            stack = self.sites.locate(frame)
-        if self.tracker.watch is not None and not self.backwards:
-            self.tracker.look(stack)
+            code, caller = frame.f_code, frame.f_back
+        elif code is HANDLE and caller is not None and caller.f_back is not None:
+            frame = caller.f_back  # past the function that torch calls a second time
+            code, caller = frame.f_code, frame.f_back
+        direct = self.frames[code]
+        stack = sites.anchor_stack
+        if direct or stack < 0 or caller is None or caller.f_code is not CALL_IMPL:
+            stack = sites.locate(frame)  # else torch's own forward: no user frame since the module call
+        watch = tracker.watch
+        if watch is not None and not self.backwards and (watch.judged.get(stack) != "" or tracker.lingering):
+            tracker.look(stack)
         return stack, direct
 
     def call_begins(self, phase: Phase, frame: FrameType) -> int:
@@ -162,7 +167,7 @@ class Journal:
     ) -> tuple[int, ...]:
         """The numbers of the tensors among a call's arguments; a version that rose unseen is recorded now."""
         draft, table = self.tracker.draft, self.table
-        if torch.is_inference_mode_enabled() is not self._inference:
+        if _inference_mode() is not self.inference:
             self._inference_changed(stack)
         numbers: list[int] = []
         entries, mark = table.entries, draft.mark
@@ -197,7 +202,7 @@ class Journal:
         draft, table = self.tracker.draft, self.table
         if not self.with_graph:
             return -1
-        grad_enabled = torch.is_grad_enabled()
+        grad_enabled = _grad_enabled()
         index = len(draft.moments)
         sources = tuple(inputs)
         count = len(outputs)
@@ -220,12 +225,15 @@ class Journal:
         draft.add("op", phase, stack, numbers, tuple(made), payload)
         if name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
             draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
-        if draft.full and not name.startswith(_UNINITIALIZED):
+        if draft.full:
             for tensor, number in zip(outputs, made):
-                self._value(index, number, tensor)
+                self.value(index, number, name, tensor)
         return index
 
-    def _value(self, moment: int, number: int, tensor: torch.Tensor) -> None:
+    def value(self, moment: int, number: int, name: str, tensor: torch.Tensor) -> None:
+        """The value that the op `name` gave a tensor."""
+        if name.startswith(_UNINITIALIZED):
+            return
         if tensor.is_floating_point() or tensor.numel() <= 16:
             self.sample(tensor, moment, number, False, "value")
 
@@ -488,12 +496,12 @@ class Journal:
 
     def inference_mode(self, frame: FrameType) -> None:
         """`torch.inference_mode` began or ended, if it changed anything."""
-        if torch.is_inference_mode_enabled() is not self._inference:
+        if torch.is_inference_mode_enabled() is not self.inference:
             self._inference_changed(self._switched_at(frame))
 
     def _inference_changed(self, stack: int) -> None:
-        self._inference = not self._inference
-        value = "on" if self._inference else "off"
+        self.inference = not self.inference
+        value = "on" if self.inference else "off"
         self.draft.add("mode", self._phase_now(), stack, (), (), ("inference", value, None))
 
     def _switched_at(self, frame: FrameType) -> int:

@@ -7,10 +7,10 @@ not used: torch warns about them when a module is compiled, and they miss except
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -61,11 +61,12 @@ class ModuleWatch:
         watch = self
 
         original = self._call
+        is_compiling, caller = torch.compiler.is_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if torch.compiler.is_compiling():
+            if is_compiling():
                 return original(module, *args, **kwargs)
-            return watch._called(sys._getframe(1), module, args, kwargs)
+            return watch._called(caller(1), module, args, kwargs)
 
         def train(module: nn.Module, mode: bool = True) -> nn.Module:
             return watch._trained(sys._getframe(1), module, mode)
@@ -103,7 +104,7 @@ class ModuleWatch:
 
         def new(kind: type, data: Any = None, requires_grad: bool = True) -> Any:
             made = original(kind, data, requires_grad)
-            if data is not None and journal.recording() and threading.get_ident() == journal.thread:
+            if data is not None and journal.recording() and get_ident() == journal.thread:
                 try:
                     with Unseen():
                         journal.parameter_made(made, data, sys._getframe(1))
@@ -117,7 +118,7 @@ class ModuleWatch:
 
     def _called(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if threading.get_ident() != journal.thread or not journal.active or journal.backwards or transforming():
+        if not journal.active or journal.backwards or get_ident() != journal.thread or transforming():
             return self._call(module, *args, **kwargs)  # inside a backward, a checkpoint runs its part again
         if journal.quiet:
             journal.forget_raised_step()
@@ -130,12 +131,12 @@ class ModuleWatch:
             except Exception as error:
                 journal.fault("a module", error)
                 return self._call(module, *args, **kwargs)
-        clock, sites = journal.clock, journal.sites
-        outer = (journal.module, journal.module_call, journal.calling)
-        root = clock.depth == 0 and not known.loss
+        clock, sites, loss = journal.clock, journal.sites, known.loss
+        outer = (journal.module, journal.module_call, journal.calling, sites.anchor, sites.anchor_stack)
+        root = not (clock.depth or loss)
         stack, users = self._begins(frame, module, known, root, args)
-        clock.enter(known.loss)
-        anchor = sites.anchored(frame, stack)
+        clock.enter(loss)
+        sites.anchor, sites.anchor_stack = frame, stack
         try:
             if known.compiled or module._compiled_call_impl is not None:
                 journal.compiled(frame)
@@ -144,9 +145,8 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            sites.anchored(*anchor)
-            clock.leave(known.loss)
-            journal.module, journal.module_call, journal.calling = outer
+            journal.module, journal.module_call, journal.calling, sites.anchor, sites.anchor_stack = outer
+            clock.leave(loss)
         if users or root:
             self._ends(stack, users, root, result)
         return result
@@ -270,7 +270,7 @@ class ModuleWatch:
 
     def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
         journal = self.journal
-        if self._training or not journal.recording() or threading.get_ident() != journal.thread:
+        if self._training or not journal.recording() or get_ident() != journal.thread:
             return self._train(module, mode)
         self._training += 1
         try:
@@ -287,7 +287,7 @@ class ModuleWatch:
 
     def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
         journal = self.journal
-        if self._applying or not journal.recording() or threading.get_ident() != journal.thread:
+        if self._applying or not journal.recording() or get_ident() != journal.thread:
             return self._apply(module, *args, **kwargs)
         self._applying += 1
         try:
@@ -326,7 +326,7 @@ class ModuleWatch:
 
     def zeroed(self, frame: Any, owner: Any, set_to_none: bool) -> None:
         journal = self.journal
-        if not journal.recording() or threading.get_ident() != journal.thread:
+        if not journal.recording() or get_ident() != journal.thread:
             self._zero_grad(owner, set_to_none)
             return
 

@@ -8,7 +8,7 @@ tracebacks name the script's own line.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,15 @@ from torch.overrides import TorchFunctionMode
 
 from .exposed import EXPOSING
 from .frames import release, trampoline
-from .journal import Journal, transforming
+from .journal import Journal
+from .replay import Replay
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
 from .unseen import Unseen
 
 _Tensor = torch.Tensor
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+_functorch_level = torch._C._functorch.peek_interpreter_stack  # see `journal.transforming`
+_tracing = torch._C._is_tracing
 
 SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE, HOOK = range(11)
 
@@ -135,6 +138,7 @@ class OpMode(TorchFunctionMode):
     def __init__(self, journal: Journal) -> None:
         super().__init__()
         self.journal = journal
+        self.replay = Replay(journal)
         self.actions = _actions()
         self.names: dict[Any, tuple[str, bool, bool, bool]] = {}
         self.quiet = 0
@@ -143,7 +147,7 @@ class OpMode(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         action = self.actions.get(func, RECORD)
-        if action == SKIP or self.quiet or not self.journal.active or transforming():
+        if action == SKIP or self.quiet or not self.journal.active or _functorch_level() is not None or _tracing():
             return func(*args, **kwargs) if kwargs else func(*args)
         frame = sys._getframe(1)
         try:
@@ -169,15 +173,18 @@ class OpMode(TorchFunctionMode):
             return trampoline(frame)(func, args, kwargs)
         try:
             with Unseen():
-                inputs = tensors_in(args)
-                if kwargs:
-                    inputs += tensors_in(kwargs.values())
-                versions = versions_of(inputs)
-                stack, direct = journal.locate(frame)
-                arguments = (*args, *kwargs.values()) if kwargs else args
-                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
-                if journal.exposed.watched:
-                    journal.exposed.look(inputs)
+                inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
+                expected = self.replay.begins(frame, inputs)
+                if expected is not None:
+                    cue, versions = expected
+                    stack, direct, numbers = cue.stack, cue.direct, cue.inputs
+                else:
+                    cue, versions = None, versions_of(inputs)
+                    stack, direct = journal.locate(frame)
+                    arguments = (*args, *kwargs.values()) if kwargs else args
+                    numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
+                    if journal.exposed.watched:
+                        journal.exposed.look(inputs)
         except Exception as error:
             journal.fault(f"the inputs of {info[0]}", error)
             return trampoline(frame)(func, args, kwargs)
@@ -189,7 +196,14 @@ class OpMode(TorchFunctionMode):
             raise
         try:
             with Unseen():
-                self._after(info, stack, direct, inputs, versions, numbers, first, result, args, kwargs)
+                text = _arguments(args, kwargs) if journal.tracker.draft.full else ""
+                if cue is None or not self.replay.ends(cue, info[0], text, first, result):
+                    self._told(info, stack, direct, inputs, numbers, first, result, text)
+                changed = versions_of(inputs)
+                if changed != versions:
+                    self._written(info[0], stack, inputs, versions, changed, numbers)
+                if info[2] and inputs:
+                    self._moved(stack, inputs[0], result)
         except Exception as error:
             journal.fault(f"the result of {info[0]}", error)
         return result
@@ -201,20 +215,17 @@ class OpMode(TorchFunctionMode):
             self.journal.fault("the name of a call", error)
             return "a call", False, False, True
 
-    def _after(
+    def _told(
         self,
         info: tuple[str, bool, bool, bool],
         stack: int,
         direct: bool,
         inputs: list[torch.Tensor],
-        versions: list[int | None],
         numbers: tuple[int, ...],
         first: int,
         result: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        arguments: str,
     ) -> None:
-        journal = self.journal
         last = _sequence()
         outputs: list[torch.Tensor]
         if isinstance(result, _Tensor):
@@ -224,22 +235,34 @@ class OpMode(TorchFunctionMode):
         else:
             outputs = []
         name = info[0]
+        journal = self.journal
         journal.op(
-            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy",
-            arguments=_arguments(args, kwargs) if journal.draft.full else "",
-        )  # fmt: skip
+            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
+        )
         if journal.exposed.watched or name in EXPOSING:
             journal.exposed.of_call(name, inputs, outputs, stack)
-        changed = versions_of(inputs)
-        if changed != versions:
-            journal.writes_begin()
-            for tensor, before, after, number in zip(inputs, versions, changed, numbers):
-                if after != before:
-                    journal.mutated(tensor, number, before, after, name, stack)
-        if info[2] and len(outputs) == 1 and inputs:
-            source, target = inputs[0], outputs[0]
-            if source is not target and (source.device != target.device or source.dtype != target.dtype):
-                journal.moved(source, target, stack)
+
+    def _written(
+        self,
+        name: str,
+        stack: int,
+        inputs: list[torch.Tensor],
+        versions: Sequence[int | None],
+        changed: Sequence[int | None],
+        numbers: tuple[int, ...],
+    ) -> None:
+        journal = self.journal
+        journal.writes_begin()
+        for tensor, before, after, number in zip(inputs, versions, changed, numbers):
+            if after != before:
+                journal.mutated(tensor, number, before, after, name, stack)
+
+    def _moved(self, stack: int, source: torch.Tensor, result: Any) -> None:
+        targets = tensors_in((result,))
+        if len(targets) == 1 and source is not targets[0]:
+            target = targets[0]
+            if source.device != target.device or source.dtype != target.dtype:
+                self.journal.moved(source, target, stack)
 
     # -- reads and writes of autograd state --------------------------------------------------------
 

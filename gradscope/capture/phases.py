@@ -28,15 +28,17 @@ class PhaseClock:
         self.evaluating = False
 
     def enter(self, loss: bool) -> None:
-        self.depth += 1
-        self.in_loss += loss
-        if not loss and self.depth == 1:
+        if loss:
+            self.in_loss += 1
+        elif not self.depth:
             self.after_forward = False
+        self.depth += 1
 
     def leave(self, loss: bool) -> None:
         self.depth -= 1
-        self.in_loss -= loss
-        if self.depth == 0 and not loss:
+        if loss:
+            self.in_loss -= 1
+        elif not self.depth:
             self.after_forward = True
             self.evaluating = not torch.is_grad_enabled()
 

@@ -85,7 +85,9 @@ class Sites:
         self._on_site, self._on_stack = on_site, on_stack
         self._stacks: dict[tuple[object, ...], int] = {}
         self._by_positions: dict[tuple[tuple[CodeType, int], ...], int] = {}
-        self._anchor: FrameType | None = None
+        # Calls made below the frame `anchor` have `anchor_stack` as their outer part. The frame is one that is
+        # running a call of ours, so holding it lengthens no life.
+        self.anchor: FrameType | None = None
         self.anchor_stack = -1
         self._sites: dict[tuple[CodeType, int], int] = {}
         self._statements: dict[tuple[str, int], int] = {}
@@ -97,14 +99,15 @@ class Sites:
     def locate(self, frame: FrameType | None) -> int:
         """The number of the stack that `frame` is the innermost frame of.
 
-        Below a module call (see `anchored`) only the frames since that call are walked.
+        Below a module call (the anchor) only the frames since that call are walked.
         """
-        users, anchor = self.frames, self._anchor
+        users, anchor = self.frames, self.anchor
         key: list[object] = []
         innermost = frame
         while frame is not anchor and frame is not None:
-            if users[frame.f_code]:
-                key += (frame.f_code, frame.f_lasti)
+            code = frame.f_code
+            if users[code]:
+                key += (code, frame.f_lasti)
             frame = frame.f_back
         if frame is None:
             key.append(-1)
@@ -115,15 +118,6 @@ class Sites:
         interned = tuple(key)
         found = self._stacks.get(interned)
         return found if found is not None else self._intern(interned, innermost)
-
-    def anchored(self, frame: FrameType | None, stack: int) -> tuple[FrameType | None, int]:
-        """Until the returned anchor is given back: calls made below `frame` have `stack` as their outer part.
-
-        The frame is one that is running a call of ours, so holding it lengthens no life.
-        """
-        before = (self._anchor, self.anchor_stack)
-        self._anchor, self.anchor_stack = frame, stack
-        return before
 
     def _intern(self, key: tuple[object, ...], frame: FrameType | None) -> int:
         places: list[tuple[CodeType, int]] = []

@@ -48,19 +48,19 @@ class Watch:
     What a later stack means never changes, so each is judged once.
     """
 
-    __slots__ = ("_judged", "kind", "loop", "path")
+    __slots__ = ("judged", "kind", "loop", "path")
 
     def __init__(self, kind: str, loop: Loop, event: Positions) -> None:
         self.kind = kind  # "R", "B", "U"
         self.loop = loop
         self.path = path_from(loop, event)
-        self._judged: dict[int, str] = {}
+        self.judged: dict[int, str] = {}
 
     def judge(self, stack: int, positions: Positions) -> str:
         """Tells what an event at `stack` means: "again" (the loop came round), "left" (it is over) or ""."""
-        found = self._judged.get(stack)
+        found = self.judged.get(stack)
         if found is None:
-            found = self._judged[stack] = self._judge(positions)
+            found = self.judged[stack] = self._judge(positions)
         return found
 
     def _judge(self, positions: Positions) -> str:

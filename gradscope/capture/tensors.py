@@ -109,6 +109,26 @@ def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Fac
     )
 
 
+def said(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """What a result with memory of its own says of itself, as torch's own objects.
+
+    Results that say the same have the same facts and version.
+    """
+    node = tensor.grad_fn
+    return (
+        tensor.shape, tensor.dtype, tensor.device, tensor.layout, tensor.requires_grad,
+        None if node is None else type(node).__name__, tensor.retains_grad, tensor._version,
+    )  # fmt: skip
+
+
+def sayings(facts: Facts, version: int | None) -> tuple[Any, ...]:
+    """What `said` gives of a tensor with these facts."""
+    return (
+        facts.shape, getattr(torch, facts.dtype), torch.device(facts.device), getattr(torch, facts.layout),
+        facts.requires_grad, facts.grad_fn, facts.retains_grad, version,
+    )  # fmt: skip
+
+
 def tensors_in(arguments: Iterable[Any]) -> list[torch.Tensor]:
     """The tensors among a call's arguments, in order, looking into lists, tuples and dicts."""
     found: list[torch.Tensor] = []
@@ -150,15 +170,22 @@ class Entry:
         "prototype", "reference", "storage", "uncounted", "version",
     )  # fmt: skip
 
-    def __init__(self, tensor: torch.Tensor) -> None:
+    def __init__(
+        self,
+        tensor: torch.Tensor,
+        mark: StepMark | None = None,
+        number: int = -1,
+        version: int | None = None,
+        storage: int = -1,
+    ) -> None:
         self.reference = weakref.ref(tensor)
-        self.mark: StepMark | None = None  # the step in which `number` holds
-        self.number = -1
+        self.mark = mark  # the step in which `number` holds
+        self.number = number
         self.parameter: int | None = None
-        self.version: int | None = None
+        self.version = version
         self.base_version = 0
         self.facts: Facts | None = None  # kept for parameters only
-        self.storage = -1
+        self.storage = storage
         self.uncounted = False  # shares memory but not the version counter (.data, numpy)
         self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
         self.key: int | None = None  # its storage, as long as `facts` hold
@@ -275,7 +302,7 @@ class TensorTable:
         sources: tuple[torch.Tensor, ...],
     ) -> int:
         if entry.prototype is not None and moment is None:
-            number = self._enter_again(draft, entry, tensor)
+            number = self.enter_again(draft, entry, tensor)
             if number is not None:
                 return number
         number = len(draft.tensors)
@@ -325,7 +352,7 @@ class TensorTable:
         return number
 
     @staticmethod
-    def _enter_again(draft: Draft, entry: Entry, tensor: torch.Tensor) -> int | None:
+    def enter_again(draft: Draft, entry: Entry, tensor: torch.Tensor) -> int | None:
         """A parameter of earlier steps, met again: only what can have changed is read."""
         raw, facts = entry.prototype, entry.facts
         if raw is None or facts is None or facts.requires_grad is not tensor.requires_grad or raw.version is None:

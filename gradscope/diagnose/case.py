@@ -206,6 +206,14 @@ class Case:
         sites = self.sites(stack)
         return at(sites[0], note) if sites else None
 
+    def meeting(self, stack: int | None, other: int | None, note: str = "") -> Place | None:
+        """The line of `stack` in the innermost function that `other` runs in too: there the order of both is made."""
+        sites, others = self.sites(stack), self.sites(other)
+        outer = 0
+        while outer < min(len(sites), len(others)) - 1 and sites[-1 - outer] == others[-1 - outer]:
+            outer += 1
+        return at(sites[-1 - outer], note) if sites else None
+
     def places(self, *pairs: tuple[int | None, str]) -> tuple[Place, ...]:
         """The innermost lines of (stack, note) pairs, without those that were not seen."""
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)

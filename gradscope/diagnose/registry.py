@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import resources
 
 from ..errors import UnknownName
-from . import numbers, saved
+from . import numbers, saved, unseen
 from .check import Check, Rule
 
-CHECKS: tuple[Check, ...] = (*saved.CHECKS, *numbers.CHECKS)
+CHECKS: tuple[Check, ...] = (*saved.CHECKS, *unseen.CHECKS, *numbers.CHECKS)
 RULES: dict[str, Rule] = {
     one.code: one for one in sorted({one for check in CHECKS for one in check.rules}, key=lambda r: r.code)
 }

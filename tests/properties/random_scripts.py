@@ -153,3 +153,32 @@ def scripts(draw: st.DrawFn, size: int = 14) -> str:
             lines = [head, *(indent + line for line in lines)]
         parts.append(_GUARD.format(body="\n".join(indent + line for line in lines)))
     return "".join(parts)
+
+
+_LOOP = """\
+optimizer = torch.optim.{optimizer}([x0, x1.detach().clone().requires_grad_()], lr=0.1)
+for step in range(6):
+    optimizer.zero_grad()
+{body}
+    try:
+        (x0 * 2).sum().backward()
+        optimizer.step()
+    except Exception:
+        errors.append(traceback.format_exc())
+"""
+
+
+@st.composite
+def loops(draw: st.DrawFn, size: int = 10) -> str:
+    """A program that trains: its iterations do the same, but for parts that only some of them do."""
+    head, marker, rest = draw(scripts(size)).partition("x1 = ")
+    line, _, body = rest.partition("\n")
+    lines = []
+    for part in body.split("try:\n")[1:]:
+        when = draw(st.sampled_from((None, None, None, "step % 2", "step == 3", "step < 2")))
+        guarded = ("try:\n" + part).splitlines()
+        lines += guarded if when is None else [f"if {when}:", *("    " + each for each in guarded)]
+    loop = _LOOP.format(
+        optimizer=draw(st.sampled_from(("SGD", "Adam"))), body="\n".join("    " + each for each in lines)
+    )
+    return f"{head}{marker}{line}\n{loop}"

