@@ -34,3 +34,5 @@ THEMES = (
         dark=False,
     ),
 )
+
+MUTED = "$foreground 65%"  # of text that says less: labels, places, what has not happened yet

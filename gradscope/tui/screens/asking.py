@@ -15,6 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from ..themes import MUTED
+
 T = TypeVar("T")
 
 
@@ -36,7 +38,7 @@ class Prompt(ModalScreen[str | None]):
         with Vertical(classes="window"):
             yield Label(Content.styled(self.prompt_title, "bold"))
             yield Input(self.value, compact=True, select_on_focus=False)
-            yield Label(Content.styled(self.hint, "$text-muted"), id="hint")
+            yield Label(Content.styled(self.hint, MUTED), id="hint")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -71,7 +73,7 @@ class Picker(ModalScreen[T | None], Generic[T]):
         with Vertical(classes="window tall"):
             yield Label(Content.styled(self.picker_title, "bold"))
             yield OptionList(*(Option(choice.line) for choice in self.choices), compact=True)
-            yield Label(Content.styled(self.hint or "enter: go there   escape: close", "$text-muted"))
+            yield Label(Content.styled(self.hint or "enter: go there   escape: close", MUTED))
 
     def on_mount(self) -> None:
         choices = self.query_one(OptionList)

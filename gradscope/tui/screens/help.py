@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Label, Static
 
 from ..keys import KEYS
+from ..themes import MUTED
 
 _IDEA = """\
 A training loop is recorded as steps, and a step as moments: one call, one grad node's run, one change at a time.
@@ -46,7 +47,7 @@ class Help(ModalScreen[None]):
             yield Label(Content.styled("gradscope view: step through a training loop", "bold"))
             with VerticalScroll():
                 yield Static(Content("\n").join(self._lines()))
-            yield Label(Content.styled("up and down scroll   escape closes", "$text-muted"))
+            yield Label(Content.styled("up and down scroll   escape closes", MUTED))
 
     def _lines(self) -> Iterator[Content]:
         yield Content(_IDEA.translate(TO_ASCII) if self._ascii else _IDEA)

@@ -30,6 +30,7 @@ from ..outside import editor_command
 from ..scene import Pane
 from ..session import Session
 from ..subject import parameter_of
+from ..themes import MUTED
 from ..touches import Event, Touch
 from ..widgets.chart import ChartScreen
 from ..widgets.graph import GraphPane
@@ -220,7 +221,7 @@ class Instrument(Traveller):
         assert self.scene is not None
         scene = self.scene
         where = line_word(next(iter(scene.trace.source_lines(scene.step.moments[event.moment].stack)), None))
-        style = "$text-muted" if event.moment > scene.moment else ""
+        style = MUTED if event.moment > scene.moment else ""
         head = f"{event.moment + 1:>5}  {event.touch.value:<8}  {where:<20}  "
         return Content.assemble((head, style), (moment_words(scene.step, event.moment), style))
 

@@ -155,6 +155,12 @@ class Traveller(Screen[None]):
     def stop_following(self) -> None:
         """The script has ended, or its file is gone."""
 
+    @property
+    def reading(self) -> bool:
+        """Whether something is being read or looked for; the cursor is not where it is going yet."""
+        groups = ("open", "read")
+        return any(worker.group in groups and not worker.is_finished for worker in self.app.workers)
+
     # -- travelling ----------------------------------------------------------------------------------------
 
     def travel(self, place: Place) -> None:

@@ -7,6 +7,7 @@ from textual.widget import Widget
 
 from ...text import elide, number, plural, printable
 from ..scene import Scene
+from ..themes import MUTED
 from ..words import line_word, moment_words, phase_word, step_word
 
 
@@ -39,7 +40,7 @@ class HeaderPane(Widget):
         width = self.size.width
         if self.scene is None:
             waits = "waiting for the first step…" if self._follows else "reading the trace…"
-            return Content.assemble((f" {self.script}  ", "bold"), (self.note or waits, "$text-muted"))
+            return Content.assemble((f" {self.script}  ", "bold"), (self.note or waits, MUTED))
         return Content("\n").join([self._where(self.scene, width), self._what(self.scene, width)])
 
     def _where(self, scene: Scene, width: int) -> Content:
@@ -67,7 +68,7 @@ class HeaderPane(Widget):
             facts.append(self.note)
         right = elide("  ".join(facts) + " ", max(1, width - left.cell_length - 1))
         room = width - left.cell_length - len(right)
-        return Content.assemble(left, " " * max(room, 0), (right, "$text-muted")).truncate(width, ellipsis=True)
+        return Content.assemble(left, " " * max(room, 0), (right, MUTED)).truncate(width, ellipsis=True)
 
     def _what(self, scene: Scene, width: int) -> Content:
         words = moment_words(scene.step, scene.moment)
@@ -75,5 +76,5 @@ class HeaderPane(Widget):
         if scene.moment >= 0:
             line = next(iter(scene.trace.source_lines(scene.step.moments[scene.moment].stack)), None)
         place = f"{line_word(line)}  {printable(line.code.strip())}" if line else ""
-        text = Content.assemble((f" {words}", "bold"), (f"   {place}" if place else "", "$text-muted"))
+        text = Content.assemble((f" {words}", "bold"), (f"   {place}" if place else "", MUTED))
         return text.truncate(width, ellipsis=True)

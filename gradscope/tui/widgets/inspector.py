@@ -11,10 +11,11 @@ from ..facts import Fact, Sheet, Tone, sheet
 from ..messages import Travel
 from ..scene import Scene
 from ..subject import Subject, subject_at, subject_of
+from ..themes import MUTED
 from .lines import LinesPane
 
 _LABEL = 15  # columns
-_STYLES = {Tone.PLAIN: "", Tone.GOOD: "$text-success", Tone.BAD: "bold $text-error", Tone.DIM: "$text-muted"}
+_STYLES = {Tone.PLAIN: "", Tone.GOOD: "$text-success", Tone.BAD: "bold $text-error", Tone.DIM: MUTED}
 _SIGNS = {Tone.BAD: "! "}
 
 
@@ -69,7 +70,7 @@ def subject_in(scene: Scene) -> Subject:
 
 
 def _lines(sheet: Sheet, width: int) -> Iterator[tuple[Content, int | None]]:
-    for line in Content.assemble((sheet.title, "bold $text-accent"), "  ", (sheet.kind, "$text-muted")).wrap(width):
+    for line in Content.assemble((sheet.title, "bold $text-accent"), "  ", (sheet.kind, MUTED)).wrap(width):
         yield line, None
     for line in Content.styled(sheet.verdict, "italic").wrap(width):
         yield line, None
@@ -88,4 +89,4 @@ def _fact_lines(fact: Fact, width: int) -> Iterator[Content]:
     indent = " " * _LABEL
     room = max(width - _LABEL, 10)
     for place, line in enumerate(text.wrap(room)):
-        yield Content.assemble((label, "$text-muted"), line) if place == 0 else Content.assemble(indent, line)
+        yield Content.assemble((label, MUTED), line) if place == 0 else Content.assemble(indent, line)

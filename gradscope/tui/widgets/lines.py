@@ -58,4 +58,4 @@ class LinesPane(ScrollView, can_focus=True):
 
     def reveal(self, number: int, *, centre: bool = True) -> None:
         """Scroll so that line `number` is visible."""
-        self.scroll_to_region(Region(0, number, 1, 1), animate=False, center=centre, immediate=True)
+        self.scroll_to_region(Region(0, number, 1, 1), animate=False, center=centre, immediate=True, force=True)

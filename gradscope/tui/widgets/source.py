@@ -14,6 +14,7 @@ from ...model.records import NodeRun, Site
 from ...text import printable
 from ..scene import Scene
 from ..sources import SourceText, read_source
+from ..themes import MUTED
 from ..words import line_word
 from .lines import LinesPane
 
@@ -70,7 +71,7 @@ class SourcePane(LinesPane):
     def _show_nothing(self) -> None:
         self.border_title, self.border_subtitle = "Source", ""
         self.text, self._code = None, ()
-        self.set_lines([Content.styled("this moment has no line of its own", "$text-muted")])
+        self.set_lines([Content.styled("this moment has no line of its own", MUTED)])
 
     def _show_stack(self, sites: Sequence[Site], made: Site | None) -> None:
         self.border_title, self.border_subtitle = "Call stack, innermost first", "s: file"
@@ -80,7 +81,7 @@ class SourcePane(LinesPane):
         for site in sites:
             lines += _frame(site)
         self.text = None
-        self.set_lines(lines or [Content.styled("this moment has no line of its own", "$text-muted")])
+        self.set_lines(lines or [Content.styled("this moment has no line of its own", MUTED)])
 
     def _show_file(self, scene: Scene, sites: Sequence[Site], made: Site | None, here: Site) -> None:
         self.border_title = f"Source  {line_word(self.line)}"
@@ -117,7 +118,7 @@ class SourcePane(LinesPane):
         sign = self._marks.get(number, " ")
         line = self.text.numbers[number]
         if sign == " ":
-            return Content.assemble((f"  {line:>4}  ", "$text-muted"), self._code[number])
+            return Content.assemble((f"  {line:>4}  ", MUTED), self._code[number])
         content = Content.assemble((f"{sign} {line:>4}  ", "bold $text-accent"), self._code[number])
         return content.stylize_before("on $accent-muted") if self._is_here(line) else content
 
@@ -175,7 +176,5 @@ def _made_at(scene: Scene) -> Site | None:
 
 def _frame(site: Site, before: str = "") -> list[Content]:
     line = SourceLine(site.file, site.line, site.code)
-    head = Content.assemble(
-        before, (line_word(line), "bold $text-accent"), (f"  in {printable(site.function)}", "$text-muted")
-    )
+    head = Content.assemble(before, (line_word(line), "bold $text-accent"), (f"  in {printable(site.function)}", MUTED))
     return [head, Content(f"    {printable(site.code.strip())}")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
+from ..themes import MUTED
+
 
 class TabStrip(Widget):
     """`panes` are (name, title) in key order; `active` is the one that is shown."""
@@ -23,6 +25,6 @@ class TabStrip(Widget):
         parts = []
         for place, (name, title) in enumerate(self.panes, 1):
             mark = f"[{place} {title}]" if name == self.active else f" {place} {title} "
-            style = "bold $text-accent" if name == self.active else "$text-muted"
+            style = "bold $text-accent" if name == self.active else MUTED
             parts.append(Content.styled(mark, style).stylize(f"@click=screen.pane('{name}')"))
         return Content(" ").join(parts)
