@@ -13,6 +13,7 @@ from ..model.history import History
 from ..model.samples import SampleIndex
 from ..model.trace import Step, Trace
 from .cursor import Landmarks, landmarks
+from .memory import kept
 from .touches import Touches
 
 V = TypeVar("V")
@@ -59,7 +60,8 @@ class Session:
         with self._reading:
             found = self._steps.get(number)
             if found is None:
-                found = self._load(number)
+                with kept():
+                    found = self._load(number)
                 self._steps.put(number, found)
             return found
 
@@ -68,7 +70,8 @@ class Session:
         with self._reading:
             found = self._graphs.get(_key(loaded, kind))
             if found is None:
-                found = loaded.step.graph(kind)
+                with kept():
+                    found = loaded.step.graph(kind)
                 self._graphs.put(_key(loaded, kind), found)
             return found
 

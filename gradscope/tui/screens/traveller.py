@@ -17,6 +17,7 @@ from .. import cursor, jumps
 from ..cursor import Place
 from ..follow import Follower, News, ending
 from ..jumps import Goal
+from ..memory import kept
 from ..messages import Notice, Select, Travel
 from ..scene import Pane, Scene
 from ..session import Loaded, Session
@@ -89,7 +90,7 @@ class Traveller(Screen[None]):
                 self.app.call_from_thread(self._failed, error)
             return
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._arrive, place, loaded, graph)
+            self.app.call_from_thread(self._was_read, place, loaded, graph)
 
     def _failed(self, error: GradscopeError) -> None:
         """A step could not be read: stay where we are."""
@@ -173,6 +174,10 @@ class Traveller(Screen[None]):
         else:
             self.say(f"reading {step_word(place.step)}…")
             self._read(place, self.kind)
+
+    def _was_read(self, place: Place, loaded: Loaded, graph: Graph) -> None:
+        with kept():
+            self._arrive(place, loaded, graph)
 
     def _arrive(self, place: Place, loaded: Loaded, graph: Graph) -> None:
         before = self.scene

@@ -27,11 +27,15 @@ class InspectorPane(LinesPane):
         self.border_title = "Inspector"
         self.scene: Scene | None = None
         self.sheet: Sheet | None = None
+        self._subject: Subject | None = None
         self._moments: dict[int, int] = {}  # line -> the moment it speaks of
 
     def show(self, scene: Scene) -> None:
         self.scene = scene
         subject = subject_in(scene)
+        if subject != self._subject:
+            self._subject = subject
+            self.scroll_to(y=0, animate=False, immediate=True, force=True)
         self.sheet = sheet(scene, subject)
         self.border_title = f"Inspector: {'selected' if scene.selected is not None else 'this moment'}"
         self._lay_out()

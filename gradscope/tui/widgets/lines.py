@@ -25,6 +25,7 @@ class LinesPane(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     LinesPane {
         overflow-x: hidden;
+        overflow-y: scroll;
     }
     """
 
@@ -37,9 +38,14 @@ class LinesPane(ScrollView, can_focus=True):
         self.set_length(len(lines))
 
     def set_length(self, count: int) -> None:
-        """Lay out anew for `count` lines, which `line_at` gives."""
-        width = self.scrollable_content_region.width
-        self.virtual_size = Size(width, count)
+        """Show `count` lines, which `line_at` gives."""
+        size = Size(self.scrollable_content_region.width, count)
+        if size != self.virtual_size:
+            # A reactive set would lay out and paint the whole screen anew; only the scroll bar depends on it.
+            self.set_reactive(LinesPane.virtual_size, size)
+            self._refresh_scrollbars()
+            if self.scroll_offset.y > self.max_scroll_y:
+                self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
         self.refresh()
 
     def line_at(self, number: int) -> Content | None:
