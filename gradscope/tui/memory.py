@@ -1,4 +1,4 @@
-"""Keeps Python's cyclic garbage collector off what was read: walking that at every so many keys costs 50 ms and more."""
+"""Keeps Python's cyclic garbage collector off what was read: walking that costs a key 50 ms and more."""
 
 from __future__ import annotations
 
