@@ -186,6 +186,20 @@ class _Run:
         if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
             journal.loss(tensors[0])
         journal.backward_called(self.stack, self.accumulates or not self.create_graph)
+        if journal.draft is not draft:
+            self._renumber()
+
+    def _renumber(self) -> None:
+        """A step had ended before this backward, which showed it: take the numbers of the new one."""
+        journal = self.journal
+        draft, table = journal.draft, journal.table
+        self.moment = len(draft.moments) - 1
+        self.graph = draft.moments[self.moment][5][0]
+        old = {number: leaf for leaf, number, _ in self.leaves}
+        self.leaves = [(leaf, table.number(draft, leaf), had) for leaf, _, had in self.leaves]
+        self.leaf_of = {node: table.number(draft, old[number]) for node, number in self.leaf_of.items()}
+        self.retained = [(t, table.number(draft, t), had) for t, _, had in self.retained]
+        self.kept = [(t, table.number(draft, t), retained, had) for t, _, retained, had in self.kept]
 
     # -- before ----------------------------------------------------------------------------------
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from importlib import resources
 
 from ..errors import UnknownName
-from . import numbers, saved, unseen
+from . import flow, functions, loss, numbers, saved, unseen
 from .check import Check, Rule
 
-CHECKS: tuple[Check, ...] = (*saved.CHECKS, *unseen.CHECKS, *numbers.CHECKS)
+# One module for each family of mistakes, in the order of their codes.
+_FAMILIES = (
+    saved,
+    unseen,
+    numbers,
+    functions,
+    flow,
+    loss,
+)
+CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)
 RULES: dict[str, Rule] = {
     one.code: one for one in sorted({one for check in CHECKS for one in check.rules}, key=lambda r: r.code)
 }

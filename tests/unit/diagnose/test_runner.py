@@ -71,8 +71,8 @@ def test_select_and_ignore_take_codes_and_beginnings_of_codes() -> None:
 
 
 def test_a_code_that_does_not_exist_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'GS1"):
-        judge(ab2_trace(), select=("GS1O1",))
+    with pytest.raises(UnknownName, match="did you mean 'GS101'"):
+        judge(ab2_trace(), select=("XS101",))
 
 
 def test_a_finding_without_a_line_says_why() -> None:

@@ -1,0 +1,151 @@
+"""Exploding, vanishing, dead and saturated: the layer where it starts, and the line that made it so."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.judging import Judging, loud
+
+LOOP = """
+opt = torch.optim.SGD(net.parameters(), lr=1e-3)
+for _ in range(4):
+    opt.zero_grad()
+    net(torch.randn(16, 8)).pow(2).mean().backward()
+    opt.step()
+"""
+HEAD = "import torch\nfrom torch import nn\ntorch.manual_seed(0)\n"
+
+
+def test_a_recurrent_weight_that_stretches(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+class Memory(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recur = nn.Linear(8, 8, bias=False)
+        self.reset()
+    def reset(self):
+        self.recur.weight.data.normal_(0, 1.5)  # wrong
+    def forward(self, x):
+        h, t = x, 0
+        while t < 15:
+            h = torch.relu(self.recur(h))  # the pass
+            t += 1
+        return h * 1e-12
+net = Memory()
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS821"
+    assert judging.blames(first, "# wrong")
+    assert [place.line for place in first.related] == [judging.line("# the pass")]
+    assert "recur.weight" in first.message
+
+
+def test_deep_sigmoids_called_in_forward(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(12)])
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).sigmoid()  # wrong
+        return x
+net = Deep()
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS822"
+    assert judging.blames(first, "# wrong")
+    assert "residual" in first.fix
+
+
+def test_deep_sigmoid_modules_are_blamed_where_they_are_made(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+def block(width):
+    return nn.Sequential(
+        nn.Linear(width, width),
+        nn.Sigmoid(),  # wrong
+    )
+net = nn.Sequential(*[block(8) for _ in range(12)])
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS822"
+    assert judging.blames(first, "# wrong")
+
+
+def test_weights_that_are_too_small(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+net = nn.Sequential(*[m for _ in range(8) for m in (nn.Linear(8, 8), nn.ReLU())])
+def start(m):
+    if isinstance(m, nn.Linear):
+        nn.init.normal_(m.weight, std=0.02)  # wrong
+net.apply(start)
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS822"
+    assert judging.blames(first, "# wrong")
+
+
+@pytest.mark.parametrize("relu", ["torch.relu(h)", "nn.functional.relu(h)", "h.relu()", "self.act(h)"])
+def test_a_layer_that_is_dead_from_the_start(judging: Judging, relu: str) -> None:
+    first = judging(
+        HEAD
+        + f"""
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out, self.act = nn.Linear(8, 16), nn.Linear(16, 1), nn.ReLU()
+        with torch.no_grad():
+            self.hidden.bias.fill_(-50)  # wrong
+    def forward(self, x):
+        h = self.hidden(x)
+        h = {relu}
+        return self.out(h)
+net = Net()
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS823"
+    assert judging.blames(first, "# wrong")
+    assert "hidden.bias" in first.explanation
+
+
+def test_a_saturated_layer_is_a_note(judging: Judging) -> None:
+    found = judging(HEAD + "net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))\n"
+        "net[0].weight.data.mul_(1e4)\n" + LOOP)  # fmt: skip
+    notes = [one for one in found if one.code == "GS824"]
+    assert len(notes) == 1
+    assert notes[0].severity.value == "note"
+
+
+HEALTHY = {
+    "a deep relu net": "net = nn.Sequential(*[m for _ in range(12) for m in (nn.Linear(8, 8), nn.ReLU())])\n"
+    "[nn.init.kaiming_normal_(m.weight) for m in net if isinstance(m, nn.Linear)]",
+    "the usual start": "net = nn.Sequential(*[m for _ in range(6) for m in (nn.Linear(8, 8), nn.ReLU())], "
+    "nn.Linear(8, 1))",
+    "a few sigmoids": "net = nn.Sequential(*[m for _ in range(3) for m in (nn.Linear(8, 8), nn.Sigmoid())])",
+    "a gru over time": "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    "        self.cell = nn.GRUCell(8, 8)\n    def forward(self, x):\n        h = x\n        for _ in range(30):\n"
+    "            h = self.cell(x, h)\n        return h\nnet = Net()",
+    "residual blocks": "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    "        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(20))\n    def forward(self, x):\n"
+    "        for layer in self.layers:\n            x = x + 0.1 * torch.tanh(layer(x))\n        return x\nnet = Net()",
+    "a relu that is mostly off": "net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))\n"
+    "net[0].bias.data.fill_(-1.0)",
+}
+
+
+@pytest.mark.parametrize("net", HEALTHY.values(), ids=HEALTHY)
+def test_healthy_networks_have_no_finding(judging: Judging, net: str) -> None:
+    assert not [one for one in loud(judging(HEAD + net + "\n" + LOOP)) if one.code.startswith("GS82")]
