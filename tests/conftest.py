@@ -95,6 +95,10 @@ def torch_state() -> dict[str, object]:
     state["inference mode"] = torch.is_inference_mode_enabled()
     state["anomaly mode"] = torch.is_anomaly_enabled()
     state["default dtype"] = torch.get_default_dtype()
+    for device in ("cpu", "cuda"):
+        state[f"autocast on {device}"] = torch.is_autocast_enabled(device)
+        state[f"autocast's dtype on {device}"] = torch.get_autocast_dtype(device)
+    state["autocast cache"] = torch.is_autocast_cache_enabled()
     return state
 
 
@@ -104,6 +108,8 @@ CLEAN = {
     "saved tensor hooks": False,
     "grad mode": True,
     "inference mode": False,
+    "autocast on cpu": False,
+    "autocast on cuda": False,
 }
 
 

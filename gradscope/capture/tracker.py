@@ -44,6 +44,7 @@ class StepTracker:
         self.updating = False  # inside optimizer.step(), whose closure may run many times
         self.by_hand = False  # gradscope.step() was called: marks decide, not loops
         self._backward_at: int | None = None
+        self._update_at: int | None = None
         self._loops: dict[tuple[int, int | None], Loop | None] = {}
         self._watches: dict[tuple[str, int, int | None], Watch | None] = {}
         self._round_at: int | None = None
@@ -137,8 +138,16 @@ class StepTracker:
         self._round_at = None
         self._backward_at = stack
         draft = self.draft
+        if draft.seen_update and self._update_at is not None:
+            self._updated_first(self._update_at, stack)
         if not draft.seen_update or self.watch is None:
             self.watch = self._watch("B", stack)
+
+    def _updated_first(self, update: int, stack: int) -> None:
+        """A backward after an update: both may lie in a tighter loop than the backward before that update did."""
+        loop = self._loop(update, stack)
+        if loop is not None and (self.watch is None or (self.watch.kind == "U" and self.watch.loop != loop)):
+            self.watch = self._watch("U", update, stack)
 
     def gradients_ready(self, leaves: Sequence[torch.Tensor]) -> None:
         """A backward accumulated into these leaves."""
@@ -151,6 +160,7 @@ class StepTracker:
         self._last_update = len(draft.moments) - 1
         if self.by_hand:
             return
+        self._update_at = stack
         other = self._backward_at if draft.seen_backward else None
         loop = self._loop(stack, other)
         draft.cuts.clear()
@@ -268,7 +278,7 @@ class StepTracker:
         self._ready = []
         self.watch = self.lingering = None
         self._round_at = None
-        self._backward_at = None
+        self._backward_at = self._update_at = None
         self._last_update = -1
         self.closed += 1
         self._close(draft, kind)

@@ -33,6 +33,12 @@ def test_the_guard_sees_a_mode() -> None:
         assert leftovers(before, state) == ["function modes: 0 before, 1 after"]
     with torch.autograd.graph.save_on_cpu():
         assert leftovers(before, state) == ["saved tensor hooks: False before, True after"]
+    with torch.autocast("cpu", dtype=torch.float16, cache_enabled=False):
+        assert leftovers(before, state) == [
+            "autocast on cpu: False before, True after",
+            "autocast's dtype on cpu: torch.bfloat16 before, torch.float16 after",
+            "autocast cache: True before, False after",
+        ]
 
 
 @pytest.mark.parametrize(("owner", "name"), [(torch.Tensor, "backward"), (warnings, "showwarning"), (torch, "compile")])

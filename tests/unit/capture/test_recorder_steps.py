@@ -158,3 +158,26 @@ gone = seen() is None
     recorded = record_text(tmp_path, text)
     assert recorded.namespace["gone"] is True
     assert torch.equal(recorded.namespace["x"].grad, torch.full((2,), 2.0))
+
+
+@pytest.mark.parametrize("detail", ["graph", "steps"])
+def test_a_loop_that_updates_first(tmp_path: Path, detail: str) -> None:
+    recorded = record_text(
+        tmp_path,
+        """import torch
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loss = model(torch.ones(1, 2)).sum()
+loss.backward()
+for i in range(4):
+    optimizer.step()
+    optimizer.zero_grad()
+    loss = model(torch.ones(1, 2) * i).sum()
+    loss.backward()
+""",
+        detail,
+    )
+    assert recorded.kinds == ["train"] * 4
+    for step in recorded.steps:
+        calls = [moment.kind for moment in step.moments if moment.kind in ("optimizer", "zero_grad", "backward")]
+        assert calls == (["backward"] if step.number < 0 else ["optimizer", "zero_grad", "backward"])
