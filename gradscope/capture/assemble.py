@@ -155,6 +155,10 @@ def _optimizer(raw: RawMoment) -> Moment:
     return records.OptimizerStep(raw[1], raw[2], raw[5][0], raw[3], raw[5][1])
 
 
+def _registration(raw: RawMoment) -> Moment:
+    return records.Registration(raw[1], raw[2], raw[5][0], raw[5][1], raw[3])
+
+
 def _failure(raw: RawMoment) -> Moment:
     kind, message, call, caught = raw[5]
     return records.Failure(raw[1], raw[2], kind, message, call, caught, raw[3])
@@ -179,6 +183,8 @@ _MAKERS: dict[str, Callable[[RawMoment], Moment]] = {
     "mode": _simple(records.ModeChange),
     "node": _simple(records.NodeRun),
     "zero_grad": _simple(records.ZeroGrad),
+    "optimizer_change": _simple(records.OptimizerChange),
+    "registration": _registration,
     "scheduler": _simple(records.SchedulerStep),
     "scaler": _simple(records.ScalerCall),
     "note": _simple(records.Note),

@@ -88,6 +88,7 @@ class Journal:
         self.beneath = 0  # how many of them see a call after this one does
         self.backwards = 0
         self.quiet = 0
+        self.with_optimizer = False  # one was built, or has stepped
         self.clock = PhaseClock()
         self.module: int | None = None
         self.module_call: int | None = None
@@ -286,7 +287,7 @@ class Journal:
         aliases = self.table.aliases(self.draft, entry)
         self._bump(entry, number, before, after, cause, stack, phase, aliases)
         entry.version = after
-        owner = None if tensor.requires_grad else self._owner_of_gradient(tensor)
+        owner = None if tensor.requires_grad else self._owner_of_gradient(tensor, entry)
         if owner is not None:
             change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
             self.draft.add("grad", phase, stack, (owner,), (), (change, True))
@@ -303,12 +304,18 @@ class Journal:
         """A call wrote to some of its operands; they are told one by one to `mutated`."""
         self._owners = None
 
-    def _owner_of_gradient(self, tensor: torch.Tensor) -> int | None:
-        """The number of the tensor whose `.grad` this is, if the step has met it."""
+    def _owner_of_gradient(self, tensor: torch.Tensor, entry: Entry) -> int | None:
+        """The number of the tensor whose `.grad` this is, or shares the memory of; None if the step has not met it."""
         if self._owners is None:
             leaves = self.table.leaves(self.draft)
             self._owners = {id(leaf.grad): number for number, leaf in leaves if leaf.grad is not None}
-        return self._owners.get(id(tensor))
+        found = self._owners.get(id(tensor))
+        if found is None and self._owners:
+            for other in self.draft.sharing.get(entry.storage, ()):
+                alias = other.reference()
+                if alias is not None and alias.numel() == tensor.numel() and id(alias) in self._owners:
+                    return self._owners[id(alias)]
+        return found
 
     def _history_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
         """A write made the tensor, and the base that it is a view of, results of another grad node."""
@@ -369,14 +376,14 @@ class Journal:
             return
         stack, direct = self.locate(frame)
         number = self.table.number(self.draft, tensor, stack, 0, True, direct)
-        self.table.entries[id(tensor)].facts = None
-        self.table.entries[id(tensor)].prototype = None
+        entry = self.table.entries[id(tensor)]
+        entry.facts = entry.prototype = None
+        entry.stack = stack if entry.stack is None else entry.stack
         if cause == "retain_grad":
             self.retain(tensor)
         node = tensor.grad_fn
         payload = (cause, after[0], after[1], None if node is None else type(node).__name__, after[2])
         self.draft.add("leaf", self._phase_now(), stack, (number,), (), payload)
-        entry = self.table.entries[id(tensor)]
         if entry.parameter is not None:
             known = self.table.parameters[entry.parameter]
             self.table.adopt(tensor, known.name, known.root, known.role)
@@ -385,12 +392,19 @@ class Journal:
         """`nn.Parameter(data)`: a leaf of its own, whatever made `data`."""
         stack, direct = self.locate(frame)
         draft, table = self.draft, self.table
+        table.entry(parameter).stack = stack
         source = (table.number(draft, data, stack, 0, False, direct),) if isinstance(data, torch.Tensor) else ()
         name = self.sites.result_name(stack, 0, 1) if direct else ""
         table.adopt(parameter, name.removeprefix("self."), "", "parameter")
         number = table.number(draft, parameter, stack)
         payload = ("Parameter", parameter.requires_grad, True, None, False)
         draft.add("leaf", self._phase_now(), stack, (number,), source, payload)
+
+    def registered(self, owner: str, name: str, parameters: Sequence[torch.Tensor], frame: FrameType) -> None:
+        """A module of class `owner` got the attribute `name`: these parameters."""
+        stack, _ = self.locate(frame)
+        numbers = tuple(self.table.number(self.draft, one, stack, direct=False) for one in parameters)
+        self.draft.add("registration", self._phase_now(), stack, numbers, (), (owner, name))
 
     def retained_by_backward(self, tensor: torch.Tensor, number: int, stack: int) -> None:
         """`backward(inputs=...)` makes a result that it names keep its gradient."""
@@ -429,6 +443,31 @@ class Journal:
             elif tensor.grad is not None:
                 self.sample(tensor.grad, index, subject, of_parameter, "grad")
 
+    def clipped(
+        self,
+        name: str,
+        tensors: Sequence[torch.Tensor],
+        written: Sequence[tuple[torch.Tensor, torch.Tensor, int | None, int | None]],
+        result: object,
+        arguments: str,
+        frame: FrameType,
+    ) -> None:
+        """Clipping of the gradients of `tensors`; `written`: (tensor, gradient, its version before, after)."""
+        stack, direct = self.locate(frame)
+        draft = self.draft
+        numbers = self.enter_inputs(tensors, stack, False, False, [version_of(one) for one in tensors], tensors)
+        outputs = [result] if isinstance(result, torch.Tensor) else []
+        self.op(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
+        phase = self._phase_now()
+        for _, gradient, before, after in written:
+            entry = self.table.find(gradient)
+            if entry is not None and entry.mark is draft.mark:
+                self._bump(entry, entry.number, before, after, name, stack, phase)
+                entry.version = after
+        changed = tuple(self.table.number(draft, tensor, stack) for tensor, *_ in written)
+        if changed:
+            draft.add("grad", phase, stack, changed, (), ("modified", True))
+
     def grad_assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
         """`tensor.grad = ...`."""
         now = self.has_grad(tensor)
@@ -444,20 +483,22 @@ class Journal:
     def grad_read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
         """`.grad` was read. Where none can ever be (a non-leaf, a leaf that wants none), the read is an op."""
         if result is not None:
-            leaf = self.table.find(tensor)
-            if leaf is not None:
-                self.table.read_as_gradient(self.draft, result, leaf)
+            stack, direct = self.locate(frame)
+            self.table.number(self.draft, tensor, stack, 0, True, direct)  # what is done to it is told of its leaf
+            self.table.read_as_gradient(self.draft, result, self.table.entry(tensor))
         elif not (tensor.is_leaf and (tensor.requires_grad or not self.frames[frame.f_code])):
             stack, direct = self.locate(frame)
             numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             self.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
 
-    def zeroed(self, owner: str, tensors: Sequence[tuple[torch.Tensor, bool]], stack: int) -> None:
+    def zeroed(
+        self, owner: str, optimizer: int | None, tensors: Sequence[tuple[torch.Tensor, bool]], stack: int
+    ) -> None:
         """`zero_grad()` of an optimizer or a module; `tensors`: with a gradient before, and whether still."""
         draft = self.draft
         draft.zeroed = True
         to_none = not any(still for _, still in tensors)
-        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, to_none))
+        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, to_none, optimizer))
         for kept in (True, False):
             numbers = tuple(self.table.number(draft, tensor, stack) for tensor, still in tensors if still is kept)
             if numbers:
@@ -633,9 +674,12 @@ class Journal:
     def scheduler_stepped(self, name: str, optimizer: int | None, stack: int | None) -> None:
         self.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
 
-    def scaler_called(self, call: str, optimizer: int | None, frame: FrameType) -> None:
+    def scaler_called(self, call: str, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
         stack = self.sites.locate(frame)
-        self.draft.add("scaler", self._phase_now(), stack, (), (), (call, optimizer))
+        self.draft.add("scaler", self._phase_now(), stack, (), (), (call, optimizer, enabled))
+
+    def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
+        self.draft.add("optimizer_change", self._phase_now(), stack, (), (), (optimizer, group))
 
     def note(self, text: str, frame: FrameType | None = None) -> None:
         stack = self.locate(frame)[0] if frame is not None else None

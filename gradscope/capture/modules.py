@@ -15,8 +15,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
-from ..model.records import Module
+from ..model.records import Module, Parameter
 from .births import Births
 from .hooks import HookSet
 from .journal import Journal, transforming
@@ -25,6 +29,9 @@ from .phases import is_loss_module
 from .tensors import device_name, dtype_name, tensors_in
 from .unseen import Unseen
 from .zeroing import zero_grad
+
+_SETATTR = nn.Module.__setattr__.__code__
+_Was = tuple[torch.device, torch.dtype, int, "Parameter | None"]  # a parameter before its module moves
 
 
 class Known:
@@ -82,6 +89,8 @@ class ModuleWatch:
             hooks.patch(nn.Module, name, replacement)
 
         self._install_parameter(hooks)
+        hooks.add(register_module_parameter_registration_hook(self._parameter_registered).remove)
+        hooks.add(register_module_module_registration_hook(self._module_registered).remove)
 
         self._hooks, self._replacement = hooks, call
         self.journal.on_compiled = self._agree_with_dynamo
@@ -104,7 +113,7 @@ class ModuleWatch:
 
         def new(kind: type, data: Any = None, requires_grad: bool = True) -> Any:
             made = original(kind, data, requires_grad)
-            if data is not None and journal.recording() and get_ident() == journal.thread:
+            if data is not None and self._mine():
                 try:
                     with Unseen():
                         journal.parameter_made(made, data, sys._getframe(1))
@@ -113,6 +122,29 @@ class ModuleWatch:
             return made
 
         hooks.patch(nn.Parameter, "__new__", staticmethod(new))
+
+    def _mine(self) -> bool:
+        return self.journal.recording() and get_ident() == self.journal.thread
+
+    def _parameter_registered(self, module: nn.Module, name: str, parameter: Any) -> None:
+        if parameter is None or not self._mine():
+            return
+        frame = sys._getframe(2)
+        if frame.f_code is _SETATTR and frame.f_back is not None:
+            frame = frame.f_back
+        if self.journal.with_optimizer or self.journal.frames[frame.f_code]:
+            self._registered(module, name, [parameter], frame)
+
+    def _module_registered(self, module: nn.Module, name: str, added: Any) -> None:
+        if self.journal.with_optimizer and added is not None and self._mine():
+            self._registered(module, name, list(added.parameters()), sys._getframe(2))
+
+    def _registered(self, module: nn.Module, name: str, parameters: list[torch.Tensor], frame: Any) -> None:
+        try:
+            with Unseen():
+                self.journal.registered(type(module).__name__, name, parameters, frame)
+        except Exception as error:
+            self.journal.fault("a registration", error)
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -270,7 +302,7 @@ class ModuleWatch:
 
     def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
         journal = self.journal
-        if self._training or not journal.recording() or get_ident() != journal.thread:
+        if self._training or not self._mine():
             return self._train(module, mode)
         self._training += 1
         try:
@@ -287,13 +319,12 @@ class ModuleWatch:
 
     def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
         journal = self.journal
-        if self._applying or not journal.recording() or get_ident() != journal.thread:
+        if self._applying or not self._mine():
             return self._apply(module, *args, **kwargs)
         self._applying += 1
         try:
             with self.pause:
-                with Unseen():
-                    was = [(t.device, t.dtype) for t in module.parameters()]
+                was = self._before_a_move(module)
                 result = self._apply(module, *args, **kwargs)
                 try:
                     with Unseen():
@@ -304,15 +335,30 @@ class ModuleWatch:
             self._applying -= 1
         return result
 
-    def _moved(self, frame: Any, module: nn.Module, was: list[tuple[torch.device, torch.dtype]]) -> None:
+    def _before_a_move(self, module: nn.Module) -> list[_Was]:
+        found: list[_Was] = []
+        table = self.journal.table
+        try:
+            with Unseen():
+                for tensor in module.parameters():
+                    entry = table.find(tensor)
+                    known = table.parameters.get(entry.parameter) if entry and entry.parameter is not None else None
+                    found.append((tensor.device, tensor.dtype, id(tensor), known))
+        except Exception as error:
+            self.journal.fault("a module before its move", error)
+        return found
+
+    def _moved(self, frame: Any, module: nn.Module, was: list[_Was]) -> None:
         table = self.journal.table
         groups: dict[tuple[str, str, str, str], int] = {}
         tensors: list[torch.Tensor] = list(module.parameters())
-        for before, tensor in zip(was, tensors):
-            if before != (tensor.device, tensor.dtype):
-                key = (
-                    device_name(before[0]), device_name(tensor.device), dtype_name(before[1]), dtype_name(tensor.dtype)
-                )  # fmt: skip
+        for (device, dtype, identity, known), tensor in zip(was, tensors):
+            if identity != id(tensor):  # torch put a new parameter in its place
+                self.journal.parameter_made(tensor, None, frame)
+                if known is not None:
+                    table.adopt(tensor, known.name, known.root, known.role)
+            if (device, dtype) != (tensor.device, tensor.dtype):
+                key = (device_name(device), device_name(tensor.device), dtype_name(dtype), dtype_name(tensor.dtype))
                 groups[key] = groups.get(key, 0) + tensor.numel() * tensor.element_size()
         for tensor in (*tensors, *module.buffers()):
             entry = table.find(tensor)
@@ -326,7 +372,7 @@ class ModuleWatch:
 
     def zeroed(self, frame: Any, owner: Any, set_to_none: bool) -> None:
         journal = self.journal
-        if not journal.recording() or get_ident() != journal.thread:
+        if not self._mine():
             self._zero_grad(owner, set_to_none)
             return
 
@@ -334,4 +380,5 @@ class ModuleWatch:
             record = self.records[self.number(owner)]
             return record.path or record.root
 
-        zero_grad(journal, self.pause, frame, owner.parameters, name, partial(self._zero_grad, owner, set_to_none))
+        call = partial(self._zero_grad, owner, set_to_none)
+        zero_grad(journal, self.pause, frame, owner.parameters, lambda: (name(), None), call)

@@ -196,7 +196,7 @@ class OpMode(TorchFunctionMode):
             raise
         try:
             with Unseen():
-                text = _arguments(args, kwargs) if journal.tracker.draft.full else ""
+                text = arguments_text(args, kwargs) if journal.tracker.draft.full else ""
                 if cue is None or not self.replay.ends(cue, info[0], text, first, result):
                     self._told(info, stack, direct, inputs, numbers, first, result, text)
                 changed = versions_of(inputs)
@@ -354,7 +354,7 @@ def _describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
 _PRINTED = (bool, int, float, str, type(None), torch.dtype, torch.device)
 
 
-def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def arguments_text(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The arguments that are no tensors, as text: exact scalars, short tuples, never a tensor's repr."""
     shown = [text for text in map(_argument, args) if text]
     shown += [f"{key}={text}" for key, text in ((key, _argument(value)) for key, value in kwargs.items()) if text]

@@ -37,14 +37,27 @@ class _Running:
     sums: list[int | None]  # checksums, where the optimizer may write past the version counter
 
 
+@dataclass(slots=True)
+class _Known:
+    """An optimizer that was met. `record` is None until it is first used: by then its parameters have names."""
+
+    reference: weakref.ref[Optimizer]
+    number: int
+    stack: int | None
+    identities: tuple[int, ...] = ()
+    record: records.Optimizer | None = None
+    state: tuple[str, ...] | None = None
+
+
 class OptimizerWatch:
-    """Records `step`, `zero_grad`, schedulers and scalers."""
+    """Records how optimizers are built, `step`, `zero_grad`, schedulers and scalers."""
 
     def __init__(self, journal: Journal, pause: Pause, on_optimizer: Callable[[records.Optimizer], None]) -> None:
         self.journal, self.pause = journal, pause
         self._on_optimizer = on_optimizer
-        self._known: dict[int, tuple[Any, int, tuple[int, ...]]] = {}
+        self._known: dict[int, _Known] = {}
         self._count = 0
+        self._building = 0
         self._running: list[_Running] = []
         self._scheduling = 0
         self._scaling = 0
@@ -59,40 +72,14 @@ class OptimizerWatch:
 
         zero_grad.__doc__ = original.__doc__
         hooks.patch(Optimizer, "zero_grad", zero_grad)
-        self._install_groups(hooks)
+        hooks.patch(Optimizer, "__init__", self._building_call(vars(Optimizer)["__init__"]))
+        hooks.patch(Optimizer, "add_param_group", self._adding_call(vars(Optimizer)["add_param_group"]))
         for kind in vars(lr_scheduler).values():
             if isinstance(kind, type) and "step" in vars(kind):
                 hooks.patch(kind, "step", self._scheduler_step(vars(kind)["step"]))
         for name in ("scale", "unscale_", "step", "update"):
             scaler = torch.amp.GradScaler
             hooks.patch(scaler, name, self._scaler_call(name, vars(scaler)[name]))
-
-    def _install_groups(self, hooks: HookSet) -> None:
-        """An optimizer that refuses its parameters tells which ones it was given."""
-        original = Optimizer.add_param_group
-
-        def add_param_group(optimizer: Optimizer, param_group: dict[str, Any]) -> None:
-            try:
-                original(optimizer, param_group)
-            except (TypeError, ValueError) as error:
-                if self._mine():
-                    self._refused(sys._getframe(1), param_group, error)
-                raise
-
-        add_param_group.__doc__ = original.__doc__
-        hooks.patch(Optimizer, "add_param_group", add_param_group)
-
-    def _refused(self, frame: Any, group: Any, error: BaseException) -> None:
-        journal = self.journal
-        try:
-            with Unseen():
-                stack, _ = journal.locate(frame)
-                given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
-                wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
-                numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
-                journal.call_failed("add_param_group", stack, numbers, error)
-        except Exception as fault:
-            journal.fault("an optimizer's parameters", fault)
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
@@ -223,36 +210,115 @@ class OptimizerWatch:
                 if entry is not None and entry.parameter is not None:
                     journal.sample(tensor, moment, entry.parameter, True, "value")
         journal.tracker.updated(stack)
+        self._remember(run.optimizer)
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def _building_call(self, original: Callable[..., None]) -> Callable[..., None]:
+        @wraps(original)
+        def build(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            self._building += 1
+            try:
+                original(optimizer, *args, **kwargs)
+            finally:
+                self._building -= 1
+            self._changed(optimizer, None, sys._getframe(1))
+
+        return build
+
+    def _adding_call(self, original: Callable[..., None]) -> Callable[..., None]:
+        @wraps(original)
+        def add_param_group(optimizer: Optimizer, param_group: dict[str, Any]) -> None:
+            try:
+                original(optimizer, param_group)
+            except (TypeError, ValueError) as error:
+                if self._mine():
+                    self._refused(sys._getframe(1), param_group, error)
+                raise
+            if not self._building:
+                self._changed(optimizer, len(optimizer.param_groups) - 1, sys._getframe(1))
+
+        return add_param_group
+
+    def _refused(self, frame: Any, group: Any, error: BaseException) -> None:
+        journal = self.journal
+        try:
+            with Unseen():
+                stack, _ = journal.locate(frame)
+                given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
+                wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
+                numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
+                journal.call_failed("add_param_group", stack, numbers, error)
+        except Exception as fault:
+            journal.fault("an optimizer's parameters", fault)
+
+    def _changed(self, optimizer: Optimizer, group: int | None, frame: Any) -> None:
+        """An optimizer was built, or got a group."""
+        if self._building or not self._mine():
+            return
+        try:
+            with Unseen():
+                stack, _ = self.journal.locate(frame)
+                self.journal.with_optimizer = True
+                known = self._met(optimizer, stack)
+                self._record(known, optimizer)
+                self.journal.optimizer_changed(known.number, group, stack)
+        except Exception as error:
+            self.journal.fault("an optimizer being built", error)
+
+    def _met(self, optimizer: Optimizer, stack: int | None = None) -> _Known:
+        known = self._known.get(id(optimizer))
+        if known is None or known.reference() is not optimizer:
+            known = self._known[id(optimizer)] = _Known(weakref.ref(optimizer), self._count, stack)
+            self._count += 1
+            self.journal.with_optimizer = True
+        return known
 
     def _number(self, optimizer: Optimizer, parameters: list[torch.Tensor] | None = None) -> int:
         """The optimizer's number; its groups are recorded when they are new or changed."""
+        known = self._met(optimizer)
         if parameters is None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
         identities = tuple(map(id, parameters))
-        known = self._known.get(id(optimizer))
-        if known is not None and known[0]() is optimizer and known[2] == identities:
-            return known[1]
-        same = known is not None and known[0]() is optimizer
-        number = known[1] if same and known is not None else self._count
-        self._count += not same
-        self._known[id(optimizer)] = (weakref.ref(optimizer), number, identities)
+        if known.identities != identities:
+            known.identities = identities
+            for tensor in parameters:
+                if self.journal.table.entry(tensor).parameter is None:
+                    self.journal.table.adopt(tensor, "", "", "parameter")
+            self._record(known, optimizer)
+        return known.number
+
+    def _record(self, known: _Known, optimizer: Optimizer) -> None:
+        """Write what is known of the optimizer: its parameters as far as they are known as such."""
         table = self.journal.table
         groups: list[tuple[int, ...]] = []
         for group in optimizer.param_groups:
             members = []
             for tensor in group["params"]:
-                entry = table.entry(tensor)
-                if entry.parameter is None:
-                    table.adopt(tensor, "", "", "parameter")
-                assert entry.parameter is not None
+                entry = table.find(tensor)
+                if entry is None or entry.parameter is None:
+                    continue
                 members.append(entry.parameter)
                 record = table.parameters[entry.parameter]
-                if number not in record.optimizers:
-                    table.update(replace(record, optimizers=(*record.optimizers, number)))
+                if known.number not in record.optimizers:
+                    table.update(replace(record, optimizers=(*record.optimizers, known.number)))
             groups.append(tuple(members))
-        kind = type(optimizer).__name__
-        self._on_optimizer(records.Optimizer(number, f"{kind} {number}" if number else kind, kind, tuple(groups)))
-        return number
+        kind, number = type(optimizer).__name__, known.number
+        made = records.Optimizer(
+            number, f"{kind} {number}" if number else kind, kind, tuple(groups), known.stack,
+            _settings(optimizer.defaults), known.state or (),
+        )  # fmt: skip
+        if made != known.record:
+            known.record = made
+            self._on_optimizer(made)
+
+    def _remember(self, optimizer: Optimizer) -> None:
+        """After an optimizer's first step: what it keeps of each parameter."""
+        known = self._known.get(id(optimizer))
+        if known is not None and known.state is None:
+            kept: Any = next(iter(optimizer.state.values()), None)
+            known.state = tuple(sorted(map(str, kept))) if isinstance(kept, dict) else ()
+            self._record(known, optimizer)
 
     # -- zero_grad, schedulers, scalers ------------------------------------------------------------
 
@@ -267,8 +333,10 @@ class OptimizerWatch:
         def parameters() -> Iterator[torch.Tensor]:
             return (p for group in optimizer.param_groups for p in group["params"])
 
-        name = type(optimizer).__name__
-        zero_grad(journal, self.pause, frame, parameters, lambda: name, lambda: original(optimizer, set_to_none))
+        def owner() -> tuple[str, int]:
+            return type(optimizer).__name__, self._met(optimizer).number
+
+        zero_grad(journal, self.pause, frame, parameters, owner, lambda: original(optimizer, set_to_none))
 
     def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
@@ -317,10 +385,15 @@ class OptimizerWatch:
                 try:
                     optimizer = args[0] if args and isinstance(args[0], Optimizer) else None
                     number = self._number(optimizer) if optimizer is not None else None
-                    self.journal.scaler_called(name, number, sys._getframe(1))
+                    self.journal.scaler_called(name, number, bool(scaler.is_enabled()), sys._getframe(1))
                 except Exception as error:
                     self.journal.fault("a GradScaler call", error)
             return result
 
         call.__name__, call.__doc__ = name, original.__doc__
         return call
+
+
+def _settings(defaults: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """An optimizer's defaults as text, those that are plain numbers or words."""
+    return tuple((name, str(value)) for name, value in defaults.items() if type(value) in (bool, int, float, str))

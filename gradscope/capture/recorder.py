@@ -26,6 +26,7 @@ from ..options import CaptureOptions
 from .assemble import loss_of, norms_of, sample_of, template_of, unsettled
 from .autograd import BackwardWatch
 from .births import Births
+from .clipping import ClipWatch
 from .compiled import CompiledWatch
 from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
@@ -178,6 +179,7 @@ class Recorder:
             self.modules,
             self.optimizers,
             self.births,
+            ClipWatch(self.journal, self.pause),
             modes,
             CompiledWatch(self.journal, self.pause),
             BackwardWatch(self.journal),

@@ -167,7 +167,7 @@ class Entry:
 
     __slots__ = (
         "base_version", "facts", "gradient_of", "key", "made_at", "mark", "number", "outlived", "parameter",
-        "prototype", "reference", "storage", "uncounted", "version",
+        "prototype", "reference", "stack", "storage", "uncounted", "version",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +185,7 @@ class Entry:
         self.version = version
         self.base_version = 0
         self.facts: Facts | None = None  # kept for parameters only
+        self.stack: int | None = None  # where it was made, if that was seen
         self.storage = storage
         self.uncounted = False  # shares memory but not the version counter (.data, numpy)
         self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
@@ -258,6 +259,8 @@ class TensorTable:
             for source in sources:
                 if tensor is source:
                     return entry.number  # an in-place call returns what it was given
+        if entry.stack is None:
+            entry.stack = stack
         if uncounted:
             entry.uncounted = True
         elif entry.mark is None and not shares and type(tensor) is torch.Tensor:
@@ -464,6 +467,7 @@ class TensorTable:
             requires_grad=facts.requires_grad,
             nbytes=facts.nbytes,
             optimizers=known.optimizers if known else (),
+            stack=entry.stack,
         )
         if record != known:
             self.parameters[entry.parameter] = record

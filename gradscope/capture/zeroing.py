@@ -18,10 +18,13 @@ def zero_grad(
     pause: Pause,
     frame: FrameType,
     parameters: Callable[[], Iterable[torch.Tensor]],
-    owner: Callable[[], str],
+    owner: Callable[[], tuple[str, int | None]],
     call: Callable[[], None],
 ) -> None:
-    """Make the `call` that `frame` makes, and record which gradients of the owner's parameters it cleared."""
+    """Make the `call` that `frame` makes, and record which gradients of the owner's parameters it cleared.
+
+    `owner` answers with its name, and its number if it is an optimizer.
+    """
     with pause:
         stack, with_grad = -1, None
         try:
@@ -38,9 +41,11 @@ def zero_grad(
             journal.call_ends()
 
 
-def _tell(journal: Journal, owner: Callable[[], str], with_grad: list[torch.Tensor], stack: int) -> None:
+def _tell(
+    journal: Journal, owner: Callable[[], tuple[str, int | None]], with_grad: list[torch.Tensor], stack: int
+) -> None:
     try:
         with Unseen():
-            journal.zeroed(owner(), [(tensor, tensor.grad is not None) for tensor in with_grad], stack)
+            journal.zeroed(*owner(), [(tensor, tensor.grad is not None) for tensor in with_grad], stack)
     except Exception as error:
         journal.fault("a zero_grad call", error)

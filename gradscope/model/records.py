@@ -94,7 +94,8 @@ class Module:
 class Parameter:
     """A tensor that outlives steps: a parameter, a buffer, or a leaf the script updates by hand.
 
-    `name` is the qualified name in its root module (`fc1.weight`), or the variable's name.
+    `name` is the qualified name in its root module (`fc1.weight`), or the variable's name; `root` is "" where no
+    module that ran has it. `stack` is where it was made, None if that was not seen.
     """
 
     id: int
@@ -107,16 +108,24 @@ class Parameter:
     requires_grad: bool
     nbytes: int
     optimizers: tuple[int, ...] = ()
+    stack: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """One optimizer or gradient scaler's target: its class and the parameters of each group."""
+    """One optimizer: its class and the parameters of each group.
+
+    `stack` is where it was built, None if that was not seen. `settings` are its defaults as text (lr, momentum, …),
+    `state` names what it remembers of each parameter from step to step (exp_avg, momentum_buffer).
+    """
 
     id: int
     name: str
     type: str
     groups: tuple[tuple[int, ...], ...]
+    stack: int | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    state: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,9 +343,34 @@ class GradChange(_Moment):
 
 @dataclass(frozen=True, slots=True)
 class ZeroGrad(_Moment):
+    """`zero_grad()` of the optimizer with that number, or of a module (None)."""
+
     kind: ClassVar[str] = "zero_grad"
     owner: str
     set_to_none: bool
+    optimizer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerChange(_Moment):
+    """An optimizer was built (`group` is None), or got another parameter group."""
+
+    kind: ClassVar[str] = "optimizer_change"
+    optimizer: int
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration(_Moment):
+    """A module of class `owner` got an attribute: a parameter, or a module with these parameters.
+
+    Recorded where the script's own line registers a parameter, and for all once there is an optimizer.
+    """
+
+    kind: ClassVar[str] = "registration"
+    owner: str
+    name: str
+    tensors: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,11 +396,12 @@ class SchedulerStep(_Moment):
 
 @dataclass(frozen=True, slots=True)
 class ScalerCall(_Moment):
-    """A `GradScaler` call: scale, unscale_, step, update. `skipped`: step found Inf or NaN."""
+    """A `GradScaler` call: scale, unscale_, step, update. A scaler that is not enabled passes all through."""
 
     kind: ClassVar[str] = "scaler"
     call: str
     optimizer: int | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +437,9 @@ Moment = Union[
     NodeRun,
     GradChange,
     ZeroGrad,
+    OptimizerChange,
     OptimizerStep,
+    Registration,
     SchedulerStep,
     ScalerCall,
     Failure,
@@ -419,7 +456,9 @@ MOMENT_TYPES: tuple[type[Moment], ...] = (
     NodeRun,
     GradChange,
     ZeroGrad,
+    OptimizerChange,
     OptimizerStep,
+    Registration,
     SchedulerStep,
     ScalerCall,
     Failure,

@@ -126,8 +126,11 @@ PARAMETERS = Table(
     _same("id", "name", "root", "role", "shape", "dtype", "device", "requires_grad", "nbytes", "optimizers"),
     lists=frozenset({"shape", "optimizers"}),
     flags=frozenset({"requires_grad"}),
+    rest=True,
 )
-OPTIMIZERS = Table("optimizers", Optimizer, _same("id", "name", "type", "groups"), lists=frozenset({"groups"}))
+OPTIMIZERS = Table(
+    "optimizers", Optimizer, _same("id", "name", "type", "groups"), lists=frozenset({"groups"}), rest=True
+)
 TENSORS = Table(
     "tensors",
     Tensor,
@@ -160,6 +163,7 @@ MOMENT_NAMES = {
     "backward": "call",
     "grad": "change",
     "zero_grad": "owner",
+    "registration": "name",
     "scheduler": "name",
     "scaler": "call",
     "failure": "type",

@@ -12,8 +12,8 @@ cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 
 | sites | one expression of the user's source | `line` from 1, `start` is the column from 0; `targets`: JSON list |
 | stacks | one call stack | `sites`: JSON list of site ids, innermost first |
 | modules | one nn.Module | `path` is its qualified name in its `root`; `stack` is where it was made |
-| parameters | a tensor that outlives steps | `shape`, `optimizers`: JSON lists |
-| optimizers | one optimizer | `groups`: JSON, parameter ids by group |
+| parameters | a tensor that outlives steps | `shape`, `optimizers`: JSON lists; further fields in `data` |
+| optimizers | one optimizer | `groups`: JSON, parameter ids by group; further fields in `data` |
 | templates | what one or more steps did | how many tensors… it has; `version_bumps`, `calls`: see below |
 | tensors | one tensor of a template | `made_by` is a moment's `idx`; further fields in `data` |
 | moments | one thing that happened | `name` is the op, or what the moment's kind is about; further fields in `data` |
@@ -41,7 +41,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 2
+VERSION = 3
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -54,8 +54,8 @@ TABLES: dict[str, str] = {
     id INTEGER PRIMARY KEY, root TEXT, path TEXT, type TEXT, parent INTEGER, stack INTEGER)""",
     "parameters": """CREATE TABLE parameters (
     id INTEGER PRIMARY KEY, name TEXT, root TEXT, role TEXT, shape TEXT, dtype TEXT, device TEXT,
-    requires_grad INTEGER, nbytes INTEGER, optimizers TEXT)""",
-    "optimizers": "CREATE TABLE optimizers (id INTEGER PRIMARY KEY, name TEXT, type TEXT, groups TEXT)",
+    requires_grad INTEGER, nbytes INTEGER, optimizers TEXT, data TEXT)""",
+    "optimizers": "CREATE TABLE optimizers (id INTEGER PRIMARY KEY, name TEXT, type TEXT, groups TEXT, data TEXT)",
     "templates": """CREATE TABLE templates (
     id INTEGER PRIMARY KEY, tensors INTEGER, moments INTEGER, graphs INTEGER, version_bumps TEXT, calls TEXT)""",
     "tensors": """CREATE TABLE tensors (

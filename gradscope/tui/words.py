@@ -18,8 +18,10 @@ from ..model.records import (
     NodeRun,
     Note,
     OpCall,
+    OptimizerChange,
     OptimizerStep,
     Phase,
+    Registration,
     ScalerCall,
     SchedulerStep,
     Tensor,
@@ -163,6 +165,18 @@ def _(moment: GradChange, step: Step) -> str:
 @_words.register
 def _(moment: ZeroGrad, step: Step) -> str:  # noqa: ARG001
     return f"{moment.owner}.zero_grad(){'' if moment.set_to_none else ': gradients are set to zero, not to None'}"
+
+
+@_words.register
+def _(moment: OptimizerChange, step: Step) -> str:
+    optimizer = step.trace.source.optimizers().get(moment.optimizer)
+    kind = optimizer.type if optimizer else "an optimizer"
+    return f"{kind} is built" if moment.group is None else f"{kind} gets parameter group {moment.group}"
+
+
+@_words.register
+def _(moment: Registration, step: Step) -> str:
+    return f"{moment.owner}.{moment.name} is registered: {_names(step, moment.tensors) or 'no parameters'}"
 
 
 @_words.register
