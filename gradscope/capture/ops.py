@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from .exposed import EXPOSING
 from .frames import release, trampoline
 from .journal import Journal
+from .replaced import Replaced
 from .replay import Replay
 from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
 from .unseen import Unseen
@@ -141,6 +142,7 @@ class OpMode(TorchFunctionMode):
         self.replay = Replay(journal)
         self.actions = _actions()
         self.names: dict[Any, tuple[str, bool, bool, bool]] = {}
+        self.replaced = Replaced(journal.frames)
         self.quiet = 0
 
     def __torch_function__(
@@ -168,6 +170,9 @@ class OpMode(TorchFunctionMode):
         journal = self.journal
         info = self.names.get(func)
         if info is None:
+            original = self.replaced.original(frame, func)
+            if original is not None:
+                return self._behind(frame, original, args, kwargs)
             info = self.names[func] = self._described(func)
         if info[3]:
             return trampoline(frame)(func, args, kwargs)
@@ -207,6 +212,16 @@ class OpMode(TorchFunctionMode):
         except Exception as error:
             journal.fault(f"the result of {info[0]}", error)
         return result
+
+    def _behind(self, frame: Any, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call of `func`, which a wrapper of the script's has made."""
+        action = self.actions.get(func, RECORD)
+        if action == RECORD:
+            return self._record(frame, func, args, kwargs)
+        call = trampoline(frame)
+        if action in (SKIP, QUIET):
+            return call(func, args, kwargs)
+        return self._special(action, call, frame, func, args, kwargs)
 
     def _described(self, func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
         try:

@@ -24,9 +24,12 @@ from typing import Any, Protocol
 
 from ..errors import ScriptNotFound
 from .frames import bottom, strip_traceback
+from .hooks import HookSet
 from .transparency import Transparency
 from .uncaught import exit_status, flush_streams, report
 from .wake import when_imported
+
+_LARGEST_LIMIT = (1 << 31) - 1
 
 
 class Recording(Protocol):
@@ -143,15 +146,36 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
 
 @contextmanager
 def _same_recursion_depth(exec: bool) -> Iterator[None]:
-    """The script can go as deep as without what lies below it, the call of `exec` included."""
-    limit = sys.getrecursionlimit()
-    deeper = limit + limit - _depth_left() - 2 + exec  # two frames here are not below the script
-    sys.setrecursionlimit(deeper)
+    """The script can go as deep as without what lies below it, the call of `exec` included.
+
+    It is told, and sets, the limit that it would see without us.
+    """
+    tell, set_limit = sys.getrecursionlimit, sys.setrecursionlimit
+    limit = tell()
+    below = limit - _depth_left() - 2 + exec  # two frames here are not below the script
+
+    asked = limit
+
+    def getrecursionlimit() -> int:
+        return asked
+
+    def setrecursionlimit(limit: Any, /) -> None:
+        nonlocal asked
+        usual = isinstance(limit, int) and 0 < limit <= _LARGEST_LIMIT
+        set_limit(min(limit + below, _LARGEST_LIMIT) if usual else limit)
+        asked = limit
+
+    hooks = HookSet()
+    set_limit(limit + below)
+    for ours, theirs in ((getrecursionlimit, tell), (setrecursionlimit, set_limit)):
+        ours.__doc__ = theirs.__doc__
+        hooks.patch(sys, theirs.__name__, ours)
     try:
         yield
     finally:
-        if sys.getrecursionlimit() == deeper:
-            sys.setrecursionlimit(limit)
+        hooks.close()
+        if tell() == limit + below:
+            set_limit(limit)
 
 
 def _depth_left() -> int:

@@ -39,6 +39,8 @@ import atexit
 atexit.register(lambda: print(list(globals())))
 """
 RECURSION = """\
+import sys
+print(sys.getrecursionlimit())
 def down(n):
     global deepest
     deepest = n
@@ -49,6 +51,15 @@ import traceback, inspect, warnings
 traceback.print_stack()
 print([info.function for info in inspect.stack()], inspect.currentframe().f_lineno)
 def warn(): warnings.warn('from the caller', stacklevel=2)
+for limit in (300, 3000, 2**31 - 1, 1000):
+    sys.setrecursionlimit(limit)
+    print(sys.getrecursionlimit())
+    if limit > 3000: continue
+    try: down(1)
+    except RecursionError: print(deepest)
+for wrong in (0, -1, 'x', 2**40):
+    try: sys.setrecursionlimit(wrong)
+    except Exception as error: print(type(error), error)
 for level in range(5): warnings.warn('here', stacklevel=level)
 for i in range(2): warn()
 down(1)

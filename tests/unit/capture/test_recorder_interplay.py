@@ -504,6 +504,37 @@ for _backend in ("eager", "aot_eager"):
     SCRIPTS[f"compile with {_backend}"] = COMPILED.format(backend=_backend)
 
 
+WRAPPED = """
+import functools
+calls = []
+
+def counted(owner, name):
+    original = getattr(owner, name)
+    @functools.wraps(original)
+    def wrapper(*args, **kwargs):
+        calls.append(name)
+        return original(*args, **kwargs)
+    setattr(owner, name, wrapper)
+    return lambda: setattr(owner, name, original)
+
+undo = [
+    counted(torch.Tensor, "backward"), counted(torch.Tensor, "norm"), counted(torch.Tensor, "add"),
+    counted(torch.autograd, "grad"), counted(torch.nn.functional, "relu"), counted(torch.Tensor, "__repr__"),
+]
+try:
+    x = torch.ones(2, requires_grad=True)
+    y = torch.nn.ReLU()(x.add(1)) * torch.nn.functional.relu(x)
+    y.norm().backward()
+    z = torch.autograd.grad((x * x).sum(), x)
+    shown = repr(x)
+finally:
+    for each in undo:
+        each()
+seen = [calls, y.detach(), x.grad, z, shown]
+"""
+SCRIPTS["wrapped torch functions"] = WRAPPED
+
+
 def plainly(value: Any) -> Any:
     """A script's `seen`, comparable to the bit."""
     if isinstance(value, torch.Tensor):
@@ -594,3 +625,13 @@ def test_a_function_compiled_before_the_recording_stays_compiled(detail: str, wa
         "a compiled region ran here: its ops were not recorded"
     ] * 3
     torch._dynamo.reset()
+
+
+def test_what_wrapped_functions_do_is_recorded_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HEAD + WRAPPED)
+    recorded = record_script(script)
+    assert recorded.faults == ()
+    assert recorded.namespace["calls"] == ["add", "relu", "relu", "norm", "backward", "grad", "__repr__"]
+    assert recorded.ops() == ["ones", "add", "relu", "relu", "mul", "norm", "mul", "sum", "grad", "detach"]
+    assert len(recorded.moments("backward")) == 2
