@@ -158,20 +158,26 @@ class GradBoxes:
 
     def _made_earlier(self) -> frozenset[int]:
         """The grad nodes of earlier steps: those of tensors that came from there, and all that these lead to."""
-        tensors = self.boxes.tensors
-        found = [
-            place
-            for place, node in self.gradients.nodes.items()
-            if node.carried and any(tensors[number].carried for number in node.output_tensors)
-        ]
-        if not found:
+        tensors, nodes = self.boxes.tensors, self.gradients.nodes
+        carried = [place for place, node in nodes.items() if node.carried]
+        if not carried:
             return frozenset()
         targets: dict[int, list[int]] = defaultdict(list)
         for source, target, _ in self.gradients.edges():
             targets[source].append(target)
+        found = [place for place in carried if any(tensors[number].carried for number in nodes[place].output_tensors)]
+        for place, node in nodes.items():
+            if not node.carried and self._reads_earlier(node):
+                found += [target for target in targets[place] if nodes[target].carried]
         seen = set(found)
         while found:
             fresh = [target for target in targets[found.pop()] if target not in seen]
             seen.update(fresh)
             found.extend(fresh)
         return frozenset(seen)
+
+    def _reads_earlier(self, node: GradNode) -> bool:
+        """Whether the op that made a grad node read a result of an earlier step."""
+        op = self.boxes.moments[node.op] if node.op is not None else None
+        inputs = (self.boxes.tensors[number] for number in op.inputs) if isinstance(op, OpCall) else ()
+        return any(tensor.carried and tensor.grad_fn is not None for tensor in inputs)

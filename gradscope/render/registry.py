@@ -103,7 +103,7 @@ def _render(
     look = replace(look or RenderOptions(), theme=options.theme, engine=options.engine)
     wanted = simplify(mark_findings(graph, findings), passes(options))
     limit = None if renderer.complete else look.limit
-    fitted = Fitted(wanted) if limit is None else fit(wanted, limit)
+    fitted = Fitted(wanted) if limit is None else fit(wanted, limit, options.expand)
     view = GraphView(fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder, findings=findings)
     return renderer.render(view, look)
 

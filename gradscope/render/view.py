@@ -132,7 +132,7 @@ class NodeView:
     @property
     def heading(self) -> str:
         """The title, with ×N for a folded run of equals."""
-        return f"{self.title} ×{self.count}" if self.count > 1 else self.title
+        return f"{self.title} ×{self.count:,}" if self.count > 1 else self.title
 
     @property
     def badges(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class ModuleView:
     @property
     def heading(self) -> str:
         """The name, with ×N for a folded run of equals."""
-        return f"{self.name} ×{self.count}" if self.count > 1 else self.name
+        return f"{self.name} ×{self.count:,}" if self.count > 1 else self.name
 
     @property
     def tooltip(self) -> str:
@@ -476,7 +476,7 @@ def _tooltip(
 ) -> Iterator[str]:
     """Everything that is known, a fact a line."""
     title, type_line, place, source = words
-    yield f"{title} ×{node.count}" if node.count > 1 else title
+    yield f"{title} ×{node.count:,}" if node.count > 1 else title
     for finding in findings:
         yield f"{finding.severity.value} {_finding_name(finding)}: {text.printable(finding.message)}"
     yield f"{role.value}: {_MEANING[role]}"

@@ -16,8 +16,9 @@ from .attach import attach_parameters, attach_results
 from .chains import fold_chains
 from .findings import SEVERITY_MARKS, by_node, mark_findings
 from .fit import Fitted, fit
-from .modules import fold_modules
+from .modules import fold_modules, known_modules
 from .repeats import block_counts, enclosing_count, fold_repeats, own_count, run_label
+from .runs import fold_runs
 from .select import focus, nearest, prune
 from .sides import is_backward
 
@@ -35,7 +36,9 @@ __all__ = [
     "fold_chains",
     "fold_modules",
     "fold_repeats",
+    "fold_runs",
     "is_backward",
+    "known_modules",
     "mark_findings",
     "nearest",
     "own_count",
@@ -51,6 +54,8 @@ Pass = Callable[[Graph], Graph]
 def passes(options: ViewOptions) -> list[Pass]:
     """The passes that `options` ask for, in the order in which they make sense."""
     wanted: list[Pass] = []
+    if options.expand:
+        wanted.append(partial(known_modules, names=options.expand))
     if options.focus is not None:
         wanted.append(partial(focus, name=options.focus))
     if options.depth is not None:

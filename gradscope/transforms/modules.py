@@ -24,7 +24,7 @@ def fold_modules(graph: Graph, depth: int, expand: Iterable[str] = ()) -> Graph:
     """
     if depth < 0:
         raise UsageError(f"the depth to fold at is {depth}; it must be 0 or more")
-    opened = _opened(graph, expand)
+    opened = opened_modules(graph, expand)
     groups: dict[int, tuple[str, bool]] = {}
     for node in graph.nodes:
         path = _fold_path(node.module or "", depth, opened)
@@ -41,8 +41,14 @@ def fold_modules(graph: Graph, depth: int, expand: Iterable[str] = ()) -> Graph:
     return contract(graph, homes)
 
 
-def _opened(graph: Graph, expand: Iterable[str]) -> frozenset[str]:
-    """The modules to keep open: those named and all that they lie in."""
+def known_modules(graph: Graph, names: Iterable[str]) -> Graph:
+    """`graph` as it is. Raises UnknownName, with the nearest names, for a module that it does not have."""
+    opened_modules(graph, names)
+    return graph
+
+
+def opened_modules(graph: Graph, expand: Iterable[str]) -> frozenset[str]:
+    """The modules to keep open: those named and all that they lie in. Raises UnknownName for one that is not there."""
     known = {path for path in graph.modules if path}
     for node in graph.nodes:
         known.update(_prefixes(node.module or ""))

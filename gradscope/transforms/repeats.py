@@ -97,7 +97,7 @@ def _canonical(graph: Graph, block: Sequence[int]) -> tuple[Hashable, list[int]]
     up: dict[int, int] = {}
     for node in order:
         came = sorted((edge.kind.value, edge.index, down[edge.source]) for edge in part.incoming.get(node, ()))
-        down[node] = hash((_facts(part.by_id[node]), *came))
+        down[node] = hash((facts(part.by_id[node]), *came))
     for node in reversed(order):
         went = sorted((edge.kind.value, edge.index, up[edge.target]) for edge in part.outgoing.get(node, ()))
         up[node] = hash((down[node], *went))
@@ -105,10 +105,10 @@ def _canonical(graph: Graph, block: Sequence[int]) -> tuple[Hashable, list[int]]
     twins = sorted(place, key=lambda node: (down[node], up[node], place[node]))
     rank = {node: position for position, node in enumerate(twins)}
     edges = sorted((rank[edge.source], rank[edge.target], edge.kind.value, edge.index) for edge in part.edges)
-    return (tuple(_facts(part.by_id[node]) for node in twins), tuple(edges)), twins
+    return (tuple(facts(part.by_id[node]) for node in twins), tuple(edges)), twins
 
 
-def _facts(node: GraphNode) -> tuple[Hashable, ...]:
+def facts(node: GraphNode) -> tuple[Hashable, ...]:
     """What makes two nodes alike: what they are and how they look, never what they are called."""
     return (
         node.kind.value,

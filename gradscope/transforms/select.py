@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind, Graph
@@ -15,8 +16,10 @@ _MOST_NAMES = 12  # how many known names an error lists when there are many
 
 
 def focus(graph: Graph, name: str) -> Graph:
-    """What leads to or from the tensor or module called `name`, and nothing else.
+    """What flows into and out of the tensor or module called `name`, and nothing else.
 
+    Data is followed among tensors and ops, gradients among grad nodes, each from the node itself: from a tensor one
+    does not get into the backward of everything that depends on it.
     Raises UnknownName, with the nearest names, when no node is called that.
     """
     if not graph.nodes:
@@ -26,7 +29,15 @@ def focus(graph: Graph, name: str) -> Graph:
     if not found:
         names = {known for node in graph.nodes for known in (node.name, node.label, node.module) if known}
         raise UnknownName("tensor or module", name, nearest_names(name, sorted(names)))
-    return graph.subgraph(graph.ancestors(*found) | graph.descendants(*found))
+    named = frozenset(found)
+    partners = {
+        end
+        for edge in graph.edges
+        if edge.kind is EdgeKind.MADE and (edge.source in named or edge.target in named)
+        for end in (edge.source, edge.target)
+    }
+    flow = replace(graph, edges=tuple(edge for edge in graph.edges if edge.kind is not EdgeKind.MADE))
+    return graph.subgraph(flow.ancestors(*named, *partners) | flow.descendants(*named, *partners))
 
 
 def prune(graph: Graph) -> Graph:

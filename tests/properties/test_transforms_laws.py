@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -18,6 +19,7 @@ from gradscope.transforms import (
     fold_chains,
     fold_modules,
     fold_repeats,
+    fold_runs,
     nearest,
     prune,
 )
@@ -28,6 +30,7 @@ FOLDS: dict[str, Callable[[Graph], Graph]] = {
     "modules 1": partial(fold_modules, depth=1),
     "modules 0 but a": partial(fold_modules, depth=0, expand=("a",)),
     "repeats": fold_repeats,
+    "runs": partial(fold_runs, blocks=2, nodes=2),
     "chains": partial(fold_chains, least=2),
     "parameters": attach_parameters,
     "results": attach_results,
@@ -134,6 +137,9 @@ def test_focus_keeps_exactly_what_leads_to_or_from(graph: Graph, number: int) ->
     found = {
         node.id for node in graph.nodes if node.module and (node.module == name or node.module.startswith(f"{name}."))
     }
+    made = [edge for edge in graph.edges if edge.kind is EdgeKind.MADE]
+    found |= {edge.target for edge in made if edge.source in found} | {e.source for e in made if e.target in found}
+    flow = replace(graph, edges=tuple(edge for edge in graph.edges if edge.kind is not EdgeKind.MADE))
     kept = {node.id for node in focus(graph, name).nodes}
-    assert kept == graph.ancestors(*found) | graph.descendants(*found)
+    assert kept == flow.ancestors(*found) | flow.descendants(*found)
     assert [node.id for node in focus(focus(graph, name), name).nodes] == [node.id for node in focus(graph, name).nodes]

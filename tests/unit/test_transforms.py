@@ -15,6 +15,7 @@ from gradscope.transforms import (
     fold_chains,
     fold_modules,
     fold_repeats,
+    fold_runs,
     passes,
     prune,
     simplify,
@@ -180,6 +181,88 @@ def test_focus_on_a_tensor_keeps_its_past_and_future() -> None:
     sketch.op("exp", b, name="d")
     sketch.op("neg", c, name="e")
     assert labels(focus(sketch.graph("forward"), "c")) == {"a", "exp", "c", "neg", "e"}
+
+
+def test_focus_in_a_picture_of_both_does_not_take_in_the_backward_of_everything() -> None:
+    sketch = graphs.Sketch()
+    a, b = sketch.tensor("a"), sketch.tensor("b")
+    c = sketch.op("exp", a, name="c")
+    d = sketch.op("sin", b, name="d")
+    sketch.op("mul", c, d, name="e")
+    graph = sketch.graph("both")
+    focused = focus(graph, "c")
+    assert labels(focused) == {"a", "c", "e", "ExpBackward0", "MulBackward0", "AccumulateGrad"}
+    (leaf,) = [node for node in focused.nodes if node.kind is NodeKind.ACCUMULATE_GRAD]
+    assert leaf.name == "a"
+    assert labels(focus(graph, "SinBackward0")) == {"b", "d", "e", "SinBackward0", "MulBackward0", "AccumulateGrad"}
+
+
+def test_a_module_to_expand_that_is_not_there_is_an_error_without_a_depth_too() -> None:
+    with pytest.raises(UnknownName, match=r"no module is called 'h\.1\.mpl': did you mean 'h\.1\.mlp'"):
+        simplify(graphs.transformer(2), passes(ViewOptions(expand=("h.1.mpl",))))
+
+
+def test_a_module_to_expand_stays_open_when_the_rest_is_folded_to_fit() -> None:
+    graph = graphs.resnet(16)
+    assert "layer1.0.conv1" not in {node.name for node in fit(graph, 15).graph.nodes}
+    assert "layer1.0.conv1" in {node.name for node in fit(graph, 15, ("layer1.0",)).graph.nodes}
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in GraphKind])
+def test_ten_thousand_ops_that_read_one_leaf_are_drawn_once(kind: str) -> None:
+    sketch = graphs.Sketch()
+    w = sketch.tensor("w")
+    y = sketch.op("neg", w, name="y")
+    for _ in range(10_000):
+        y = sketch.op("add", y, w, name="y")
+    sketch.op("sum", y, name="loss")
+    fitted = fit(sketch.graph(kind), 200)
+    assert len(fitted.graph.nodes) <= 10
+    assert "what a loop repeats is drawn once, ×N" in fitted.notes
+    assert max(node.count for node in fitted.graph.nodes) == 10_000
+    assert {"w"} <= labels(fitted.graph) or kind == "backward"
+
+
+def test_blocks_that_branch_and_read_their_own_inputs_fold_too() -> None:
+    """A residual recurrence over time steps, whose inputs all exist before the loop and whose states are all kept."""
+    sketch = graphs.Sketch()
+    w = sketch.tensor("w")
+    inputs = [sketch.tensor("x", requires_grad=False, role="input") for _ in range(300)]
+    h, kept = sketch.tensor("h", requires_grad=False, role="input"), []
+    for x in inputs:
+        update = sketch.op("tanh", sketch.op("mul", sketch.op("add", h, x), w))
+        h = sketch.op("add", h, update, name="h")
+        kept.append(h)
+    sketch.op("stack", *kept, name="loss")
+    folded = fit(sketch.graph("forward"), 200).graph
+    assert len(folded.nodes) <= 20
+    assert max(node.count for node in folded.nodes) >= 298
+    assert len(folded.edges) <= 40
+
+
+def test_a_run_keeps_what_differs_in_it_apart() -> None:
+    sketch = graphs.Sketch()
+    w = sketch.tensor("w")
+    y = w
+    for number in range(60):
+        y = sketch.op("add", y, w, name="y")
+        if number == 30:
+            sketch.mark(y, "nan")
+    folded = fold_runs(sketch.graph("both"))
+    (bad,) = [node for node in folded.nodes if "nan" in node.marks]
+    assert bad.count == 1
+    assert sorted(node.count for node in folded.nodes if node.count > 1 and node.kind is NodeKind.TENSOR) == [29, 30]
+
+
+def test_a_plain_chain_and_a_short_run_are_left_alone() -> None:
+    chain = graphs.chain(100)
+    assert fold_runs(chain) is chain
+    sketch = graphs.Sketch()
+    w = sketch.tensor("w")
+    y = w
+    for _ in range(6):
+        y = sketch.op("add", y, w, name="y")
+    assert fold_runs(sketch.graph("both")) == sketch.graph("both")
 
 
 def test_focus_on_a_module_takes_what_is_inside_it() -> None:

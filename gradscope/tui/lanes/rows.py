@@ -84,7 +84,7 @@ class Reader:
             name = self.scene.step.tensors[owner].name if owner is not None else ""
             return printable(name or node.op or node.label)
         title = printable(node.name or node.label) if node.kind is NodeKind.TENSOR else view.title
-        return f"{title} ×{view.count}" if view.count > 1 else title
+        return f"{title} ×{view.count:,}" if view.count > 1 else title
 
     def _what(self, node: GraphNode, view: NodeView) -> str:
         if node.kind is NodeKind.MODULE:

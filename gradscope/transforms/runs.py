@@ -1,0 +1,188 @@
+"""Folding runs: a block of nodes that a loop repeats (`y = y + w`, a cell over time) is drawn once, ×N.
+
+Nothing names such blocks, so they are recognised by where they stand: in an order of the graph in which equal
+blocks follow each other, a node and its twin one period later look alike and read either the same node (a shared
+leaf) or twins of each other's inputs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from ..model.graph import EdgeKind, Graph, GraphEdge
+from .contract import all_members, contract
+from .repeats import facts
+
+_LONGEST = 64  # nodes in a block
+_Inputs = tuple[tuple[str, int, int], ...]  # each input's kind of edge, position at the node, and place
+
+
+def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16) -> Graph:
+    """Each run of at least `blocks` equal blocks, of `nodes` nodes together, becomes its first block, ×N.
+
+    Straight chains are left to `fold_chains`.
+    """
+    while True:
+        order = _order(graph)
+        folded = graph
+        for run in _runs(graph, order, blocks, nodes):
+            folded = _fold(folded, run)
+        if folded is graph:
+            return graph
+        graph = folded
+
+
+def _order(graph: Graph) -> list[int]:
+    """A topological order that keeps the table's where it can; what nothing makes stands before its first reader.
+
+    A sink that only one node feeds stands right after that one.
+    """
+    place = {node.id: rank for rank, node in enumerate(graph.nodes)}
+    waiting = {node.id: len(graph.incoming.get(node.id, ())) for node in graph.nodes}
+    ready = [place[node] for node, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    found: list[int] = []
+    while ready:
+        node = graph.nodes[heapq.heappop(ready)].id
+        found.append(node)
+        for target in graph.successors(node):
+            waiting[target] -= 1
+            if not waiting[target]:
+                heapq.heappush(ready, place[target])
+    before, after = _near(graph, found)
+    order: dict[int, None] = {}
+    for node in found:
+        if not before[node] and after[node]:
+            continue  # it comes with its first reader
+        if not after[node] and len(before[node]) == 1 and before[node][0] in order:
+            continue  # it came with what feeds it
+        order.update(dict.fromkeys(source for source in before[node] if not before[source]))
+        order[node] = None
+        order.update(dict.fromkeys(sink for sink in after[node] if not after[sink] and before[sink] == [node]))
+    return list(order)
+
+
+def _near(graph: Graph, nodes: Iterable[int]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Each node's sources and targets along data and gradients, in the order of the edges' positions."""
+    before, after = {}, {}
+    for node in nodes:
+        before[node] = [edge.source for edge in graph.incoming.get(node, ()) if edge.kind is not EdgeKind.MADE]
+        after[node] = [edge.target for edge in graph.outgoing.get(node, ()) if edge.kind is not EdgeKind.MADE]
+    return before, after
+
+
+def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[list[Sequence[int]]]:
+    """Runs of equal blocks that do not overlap, those of short periods first: for each, its blocks."""
+    looks, sources = _looks(graph, order), _sources(graph, order)
+    free = [(0, len(order))]  # where no run was found yet
+    found = []
+    for period in range(1, min(_LONGEST, len(order) // blocks) + 1):
+        least = max(period * blocks, nodes)
+        left = []
+        for first, end in free:
+            rest = first
+            for start, stop in _stretches(first, end, period, looks, sources):
+                start = max(start, rest)  # what the run before took is gone
+                length = (stop - start) // period * period
+                if length < least:
+                    continue
+                run = order[start : start + length]
+                if not _straight(graph, run):
+                    found.append([run[place : place + period] for place in range(0, length, period)])
+                left.append((rest, start))
+                rest = start + length  # a chain too: it stays one whatever the period
+            left.append((rest, end))
+        free = [(first, end) for first, end in left if end - first >= nodes]
+    return found
+
+
+def _stretches(
+    first: int, end: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]
+) -> Iterator[tuple[int, int]]:
+    """Where between `first` and `end` each node has a twin one period later: places from, and to past the last twin."""
+    start = first
+    for place in range(first, end - period + 1):
+        if place + period < end and _twins(place, period, looks, sources):
+            continue
+        if place > start:
+            yield start, place + period
+        start = place + 1
+
+
+def _looks(graph: Graph, order: Iterable[int]) -> list[int]:
+    """A number for each node in order, equal for nodes that look alike and lie in the same module."""
+    numbers: dict[object, int] = {}
+    nodes = (graph.by_id[node] for node in order)
+    return [numbers.setdefault((facts(node), node.module), len(numbers)) for node in nodes]
+
+
+def _sources(graph: Graph, order: Sequence[int]) -> list[_Inputs]:
+    """For each node in order: the kind, the position at the node, and the place in order of each input."""
+    place = {node: rank for rank, node in enumerate(order)}
+    return [
+        tuple(
+            (edge.kind.value, edge.index, place[edge.source])
+            for edge in graph.incoming.get(node, ())
+            if edge.kind is not EdgeKind.MADE
+        )
+        for node in order
+    ]
+
+
+def _twins(place: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]) -> bool:
+    """Whether the node at `place` and the one a period later are twins."""
+    if looks[place] != looks[place + period]:
+        return False
+    ones, others = sources[place], sources[place + period]
+    if len(ones) != len(others):
+        return False
+    for (kind, index, one), (other_kind, other_index, other) in zip(ones, others, strict=True):
+        if kind != other_kind or other - one not in (0, period):
+            return False
+        # A gradient's position is its sender's: one sender has another position for each of its targets.
+        if index != other_index and (kind != EdgeKind.GRAD.value or one != other):
+            return False
+    return True
+
+
+def _straight(graph: Graph, run: Sequence[int]) -> bool:
+    """Whether each node leads to the next and to nothing else, so that the run is a chain."""
+    before, after = _near(graph, run)
+    return all(after[one] == [other] and before[other] == [one] for one, other in pairwise(run))
+
+
+def _fold(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
+    """Lays the blocks on top of the first; leaves them where something else lies between them."""
+    block_of = {node: number for number, block in enumerate(blocks) for node in block}
+    if not block_of.keys() <= graph.by_id.keys():
+        return graph
+    if (graph.ancestors(*block_of) & graph.descendants(*block_of)) != block_of.keys():
+        return graph
+    homes = {}
+    for twins in zip(*blocks, strict=True):
+        nodes = [graph.by_id[twin] for twin in twins]
+        one = replace(
+            nodes[0],
+            count=nodes[0].count * len(blocks),
+            members=all_members(nodes),
+            notes=nodes[0].notes if len({node.notes for node in nodes}) == 1 else (),
+            value=None,
+            grad=None,
+            stats=None,
+            grad_stats=None,
+            moment=nodes[0].moment,
+            order=None,
+        )
+        homes.update(dict.fromkeys(twins, one))
+    return contract(replace(graph, edges=tuple(_kept(graph.edges, block_of))), homes, keep_index=True)
+
+
+def _kept(edges: Iterable[GraphEdge], block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
+    """Without the edges from block to block. What leaves a block for one node outside counts once."""
+    for edge in edges:
+        source, target = block_of.get(edge.source), block_of.get(edge.target)
+        if source is None or target is None or source == target:
+            yield replace(edge, index=0, label="") if source is not None and target is None else edge
