@@ -9,6 +9,7 @@ GradscopeError
 │   ├── NewerTrace
 │   ├── DamagedTrace
 │   └── CannotWrite
+│       └── BeingWritten  another run writes this file now
 ├── ScriptNotFound        the script or module to run is not there       (exit 2)
 ├── MissingEngine         no program to lay a picture out with           (exit 2)
 ├── LayoutFailed          the layout program failed or took too long     (exit 2)
@@ -72,6 +73,10 @@ class DamagedTrace(TraceFileError):
 
 class CannotWrite(TraceFileError):
     """A file could not be written."""
+
+
+class BeingWritten(CannotWrite):
+    """Another run writes this trace file now."""
 
 
 class ScriptNotFound(GradscopeError):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ..errors import DamagedTrace, NewerTrace, NotATrace, TraceFileError
 from ..text import elide, printable
 from . import schema
+from .alive import lives
 
 R = TypeVar("R")
 _SETTINGS = (
@@ -35,6 +36,21 @@ def is_trace(path: str | os.PathLike[str]) -> bool:
     except TraceFileError:
         return False
     return True
+
+
+def being_written(path: str | os.PathLike[str]) -> bool:
+    """Whether a trace file is at `path` whose writer lives and has not closed it."""
+    try:
+        connection = Connection(Path(path))
+    except TraceFileError:
+        return False
+    try:
+        rows = connection.using(lambda open: open.execute("SELECT pid, token, host, heartbeat FROM writer").fetchall())
+    except TraceFileError:
+        return False
+    finally:
+        connection.close()
+    return any(lives(*row) for row in rows)
 
 
 class Connection:

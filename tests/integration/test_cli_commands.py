@@ -87,6 +87,42 @@ def test_trace_replaces_an_earlier_trace_and_says_so(server: ScriptServer, tmp_p
     assert second.status == 0
 
 
+def test_two_traces_of_one_script_at_once_lose_nothing(tmp_path: Path) -> None:
+    """The first waits inside its script until the second has ended; each has its own whole file."""
+    (tmp_path / "train.py").write_text(
+        "import sys, pathlib, time, torch\n"
+        "(torch.ones(2, requires_grad=True) * 2).sum().backward()\n"
+        "if sys.argv[1] == 'first':\n"
+        "    pathlib.Path('started').touch()\n"
+        "    while not pathlib.Path('go').exists():\n"
+        "        time.sleep(0.05)\n"
+    )
+    command = [sys.executable, "-m", "gradscope", "trace", "train.py"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, "first"], cwd=tmp_path, env=environment(), **pipes) as first:  # type: ignore[call-overload]
+        try:
+            while not (tmp_path / "started").exists():
+                assert first.poll() is None
+                time.sleep(0.05)
+            second = run(["-m", "gradscope", "trace", "train.py", "second"], tmp_path)
+            forced = run(
+                ["-m", "gradscope", "trace", "--force", "-o", "train.gradscope", "train.py", "third"], tmp_path
+            )
+        finally:
+            (tmp_path / "go").touch()
+        assert first.wait() == 0
+    assert "train-2.gradscope" in second.stderr
+    assert "another run was writing train.gradscope" in second.stderr
+    assert forced.status == 2
+    assert "train.gradscope is being written by another run" in forced.stderr
+    for name, argument in (("train.gradscope", "first"), ("train-2.gradscope", "second")):
+        with open_trace(tmp_path / name) as trace:
+            assert trace.info.arguments == (argument,)
+            assert trace.info.status == "done"
+            assert trace.last_backward() is not None
+    assert "replaces an earlier one" in run(["-m", "gradscope", "trace", "train.py", "fourth"], tmp_path).stderr
+
+
 def test_trace_quiet_says_nothing(server: ScriptServer, tmp_path: Path) -> None:
     assert server.traced("-q", "train.py", folder=tmp_path) == Ran(0, "arguments []\n", "")
 

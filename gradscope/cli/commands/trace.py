@@ -11,20 +11,25 @@ The trace is kept also when the script fails. Options come before SCRIPT; whatev
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...errors import CannotWrite, GradscopeError, UsageError
+from ...errors import BeingWritten, CannotWrite, GradscopeError, UsageError
 from ...options import CaptureOptions
 from ...text import byte_count, printable
 from ..arguments import add_options, chosen, split_script
 from ..exit_codes import ScriptInterrupted
 from ..faults import describe_fault
 from ..terminal import complain, say
+
+if TYPE_CHECKING:
+    from ...store import TraceWriter
 
 SUFFIX = ".gradscope"
 
@@ -62,15 +67,15 @@ def run(namespace: argparse.Namespace) -> int:
     """Check everything, run the script, finish the trace. Returns the script's exit status."""
     from ...capture import runner
     from ...capture.session import ScriptRecording
-    from ...store import TraceWriter
 
     module = namespace.module is not None
     options = CaptureOptions(**chosen(namespace, CaptureOptions))
     (runner.check_module if module else runner.check_script)(namespace.script)
-    result = _Result(_output(namespace), _graph_file(namespace), namespace.quiet)
-    result.replaced = result.path.is_file()
-    writer = TraceWriter(result.path, overwrite=result.replaced)
-    recording = ScriptRecording(writer, options, namespace.script, namespace.arguments)
+    picture = _graph_file(namespace)
+    path, writer, how = _open(namespace)
+    result = _Result(path, picture, namespace.quiet, how)
+    shown = f"-m {namespace.script}" if module else namespace.script
+    recording = ScriptRecording(writer, options, shown, namespace.arguments)
     start = runner.run_module if module else runner.run_script
     outcome = start(namespace.script, namespace.arguments, recording)
     if not outcome.forked:
@@ -84,13 +89,13 @@ def run(namespace: argparse.Namespace) -> int:
 class _Result:
     """What a traced script leaves. Made before it runs: it may change folders, streams and warnings."""
 
-    def __init__(self, path: Path, picture: Path | None, quiet: bool) -> None:
+    def __init__(self, path: Path, picture: Path | None, quiet: bool, how: str) -> None:
         self.shown = path
         self.path = path.absolute()
         self.picture = picture
         self.picture_path = picture.absolute() if picture is not None else None
         self.quiet = quiet
-        self.replaced = False
+        self.how = how
         self.incomplete = False
         self.stderr = sys.stderr
 
@@ -132,7 +137,7 @@ class _Result:
             yield f"gradscope: {summary(trace)}"
             drawable = trace.last_backward() is not None
         size = byte_count(self.path.stat().st_size)
-        yield line("file", f"{printable(str(self.shown))} ({size}{', replaces an earlier one' * self.replaced})")
+        yield line("file", printable(f"{self.shown} ({size}{self.how})"))
         if self.picture is not None:
             yield line("picture", printable(str(self.picture)))
         name = shlex.quote(str(self.shown))
@@ -154,15 +159,38 @@ def _graph_file(namespace: argparse.Namespace) -> Path | None:
     return path
 
 
-def _output(namespace: argparse.Namespace) -> Path:
-    """Where the trace goes. A file that is there is replaced only if it is a trace, or if the user says so."""
+def _open(namespace: argparse.Namespace) -> tuple[Path, TraceWriter, str]:
+    """Where the trace goes, its writer, and what is to be said about the name.
+
+    Without -o, a name that another run is writing at this moment is passed over: `train-2.gradscope` is next.
+    """
+    from ...store import TraceWriter
+
+    for number in itertools.count(1):
+        path = _output(namespace, number)
+        replaced = path.is_file()
+        how = ", replaces an earlier one" if replaced else ""
+        if number > 1:
+            how += f", since another run was writing {_output_name(namespace)}"
+        try:
+            return path, TraceWriter(path, overwrite=replaced), how
+        except BeingWritten:
+            if namespace.output is not None:
+                raise
+        except CannotWrite:
+            if replaced or not path.is_file():  # else another run made it since we looked
+                raise
+    raise AssertionError
+
+
+def _output(namespace: argparse.Namespace, number: int = 1) -> Path:
+    """The name to try. A file that is there is replaced only if it is a trace, or if the user says so."""
     if namespace.output is not None:
         path = Path(namespace.output)
         if path.suffix == ".py":
             raise UsageError(f"{path} would be replaced by the trace; name the trace before the script: -o FILE SCRIPT")
     else:
-        name = namespace.script.rpartition(".")[2] if namespace.module else Path(namespace.script).absolute().stem
-        path = Path(name + SUFFIX)
+        path = Path(_output_name(namespace, number))
     from ...store import is_trace
 
     _check_folder(path)
@@ -172,6 +200,11 @@ def _output(namespace: argparse.Namespace) -> Path:
     if there and namespace.output is not None and not namespace.force:
         raise CannotWrite(f"{path} exists already: choose another name, or replace it with --force")
     return path
+
+
+def _output_name(namespace: argparse.Namespace, number: int = 1) -> str:
+    stem = namespace.script.rpartition(".")[2] if namespace.module else Path(namespace.script).absolute().stem
+    return f"{stem}-{number}{SUFFIX}" if number > 1 else f"{stem}{SUFFIX}"
 
 
 def _check_folder(path: Path) -> None:
