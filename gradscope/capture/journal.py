@@ -183,6 +183,9 @@ class Journal:
                     cause = "a write that was not seen"
                     self._bump(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
                 entry.version = version
+        if table.unnamed and direct:
+            for tensor in tensors:
+                table.name_by_use(tensor, stack, _position(arguments, tensor), method, direct)
         return tuple(numbers)
 
     def op(

@@ -328,6 +328,8 @@ def read_node(node: ast.AST, text: str) -> Reading:
         targets = (_plain(parent.target),)
     elif isinstance(parent, ast.For) and parent.iter is node:
         targets = _unpacked(parent.target)
+    elif element := _element(node):
+        targets = (element,)
     elif picked is not None and isinstance(outer := getattr(parent, "parent", None), ast.Assign):
         targets = ("",) * picked + (_plain(outer.targets[0]), "")
     expression = ""
@@ -348,6 +350,33 @@ def read_node(node: ast.AST, text: str) -> Reading:
         expression=expression,
         stored=_container(node),
     )
+
+
+def _element(node: ast.AST) -> str:
+    """The name of a value that stands in a literal which gets a name: `b` in `a, b = f(), g()`, `p["w"]`; else ""."""
+    steps: list[ast.expr] = []  # how the literals lead to the value, innermost first
+    while isinstance(parent := getattr(node, "parent", None), (ast.Tuple, ast.List, ast.Dict)):
+        members = parent.values if isinstance(parent, ast.Dict) else parent.elts
+        found = next((place for place, member in enumerate(members) if member is node), None)
+        key = None if found is None else parent.keys[found] if isinstance(parent, ast.Dict) else ast.Constant(found)
+        if key is None or any(isinstance(member, ast.Starred) for member in members):
+            return ""
+        steps.append(key)
+        node = parent
+    if not steps or not isinstance(parent, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) or parent.value is not node:
+        return ""
+    target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
+    for step in reversed(steps):
+        if not isinstance(target, (ast.Tuple, ast.List)):
+            target = ast.Subscript(target, step)
+        elif any(isinstance(member, ast.Starred) for member in target.elts):
+            return ""
+        else:
+            place = step.value if isinstance(step, ast.Constant) else None
+            if not isinstance(place, int) or place >= len(target.elts):
+                return ""
+            target = target.elts[place]
+    return _plain(target)
 
 
 def _container(node: ast.AST) -> str:
@@ -425,9 +454,16 @@ def _plain(node: ast.expr) -> str:
             parts.append("." + node.attr)
             node = node.value
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Constant, ast.Name)):
-            parts.append(f"[{ast.unparse(node.slice)}]")
+            parts.append(f"[{_key(node.slice)}]")
             node = node.value
         elif isinstance(node, ast.Starred):
             node = node.value
         else:
             return ""
+
+
+def _key(node: ast.expr) -> str:
+    """A subscript's source, its text in double quotes."""
+    text = ast.unparse(node)
+    plain = isinstance(node, ast.Constant) and isinstance(node.value, str) and not set(text) & {'"', "\\"}
+    return f'"{text[1:-1]}"' if plain else text

@@ -204,6 +204,7 @@ class TensorTable:
         self._name_of_operand = name_of_operand
         self.entries: dict[int, Entry] = {}
         self.parameters: dict[int, Parameter] = {}
+        self.unnamed: set[int] = set()  # parameters that nothing has named yet, not even a use
         self.nameless = False  # a parameter was met that no module has named yet
         self._on_parameter = on_parameter
         self._sweep_at = 4096
@@ -354,6 +355,15 @@ class TensorTable:
             entry.prototype, entry.key = raw, storage_key(tensor)
         return number
 
+    def name_by_use(self, tensor: torch.Tensor, stack: int, position: int, method: bool, direct: bool) -> None:
+        """Call a parameter that nothing has named what the script calls it here, as the operand of a call."""
+        entry = self.find(tensor)
+        if entry is not None and entry.parameter is not None and entry.parameter in self.unnamed:
+            name = self._name_of_operand(stack, position, method, direct)
+            if name:
+                known = self.parameters[entry.parameter]
+                self.adopt(tensor, name, known.root, known.role)
+
     @staticmethod
     def enter_again(draft: Draft, entry: Entry, tensor: torch.Tensor) -> int | None:
         """A parameter of earlier steps, met again: only what can have changed is read."""
@@ -469,6 +479,10 @@ class TensorTable:
             optimizers=known.optimizers if known else (),
             stack=entry.stack,
         )
+        if name:
+            self.unnamed.discard(entry.parameter)
+        else:
+            self.unnamed.add(entry.parameter)
         if record != known:
             self.parameters[entry.parameter] = record
             self._on_parameter(record)

@@ -568,3 +568,49 @@ for x, y in data:
     assert len(recorded.trace.step(4).graphs) == 1
     templates = {step.row.template for step in recorded.steps if step.number >= 3}
     assert len(templates) == 1
+
+
+def test_names_of_values_in_literals(tmp_path: Path) -> None:
+    recorded = record_text(
+        tmp_path,
+        """import torch
+a, b = torch.ones(2, requires_grad=True), torch.zeros(3)
+first, (second, third) = torch.ones(1), (torch.ones(1), torch.ones(1))
+params = {"w": torch.randn(2, requires_grad=True), "b": [torch.zeros(2), torch.ones(2)]}
+weights = [torch.nn.Parameter(torch.ones(2)), torch.ones(2)]
+class Holder:
+    def __init__(self):
+        self.w, self.b = torch.ones(2), torch.nn.Parameter(torch.zeros(2))
+holder = Holder()
+known = torch.ones(1)
+rest, *others = torch.ones(1), known, known
+(both := (torch.ones(4), known))
+out = a * params["w"]
+""",
+    )
+    ops = [moment for moment in recorded.moments("op") if moment.name in ("ones", "zeros", "randn")]  # type: ignore[union-attr]
+    tensors = recorded.trace.step(0).tensors
+    named = [tensors[moment.outputs[0]].name for moment in ops]  # type: ignore[union-attr]
+    data = ["torch.ones(2)", "torch.zeros(2)"]  # what a parameter is made from
+    assert [name for name in named if name not in data] == [
+        "a", "b", "first", "second", "third", 'params["w"]', 'params["b"][0]', 'params["b"][1]', "weights[1]",
+        "self.w", "known", "torch.ones(1)", "both[0]",
+    ]  # fmt: skip
+    assert {parameter.name for parameter in recorded.trace.parameters()} == {"weights[0]", "b"}
+
+
+def test_a_parameter_that_nothing_names_is_called_what_it_is_used_as(tmp_path: Path) -> None:
+    recorded = record_text(
+        tmp_path,
+        """import torch
+weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+optimizer = torch.optim.SGD(weights, lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    (weights[0] * weights[1]).sum().backward()
+    optimizer.step()
+""",
+    )
+    assert [parameter.name for parameter in recorded.trace.parameters()] == ["weights[0]", "weights[1]"]
+    step = recorded.trace.step(2)
+    assert [tensor.name for tensor in step.tensors if tensor.parameter is not None] == ["weights[0]", "weights[1]"]
