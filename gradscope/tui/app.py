@@ -8,12 +8,14 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from ..model.findings import Finding
 from ..model.trace import Trace
 from .cursor import Place
 from .keys import KEYS
+from .plain import AsciiFilter
 from .screens.instrument import Instrument
 from .session import Session
 from .themes import THEMES
@@ -42,6 +44,7 @@ class GradscopeApp(App[None]):
         findings: Findings | None = None,
         reopen: Callable[[], Trace] | None = None,
     ) -> None:
+        self._ascii = AsciiFilter() if ascii else None
         super().__init__()
         for one in THEMES:
             self.register_theme(one)
@@ -49,6 +52,11 @@ class GradscopeApp(App[None]):
         self.session = Session(trace)
         name = PurePath(trace.info.script).name or "trace"
         self.instrument = Instrument(self.session, name, start, ascii=ascii, findings=findings, reopen=reopen)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every line passes on its way to the screen."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii] if self._ascii is not None else filters
 
     def get_default_screen(self) -> Instrument:
         return self.instrument

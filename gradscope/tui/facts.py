@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..model.records import GradNode, OpCall, OptimizerStep, Sample, SavedTensor, Tensor
 from ..model.state import leaf_case
 from ..text import byte_count, elide_list, number, ordinal, plural, printable, tensor_type, values
 from .scene import Scene
-from .subject import Subject
+from .subject import Subject, node_of
 from .touches import Event, Touch, changes_of
 from .why import why_grad
 from .words import line_word, moment_words, node_word, tensor_word
@@ -56,7 +56,30 @@ class Sheet:
 
 
 def sheet(scene: Scene, subject: Subject) -> Sheet:
-    """What is known of `subject` at the scene's moment."""
+    """What is known of `subject` at the scene's moment; what is wrong with it comes first."""
+    found = _sheet(scene, subject)
+    wrong = tuple(_findings(scene, subject))
+    return replace(found, sections=(Section("finding", wrong), *found.sections)) if wrong else found
+
+
+def _findings(scene: Scene, subject: Subject) -> Iterator[Fact]:
+    """The findings that name this moment's line, or the node that stands for the subject."""
+    node = node_of(scene.step.template, scene.graph, subject)
+    line = None
+    if scene.moment >= 0:
+        line = next(iter(scene.trace.source_lines(scene.step.moments[scene.moment].stack)), None)
+    for finding in scene.findings:
+        if finding.step not in (None, scene.step.number):
+            continue
+        culprit = finding.culprit
+        here = line is not None and culprit is not None and (culprit.file, culprit.line) == (line.file, line.line)
+        if here or node in finding.nodes:
+            yield Fact(finding.code, printable(finding.message), Tone.BAD)
+            if finding.fix:
+                yield Fact("fix", printable(finding.fix))
+
+
+def _sheet(scene: Scene, subject: Subject) -> Sheet:
     if subject.tensor is not None:
         return _tensor_sheet(scene, scene.step.tensors[subject.tensor])
     if subject.grad is not None:
@@ -138,7 +161,7 @@ def _gradient(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
         elif (norm := _norm_of(scene, tensor)) is not None:
             yield Fact("norm", f"{number(norm)} after the backward")
     key = scene.touches.made_by(tensor.number)
-    if key is not None and tensor.made_by is not None:
+    if key is not None and not scene.state.tensors[tensor.number].is_leaf:
         runs = [moment for moment in scene.touches.runs(*key) if moment <= scene.moment]
         arrived = scene.samples.of_node(runs[-1], "grad_in") if runs else None
         if arrived is not None:

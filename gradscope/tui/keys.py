@@ -37,6 +37,7 @@ class Key:
 
 
 KEYS: dict[str, tuple[Key, ...]] = {
+    "First of all": (Key("question_mark", "?", "help", "What all of this means, and every key", "help"),),
     "Travel in time": (
         Key("left", "←", "moment(-1)", "Back by one moment", "moment", _MOMENT, over_panes=True),
         Key("right", "→", "moment(1)", "On by one moment", "moment", _MOMENT, over_panes=True),
@@ -96,7 +97,6 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("e", "e", "edit", "Open the line in $EDITOR"),
     ),
     "The program": (
-        Key("question_mark", "?", "help", "What all of this means, and every key", "help"),
         Key("ctrl+p", "^p", "app.command_palette", "Everything by name"),
         Key("q", "q", "app.quit", "Leave", "quit"),
     ),

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from gradscope.model.trace import Trace
 from gradscope.tui.app import GradscopeApp
+from gradscope.tui.messages import Select
 from gradscope.tui.scene import Scene
 from gradscope.tui.screens.instrument import Instrument
 from gradscope.tui.screenshot import at_rest
@@ -35,6 +37,24 @@ class Driver:
     def place(self) -> tuple[int, int]:
         return (self.scene.step.number, self.scene.moment)
 
+    @property
+    def notices(self) -> list[str]:
+        """What the user was told, in order."""
+        return [str(one.message) for one in self.app._notifications]
+
+    @property
+    def screen_name(self) -> str:
+        return type(self.app.screen).__name__
+
+    @property
+    def selected_name(self) -> str | None:
+        selected = self.scene.selected
+        return None if selected is None else self.scene.graph.by_id[selected].name
+
+    def text_of(self, selector: str) -> str:
+        """What a label of the current screen says."""
+        return str(self.app.screen.query_one(selector, Static).content)
+
     async def settle(self) -> None:
         await at_rest(self.app, self.pilot)
 
@@ -42,6 +62,12 @@ class Driver:
         for key in keys:
             await self.pilot.press(key)
             await self.settle()
+
+    async def select(self, name: str) -> None:
+        """Select the first node of that name, as a click would."""
+        node = next(node.id for node in self.scene.graph.nodes if node.name == name)
+        self.instrument.post_message(Select(node))
+        await self.settle()
 
 
 def drive(
@@ -51,7 +77,7 @@ def drive(
 
     async def run() -> None:
         app = GradscopeApp(trace, **options)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
             await driver.settle()
             await walk(driver)

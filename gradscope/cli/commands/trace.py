@@ -14,6 +14,7 @@ import argparse
 import itertools
 import os
 import shlex
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph", metavar="FILE", help="also draw the last backward's graph; the suffix picks the format"
     )
+    parser.add_argument("--view", action="store_true", help="open the trace in the terminal UI afterwards")
     parser.add_argument("-q", "--quiet", action="store_true", help="no summary at the end")
     add_options(parser, CaptureOptions)
     parser.add_argument("-m", metavar="MODULE", help="run a module as `python -m` does", dest="module")
@@ -83,6 +85,8 @@ def run(namespace: argparse.Namespace) -> int:
         result.finish([reason for reason in (recording.fault, writer.failed) if reason is not None])
     if outcome.interrupted:
         raise ScriptInterrupted
+    if namespace.view and not outcome.forked and not result.incomplete:
+        result.view()
     return outcome.status
 
 
@@ -98,6 +102,16 @@ class _Result:
         self.how = how
         self.incomplete = False
         self.stderr = sys.stderr
+        self.folder = Path.cwd()
+        self.environment = dict(os.environ)
+
+    def view(self) -> None:
+        """Open the trace in the terminal UI: in a process of its own, free of what the script left in this one."""
+        command = [sys.executable, "-m", "gradscope", "view", "--", str(self.path)]
+        try:
+            subprocess.run(command, cwd=self.folder, env=self.environment, check=False)
+        except OSError as error:
+            complain(f"the trace was not opened: {error.strerror}", self.stderr)
 
     def finish(self, faults: Sequence[str]) -> None:
         """Draw and sum up. The script has run: nothing from here on changes its exit status."""

@@ -37,10 +37,9 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss(None)", "close")]
 
-    def __init__(self, panes: Iterable[Widget], *, ascii: bool = False) -> None:
+    def __init__(self, panes: Iterable[Widget]) -> None:
         super().__init__()
         self._panes = tuple(panes)
-        self._ascii = ascii
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window tall"):
@@ -50,11 +49,11 @@ class Help(ModalScreen[None]):
             yield Label(Content.styled("up and down scroll   escape closes", MUTED))
 
     def _lines(self) -> Iterator[Content]:
-        yield Content(_IDEA.translate(TO_ASCII) if self._ascii else _IDEA)
+        yield Content(_IDEA)
         for group, keys in KEYS.items():
             yield Content.styled(group, "bold $text-accent")
             for key in keys:
-                yield _line(key.shown.translate(TO_ASCII) if self._ascii else key.shown, key.about)
+                yield _line(key.shown, key.about)
             yield Content("")
         for pane in self._panes:
             own = [one for one in type(pane).BINDINGS if isinstance(one, Binding)]
@@ -68,6 +67,3 @@ class Help(ModalScreen[None]):
 
 def _line(key: str, about: str) -> Content:
     return Content.assemble((f"  {key:<10}", "bold"), about)
-
-
-TO_ASCII = str.maketrans({"←": "<-", "→": "->", "▶": ">", "◂": "<", "…": "..."})

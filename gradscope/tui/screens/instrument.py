@@ -87,7 +87,6 @@ class Instrument(Traveller):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        self.set_class(self.ascii, "-ascii")
         self.open()
         self.call_after_refresh(self.judge)
         if self._follower is not None:
@@ -118,8 +117,8 @@ class Instrument(Traveller):
         self.set_class(self.narrow, "-narrow")
         self.set_class(small, "-small")
         if small:
-            least = f"{_LEAST[0]}×{_LEAST[1]}".replace("×", "x" if self.ascii else "×")
-            text = f"This terminal is {width} by {height}; gradscope needs {least}. Make it larger, or press q."
+            needed = f"{_LEAST[0]} by {_LEAST[1]}"
+            text = f"This terminal is {width} by {height}; gradscope needs {needed}. Make it larger, or press q."
             self.query_one("#small", Static).update(Content(text))
         self._arrange()
 
@@ -256,7 +255,7 @@ class Instrument(Traveller):
     @work(thread=True, exclusive=True, group="read")
     def _go_to_finding(self, position: int) -> None:
         finding = self.found[position]
-        number = finding.step if finding.step is not None else self.steps[0]
+        number = finding.step if finding.step is not None else self.aim.step if self.aim is not None else self.steps[0]
         try:
             loaded = self.session.load(number)
         except GradscopeError as error:
@@ -264,6 +263,8 @@ class Instrument(Traveller):
             return
         place = Place(number, jumps.finding_moment(loaded.step, finding))
         self.app.call_from_thread(self.travel, place)
+        text = f"{finding.message}\n{finding.fix}" if finding.fix else finding.message
+        self.app.call_from_thread(self.notify, printable(text), title=finding.code, timeout=10, markup=False)
 
     def action_stack(self) -> None:
         if self.narrow:
@@ -272,7 +273,7 @@ class Instrument(Traveller):
 
     def action_help(self) -> None:
         panes = [self.query_one(f"#{name}", Widget) for name in ("graph", "parameters", "timeline")]
-        self.app.push_screen(Help(panes, ascii=self.ascii))
+        self.app.push_screen(Help(panes))
 
     def action_theme(self) -> None:
         self.app.theme = "gradscope-light" if self.app.current_theme.dark else "gradscope-dark"

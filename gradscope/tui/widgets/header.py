@@ -44,16 +44,15 @@ class HeaderPane(Widget):
         return Content("\n").join([self._where(self.scene, width), self._what(self.scene, width)])
 
     def _where(self, scene: Scene, width: int) -> Content:
-        arrow = ">" if scene.ascii else "▸"
         count = len(scene.step.moments)
         steps = [step for step in scene.step_numbers[-1:] if step >= 0]
-        step = step_word(scene.step.number) + (f"/{steps[0]}" if steps else "")
-        moment = "" if scene.moment < 0 else f" {arrow} moment {scene.moment + 1}/{count}"
+        step = step_word(scene.step.number) + (f"/{steps[0]}" if steps and steps[0] > 0 else "")
+        moment = "" if scene.moment < 0 else f" ▸ moment {scene.moment + 1}/{count}"
         kind = f" {scene.step.kind.value}" if scene.step.number >= 0 else ""
         left = Content.assemble(
             (f" {elide(self.script, max(8, width // 4))}  ", "bold"),
             (step, "bold $text-accent"),
-            f"{kind} {arrow} ",
+            f"{kind} ▸ ",
             (phase_word(scene.state.phase), "bold $text-warning"),
             moment,
         )

@@ -95,7 +95,7 @@ class SourcePane(LinesPane):
                 self._read(here.file, scene)
             return
         self.text, self._code = known
-        arrow = (">", "+", "<") if scene.ascii else ("▶", "▹", "◂")
+        arrow = ("▶", "▹", "◂")
         self._marks = {}
         for sign, marked in ((arrow[1], sites[1:]), (arrow[0], sites[:1]), (arrow[2], [made] if made else [])):
             for site in marked:

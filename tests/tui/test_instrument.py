@@ -1,0 +1,475 @@
+"""The instrument beside travelling: layout, windows, export, copying, the editor, findings, following."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradscope.errors import DamagedTrace, GradscopeError
+from gradscope.model.findings import Finding, Place, Severity
+from gradscope.model.trace import Trace
+from gradscope.store import TraceWriter, open_trace
+from gradscope.tui.keys import KEYS
+from gradscope.tui.screens import instrument as instrument_module
+from gradscope.tui.screens.instrument import PANES, Instrument
+from gradscope.tui.widgets.inspector import InspectorPane
+from gradscope.tui.widgets.source import SourcePane
+from tests.builders import Detail, TraceBuilder, ab2_trace, inplace_trace, mlp_trace
+from tests.tui.driving import Driver, drive
+from tests.unit.tui.test_follow import write
+
+SIZES = [(80, 24), (110, 28), (120, 40), (200, 60), (300, 100)]
+
+
+def lines_of(driver: Driver, pane: str) -> str:
+    """What an inspector or source pane shows."""
+    found = driver.instrument.query_one(f"#{pane}", InspectorPane if pane == "inspector" else SourcePane)
+    count = found.virtual_size.height
+    return "\n".join(line.plain for number in range(count) if (line := found.line_at(number)) is not None)
+
+
+# -- layout ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_shows_panes_without_overlap(size: tuple[int, int]) -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right", "right")
+        shown = [name for name, _ in PANES if driver.instrument.query_one(f"#{name}").display]
+        assert len(shown) == (1 if size[0] < 110 or size[1] < 28 else 4)
+        regions = [driver.instrument.query_one(f"#{name}").region for name in [*shown, "timeline", "header"]]
+        for place, one in enumerate(regions):
+            assert one.area > 0
+            assert not any(one.overlaps(other) for other in regions[place + 1 :])
+
+    drive(mlp_trace(), walk, size=size)
+
+
+def test_in_a_narrow_terminal_digits_and_tab_show_one_pane_each() -> None:
+    async def walk(driver: Driver) -> None:
+        for key, (name, _) in zip("1234", PANES, strict=True):
+            await driver.press(key)
+            assert driver.instrument.active == name
+            assert driver.instrument.focused is not None
+            assert driver.instrument.focused.id == name
+        await driver.press("1", "tab")
+        assert driver.instrument.active == "inspector"
+        await driver.press("shift+tab", "5")
+        assert driver.instrument.active == "graph"
+        assert driver.instrument.focused is not None
+        assert driver.instrument.focused.id == "timeline"
+        await driver.pilot.click("#tabs", offset=(27, 0))
+        await driver.settle()
+        assert driver.instrument.active == "source"
+
+    drive(mlp_trace(), walk, size=(80, 24))
+
+
+def test_a_hidden_pane_shows_the_scene_when_it_comes_up() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right", "right", "right", "2")
+        sheet = driver.instrument.query_one("#inspector", InspectorPane).sheet
+        assert sheet is not None
+        assert sheet.title.startswith("F")
+
+    drive(ab2_trace(), walk, size=(80, 24))
+
+
+def test_a_terminal_that_is_too_small_says_what_it_needs() -> None:
+    async def walk(driver: Driver) -> None:
+        assert driver.instrument.query_one("#small").display
+        assert "This terminal is 30 by 10; gradscope needs" in driver.text_of("#small")
+        await driver.pilot.resize_terminal(120, 40)
+        await driver.settle()
+        assert not driver.instrument.query_one("#small").display
+        assert driver.instrument.query_one("#graph").region.area > 0
+
+    drive(mlp_trace(), walk, size=(30, 10))
+
+
+def test_ascii_mode_draws_nothing_else() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right_square_bracket", "right_square_bracket", "right_square_bracket", "right")
+        for pane in ("#header", "#graph", "#inspector", "#source", "#timeline", "#parameters", "#tabs"):
+            widget = driver.instrument.query_one(pane)
+            for strip in widget.render_lines(widget.region.reset_offset):
+                assert strip.text.isascii(), (pane, strip.text)
+        await driver.press("question_mark")
+        for widget in driver.app.screen.query("*"):
+            for strip in widget.render_lines(widget.region.reset_offset) if widget.region.area else ():
+                assert strip.text.isascii(), (widget, strip.text)
+
+    drive(mlp_trace(), walk, ascii=True)
+
+
+def test_light_and_dark_take_turns() -> None:
+    async def walk(driver: Driver) -> None:
+        assert driver.app.theme == "gradscope-light"
+        await driver.press("T")
+        assert driver.app.theme == "gradscope-dark"
+        await driver.press("T")
+        assert driver.app.theme == "gradscope-light"
+
+    drive(mlp_trace(), walk, theme="light")
+
+
+def test_no_colour_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def walk(driver: Driver) -> None:
+        assert driver.app.no_color
+        svg = driver.app.export_screenshot()
+        fills = set(re.findall(r"fill: #([0-9a-f]{6})", svg))
+        assert len(fills) > 2
+        spread = [max(parts) - min(parts) for fill in fills if (parts := bytes.fromhex(fill))]
+        assert max(spread) <= 4, "the picture's own ink is #c5c8c6; all else is grey"
+
+    drive(mlp_trace(), walk)
+
+
+# -- panes ---------------------------------------------------------------------------------------------
+
+
+def test_the_source_follows_the_cursor_and_marks_where_a_gradient_belongs(tmp_path: Path) -> None:
+    trace = mlp_trace()
+    from tests.builders import MLP_CODE
+
+    (tmp_path / "train.py").write_text(MLP_CODE)
+    trace.path = str(tmp_path / "t.gradscope")
+
+    async def walk(driver: Driver) -> None:
+        source = driver.instrument.query_one("#source", SourcePane)
+        await driver.press("right_square_bracket", "right_square_bracket", "right_square_bracket")
+        shown = lines_of(driver, "source").splitlines()
+        assert shown[11].startswith("▶") or shown[21].startswith("▹")
+        for _ in range(3):
+            await driver.press("right_square_bracket")
+        await driver.press("left", "left", "left", "left")
+        assert source.text is not None
+        assert source.text.problem == ""
+        marks = [line[0] for line in lines_of(driver, "source").splitlines() if line[0] != " "]
+        assert "▶" in marks
+
+    drive(trace, walk)
+
+
+def test_a_source_that_is_gone_shows_the_recorded_line_and_says_so() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right", "right", "right")
+        source = driver.instrument.query_one("#source", SourcePane)
+        assert "is not here" in str(source.border_subtitle)
+        assert "F = A * B" in lines_of(driver, "source")
+
+    drive(ab2_trace(), walk)
+
+
+def test_the_call_stack_and_back() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right_square_bracket", "right_square_bracket", "right_square_bracket", "s")
+        assert lines_of(driver, "source").splitlines()[0].startswith("train.py:12")
+        assert "train.py:22" in lines_of(driver, "source")
+        await driver.press("s")
+        assert "train.py:22" not in lines_of(driver, "source")
+
+    drive(mlp_trace(), walk)
+
+
+def test_a_click_on_a_fact_travels_to_its_moment() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.select("A")
+        pane = driver.instrument.query_one("#inspector", InspectorPane)
+        await driver.press("end")
+        line = next(line for line, moment in pane._moments.items() if moment == 0)
+        pane.reveal(line)
+        await driver.settle()
+        await driver.pilot.click("#inspector", offset=(20, line - pane.scroll_offset.y + 1))
+        await driver.settle()
+        assert driver.place == (0, 0)
+
+    drive(ab2_trace(), walk)
+
+
+# -- windows -------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_key() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("question_mark")
+        assert driver.screen_name == "Help"
+        text = "\n".join(line.plain for line in driver.app.screen._lines())  # type: ignore[attr-defined]
+        for keys in KEYS.values():
+            for key in keys:
+                assert key.about in text
+        assert "fold" in text, "the panes' own keys are there too"
+        await driver.press("escape")
+        assert driver.screen_name == "Instrument"
+
+    drive(mlp_trace(), walk)
+
+
+def test_every_key_has_an_action_and_no_key_is_bound_twice() -> None:
+    every = [key for keys in KEYS.values() for key in keys]
+    assert len({key.key for key in every}) == len(every)
+    for key in every:
+        name = key.action.partition("(")[0]
+        assert name.startswith("app.") or callable(getattr(Instrument, f"action_{name}")), key
+
+
+def test_the_palette_finds_a_key_by_name() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("ctrl+p")
+        assert driver.screen_name == "CommandPalette"
+        await driver.press(*"end of this step", "enter")
+        await driver.press("enter")
+        assert driver.place == (0, len(driver.scene.step.moments) - 1)
+
+    drive(mlp_trace(), walk)
+
+
+# -- taking away -----------------------------------------------------------------------------------------
+
+
+def test_export_writes_the_graph_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def walk(driver: Driver) -> None:
+        await driver.press("x")
+        assert driver.screen_name == "Prompt"
+        await driver.press("ctrl+u", *"g.json".replace(".", "."), "enter")
+        written = json.loads((tmp_path / "g.json").read_text())
+        assert len(written["nodes"]) == len(driver.instrument.shown_graph().nodes)
+        assert "Wrote g.json" in driver.notices[-1]
+        await driver.press("x", "ctrl+u", *"g.nope", "enter")
+        assert "known are" in driver.text_of("#hint")
+        await driver.press("escape")
+        assert driver.screen_name == "Instrument"
+
+    drive(mlp_trace(), walk)
+
+
+def test_an_export_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    import threading
+
+    go_on = threading.Event()
+
+    def slow(graph: object, path: Path, *, cancelled: object, **_: object) -> bool:
+        go_on.wait(20)
+        assert callable(cancelled)
+        assert cancelled()
+        return False
+
+    monkeypatch.setattr(instrument_module.export, "export_graph", slow)
+
+    async def walk(driver: Driver) -> None:
+        for key in ("x", "enter"):
+            await driver.pilot.press(key)
+        await driver.pilot.pause()
+        await driver.pilot.press("x")
+        go_on.set()
+        await driver.settle()
+        assert "cancelled" in driver.notices[-1]
+        assert list(tmp_path.iterdir()) == []
+
+    drive(mlp_trace(), walk)
+
+
+def test_the_screen_is_saved_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def walk(driver: Driver) -> None:
+        await driver.press("X", "enter")
+        (written,) = tmp_path.glob("*.svg")
+        text = written.read_text(encoding="utf-8")
+        assert "Inspector" in text
+        assert "@font-face" not in text
+
+    drive(mlp_trace(), walk)
+
+
+def test_copying_the_line_and_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+
+    async def walk(driver: Driver) -> None:
+        monkeypatch.setattr(driver.app, "copy_to_clipboard", copied.append)
+        await driver.press("right", "right", "right", "y", "Y")
+        assert copied == ["ab2.py:5", "[200.]"]
+        await driver.select("B")
+        await driver.press("Y")
+        assert copied[-1] == "[20.]"
+
+    drive(ab2_trace(), walk)
+
+
+def test_the_editor_gets_the_line_and_the_file_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.builders import AB2_CODE
+
+    path = tmp_path / "ab2.py"
+    path.write_text(AB2_CODE)
+    trace = ab2_trace()
+    trace.path = str(tmp_path / "t.gradscope")
+    ran: list[Sequence[str]] = []
+
+    def editor(command: Sequence[str], **_: object) -> None:
+        ran.append(command)
+        path.write_text(AB2_CODE.replace("F = A * B", "F = B * A"))
+
+    monkeypatch.setenv("EDITOR", "vim")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(instrument_module.subprocess, "run", editor)
+
+    async def walk(driver: Driver) -> None:
+        monkeypatch.setattr(driver.app, "suspend", nullcontext)
+        await driver.press("right", "right", "right", "e")
+        assert ran == [["vim", "+5", str(path)]]
+        source = driver.instrument.query_one("#source", SourcePane)
+        assert "has changed since the recording (line 5)" in str(source.border_subtitle)
+
+    drive(trace, walk)
+
+
+def test_without_an_editor_or_a_file_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDITOR", raising=False)
+    monkeypatch.delenv("VISUAL", raising=False)
+
+    async def walk(driver: Driver) -> None:
+        await driver.press("right", "e")
+        assert "is not here" in driver.notices[-1]
+
+    drive(ab2_trace(), walk)
+
+
+# -- findings ----------------------------------------------------------------------------------------------
+
+FOUND = Finding(
+    "GS101", "saved-tensor-modified", Severity.ERROR, "y was changed in place", 0.9, 0,
+    Place("inplace.py", 6, "y.mul_(2)"), fix="make a new tensor",
+)  # fmt: skip
+
+
+def test_findings_are_listed_and_travelled_to() -> None:
+    async def walk(driver: Driver) -> None:
+        assert driver.scene.findings == (FOUND,)
+        await driver.press("d", "enter")
+        moment = driver.scene.step.moments[driver.scene.moment]
+        assert driver.scene.trace.source_lines(moment.stack)[0].line == 6
+        assert "make a new tensor" in driver.notices[-1]
+        await driver.press("home", "f")
+        assert driver.scene.trace.source_lines(driver.scene.step.moments[driver.scene.moment].stack)[0].line == 6
+        await driver.press("end", "F")
+        assert driver.scene.trace.source_lines(driver.scene.step.moments[driver.scene.moment].stack)[0].line == 6
+
+    drive(inplace_trace(), walk, findings=lambda _: [FOUND])
+
+
+def test_a_check_that_fails_is_a_notice_and_none_is_a_notice_too() -> None:
+    def failing(_: Trace) -> Sequence[Finding]:
+        raise ValueError("the check broke")
+
+    async def walk(driver: Driver) -> None:
+        assert driver.notices == ["No findings: the check broke"]
+        await driver.press("d", "f")
+        assert driver.notices[1] == "There are no findings."
+        assert driver.place == (0, -1)
+
+    drive(mlp_trace(), walk, findings=failing)
+
+
+# -- bad input and running scripts -----------------------------------------------------------------------------
+
+
+def test_a_file_that_breaks_while_it_is_open_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = mlp_trace()
+
+    def broken(_: int) -> object:
+        raise DamagedTrace("t.gradscope is damaged: it is gone")
+
+    async def walk(driver: Driver) -> None:
+        monkeypatch.setattr(trace.source, "step_row", broken)
+        await driver.press("right_curly_bracket")
+        assert driver.notices == ["t.gradscope is damaged: it is gone"]
+        assert driver.place == (0, -1)
+        await driver.press("right")
+        assert driver.place == (0, 0), "what was read can still be travelled"
+
+    drive(trace, walk)
+
+
+def test_a_crashed_script_can_be_walked_to_its_end() -> None:
+    builder = TraceBuilder("a\nb\n", "crash.py", replace(ab2_trace().info, status="failed", error="ValueError: no"))
+    step = builder.step(0, detail=Detail.FULL)
+    x = step.leaf("x", [1.0], 1)
+    from gradscope.model.records import Failure
+
+    step.op("mul", (x,), "y", line=2)
+    step.add(Failure(step.phase, builder.line(2), "ValueError", "no"))
+    step.done()
+
+    async def walk(driver: Driver) -> None:
+        await driver.press("end")
+        assert driver.scene.state.failed
+
+    drive(builder.trace(), walk)
+
+
+def test_a_trace_without_steps_waits_and_keys_do_no_harm() -> None:
+    async def walk(driver: Driver) -> None:
+        for keys in KEYS.values():
+            for key in keys:
+                if key.action not in ("app.quit", "app.command_palette", "help"):
+                    await driver.press(key.key)
+                    if driver.screen_name != "Instrument":
+                        await driver.press("escape")
+        assert driver.instrument.scene is None
+
+    drive(TraceBuilder("x\n", "empty.py").trace(), walk)
+
+
+def test_following_shows_new_steps_and_the_end(tmp_path: Path) -> None:
+    source, path = mlp_trace(6), tmp_path / "t.gradscope"
+    writer = TraceWriter(path)
+
+    async def walk(driver: Driver) -> None:
+        assert driver.instrument.scene is None
+        write(writer, source, range(2))
+        driver.instrument.look()
+        await driver.settle()
+        assert driver.place == (0, -1)
+        await driver.press("right_curly_bracket")
+        write(writer, source, range(2, 4))
+        driver.instrument.look()
+        await driver.settle()
+        assert driver.place[0] == 3, "who is at the end stays at the end"
+        await driver.press("left_curly_bracket", "left_curly_bracket")
+        here = driver.place
+        write(writer, source, range(4, 6))
+        writer.put_info(source.info)
+        writer.close()
+        driver.instrument.look()
+        await driver.settle()
+        assert driver.place == here, "who looks at an earlier step stays there"
+        assert list(driver.scene.step_numbers) == list(range(6))
+        assert "ended with exit status 0" in driver.notices[-1]
+
+    with open_trace(path) as trace:
+        drive(trace, walk, reopen=lambda: open_trace(path))
+
+
+def test_a_followed_file_that_disappears_is_a_message() -> None:
+    def gone() -> Trace:
+        raise GradscopeError("there is no file t.gradscope")
+
+    async def walk(driver: Driver) -> None:
+        driver.instrument.look()
+        await driver.settle()
+        assert "there is no file t.gradscope" in driver.notices
+        await driver.press("right")
+        assert driver.place == (0, 0)
+
+    drive(mlp_trace(), walk, reopen=gone)

@@ -1,0 +1,100 @@
+"""Following: what is new in a trace that is being written, and how its script ended."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradscope.errors import TraceFileError
+from gradscope.model.graph import GraphKind
+from gradscope.model.trace import Trace
+from gradscope.store import TraceWriter, open_trace
+from gradscope.tui.follow import Follower, ending
+from gradscope.tui.memory import kept
+from gradscope.tui.session import Session
+from tests import builders
+
+
+def write(writer: TraceWriter, trace: Trace, steps: range) -> None:
+    source = trace.source
+    writer.put_info(replace(source.info(), status="running", exit_status=None))
+    for put, table in (
+        (writer.put_site, source.sites), (writer.put_stack, source.stacks), (writer.put_module, source.modules),
+        (writer.put_parameter, source.parameters), (writer.put_optimizer, source.optimizers),
+    ):  # fmt: skip
+        for record in table().values():
+            put(record)  # type: ignore[arg-type]
+    for number in steps:
+        row = source.step_row(number)
+        writer.put_template(source.template(row.template))
+        writer.put_step(row)
+    writer.flush()
+
+
+def test_news_are_told_once_and_the_end_too(tmp_path: Path) -> None:
+    trace, path = builders.mlp_trace(4), tmp_path / "t.gradscope"
+    writer = TraceWriter(path)
+    follower = Follower(lambda: open_trace(path))
+    first = follower.look()
+    assert first is not None
+    assert (list(first.steps), first.runs) == ([], True)
+    assert follower.look() is None
+    write(writer, trace, range(2))
+    news = follower.look()
+    assert news is not None
+    assert list(news.steps) == [0, 1]
+    assert follower.look() is None
+    write(writer, trace, range(2, 4))
+    writer.put_info(trace.info)
+    writer.close()
+    last = follower.look()
+    assert last is not None
+    assert (list(last.steps), last.runs) == ([0, 1, 2, 3], False)
+    assert last.trace.step(3).moments == trace.step(3).moments
+    for one in (first, news, last):
+        one.trace.close()
+    follower.close()
+
+
+def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    follower = Follower(lambda: open_trace(tmp_path / "none.gradscope"))
+    with pytest.raises(TraceFileError, match="there is no file"):
+        follower.look()
+    follower.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("done", "exit status 3"), ("failed", "the script failed: ValueError: x"), ("killed", "the script was killed")],
+)
+def test_how_it_ended(status: str, said: str) -> None:
+    assert said in ending(replace(builders.INFO, status=status, exit_status=3, error="ValueError: x"))
+
+
+def test_a_session_reads_open_steps_anew() -> None:
+    trace = builders.mlp_trace(3)
+    row = trace.source.step_row(2)
+    trace.source.put_step(replace(row, open=True))  # type: ignore[attr-defined]
+    session = Session(trace)
+    closed, running = session.load(1), session.load(2)
+    graph = session.build(closed, GraphKind.BOTH)
+    newer = builders.mlp_trace(5)
+    session.renew(newer)
+    assert session.load(1) is closed
+    assert session.load(2) is not running
+    assert session.build(session.load(2), GraphKind.BOTH) is graph, "steps that did the same share a graph"
+    assert session.load(4).step.trace is newer
+
+
+def test_the_collector_waits_only_inside() -> None:
+    assert gc.isenabled()
+    with kept():
+        assert not gc.isenabled()
+        with kept():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.unfreeze()
