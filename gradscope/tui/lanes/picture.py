@@ -62,7 +62,11 @@ class Picture:
         self.row_of: Mapping[int, int] = {
             member: row for row, node in enumerate(self.nodes) for member in (node.members or (node.id,))
         }
-        self.spans: Sequence[Span | None] = [reach.span(node.members or (node.id,)) for node in self.nodes]
+        by_id = graph.by_id
+        self.spans: Sequence[Span | None] = [
+            reach.span([by_id[member] for member in node.members]) if node.members else reach.span((node,))
+            for node in self.nodes
+        ]
         ran = sorted((span.first, row) for row, span in enumerate(self.spans) if span is not None and span.first >= 0)
         self._moments = [moment for moment, _ in ran]
         self._ran = [row for _, row in ran]

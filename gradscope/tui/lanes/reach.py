@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...model.gradients import first_grad_id, union
-from ...model.graph import Graph
-from ...model.records import Backward, Mutation, NodeRun, OptimizerStep, Template
+from ...model.gradients import union
+from ...model.graph import GraphNode
+from ...model.records import Backward, Mutation, NodeRun, OptimizerStep, Sample, Template
 from ...model.samples import SampleIndex, not_finite
 
 
@@ -22,52 +22,47 @@ class Span:
 
 
 class Reach:
-    """When nodes are reached. One for each template and graph; linear in their size."""
+    """When the nodes of a template's graphs are reached. Making it is linear in the template."""
 
-    def __init__(self, template: Template, graph: Graph) -> None:
-        self.runs: dict[int, list[int]] = {}  # grad node id -> the moments at which it ran
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.runs: dict[int, Sequence[int]] = {}  # grad node id -> the moments at which it ran
         self.arrivals: dict[int, list[int]] = defaultdict(list)  # tensor -> moments at which a gradient came in to it
         self.owners: dict[int, int] = {}  # grad node id -> the tensor whose gradient comes in to it
         self.changes: dict[int, int] = {}  # tensor -> the first moment that wrote it in place
         self.backward: int | None = None  # the first backward's moment
-        self._moments: dict[int, int] = {}
-        self._grad_nodes(template)
-        self._writes(template)
-        for node in graph.nodes:
-            if node.id in self.runs:
-                continue
-            if node.id not in self._walked:
-                self._moments[node.id] = -1 if node.moment is None else node.moment
+        self._grad_nodes: dict[int, int | None] = {}  # grad node id -> the moment it is reached at
+        self._add_backwards()
+        self._add_writes()
 
-    def _grad_nodes(self, template: Template) -> None:
+    def _add_backwards(self) -> None:
+        template = self.template
         walks: dict[int, int] = {}
         for index, moment in enumerate(template.moments):
             if isinstance(moment, Backward):
                 walks.setdefault(moment.graph, index)
         self.backward = min(walks.values(), default=None)
         told = {moment.graph for moment in template.moments if isinstance(moment, NodeRun)}
-        starts = [first_grad_id(template, graph) for graph in range(len(template.graphs))]
-        gradients = union(template, [graph for graph in walks if graph >= 0])
-        self._walked = set(gradients.nodes)
+        walked = [graph for graph in walks if graph >= 0]
+        gradients = union(template, walked)
+        for graph, (_, ids) in zip(walked, gradients.graphs):
+            for number in ids:
+                self._grad_nodes.setdefault(number, None if graph in told else walks[graph])
         for number, node in gradients.nodes.items():
-            owner = node.tensor if node.tensor is not None else next(iter(node.output_tensors), None)
-            if owner is not None:
-                self.owners[number] = owner
+            tensors = node.output_tensors if node.tensor is None else (node.tensor,)
+            if tensors:
+                self.owners[number] = tensors[0]
             runs = gradients.runs.get(number, ())
-            graph = bisect_right(starts, number) - 1
             if runs:
-                self.runs[number] = list(runs)
-                self._moments[number] = runs[0]
-                for tensor in (node.tensor,) if node.tensor is not None else node.output_tensors:
-                    if tensor is not None:
-                        self.arrivals[tensor].extend(runs)
-            elif graph in walks and graph not in told:
-                self._moments[number] = walks[graph]
+                self.runs[number] = runs
+                self._grad_nodes[number] = runs[0]
+                for tensor in tensors:
+                    self.arrivals[tensor].extend(runs)
         for moments in self.arrivals.values():
             moments.sort()
 
-    def _writes(self, template: Template) -> None:
-        for index, moment in enumerate(template.moments):
+    def _add_writes(self) -> None:
+        for index, moment in enumerate(self.template.moments):
             if isinstance(moment, Mutation):
                 for tensor in (moment.tensor, *moment.aliases):
                     self.changes.setdefault(tensor, index)
@@ -75,13 +70,15 @@ class Reach:
                 for tensor in moment.updated:
                     self.changes.setdefault(tensor, index)
 
-    def moment(self, node: int) -> int | None:
-        """When the node is reached; None when the step never reaches it."""
-        return self._moments.get(node)
+    def moment(self, node: GraphNode) -> int | None:
+        """When the node is reached, -1 from the start on; None when the step never reaches it."""
+        if node.id in self._grad_nodes:
+            return self._grad_nodes[node.id]
+        return -1 if node.moment is None else node.moment
 
-    def span(self, nodes: Iterable[int]) -> Span | None:
+    def span(self, nodes: Iterable[GraphNode]) -> Span | None:
         """When the first and the last of `nodes` are reached; None when none is."""
-        found = [moment for node in nodes if (moment := self._moments.get(node)) is not None]
+        found = [moment for node in nodes if (moment := self.moment(node)) is not None]
         return Span(min(found), max(found)) if found else None
 
     def gradient(self, node: int, tensor: int | None, moment: int, samples: SampleIndex) -> float | None:
@@ -94,23 +91,33 @@ class Reach:
         return sample.stats.norm if sample is not None and sample.stats is not None else None
 
 
-def bad_rows(
-    template: Template, reach: Reach, row_of: Mapping[int, int], samples: SampleIndex
-) -> Mapping[int, Mapping[str, int]]:
-    """The marks nan and inf of each row that this step's samples give them to, and the moment they hold from."""
+Bad = Mapping[int, Mapping[str, int]]
+
+
+def bad_nodes(template: Template, reach: Reach, samples: Iterable[Sample]) -> Bad:
+    """The marks nan and inf of each node that a step's samples give them to, and the moment they hold from."""
     found: dict[int, dict[str, int]] = {}
+    ran = {run: node for node, runs in reach.runs.items() for run in runs}
+    parameters = {tensor.parameter: tensor.number for tensor in template.tensors if tensor.parameter is not None}
+    for sample in samples:
+        marks = not_finite(sample)
+        if not marks:
+            continue
+        if sample.what in ("grad_in", "grad_out"):
+            node = ran.get(sample.moment)
+        else:
+            node = parameters.get(sample.subject) if sample.of_parameter else sample.subject
+        if node is not None:
+            since = found.setdefault(node, {})
+            since.update({mark: min(since.get(mark, sample.moment), sample.moment) for mark in marks})
+    return found
 
-    def add(node: int, marks: frozenset[str], moment: int) -> None:
-        row = row_of.get(node)
-        for mark in marks if row is not None else ():
-            since = found.setdefault(row, {})  # type: ignore[arg-type]
-            since[mark] = min(since.get(mark, moment), moment)
 
-    for node, runs in reach.runs.items():
-        for run in runs:
-            add(node, samples.bad_gradients(run), run)
-    for tensor in template.tensors if samples else ():
-        for what in ("value", "grad"):
-            for sample in samples.of(tensor, what):
-                add(tensor.number, not_finite(sample), sample.moment)
+def bad_rows(nodes: Bad, row_of: Mapping[int, int]) -> Bad:
+    """The same by row; a folded row has what the nodes in it have."""
+    found: dict[int, dict[str, int]] = {}
+    for node, marks in nodes.items():
+        if node in row_of:
+            row = found.setdefault(row_of[node], {})
+            row.update({mark: min(row.get(mark, since), since) for mark, since in marks.items()})
     return found

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -14,31 +13,21 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 from textual.worker import get_current_worker
 
-from ...model.graph import EdgeKind, Graph, GraphNode, NodeKind
-from ...model.records import Template
+from ...model.graph import EdgeKind, GraphNode, NodeKind
 from ...render.signs import to_ascii
 from ...render.theme import theme
 from ...render.view import NodeView
 from ...text import cells, elide, plural
+from ..lanes.gallery import Gallery
 from ..lanes.picture import Focus, Picture, Relation, Shape, closed, nearby
-from ..lanes.reach import Reach, bad_rows
 from ..lanes.rows import AHEAD, NOW, Reader, RowWords
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
 from .rows import Rows
 
 _AT_ONCE = 600  # nodes up to which a picture is made without a worker
-_PICTURES = 8  # how many pictures are kept
 _LANES = 0.45  # of the pane's width, at most, is for lanes
 _KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """What a picture was made from; graphs are compared by identity."""
-
-    graph: int
-    shape: Shape
 
 
 class GraphPane(Rows):
@@ -93,10 +82,7 @@ class GraphPane(Rows):
         self.reader: Reader | None = None
         self.mark: int | None = None  # the node that a path begins at
         self.matches: Sequence[int] = ()
-        self._pictures: OrderedDict[_Key, Picture] = OrderedDict()
-        self._reaches: OrderedDict[int, tuple[Graph, Reach]] = OrderedDict()
-        self._bad: tuple[object, Mapping[int, Mapping[str, int]]] = (None, {})
-        self._named: tuple[object, Mapping[int, tuple[str, ...]]] = (None, {})
+        self.gallery = Gallery()
         self._views: dict[int, NodeView] = {}
         self._first_lane = 0
 
@@ -129,83 +115,46 @@ class GraphPane(Rows):
         scene = self.scene
         assert scene is not None
         shape = self.wanted_shape()
-        key = _Key(id(scene.graph), shape)
-        picture = self._pictures.get(key)
-        if picture is not None and self._bad[0] == (id(picture), id(scene.samples)):
-            self._pictures.move_to_end(key)
+        if not self.gallery.complete(scene, shape):
+            if len(scene.graph.nodes) <= _AT_ONCE:
+                self.gallery.make(scene, shape)
+            else:
+                self._make_apart(scene, shape)
+        picture = self.gallery.picture(scene.graph, shape)
+        if picture is not None:
             self._put(picture)
-        elif len(scene.graph.nodes) <= _AT_ONCE:
-            self._made(*self._make(scene, shape, picture))
-        else:
-            self._make_apart(scene, shape, picture)
-            if self.picture is not None and self.picture.graph is scene.graph:
-                self._put(self.picture)
-            elif self.picture is None:
-                self.border_subtitle = f"laying out {plural(len(scene.graph.nodes), 'node')}…"
+        elif self.picture is not None and self.picture.graph is scene.graph:
+            self._put(self.picture)  # until the wanted one is made
+        elif self.picture is None:
+            self.border_subtitle = self._plain(f"laying out {plural(len(scene.graph.nodes), 'node')}…")
 
     @work(thread=True, exclusive=True, group="picture")
-    def _make_apart(self, scene: Scene, shape: Shape, picture: Picture | None) -> None:
+    def _make_apart(self, scene: Scene, shape: Shape) -> None:
         worker = get_current_worker()
-        made = self._make(scene, shape, picture)
+        picture = self.gallery.make(scene, shape)
+        _ = picture.words, picture.modules  # so that the first search finds them made
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._made, *made)
+            self.app.call_from_thread(self._made)
 
-    def _make(
-        self, scene: Scene, shape: Shape, picture: Picture | None
-    ) -> tuple[Scene, Picture, Mapping[int, Mapping[str, int]]]:
-        template = scene.step.template
-        if picture is None:
-            picture = Picture(scene.graph, shape, self._reach(template, scene.graph))
-            _ = picture.words, picture.modules  # so that the first search finds them made
-        return scene, picture, bad_rows(template, picture.reach, picture.row_of, scene.samples)
-
-    def _reach(self, template: Template, graph: Graph) -> Reach:
-        known = self._reaches.get(id(graph))
-        if known is None:
-            known = self._reaches[id(graph)] = (graph, Reach(template, graph))
-            while len(self._reaches) > _PICTURES:
-                self._reaches.popitem(last=False)
-        return known[1]
-
-    def _made(self, scene: Scene, picture: Picture, bad: Mapping[int, Mapping[str, int]]) -> None:
-        self._pictures[_Key(id(picture.graph), picture.shape)] = picture
-        while len(self._pictures) > _PICTURES:
-            self._pictures.popitem(last=False)
-        if self.scene is None or picture.graph is not self.scene.graph:
-            return
-        self._bad = ((id(picture), id(scene.samples)), bad)
-        fresh = picture is not self.picture
-        self._put(picture)
-        if fresh:
-            self._reveal_place()
+    def _made(self) -> None:
+        if self.scene is not None and (picture := self.gallery.picture(self.scene.graph, self.wanted_shape())):
+            self._put(picture)
 
     def _put(self, picture: Picture) -> None:
-        scene = self.scene
+        scene, fresh = self.scene, picture is not self.picture
         assert scene is not None
-        if picture is not self.picture:
+        if fresh:
             self.picture = picture
             self._views = {}
             self._first_lane = 0
             self.matches = picture.search(self.wanted)
-        bad = self._bad[1] if self._bad[0] == (id(picture), id(scene.samples)) else {}
-        self.reader = Reader(picture, scene, bad, self._findings(picture, scene))
+        self.reader = self.gallery.reader(picture, scene)
         self.cursor = picture.row_of.get(scene.selected) if scene.selected is not None else None
         self.set_count(len(picture))
         self._follow_lane()
         self.border_subtitle = self._status()
-
-    def _findings(self, picture: Picture, scene: Scene) -> Mapping[int, tuple[str, ...]]:
-        key = (id(picture), id(scene.findings), scene.step.number)
-        if self._named[0] != key:
-            rows: dict[int, tuple[str, ...]] = {}
-            for finding in scene.findings:
-                if finding.step in (None, scene.step.number):
-                    for node in finding.nodes:
-                        row = picture.row_of.get(node)
-                        if row is not None and finding.code not in rows.get(row, ()):
-                            rows[row] = (*rows.get(row, ()), finding.code)
-            self._named = (key, rows)
-        return self._named[1]
+        if fresh:
+            self._reveal_place()
 
     def _reveal_place(self) -> None:
         """The selected node's row, or the one that the moment is at."""
@@ -474,7 +423,7 @@ class GraphPane(Rows):
         if node.kind is NodeKind.MODULE:
             self._open(node)
             return
-        moment = self.picture.reach.moment(node.id)
+        moment = self.picture.reach.moment(node)
         if moment is None:
             self.post_message(Notice("this node is not reached in this step"))
         else:
