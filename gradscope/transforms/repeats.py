@@ -91,7 +91,12 @@ def _canonical(graph: Graph, block: Sequence[int]) -> tuple[Hashable, list[int]]
     A node's colour is its own facts, then the colours of all before it and all after it in the block
     (Weisfeiler and Leman 1968, in one sweep each way since the block is a DAG).
     """
-    part = graph.subgraph(block)
+    inside = frozenset(block)
+    part = replace(
+        graph,
+        nodes=tuple([graph.by_id[node] for node in block]),
+        edges=tuple([edge for node in block for edge in graph.outgoing.get(node, ()) if edge.target in inside]),
+    )
     order = part.topological()
     down: dict[int, int] = {}
     up: dict[int, int] = {}

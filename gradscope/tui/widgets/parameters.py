@@ -126,6 +126,7 @@ class ParametersPane(Rows):
         self.roles: str | None = None  # None: parameters, leaves and buffers
         self.first_column = 0
         self._row_of: Mapping[int, int] = {}
+        self._longest = 0
         self._listed: object = None
         self._curves: dict[int, Sequence[float | None]] = {}
         self._wanted_curves: dict[int, None] = {}
@@ -194,6 +195,7 @@ class ParametersPane(Rows):
         held = self.current.id if self.current is not None else None
         self.shown = self._sorted(chosen, figures, scene)
         self._row_of = {one.id: row for row, one in enumerate(self.shown)}
+        self._longest = max((cells(one.name) for one in self.shown), default=0)
         self.cursor = self._row_of.get(held) if held is not None else None
         self.set_count(len(self.shown))
         self.border_subtitle = self._status()
@@ -234,8 +236,7 @@ class ParametersPane(Rows):
                 break
             fitting.append(column)
             room -= column.width + 1
-        longest = max((cells(one.name) for one in self.shown[:500]), default=0)
-        name = min(least + room, max(longest, least))
+        name = min(least + room, max(self._longest, least))
         return name, fitting, min(spark_width + least + room - name, 40) if spark_width else 0
 
     def head_strip(self, line: int, width: int) -> Strip:

@@ -96,11 +96,17 @@ class Rows(ScrollView, can_focus=True):
             return self._fit(self.head_strip(y, width), width)
         row = self.scroll_offset.y + y - self.head
         if row >= self.count:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._base)
         return self._fit(self.strip_of(row, width), width)
 
     def _fit(self, strip: Strip, width: int) -> Strip:
-        return strip.crop_extend(0, width, self.rich_style).apply_style(self.rich_style)
+        return strip.crop_extend(0, width, self._base).apply_style(self._base)
+
+    @property
+    def _base(self) -> Style:
+        if "" not in self._inks:
+            self._inks[""] = self.rich_style
+        return self._inks[""]
 
     def ink(self, component: str) -> Style:
         """A component class's style without its background, so that a cursor shows through."""
