@@ -14,7 +14,7 @@ from ..model.trace import Step, Trace
 from .touches import Touches
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # a worker's description has its arguments' repr: not a graph's
 class Scene:
     """One moment of one step, and what is selected.
 

@@ -310,7 +310,7 @@ class Instrument(Traveller):
         picture = self.query_one("#graph", GraphPane).picture
         return picture.shown if picture is not None else self.scene.graph
 
-    @work(thread=True, exclusive=True, group="export")
+    @work(thread=True, exclusive=True, group="export", description="export")  # else the graph's repr
     def _write(self, graph: Graph, path: Path) -> None:
         worker = get_current_worker()
         theme = "dark" if self.app.current_theme.dark else "light"

@@ -294,7 +294,7 @@ class Traveller(Screen[None]):
         else:
             self.travel(place)
 
-    @work(thread=True, exclusive=True, group="read")
+    @work(thread=True, exclusive=True, group="read", description="carried")  # else the step's repr
     def _carried(self, loaded: Loaded, tensor: int) -> None:
         name = tensor_word(loaded.step.tensors[tensor])
         try:
