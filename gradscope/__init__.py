@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Recording, draw, inspect, load, record, step
-    from .errors import GradscopeError
+    from .api import Recording, draw, expect_clean, expect_gradients, explain, inspect, load, record, step
+    from .errors import FindingsError, GradscopeError
+    from .model.findings import Finding
     from .model.graph import Graph, GraphKind
     from .model.leaf import TensorRow
     from .model.trace import Step, Trace
@@ -22,6 +23,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "CaptureOptions": "options",
     "Diagram": "render.diagram",
+    "Finding": "model.findings",
+    "FindingsError": "errors",
     "GradscopeError": "errors",
     "Graph": "model.graph",
     "GraphKind": "model.graph",
@@ -30,6 +33,9 @@ _HOMES = {
     "TensorRow": "model.leaf",
     "Trace": "model.trace",
     "draw": "api",
+    "expect_clean": "api",
+    "expect_gradients": "api",
+    "explain": "api",
     "inspect": "api",
     "load": "api",
     "record": "api",
@@ -39,6 +45,8 @@ _HOMES = {
 __all__ = [
     "CaptureOptions",
     "Diagram",
+    "Finding",
+    "FindingsError",
     "GradscopeError",
     "Graph",
     "GraphKind",
@@ -48,6 +56,9 @@ __all__ = [
     "Trace",
     "__version__",
     "draw",
+    "expect_clean",
+    "expect_gradients",
+    "explain",
     "inspect",
     "load",
     "record",

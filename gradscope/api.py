@@ -11,16 +11,19 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from .errors import NothingToDraw, UnknownName, UsageError
+from .errors import FindingsError, NothingToDraw, UnknownName, UsageError
+from .model.findings import Finding, Severity
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
-from .model.records import Detail
+from .model.records import Detail, GradChange
 from .model.trace import Step, Trace, TraceSource
+from .model.why import Explanation
 from .options import CaptureOptions, ViewOptions, option_fields
 
 if TYPE_CHECKING:
@@ -44,6 +47,12 @@ class TraceFile(Trace):
             raise UsageError("only a trace that lies in a file can be saved")
         source.save_copy(path, overwrite=overwrite)
         return Path(path)
+
+    def findings(self, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[Finding]:
+        """What is wrong, the most likely culprit first. Raises UnknownName for a code that no finding has."""
+        from .diagnose import judge
+
+        return judge(self, select=select, ignore=ignore)
 
     def summary(self) -> str:
         """What was recorded, in a few lines of text."""
@@ -150,22 +159,34 @@ def draw(
     if kind not in {item.value for item in GraphKind}:
         raise UnknownName("kind of graph", kind, (item.value for item in GraphKind))
     options = ViewOptions(step=step, kind=kind, depth=depth, expand=expand, focus=focus, theme=theme, engine=engine)
-    return Diagram(_graph_of(target, options, names), options)
+    graph, found = _graph_of(target, options, names)
+    return Diagram(graph, options, findings=found)
 
 
-def _graph_of(target: Target, options: ViewOptions, names: Mapping[str, Tensor] | None) -> Graph:
+def _graph_of(
+    target: Target, options: ViewOptions, names: Mapping[str, Tensor] | None
+) -> tuple[Graph, Sequence[Finding]]:
+    """The graph, and the findings to mark in it: those of its trace, if it has one."""
     if isinstance(target, Graph):
-        return target
+        return target, ()
     if isinstance(target, Step):
-        return _graph_of_step(target, options.kind)
+        return _graph_of_step(target, options.kind), _findings_in(target)
     if isinstance(target, Trace):
-        return _graph_of_step(_step_of(target, options.step), options.kind)
+        step = _step_of(target, options.step)
+        return _graph_of_step(step, options.kind), _findings_in(step)
     if isinstance(target, (str, os.PathLike)):
         with load(target) as trace:
-            return _graph_of_step(_step_of(trace, options.step), options.kind)
+            return _graph_of(trace, options, names)
     from .capture.live import graph_of
 
-    return graph_of(target, options.kind, names)
+    return graph_of(target, options.kind, names), ()
+
+
+def _findings_in(step: Step) -> list[Finding]:
+    """What was found in this very step, errors and warnings."""
+    from .diagnose import judge
+
+    return [one for one in judge(step.trace) if one.step == step.number and one.severity is not Severity.NOTE]
 
 
 def _step_of(trace: Trace, number: int | None) -> Step:
@@ -195,6 +216,70 @@ def inspect(tensor: Tensor) -> TensorRow:
     from .capture.live import tensor_facts
 
     return tensor_facts(tensor)
+
+
+def explain(tensor: Tensor) -> Explanation:
+    """Why `tensor.grad` is None, why it is no leaf, or what its gradient passes through: a walk to the cause.
+
+    Inside a recording (`record()`, `gradscope trace`) the walk goes through the recorded ops and has their
+    lines; outside, only what the tensor itself still knows. Raises UsageError for anything but a tensor.
+    """
+    from .capture.live import explanation_of, tensor_facts
+    from .capture.recorder import active_recorders
+
+    tensor_facts(tensor)
+    from .model.why import explain as walk
+    from .store import TraceWriter, open_trace
+
+    for recorder in reversed(active_recorders()):
+        place = recorder.place_of(tensor)
+        if place is not None and isinstance(recorder.sink, TraceWriter):
+            recorder.sink.flush()
+            with open_trace(recorder.sink.path) as trace:
+                return walk(trace.step(place[0]), place[1])
+    return explanation_of(tensor)
+
+
+@contextmanager
+def expect_clean(
+    *, select: Sequence[str] = (), ignore: Sequence[str] = (), fail_on: str = "warning"
+) -> Iterator[Recording]:
+    """Record the block, judge it, and raise FindingsError when something is wrong.
+
+    `select` and `ignore` are codes or their beginnings; `fail_on` is the severity from which on it fails:
+    error, warning or note. An exception of the block goes on as it is. Raises UnknownName for a severity or
+    code that is not there.
+    """
+    if fail_on not in {severity.value for severity in Severity}:
+        raise UnknownName("severity", fail_on, (severity.value for severity in Severity))
+    with record(detail="full") as trace:
+        yield trace
+    found = trace.findings(select=select, ignore=ignore)
+    grave = [finding for finding in found if finding.severity.reaches(Severity(fail_on))]
+    if grave:
+        from .render.findings import Look, report
+
+        raise FindingsError(report("the recorded block", grave, "text", Look()), grave)
+
+
+def expect_gradients(trace: Trace, *, ignore: Sequence[str] = ()) -> None:
+    """Every parameter that requires a gradient got one in `trace`, at least once.
+
+    `ignore` are shell-style patterns of qualified names (`head.*`). Raises FindingsError, which names the
+    parameters without one.
+    """
+    got = {number for row in trace.source.step_rows() for number, _, gradient in row.norms if gradient is not None}
+    for number in trace.source.step_numbers():
+        step = trace.step(number)
+        for moment in step.moments:
+            if isinstance(moment, GradChange) and moment.has_grad:
+                got.update(p for t in moment.tensors if (p := step.tensors[t].parameter) is not None)
+    wanted = [one for one in trace.parameters() if one.requires_grad and one.role != "buffer"]
+    without = [one.name for one in wanted if one.id not in got and not any(fnmatchcase(one.name, p) for p in ignore)]
+    if not wanted:
+        raise FindingsError("no parameter that requires a gradient was used in this recording")
+    if without:
+        raise FindingsError(f"{len(without)} of {len(wanted)} parameters got no gradient: {', '.join(without)}")
 
 
 @contextmanager

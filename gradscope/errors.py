@@ -15,7 +15,8 @@ GradscopeError
 ├── LayoutFailed          the layout program failed or took too long     (exit 2)
 ├── MissingExtra          a format needs a package that is not installed (exit 2)
 ├── NothingToDraw         there is no graph in this tensor or trace      (exit 2)
-└── AlreadyRecording      a recorder was started that runs already
+├── AlreadyRecording      a recorder was started that runs already
+└── FindingsError         a recorded block is not as it should be; an AssertionError too
 """
 
 from __future__ import annotations
@@ -101,3 +102,11 @@ class NothingToDraw(GradscopeError):
 
 class AlreadyRecording(GradscopeError):
     """A recorder was started that runs already."""
+
+
+class FindingsError(GradscopeError, AssertionError):
+    """What was recorded is not as it should be. `findings` are the reasons, if checks found them."""
+
+    def __init__(self, message: str, findings: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)

@@ -23,6 +23,7 @@ from ..model.leaf import TensorRow
 from ..model.memory import MemorySource
 from ..model.records import Detail, Phase, StepKind, StepRow, Template, TraceInfo
 from ..model.trace import Trace
+from ..model.why import Explanation, explain
 from .autograd import root_node, walk
 from .frames import is_ours
 from .stats import of_values, values
@@ -71,6 +72,27 @@ def graph_of(tensor: torch.Tensor, kind: str, names: Mapping[str, torch.Tensor] 
     with Unseen():
         told = _Telling(tensor, _names(names), _tensors(names)).trace()
     return told.step(0).graph(kind)
+
+
+def explanation_of(tensor: torch.Tensor) -> Explanation:
+    """What the live tensor alone tells, without a recording: no lines. Raises UsageError for anything but a tensor."""
+    _must_be_tensor(tensor)
+    with Unseen():
+        row = _row(tensor)
+        name = row.name or "this tensor"
+        if row.grad is not None:
+            return Explanation(f"{name}.grad is there: {row.grad}.")
+        if row.requires_grad and not row.is_leaf:
+            telling = _Telling(tensor, _names(None), _tensors(None))
+            told = telling.trace()
+            return explain(told.step(0), telling.root)
+    if row.requires_grad:
+        answer, fix = "no backward has filled it, or it was cleared since", "call backward() on what was made from it"
+    else:
+        answer = "it does not require a gradient: it was made so, or where gradients were off, or detached"
+        fix = "ask for it with requires_grad_() before computing with it"
+    record = "record it to know the line: with gradscope.record(): ..., or gradscope trace SCRIPT"
+    return Explanation(f"{name}.grad is None: {answer}.", (), f"{fix}; {record}")
 
 
 def _must_be_tensor(tensor: object) -> None:
@@ -134,6 +156,11 @@ class _Telling:
             if node is not None and node in index:
                 self._live[index[node], tensor.output_nr] = tensor
 
+    @property
+    def root(self) -> int:
+        """The number of the tensor that was asked for."""
+        return self._of_node[0, self._root.output_nr if self._root.grad_fn is not None else 0]
+
     def trace(self) -> Trace:
         inputs: dict[int, list[tuple[int, int]]] = {}
         wanted: dict[int, set[int]] = {0: {self._root.output_nr}}
@@ -164,7 +191,7 @@ class _Telling:
             tuple(records.GradEdge(*edge) for edge in self._edges),
             (0,),
         )
-        root = self._of_node[0, self._root.output_nr if self._root.grad_fn is not None else 0]
+        root = self.root
         self._moments.append(records.Backward(Phase.BACKWARD, None, "backward", 0, (root,)))
         if self._with_grad:
             self._moments.append(records.GradChange(Phase.BACKWARD, None, tuple(self._with_grad), "created", True))

@@ -245,6 +245,19 @@ class Recorder:
         now = perf_counter()
         draft.flush_at = now + max(FLUSH_SECONDS, 20 * (now - begin))  # at most a twentieth of the time
 
+    def place_of(self, tensor: torch.Tensor) -> tuple[int, int] | None:
+        """The step that met `tensor` last and its number there, once that step is written as far as it got.
+
+        None for a tensor that was not met.
+        """
+        draft, entry = self.tracker.draft, self.table.find(tensor)
+        if entry is None or entry.mark is None:
+            return None
+        if entry.mark is not draft.mark:
+            return None if entry.mark.number is None else (entry.mark.number, entry.number)
+        self._flush(draft)
+        return self._next, entry.number
+
     def _close_step(self, draft: Draft, kind: StepKind) -> None:
         if kind is StepKind.SETUP:
             number = -1

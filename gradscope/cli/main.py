@@ -14,7 +14,7 @@ from .arguments import Parser
 from .exit_codes import ScriptInterrupted
 from .terminal import complain, put, quiet_stdout
 
-VERBS = ("trace", "view", "graph", "check", "info", "export", "doctor")
+VERBS = ("trace", "view", "graph", "check", "explain", "info", "export", "doctor")
 
 _ABOUT = """\
 Records what PyTorch's autograd does while an unmodified script runs, and shows it.

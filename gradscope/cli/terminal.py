@@ -49,15 +49,15 @@ def width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def colour() -> bool:
-    """Whether stdout shows colours: a terminal, not `TERM=dumb`, and `NO_COLOR` is not set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def colour(stream: TextIO | None = None) -> bool:
+    """Whether `stream` (stdout) shows colours: a terminal, not `TERM=dumb`, and `NO_COLOR` is not set."""
+    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def ascii_only() -> bool:
-    """Whether stdout cannot show box-drawing characters."""
+def ascii_only(stream: TextIO | None = None) -> bool:
+    """Whether `stream` (stdout) cannot show box-drawing characters."""
     try:
-        "│─┌▸×→…".encode(sys.stdout.encoding or "ascii")
+        "│─┌▸▶×→…".encode((stream or sys.stdout).encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return True
     return False

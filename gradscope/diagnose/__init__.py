@@ -4,7 +4,7 @@
 them; `runner` runs them apart from each other; `case` is the evidence that they share.
 """
 
-from .registry import RULES, rule
+from .registry import RULES, page, rule
 from .runner import judge
 
-__all__ = ["RULES", "judge", "rule"]
+__all__ = ["RULES", "judge", "page", "rule"]

@@ -27,7 +27,7 @@ from ...text import byte_count, printable
 from ..arguments import add_options, chosen, split_script
 from ..exit_codes import ScriptInterrupted
 from ..faults import describe_fault
-from ..terminal import complain, say
+from ..terminal import ascii_only, colour, complain, say, width
 
 if TYPE_CHECKING:
     from ...store import TraceWriter
@@ -123,6 +123,7 @@ class _Result:
             warnings.simplefilter("ignore")
             try:
                 self._draw()
+                self._explain()
                 if not self.quiet:
                     say("\n".join(self._summary()), self.stderr)
             except GradscopeError as error:
@@ -142,6 +143,25 @@ class _Result:
             except GradscopeError as error:
                 self.picture = None
                 complain(f"no picture was drawn: {error}", self.stderr)
+
+    def _explain(self) -> None:
+        """After a traceback that autograd raised: the line that is wrong, if one is certain."""
+        if self.quiet:
+            return
+        from ...diagnose import judge
+        from ...diagnose.check import CERTAIN
+        from ...model.findings import Severity
+        from ...render.findings import Look, one
+        from ...store import open_trace
+
+        with open_trace(self.path) as trace:
+            if trace.info.status != "failed":
+                return
+            found = [finding for finding in judge(trace) if finding.severity is Severity.ERROR]
+        if found and found[0].confidence >= CERTAIN:
+            say("", self.stderr)
+            say(one(found[0], Look(width(), ascii_only(self.stderr), colour(self.stderr))).rstrip("\n"), self.stderr)
+            say("", self.stderr)
 
     def _summary(self) -> Iterator[str]:
         from ...render.summary import line, summary

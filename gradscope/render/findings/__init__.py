@@ -7,18 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...errors import UnknownName
 from ...model.findings import Finding, findings_to_json
+from .github import as_github
 from .look import Look
-from .text import as_text
+from .sarif import as_sarif
+from .text import as_text, one
 
-__all__ = ["FORMATS", "Look", "report"]
+__all__ = ["FORMATS", "Look", "one", "report"]
 
 
 def _as_json(target: str, findings: Sequence[Finding], look: Look) -> str:
     del look
-    return json.dumps(findings_to_json(target, findings), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(findings_to_json(target, findings), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-_REPORTS: Mapping[str, Callable[[str, Sequence[Finding], Look], str]] = {"text": as_text, "json": _as_json}
+_REPORTS: Mapping[str, Callable[[str, Sequence[Finding], Look], str]] = {
+    "text": as_text,
+    "json": _as_json,
+    "sarif": as_sarif,
+    "github": as_github,
+}
 FORMATS = tuple(_REPORTS)
 
 

@@ -1,38 +1,118 @@
-"""Findings for a terminal: what, the line with a caret, why, the fix."""
+"""Findings for a terminal: what, the line with a caret under the call, why, and the smallest fix."""
 
 from __future__ import annotations
 
+import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ...model.findings import Finding, Place
-from ...text import printable
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from ...model.findings import Finding, Place, Severity
+from ...text import cells, printable
+from .excerpt import Sources
 from .look import Look
+
+_LEAST = 40  # columns; a narrower terminal wraps
+_COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 
 
 def as_text(target: str, findings: Sequence[Finding], look: Look) -> str:
-    """All findings, the most likely culprit first; one line when there are none."""
-    if not findings:
-        return f"{printable(target)}: no findings\n"
-    return "\n".join(line for finding in findings for line in _finding(finding, look)) + "\n"
+    """All findings, the most likely culprit first, and how many there are; one line when there are none."""
+    console = _console(look)
+    sources = Sources()
+    for finding in findings:
+        for block in _finding(finding, sources, look):
+            console.print(block, soft_wrap=False)
+        console.print()
+    console.print(_count(target, findings))
+    return _printed(console)
 
 
-def _finding(finding: Finding, look: Look) -> Iterator[str]:
-    del look
-    yield f"{finding.severity.value} {finding.code} {finding.name}: {printable(finding.message)}"
+def one(finding: Finding, look: Look) -> str:
+    """One finding."""
+    console = _console(look)
+    for block in _finding(finding, Sources(), look):
+        console.print(block)
+    return _printed(console)
+
+
+def _console(look: Look) -> Console:
+    return Console(
+        file=io.StringIO(),
+        width=max(look.width, _LEAST),
+        force_terminal=look.colour,
+        no_color=not look.colour,
+        color_system="standard" if look.colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+
+
+def _printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
+
+
+def _finding(finding: Finding, sources: Sources, look: Look) -> Iterator[Text | Padding]:
+    where = f"{printable(finding.culprit.file)}:{finding.culprit.line}: " if finding.culprit else ""
+    colour = _COLOURS[finding.severity]
+    step = "" if finding.step is None else " (before the first step)" if finding.step < 0 else f" (step {finding.step})"
+    title = (finding.severity.value, colour)
+    yield Text.assemble((where, "bold"), title, f" {finding.code} {finding.name}", (step, "dim"))
+    yield Padding(Text(printable(finding.message)), (0, 0, 0, 2))
     if finding.culprit is not None:
-        yield from _place(finding.culprit)
+        yield from _excerpt(finding.culprit, sources, look, colour, before=2)
     else:
-        yield f"  no line: {printable(finding.no_place or '')}"
+        yield Padding(Text(f"no line of yours: {printable(finding.no_place or '')}"), (0, 0, 0, 2))
     for place in finding.related:
-        yield from _place(place)
-    if finding.explanation:
-        yield f"  why: {printable(finding.explanation)}"
-    if finding.fix:
-        yield f"  fix: {printable(finding.fix)}"
-    yield ""
+        note = f" ({printable(place.note)})" if place.note else ""
+        yield Padding(Text(f"{printable(place.file)}:{place.line}{note}", "bold"), (0, 0, 0, 2))
+        yield from _excerpt(place, sources, look, "cyan", before=0)
+    for label, text in (("why", finding.explanation), ("fix", finding.fix)):
+        if text:
+            yield Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 2))
 
 
-def _place(place: Place) -> Iterator[str]:
-    note = f"  ({printable(place.note)})" if place.note else ""
-    yield f"  {printable(place.file)}:{place.line}{note}"
-    yield f"    {printable(place.code)}"
+def _excerpt(place: Place, sources: Sources, look: Look, colour: str, before: int) -> Iterator[Text]:
+    lines = sources.around(place, before)
+    bar = "|" if look.ascii else "│"
+    width = len(str(place.line))
+    for number, code in lines:
+        here = number == place.line and before > 0
+        sign = (">" if look.ascii else "▶") if here else " "
+        text = printable(code.rstrip().expandtabs(4))
+        line = Text.assemble(f"  {sign} ", (f"{number:>{width}} {bar} ", "dim"), (text, "bold" if here else ""))
+        yield _fitted(line, look)
+    under = _caret(printable(lines[-1][1].rstrip().expandtabs(4)), place.expression)
+    if under:
+        yield _fitted(Text.assemble(" " * (4 + width) + f" {bar} ", (under, colour)), look)
+
+
+def _fitted(line: Text, look: Look) -> Text:
+    """The line, its end cut where the terminal ends."""
+    width, more = max(look.width, _LEAST), "..." if look.ascii else "…"
+    if line.cell_len > width:
+        line.truncate(width - len(more))
+        line.append(more)
+    return line
+
+
+def _caret(code: str, expression: str) -> str:
+    """Carets under `expression` in `code`, where it stands there once and is not the whole line."""
+    start = code.find(expression) if expression else -1
+    if start < 0 or code.find(expression, start + 1) >= 0 or expression == code.strip():
+        return ""
+    return " " * cells(code[:start]) + "^" * cells(expression)
+
+
+def _count(target: str, findings: Sequence[Finding]) -> Text:
+    if not findings:
+        return Text(f"{printable(target)}: nothing found")
+    counts = Counter(finding.severity for finding in findings)
+    parts = [f"{counts[one]} {one.value}{'s' * (counts[one] > 1)}" for one in Severity if counts[one]]
+    return Text(f"{printable(target)}: {', '.join(parts)}; `gradscope explain {findings[0].code}` tells more")

@@ -1,0 +1,128 @@
+"""`gradscope check` and `explain`, and what `trace` says after an autograd error, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import run
+
+BUG = """\
+import sys
+import torch
+
+print("the script's own output")
+x = torch.ones(3, requires_grad=True)
+y = torch.exp(x)
+y += 1
+y.sum().backward()
+"""
+HEALTHY = BUG.replace("y += 1", "y = y + 1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bug.py").write_text(BUG)
+    (tmp_path / "healthy.py").write_text(HEALTHY)
+    return tmp_path
+
+
+def check(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    ran = run(["-m", "gradscope", "check", *arguments], folder)
+    return ran.status, ran.stdout, ran.stderr
+
+
+def test_a_script_is_traced_and_judged(folder: Path) -> None:
+    status, out, err = check(folder, "bug.py")
+    assert status == 1
+    assert out.startswith("bug.py:7: error GS101 saved-tensor-modified")
+    assert "y += 1" in out
+    assert "the script's own output" in err
+    assert "the script's own output" not in out
+    assert sorted(path.name for path in folder.iterdir()) == ["bug.py", "healthy.py"]
+
+
+def test_a_healthy_script_exits_with_0(folder: Path) -> None:
+    assert check(folder, "healthy.py")[:2] == (0, "healthy.py: nothing found\n")
+
+
+def test_a_trace_is_judged_without_torch(folder: Path) -> None:
+    run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder)
+    code = "import sys; from gradscope.cli.main import main; s = main(['check', 'bug.gradscope', '--format', 'json']); "
+    ran = run(["-c", code + "assert 'torch' not in sys.modules; sys.exit(s)"], folder)
+    assert ran.status == 1, ran.stderr
+    (first, *_) = json.loads(ran.stdout)["findings"]
+    assert (first["code"], first["culprit"]["file"], first["culprit"]["line"]) == ("GS101", "bug.py", 7)
+
+
+def test_options_select_and_fail(folder: Path) -> None:
+    run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder)
+    assert check(folder, "--select", "GS9", "bug.gradscope")[0] == 0
+    assert check(folder, "bug.gradscope", "--ignore", "GS101")[0] == 0
+    assert check(folder, "bug.gradscope", "--fail-on", "error")[0] == 1
+    assert check(folder, "bug.gradscope", "--format", "github")[1].startswith("::error file=bug.py,line=7")
+    assert json.loads(check(folder, "bug.gradscope", "--format=sarif")[1])["version"] == "2.1.0"
+
+
+def test_a_comment_silences_a_line(folder: Path) -> None:
+    (folder / "bug.py").write_text(BUG.replace("y += 1", "y += 1  # gradscope: ignore[GS101]"))
+    assert check(folder, "bug.py")[0] == 0
+
+
+def test_the_scripts_own_arguments_are_its_own(folder: Path) -> None:
+    (folder / "args.py").write_text(
+        "import sys\nimport torch\nsys.exit(sys.argv[1:] != ['--lr', '1', '--format', 'x'])\n"
+    )
+    assert check(folder, "args.py", "--lr", "1", "--format", "x")[0] == 0
+    assert "exit status" not in check(folder, "args.py", "--", "--lr", "1", "--format", "x")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing.py"], "there is no file nothing.py"),
+        ([], "there is no TRACE or SCRIPT"),
+        (["bug.py", "--format", "xml"], "no format is called 'xml'"),
+        (["bug.py", "--select", "GS7777"], "no finding is called 'GS7777'"),
+        (["bug.py", "--fail-on", "eror"], "did you mean 'error'"),
+        (["foreign.gradscope"], "foreign.gradscope"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(folder: Path, arguments: list[str], says: str) -> None:
+    (folder / "foreign.gradscope").write_text("no trace")
+    status, out, err = check(folder, *arguments)
+    assert (status, out) == (2, "")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("gradscope: ")
+    assert says in last
+    assert "Traceback" not in err.replace("Traceback (most recent call last)", "", "bug.py" in arguments)
+
+
+def test_trace_explains_an_autograd_error_after_the_traceback(folder: Path) -> None:
+    plain = run(["bug.py"], folder)
+    traced = run(["-m", "gradscope", "trace", "bug.py"], folder)
+    assert (traced.status, traced.stdout) == (plain.status, plain.stdout)
+    assert traced.stderr.startswith(plain.stderr)
+    assert "bug.py:7: error GS101 saved-tensor-modified" in traced.stderr[len(plain.stderr) :]
+    assert run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder).stderr == plain.stderr
+
+
+def test_an_error_of_another_kind_is_not_explained(folder: Path) -> None:
+    (folder / "other.py").write_text(
+        "import torch\nx = torch.ones(2, requires_grad=True) * 2\nraise ValueError('mine')\n"
+    )
+    assert "GS" not in run(["-m", "gradscope", "trace", "other.py"], folder).stderr
+
+
+def test_explain_prints_the_page(folder: Path) -> None:
+    ran = run(["-m", "gradscope", "explain", "gs101"], folder)
+    assert ran.status == 0
+    assert ran.stdout.startswith("# GS101 saved-tensor-modified\n")
+    assert run(["-m", "gradscope", "explain", "saved-tensor-modified"], folder).stdout == ran.stdout
+    every = run(["-m", "gradscope", "explain"], folder).stdout.splitlines()
+    assert any(line.startswith("GS101  error") for line in every)
+    wrong = run(["-m", "gradscope", "explain", "GS10l"], folder)
+    assert (wrong.status, wrong.stdout) == (2, "")
+    assert "did you mean" in wrong.stderr
