@@ -109,6 +109,7 @@ class Draft:
         "losses",
         "mark",
         "memory",
+        "met",
         "module_calls",
         "moments",
         "nodes_by_sequence",
@@ -154,6 +155,7 @@ class Draft:
         self.memory: tuple[int, int] | None = None
         self.nodes_by_sequence: dict[int, int] = {}
         self.outputs_by_sequence: dict[int, list[int]] = {}
+        self.met: list[Any] = []  # the table's entries of its tensors
         self.storages: dict[int, int] = {}
         self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
         self.storage_count = 0

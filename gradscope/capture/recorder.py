@@ -23,7 +23,7 @@ from ..errors import AlreadyRecording
 from ..model.records import Detail, PhaseSpan, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
-from .assemble import loss_of, norms_of, sample_of, template_of, unsettled
+from .assemble import Samples, loss_of, norms_of, template_of, unsettled
 from .autograd import BackwardWatch
 from .births import Births
 from .clipping import ClipWatch
@@ -284,7 +284,7 @@ class Recorder:
         row = self._row(draft, kind, number, self._template(draft))
         self.sink.put_step(row)
         if draft.samples:
-            self.sink.put_samples([sample_of(number, sample) for sample in draft.samples])
+            self.sink.put_samples(Samples(number, draft.samples))
         if unsettled(draft):
             self._waiting.append((row, draft))
         if number >= 0 and self.options.last is not None:
@@ -357,7 +357,7 @@ class Recorder:
     def _late_sample(self, draft: Draft, sample: RawSample) -> None:
         number = draft.mark.number
         if number is not None and (number < 0 or self.options.keeps(number)):
-            self.sink.put_samples([sample_of(number, sample)])
+            self.sink.put_samples(Samples(number, [sample]))
 
     def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
         with Unseen():

@@ -125,7 +125,8 @@ class Replay:
         entry = table.entries.get(id(result))
         if entry is not None and entry.reference() is result:
             return False
-        table.entries[id(result)] = Entry(result, draft.mark, number, cue.version, cue.storage)
+        entry = table.entries[id(result)] = Entry(result, draft.mark, number, cue.version, cue.storage)
+        draft.met.append(entry)
         draft.storage_count += 1
         tensors.append(cue.raw)
         if count:

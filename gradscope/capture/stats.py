@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import torch
 from ..model.records import Stats
 from .unseen import Unseen
 
-Measured = tuple[Stats, "tuple[float, ...] | None", tuple[int, ...]]  # statistics, values, shape
+Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`
+Measured = tuple[Figures, "tuple[float, ...] | None", tuple[int, ...]]  # statistics, values, shape
 VALUES_UP_TO = 16
 QUICK_UP_TO = 1 << 16
 _QUICK = (torch.float32, torch.float64)
@@ -43,27 +45,30 @@ def values(tensor: torch.Tensor) -> tuple[float, ...] | None:
         return None
     if tensor.is_complex():
         return None
-    return tuple(float(v) for v in tensor.detach().reshape(-1).tolist())
+    return tuple(map(float, tensor.detach().reshape(-1).tolist()))
 
 
 def of_values(numbers: Sequence[float]) -> Stats:
     """Statistics of numbers that were already read."""
-    finite_sum = math.fsum(numbers) if all(math.isfinite(v) for v in numbers) else sum(numbers)
-    count = len(numbers)
-    nans = sum(v != v for v in numbers)
+    return Stats(*_figures_of(numbers))
+
+
+def _figures_of(numbers: Sequence[float]) -> Figures:
+    count, total = len(numbers), sum(numbers)
+    if math.isfinite(total) and count:  # then so is each of them
+        total = math.fsum(numbers)
+        return count, total, total / count, math.hypot(*numbers), min(numbers), max(numbers), _zeros(numbers), 0, 0
+    finite = all(map(math.isfinite, numbers))
+    total = math.fsum(numbers) if finite else total
+    nans = sum(map(math.isnan, numbers))
     low = math.nan if nans else min(numbers, default=math.nan)
     high = math.nan if nans else max(numbers, default=math.nan)
-    return Stats(
-        numel=count,
-        sum=finite_sum,
-        mean=finite_sum / count if count else math.nan,
-        norm=math.hypot(*numbers) if count else 0.0,
-        min=low,
-        max=high,
-        zeros=sum(v == 0 for v in numbers),
-        nans=nans,
-        infs=sum(math.isinf(v) for v in numbers),
-    )
+    mean, norm = (total / count, math.hypot(*numbers)) if count else (math.nan, 0.0)
+    return count, total, mean, norm, low, high, _zeros(numbers), nans, sum(map(math.isinf, numbers))
+
+
+def _zeros(numbers: Sequence[float]) -> int:
+    return sum(number == 0 for number in numbers) if 0.0 in numbers else 0
 
 
 class Pending:
@@ -90,16 +95,22 @@ class Pending:
         self.finish(numbers)
 
 
-def _quick_stats(tensor: torch.Tensor, numel: int) -> Stats:
+def _quick_figures(tensor: torch.Tensor, numel: int) -> Figures:
     """The same numbers by numpy, whose calls cost less than torch's on small tensors."""
     with np.errstate(all="ignore"):
-        flat = tensor.numpy().reshape(-1)
-        total = float(flat.sum(dtype=np.float64))
-        low, high = float(flat.min()), float(flat.max())
-        norm = math.sqrt(float(np.dot(flat, flat)))
-        nonzero = int(np.count_nonzero(flat))
+        flat = tensor.numpy().ravel("K")  # in the order of memory: no copy of a transposed one
+        wide = flat.astype(np.float64, copy=False)
+        total, norm = float(np.dot(wide, _ones()[:numel])), math.sqrt(float(np.dot(wide, wide)))
+        low, high = float(np.minimum.reduce(flat)), float(np.maximum.reduce(flat))
+        zeros = int(np.count_nonzero(flat == 0))
     nans, infs = _non_finite(tensor) if not math.isfinite(total + low + high) else (0, 0)
-    return Stats(numel, total, total / numel, norm, low, high, numel - nonzero, nans, infs)
+    return numel, total, total / numel, norm, low, high, zeros, nans, infs
+
+
+@lru_cache(maxsize=1)
+def _ones() -> Any:
+    """A product with ones is the fastest sum that numpy has."""
+    return np.ones(QUICK_UP_TO)
 
 
 def _kernels(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -118,9 +129,9 @@ def _kernels(tensor: torch.Tensor) -> list[torch.Tensor]:
     ]
 
 
-def _stats(numel: int, numbers: Sequence[float], nans: int = 0, infs: int = 0) -> Stats:
+def _figures(numel: int, numbers: Sequence[float], nans: int = 0, infs: int = 0) -> Figures:
     total, norm, low, high, nonzero = numbers[:5]
-    return Stats(numel, total, total / numel, norm, low, high, numel - int(nonzero), nans, infs)
+    return numel, total, total / numel, norm, low, high, numel - int(nonzero), nans, infs
 
 
 class Statistics:
@@ -139,27 +150,27 @@ class Statistics:
             return None
         tensor = tensor.detach()
         shape = tuple(tensor.shape)
-        numbers = values(tensor)
-        if numbers is not None:
-            measured: Measured = (of_values(numbers), numbers, shape)
+        on_cpu = tensor.device.type == "cpu"
+        if numel <= VALUES_UP_TO and on_cpu and not tensor.is_complex():
+            numbers = tuple(map(float, tensor.reshape(-1).tolist()))
+            measured: Measured = (_figures_of(numbers), numbers, shape)
             deliver(measured)
             return measured
-        on_cpu = tensor.device.type == "cpu"
-        if on_cpu and numel <= QUICK_UP_TO and tensor.dtype in _QUICK and tensor.is_contiguous():
-            measured = (_quick_stats(tensor, numel), None, shape)
+        if on_cpu and numel <= QUICK_UP_TO and tensor.dtype in _QUICK and not tensor.is_neg():
+            measured = (_quick_figures(tensor, numel), None, shape)
             deliver(measured)
             return measured
         scalars = _kernels(tensor)
         if on_cpu:
             read = [float(scalar.item()) for scalar in scalars]
             nans, infs = _non_finite(tensor) if not math.isfinite(read[0] + read[2] + read[3]) else (0, 0)
-            measured = (_stats(numel, read, nans, infs), None, shape)
+            measured = (_figures(numel, read, nans, infs), None, shape)
             deliver(measured)
             return measured
         scalars += [torch.isnan(tensor).sum(), torch.isinf(tensor).sum()]
         packed = torch.stack([scalar.to(torch.float64) for scalar in scalars])
         self.pending.append(
-            Pending(packed, lambda got: deliver((_stats(numel, got, int(got[5]), int(got[6])), None, shape)))
+            Pending(packed, lambda got: deliver((_figures(numel, got, int(got[5]), int(got[6])), None, shape)))
         )
         return None
 

@@ -289,6 +289,7 @@ class TensorTable:
         entry.mark, entry.number, entry.storage = draft.mark, number, storage
         raw = (facts, version, storage, None, None, moment, output, outputs, stack, 0, False, direct, False, None)
         draft.tensors.append(_new_tuple(RawTensor, raw))
+        draft.met.append(entry)
         return number
 
     def _enter(
@@ -351,6 +352,7 @@ class TensorTable:
             carried, gradient_of,
         )  # fmt: skip
         draft.tensors.append(raw)
+        draft.met.append(entry)
         if parameter is not None and moment is None and base is None:
             entry.prototype, entry.key = raw, storage_key(tensor)
         return number
@@ -381,6 +383,7 @@ class TensorTable:
         draft.versions[entry.parameter] = version
         entry.mark, entry.number, entry.storage = draft.mark, number, storage
         draft.tensors.append(raw)
+        draft.met.append(entry)
         return number
 
     @staticmethod
@@ -445,7 +448,7 @@ class TensorTable:
 
     def leaves(self, draft: Draft) -> Iterator[tuple[int, torch.Tensor]]:
         """(number, tensor) of each tensor of the step that may hold a gradient."""
-        for entry in list(self.entries.values()):
+        for entry in dict.fromkeys(draft.met):
             tensor = entry.reference() if entry.mark is draft.mark else None
             if tensor is not None and tensor.requires_grad and (tensor.is_leaf or tensor.retains_grad):
                 yield entry.number, tensor
@@ -514,7 +517,7 @@ class TensorTable:
     def storages_of(self, draft: Draft) -> dict[int, list[tuple[Entry, torch.Tensor]]]:
         """The live tensors met in `draft`, by storage; those of one storage with rising numbers."""
         found: dict[int, list[tuple[Entry, torch.Tensor]]] = {}
-        for entry in list(self.entries.values()):
+        for entry in dict.fromkeys(draft.met):
             tensor = entry.reference() if entry.mark is draft.mark else None
             key = storage_key(tensor) if tensor is not None else None
             if key is not None and tensor is not None:
@@ -531,6 +534,7 @@ class TensorTable:
         for entry in self.entries.values():
             if entry.mark is old and entry.number in mapping:
                 entry.mark, entry.number = tail.mark, mapping[entry.number]
+                tail.met.append(entry)
                 if entry.parameter is not None:
                     entry.base_version = tail.versions.get(entry.parameter, entry.base_version)
 
