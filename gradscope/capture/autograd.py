@@ -61,10 +61,11 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
             nodes.append(root)
     count = len(nodes)
     edges: list[tuple[int, int, int, int]] = []
+    place = index.get
     for source, node in enumerate(nodes):  # which grow as they are read
         for position, (target, input_nr) in enumerate(node.next_functions):
             if target is not None:
-                found = index.get(target)
+                found = place(target)
                 if found is None:
                     found = index[target] = len(nodes)
                     nodes.append(target)
@@ -211,34 +212,39 @@ class _Run:
         by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
         reader = SavedReader(draft, journal.table) if draft.full else None
         raw: list[tuple[Any, ...]] = []
-        entries, mark = journal.table.entries, draft.mark
+        entries, mark, probes = journal.table.entries, draft.mark, journal.probes
         for node in nodes:
             name = type(node).__name__
             if name == "AccumulateGrad":
                 leaf = node.variable
                 entry = entries.get(id(leaf))
-                met = entry is not None and entry.mark is mark and entry.reference() is leaf
-                number = entry.number if met and entry is not None else journal.table.number(draft, leaf, self.stack)
+                if entry is not None and entry.mark is mark and entry.reference() is leaf:
+                    number = entry.number
+                else:
+                    number = journal.table.number(draft, leaf, self.stack)
                 self.leaves.append((leaf, number, leaf.grad is not None))
                 self.leaf_of[len(raw)] = number
                 raw.append((name, None, number, (), (), 0, False))
                 continue
             sequence = node._sequence_nr()
             op = by_sequence.get(sequence)
-            if sequence in journal.probes:
-                self.probes[len(raw)] = journal.probes[sequence]
+            if probes and sequence in probes:
+                self.probes[len(raw)] = probes[sequence]
             results = tuple(outputs_of.get(sequence, ()))
             saved = reader.read(node, op, results) if reader is not None else ()
             raw.append((name, op, None, results, saved, 0, op is None))
-        positions = {node: position for position, node in enumerate(nodes[:count])}
-        places = tuple(positions[root] for root in roots if root is not None)
+        places: tuple[int, ...] = (0,) if count == len(roots) == 1 else ()
+        if not places:
+            positions = {node: position for position, node in enumerate(nodes[:count])}
+            places = tuple(positions[root] for root in roots if root is not None)
         self.graph = len(draft.graphs)
         draft.graphs.append(RawGraph(tuple(raw), tuple(edges), places))
         if draft.full and len(nodes) <= 20_000:
             for index, node in enumerate(nodes):
                 self.handles.append(node.register_hook(partial(self._node_ran, index)))
-        reached = set(nodes)
-        for tensor in journal.retained_tensors():
+        retained = journal.retained_tensors()
+        reached = set(nodes) if retained else set()
+        for tensor in retained:
             if tensor.grad_fn in reached:
                 self.retained.append((tensor, journal.table.number(draft, tensor), tensor.grad is not None))
 

@@ -632,24 +632,24 @@ class Journal:
         if torch._C._len_torch_dispatch_stack():
             return  # a dispatch mode of the script's would see the call
         draft, strided = self.draft, torch.strided
-        groups: dict[torch.device, tuple[list[int], list[torch.Tensor], list[int], list[torch.Tensor]]] = {}
-        for number, tensor in pairs:
-            if type(tensor) not in PLAIN or tensor.layout is not strided or not tensor.is_floating_point():
-                continue
-            group = groups.get(tensor.device)
-            if group is None:
-                group = groups[tensor.device] = ([], [], [], [])
-            group[0].append(number)
-            group[1].append(tensor)
-            grad = tensor.grad
-            if grad is not None and grad.layout is strided and type(grad) in PLAIN:
-                group[2].append(-1 - number)
-                group[3].append(grad)
-        for device, (numbers, tensors, owners, gradients) in groups.items():
+        found = [
+            (number, tensor)
+            for number, tensor in pairs
+            if type(tensor) in PLAIN and tensor.layout is strided and tensor.is_floating_point()
+        ]
+        gradients = [(-1 - number, tensor.grad) for number, tensor in found]
+        found += [
+            (n, grad) for n, grad in gradients if grad is not None and type(grad) in PLAIN and grad.layout is strided
+        ]
+        groups: dict[torch.device, list[tuple[int, torch.Tensor]]] = {}
+        for one in found:
+            groups.setdefault(one[1].device, []).append(one)
+        for device, group in groups.items():
             if device.type in READABLE_DEVICES:
                 cell: list[list[float]] = []
-                draft.norms.append((len(draft.moments) - 1, (*numbers, *owners), cell))
-                self.statistics.norms(tensors + gradients, cell.append)
+                numbers, tensors = zip(*group)
+                draft.norms.append((len(draft.moments) - 1, numbers, cell))
+                self.statistics.norms(list(tensors), cell.append)
 
     def parameters_updated(self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int) -> None:
         """`optimizer.step` raised these parameters' versions: (tensor, before, after)."""

@@ -182,17 +182,22 @@ class ModeWatch:
         def enter_(region: Any) -> Any:
             if not self._mine():
                 return enter(region)
-            with self.pause:
+            with self._aside_of_a_range():
                 return enter(region)
 
         def exit_(region: Any, *exc: Any) -> Any:
             if not self._mine():
                 return leave(region, *exc)
-            with self.pause:
+            with self._aside_of_a_range():
                 return leave(region, *exc)
 
         hooks.patch(ranges, "__enter__", enter_)
         hooks.patch(ranges, "__exit__", exit_)
+
+    def _aside_of_a_range(self) -> Any:
+        """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
+        alone = self.pause.mode is not None and torch._C._len_torch_function_stack() == 1
+        return Unseen() if alone else self.pause
 
     def _install_overrides(self, hooks: HookSet) -> None:
         """`has_torch_function` decides between fast and slow paths (attention): our mode must not count.

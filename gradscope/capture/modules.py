@@ -196,27 +196,33 @@ class ModuleWatch:
             else:
                 stack, users = journal.locate(frame)
             draft = journal.tracker.draft
-            number, calls = known.id, draft.module_calls
-            journal.module = number
-            call = journal.module_call = calls[number] = calls.get(number, -1) + 1
+            number, counts = known.id, draft.module_calls
+            call = counts[number] = counts.get(number, -1) + 1
+            journal.module, journal.module_call = number, call
             if journal.with_graph:
-                above = journal.calling
-                journal.calling = (draft, len(draft.calls))
+                above, calls = journal.calling, draft.calls
+                journal.calling = (draft, len(calls))
                 parent = above[1] if above is not None and above[0] is draft else None
-                draft.calls.append((number, call, stack, module.training, len(draft.moments), parent))
-            if journal.clock.depth == 0:
+                calls.append((number, call, stack, module.training, len(draft.moments), parent))
+            if not journal.clock.depth:
                 journal.root_begins(type(module).__name__, stack, known.loss)
             if users:
-                entries, mark = journal.table.entries, draft.mark
-                for position, argument in enumerate(args):
-                    if isinstance(argument, torch.Tensor):
-                        entry = entries.get(id(argument))
-                        if entry is None or entry.mark is not mark or entry.reference() is not argument:
-                            with Unseen():  # not met yet: it is called what the script passes it as
-                                journal.table.number(draft, argument, stack, position, False, True)
+                self._name_arguments(stack, args)
         except Exception as error:
             journal.fault("a module call", error)
         return stack, users
+
+    def _name_arguments(self, stack: int, args: tuple[Any, ...]) -> None:
+        """A tensor that was not met yet is called what the script passes it as."""
+        journal = self.journal
+        draft = journal.tracker.draft
+        entries, mark = journal.table.entries, draft.mark
+        for position, argument in enumerate(args):
+            if isinstance(argument, torch.Tensor):
+                entry = entries.get(id(argument))
+                if entry is None or entry.mark is not mark or entry.reference() is not argument:
+                    with Unseen():
+                        journal.table.number(draft, argument, stack, position, False, True)
 
     def _ends(self, stack: int, users: bool, root: bool, result: Any) -> None:
         journal = self.journal

@@ -333,10 +333,11 @@ class Recorder:
         """Versions at the step's start that counting on from the last written step would get wrong."""
         predicted = self._predicted
         wrong = []
-        for parameter, version in draft.versions.items():
-            if predicted.get(parameter, 0) != version:
-                wrong.append((parameter, version))
-                predicted[parameter] = version
+        if draft.versions != predicted:
+            for parameter, version in draft.versions.items():
+                if predicted.get(parameter, 0) != version:
+                    wrong.append((parameter, version))
+                    predicted[parameter] = version
         for parameter, rise in draft.bumps.items():
             predicted[parameter] = predicted.get(parameter, 0) + rise
         return tuple(wrong)

@@ -179,13 +179,13 @@ class Statistics:
         grad_mode = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)
         try:
-            packed = torch.stack(torch._foreach_norm(tensors))
+            norms = torch._foreach_norm(tensors)
+            if tensors[0].device.type == "cpu":
+                deliver([norm.item() for norm in norms])
+            else:
+                self.pending.append(Pending(torch.stack(norms), deliver))
         finally:
             torch._C._set_grad_enabled(grad_mode)
-        if packed.device.type == "cpu":
-            deliver(packed.tolist())
-        else:
-            self.pending.append(Pending(packed, deliver))
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
         """The value of a one-element tensor."""
