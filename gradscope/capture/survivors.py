@@ -70,6 +70,7 @@ class Survivors:
             elif entry.mark.number is None:
                 continue  # of the step that comes: this one was cut off before it
             earlier.append(entry)
+        earlier.sort(key=_age)
         return own, earlier
 
     def _count(self, living: Sequence[Entry]) -> int:
@@ -137,6 +138,12 @@ class Survivors:
             if not passed_on and code.co_name not in _PARTS_OF_A_FUNCTION:
                 return None
         return None
+
+
+def _age(entry: Entry) -> tuple[int, int]:
+    """Older results first."""
+    made_in = entry.mark.number if entry.mark is not None else None
+    return (-1 if made_in is None else made_in, entry.number)
 
 
 def _owner_of(tensor: torch.Tensor) -> tuple[str, bool, Any]:

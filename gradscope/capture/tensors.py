@@ -18,6 +18,7 @@ from .draft import Draft, Facts, RawTensor, StepMark
 from .unseen import Unseen
 
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
+SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
 _CONTAINERS = (list, tuple, dict)
 _NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -207,7 +208,7 @@ class TensorTable:
         self.unnamed: set[int] = set()  # parameters that nothing has named yet, not even a use
         self.nameless = False  # a parameter was met that no module has named yet
         self._on_parameter = on_parameter
-        self._sweep_at = 4096
+        self._sweep_at = SWEEP_AT
 
     def find(self, tensor: torch.Tensor) -> Entry | None:
         entry = self.entries.get(id(tensor))
@@ -543,4 +544,4 @@ class TensorTable:
         if len(self.entries) < self._sweep_at:
             return
         self.entries = {key: entry for key, entry in self.entries.items() if entry.reference() is not None}
-        self._sweep_at = max(4096, 2 * len(self.entries))
+        self._sweep_at = max(SWEEP_AT, 2 * len(self.entries))
