@@ -28,7 +28,9 @@ from .derivative import Probe
 from .draft import Draft, RawGraph
 from .frames import release
 from .hooks import HookSet
+from .inside import BackwardMode
 from .journal import Journal
+from .pause import remove_mode
 from .saved import SavedReader, names_stale
 from .stats import Measured
 from .unseen import Unseen
@@ -96,8 +98,8 @@ def room_to_free(nodes: int) -> None:
 class BackwardWatch:
     """Records every backward that runs while it is installed."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, journal: Journal, inside: BackwardMode | None) -> None:
+        self.journal, self.inside = journal, inside
 
     def install(self, hooks: HookSet) -> None:
         original = getattr(graph_module, _ENTRY)
@@ -128,17 +130,20 @@ class BackwardWatch:
         if run is None:
             return original(outputs, *args, **kwargs)
         journal.backwards += 1
+        inside = self.inside if self.inside is not None and self.inside.take_over() else None
         try:
             result = original(outputs, *args, **kwargs)
         except BaseException as error:
-            self._ended(run, partial(run.failed, outputs, error))
+            self._ended(run, inside, partial(run.failed, outputs, error))
             raise
-        self._ended(run, run.finished)
+        self._ended(run, inside, run.finished)
         return result
 
-    def _ended(self, run: _Run, tell: Callable[[], None]) -> None:
+    def _ended(self, run: _Run, inside: BackwardMode | None, tell: Callable[[], None]) -> None:
         journal = self.journal
         journal.backwards -= 1
+        if inside is not None:
+            remove_mode(inside)
         try:
             run.remove_hooks()
             if journal.exposed.watched:

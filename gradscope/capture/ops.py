@@ -172,7 +172,7 @@ class OpMode(TorchFunctionMode):
         if info is None:
             original = self.replaced.original(frame, func)
             if original is not None:
-                return self._behind(frame, original, args, kwargs)
+                return self.behind(frame, original, args, kwargs)
             info = self.names[func] = self._described(func)
         if info[3]:
             return trampoline(frame)(func, args, kwargs)
@@ -213,8 +213,8 @@ class OpMode(TorchFunctionMode):
             journal.fault(f"the result of {info[0]}", error)
         return result
 
-    def _behind(self, frame: Any, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The call of `func`, which a wrapper of the script's has made."""
+    def behind(self, frame: Any, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call of `func` that was made at `frame`, whichever mode or wrapper has seen it first."""
         action = self.actions.get(func, RECORD)
         if action == RECORD:
             return self._record(frame, func, args, kwargs)

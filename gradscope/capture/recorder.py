@@ -31,6 +31,7 @@ from .compiled import CompiledWatch
 from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
 from .hooks import HookSet
+from .inside import BackwardMode
 from .journal import Journal
 from .modes import ModeWatch
 from .modules import ModuleWatch
@@ -182,7 +183,7 @@ class Recorder:
             ClipWatch(self.journal, self.pause),
             modes,
             CompiledWatch(self.journal, self.pause),
-            BackwardWatch(self.journal),
+            BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
             self.journal.exposed,
         )
         for watch in watches:

@@ -614,3 +614,57 @@ for _ in range(3):
     assert [parameter.name for parameter in recorded.trace.parameters()] == ["weights[0]", "weights[1]"]
     step = recorded.trace.step(2)
     assert [tensor.name for tensor in step.tensors if tensor.parameter is not None] == ["weights[0]", "weights[1]"]
+
+
+INSIDE = """import torch
+from torch.utils.checkpoint import checkpoint
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a):
+        return a * 2
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+layer = torch.nn.Linear(2, 2)
+def halved(module, inside, outside):
+    return (inside[0] / 2,)
+layer.register_full_backward_hook(halved)
+x = torch.ones(2, requires_grad=True)
+y = Double.apply(x * 1)
+y.register_hook(lambda g: g.clamp(max=0.5))
+part = lambda v: v.sin() * 2
+z = layer(y).sum() + checkpoint(part, y, use_reentrant=False).sum() + checkpoint(part, y, use_reentrant=True).sum()
+z.backward()
+after = x + 1
+"""
+
+
+@pytest.mark.parametrize("detail", ["full", "graph"])
+def test_ops_of_hooks_and_custom_functions_inside_a_backward(tmp_path: Path, detail: str) -> None:
+    recorded = record_text(tmp_path, INSIDE, detail)
+    assert recorded.faults == ()
+    inside = [moment for moment in recorded.moments("op") if moment.phase.value == "backward"]
+    told = [(moment.name, recorded.line(moment)) for moment in inside]  # type: ignore[union-attr]
+    assert sorted(told) == [("clamp", 16), ("div", 12), ("mul", 9)]
+    assert all(moment.inputs and moment.outputs for moment in inside)  # type: ignore[union-attr]
+    assert recorded.ops()[-1] == "add"
+    assert recorded.moments("op")[-1].phase.value != "backward"
+
+
+def test_a_hook_that_fails_inside_a_backward(tmp_path: Path) -> None:
+    recorded = record_text(
+        tmp_path,
+        """import torch
+x = torch.ones(2, requires_grad=True)
+y = x * 2
+y.register_hook(lambda g: g @ torch.ones(3))
+try:
+    y.sum().backward()
+except RuntimeError:
+    after = x + 1
+""",
+    )
+    assert recorded.faults == ()
+    assert "RuntimeError" in recorded.only("backward").error
+    assert [(moment.call, recorded.line(moment)) for moment in recorded.moments("failure")] == [("matmul", 4)]  # type: ignore[union-attr]
+    assert recorded.ops() == ["ones", "mul", "register_hook", "sum", "ones", "add"]
