@@ -7,7 +7,7 @@ equal steps (loss, norms, learning rates) is in `rows`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -29,6 +29,7 @@ from ..model.records import (
 from ..model.trace import Step, Trace
 
 M = TypeVar("M", bound=Moment)
+E = TypeVar("E")
 
 
 class Event(NamedTuple, Generic[M]):
@@ -98,6 +99,16 @@ class Case:
     def training(self) -> Iterator[Step]:
         """The distinct steps of training loops."""
         return (step for step in self.distinct if step.kind is StepKind.TRAIN)
+
+    def evidence(self, kind: Callable[[Case], E]) -> E:
+        """What `kind` (a class of evidence) makes of this case, made once."""
+        if kind not in self._evidence:
+            self._evidence[kind] = kind(self)
+        return cast(E, self._evidence[kind])
+
+    @cached_property
+    def _evidence(self) -> dict[Callable[[Case], object], object]:
+        return {}
 
     # -- moments -------------------------------------------------------------------------------------
 
