@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..model.findings import Finding, Severity
-from ..model.records import Backward, GradChange, OpCall, OptimizerStep, ScalerCall
+from ..model.records import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
 from .case import Case
 from .check import CERTAIN, SURE, Rule, check
 from .slots import CLIPS, FILLS, Slots, Use
@@ -41,6 +41,26 @@ def clipping_misplaced(case: Case) -> Iterator[Finding]:
             yield from _clips_before(case, clip, call)
         elif all(slot.used is not None and not slot.clipped for slot in clip.slots.values() if not slot.empty):
             yield from _clips_after(case, clip, call)
+
+
+@check(CLIPPING_MISPLACED)
+def clipping_failed(case: Case) -> Iterator[Finding]:
+    """The script died in a clipping by value that found no gradient at all."""
+    failure = case.failure
+    if failure is None:
+        return
+    calls = (event.moment for event in case.events(Failure) if event.moment.call == "clip_grad_value_")
+    if any(call.stack == failure.moment.stack and "empty()" in call.message for call in calls):
+        call = call_at(case, failure.moment.stack, "clip_grad_value_()")
+        yield CLIPPING_MISPLACED.finding(
+            f"{call} found no gradient to clip: none of its parameters has one yet",
+            culprit=case.place(failure.moment.stack),
+            step=failure.step.number,
+            confidence=CERTAIN,
+            explanation="Gradients are there after a backward has run and before they are cleared. clip_grad_value_ "
+            f"raises an error where there is none: {failure.moment.message.splitlines()[0][:80]}",
+            fix=f"move {call} between backward() and the optimizer's step()",
+        )
 
 
 def _clips_nothing(case: Case, clip: Use, call: str) -> Finding:
@@ -229,4 +249,4 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
     )
 
 
-CHECKS = (clipping_misplaced, scaled_gradients, scaler_misused)
+CHECKS = (clipping_misplaced, clipping_failed, scaled_gradients, scaler_misused)

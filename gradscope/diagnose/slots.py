@@ -162,6 +162,7 @@ class Slots:
 
     def _changed(self, step: Step, number: int, index: int, change: GradChange, state: State, scaled: bool) -> None:
         members = [_parameter(step, tensor) for tensor in change.tensors]
+        aside = change.change in FILLS and _fills_others(step, index)
         if change.change in CLEARS:
             self._cleared(step, number, index, [one for one in members if one is not None], state)
             return
@@ -170,7 +171,7 @@ class Slots:
                 continue
             slot = state.get(one, EMPTY)
             if change.change in FILLS:
-                state[one] = _filled(slot, change, scaled, aside=None in members)
+                state[one] = _filled(slot, change, scaled, aside)
             elif change.change == "assigned":
                 state[one] = EMPTY._replace(fills=1, filled=change.stack, here=True, read=True)
             elif not _by_clipping(step, index):
@@ -238,7 +239,7 @@ def _matters(moment: Moment, gradients: Iterable[int]) -> bool:
 
 
 def _filled(slot: Slot, change: GradChange, scaled: bool, aside: bool) -> Slot:
-    """The slot after a backward. `aside`: it also filled leaves that are no parameters, such as an input."""
+    """The slot after a backward. `aside`: it also filled leaves that are no parameters."""
     if change.change == "created" or slot.empty:
         return slot._replace(
             fills=1,
@@ -256,6 +257,17 @@ def _filled(slot: Slot, change: GradChange, scaled: bool, aside: bool) -> Slot:
         fills=slot.fills + 1, filled=change.stack, used=None, stale=stale, here=True, read=slot.read or aside,
         clipped=False, scaled=scaled,
     )  # fmt: skip
+
+
+def _fills_others(step: Step, index: int) -> bool:
+    """Whether the backward that fills at moment `index` also fills leaves that are no parameters, such as an input."""
+    begin, end = index, index + 1
+    while begin and isinstance(step.moments[begin - 1], GradChange):
+        begin -= 1
+    while end < len(step.moments) and isinstance(step.moments[end], GradChange):
+        end += 1
+    changes = [moment for moment in step.moments[begin:end] if isinstance(moment, GradChange)]
+    return any(_parameter(step, tensor) is None for change in changes for tensor in change.tensors)
 
 
 def _by_clipping(step: Step, index: int) -> bool:

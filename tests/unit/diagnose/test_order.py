@@ -1,0 +1,715 @@
+"""Mistakes in the order of a training step, in many shapes, and correct code that looks alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.judging import Judging, loud
+
+NET = """
+import copy, torch
+from dataclasses import dataclass
+from torch import nn
+import torch.nn.functional as F
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+def batch():
+    x = torch.randn(8, 4)
+    return x, x.sum(1, keepdim=True)
+"""
+
+BUGS = {
+    "no zero_grad, in a method": (
+        "GS501",
+        """
+class Trainer:
+    def __init__(self, model):
+        self.model = model
+        self.optim = torch.optim.Adam(model.parameters())
+    def training_step(self, batch):
+        x, y = batch
+        return F.mse_loss(self.model(x), y)
+    def fit(self, n):
+        while n:
+            loss = self.training_step(batch())
+            loss.backward()  # culprit
+            self.optim.step()
+            n -= 1
+Trainer(net).fit(4)
+""",
+    ),
+    "no zero_grad, updates by hand": (
+        "GS501",
+        """
+w = torch.randn(4, 1, requires_grad=True)
+for _ in range(5):
+    x, y = batch()
+    F.mse_loss(x @ w, y).backward()  # culprit
+    with torch.no_grad():
+        w -= 0.1 * w.grad
+""",
+    ),
+    "no zero_grad, updates by hand through .data": (
+        "GS501",
+        """
+for _ in range(5):
+    x, y = batch()
+    F.mse_loss(net(x), y).backward()  # culprit
+    for p in net.parameters():
+        p.data.add_(p.grad, alpha=-0.1)
+""",
+    ),
+    "zero_grad of the epoch only": (
+        "GS501",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for epoch in range(2):
+    opt.zero_grad()
+    for x, y in [batch() for _ in range(3)]:
+        F.mse_loss(net(x), y).backward()  # culprit
+        opt.step()
+""",
+    ),
+    "the other optimizer is cleared twice": (
+        "GS501",
+        """
+enc, dec = nn.Linear(4, 3), nn.Linear(3, 1)
+opt_e, opt_d = torch.optim.SGD(enc.parameters(), lr=0.1), torch.optim.SGD(dec.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    opt_e.zero_grad()
+    opt_e.zero_grad()  # culprit
+    F.mse_loss(dec(enc(x)), y).backward()
+    opt_e.step()
+    opt_d.step()
+""",
+    ),
+    "one of two optimizers is never cleared": (
+        "GS501",
+        """
+enc, dec = nn.Linear(4, 3), nn.Linear(3, 1)
+opts = [torch.optim.SGD(enc.parameters(), lr=0.1), torch.optim.Adam(dec.parameters(), lr=0.1)]
+for _ in range(4):
+    x, y = batch()
+    opts[0].zero_grad()
+    F.mse_loss(dec(enc(x)), y).backward()  # culprit
+    for opt in opts:
+        opt.step()
+""",
+    ),
+    "a shared encoder steps for two losses": (
+        "GS501",
+        """
+enc, a, b = nn.Linear(4, 3), nn.Linear(3, 1), nn.Linear(3, 1)
+opt_a = torch.optim.SGD([*enc.parameters(), *a.parameters()], lr=0.1)
+opt_b = torch.optim.SGD([*enc.parameters(), *b.parameters()], lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    opt_a.zero_grad()
+    opt_b.zero_grad()
+    F.mse_loss(a(enc(x)), y).backward()
+    opt_a.step()
+    F.l1_loss(b(enc(x)), y).backward()  # culprit
+    opt_b.step()
+""",
+    ),
+    "gradients set to None between": (
+        "GS502",
+        """
+opt = torch.optim.AdamW(net.parameters())
+def run(loss):
+    loss.backward()
+    for p in net.parameters():
+        p.grad = None  # culprit
+    opt.step()
+for _ in range(3):
+    x, y = batch()
+    run(F.mse_loss(net(x), y))
+""",
+    ),
+    "zeroed between, through the module": (
+        "GS502",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+for _ in range(3):
+    x, y = batch()
+    loss = F.mse_loss(net(x), y)
+    loss.backward()
+    net.zero_grad(set_to_none=False)  # culprit
+    opt.step()
+""",
+    ),
+    "the first of two losses is lost": (
+        "GS502",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    F.mse_loss(net(x), y).backward()
+    opt.zero_grad()  # culprit
+    sum(p.abs().sum() for p in net.parameters()).backward()
+    opt.step()
+""",
+    ),
+    "micro-batches cleared one by one": (
+        "GS502",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for i in range(12):
+    x, y = batch()
+    opt.zero_grad()  # culprit
+    (F.mse_loss(net(x), y) / 4).backward()
+    if i % 4 == 3:
+        opt.step()
+""",
+    ),
+    "step first, cleared last": (
+        "GS503",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+def iteration(x, y):
+    loss = F.mse_loss(net(x), y)
+    opt.step()  # culprit
+    loss.backward()
+    opt.zero_grad()
+for _ in range(4):
+    iteration(*batch())
+""",
+    ),
+    "clip by value before the backward": (
+        "GS504",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+clip = nn.utils.clip_grad_value_
+for p in net.parameters():
+    p.grad = torch.zeros_like(p)
+for _ in range(3):
+    x, y = batch()
+    loss = F.mse_loss(net(x), y)
+    opt.zero_grad(set_to_none=False)
+    clip(net.parameters(), 0.1)  # culprit
+    loss.backward()
+    opt.step()
+""",
+    ),
+    "clip by value where there is no gradient at all": (
+        "GS504",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+x, y = batch()
+nn.utils.clip_grad_value_(net.parameters(), 0.1)  # culprit
+F.mse_loss(net(x), y).backward()
+opt.step()
+""",
+    ),
+    "clip after the step": (
+        "GS504",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+def finish():
+    opt.step()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), max_norm=1.0)  # culprit
+    opt.zero_grad()
+for _ in range(3):
+    x, y = batch()
+    F.mse_loss(net(x), y).backward()
+    finish()
+""",
+    ),
+    "clip a generator that is used up": (
+        "GS504",
+        """
+import warnings
+warnings.simplefilter("ignore")
+params = net.parameters()
+opt = torch.optim.SGD(params, lr=0.1)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    nn.utils.clip_grad_norm_(params, 1.0)  # culprit
+    opt.step()
+""",
+    ),
+    "scheduler at the top of the batch loop": (
+        "GS505",
+        """
+import warnings
+warnings.simplefilter("ignore")
+@dataclass
+class Run:
+    opt: object
+    sched: object
+    def go(self):
+        for _ in range(4):
+            x, y = batch()
+            self.sched.step()  # culprit
+            self.opt.zero_grad()
+            F.mse_loss(net(x), y).backward()
+            self.opt.step()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+Run(opt, torch.optim.lr_scheduler.ExponentialLR(opt, 0.5)).go()
+""",
+    ),
+    "clip by value on scaled gradients": (
+        "GS506",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    scaler.scale(F.mse_loss(net(x), y)).backward()
+    nn.utils.clip_grad_value_(net.parameters(), 0.5)  # culprit
+    scaler.step(opt)
+    scaler.update()
+""",
+    ),
+    "unscaled after the clipping": (
+        "GS506",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    scaler.scale(F.mse_loss(net(x), y)).backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 0.5)  # culprit
+    scaler.unscale_(opt)
+    scaler.step(opt)
+    scaler.update()
+""",
+    ),
+    "a plain step on scaled gradients": (
+        "GS506",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=1e-5)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    scaler.scale(F.mse_loss(net(x), y)).backward()
+    opt.step()  # culprit
+    scaler.update(1024.0)
+""",
+    ),
+    "no update of the scaler": (
+        "GS507",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    scaler.scale(F.mse_loss(net(x), y)).backward()
+    scaler.step(opt)  # culprit
+""",
+    ),
+    "the loss is never scaled": (
+        "GS507",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()  # culprit
+    scaler.step(opt)
+    scaler.update()
+""",
+    ),
+    "unscaled twice": (
+        "GS507",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    scaler.scale(F.mse_loss(net(x), y)).backward()
+    scaler.unscale_(opt)
+    nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+    scaler.unscale_(opt)  # culprit
+    scaler.step(opt)
+    scaler.update()
+""",
+    ),
+    "means of micro-batches, a step now and then": (
+        "GS508",
+        """
+class Loop:
+    def __init__(self, every):
+        self.every, self.opt = every, torch.optim.SGD(net.parameters(), lr=0.01)
+    def one(self, i, x, y):
+        loss = nn.CrossEntropyLoss()(net(x).repeat(1, 2), (y > 0).long().squeeze(1))
+        loss.backward()  # culprit
+        if i % self.every == 0:
+            self.opt.step()
+            self.opt.zero_grad()
+loop = Loop(3)
+for i in range(1, 13):
+    loop.one(i, *batch())
+""",
+    ),
+    "means of the slices of a batch": (
+        "GS508",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.01)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    for part in torch.arange(8).chunk(4):
+        xs, ys = x[part[0]:part[-1] + 1], y[part[0]:part[-1] + 1]
+        (net(xs) - ys).pow(2).mean().backward()  # culprit
+    opt.step()
+""",
+    ),
+    "a new optimizer in each call": (
+        "GS509",
+        """
+def update(model, x, y):
+    opt = torch.optim.RMSprop(model.parameters(), lr=0.01)  # culprit
+    opt.zero_grad()
+    F.mse_loss(model(x), y).backward()
+    opt.step()
+for _ in range(5):
+    update(net, *batch())
+""",
+    ),
+    "a new optimizer in each epoch": (
+        "GS509",
+        """
+def configure():
+    return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+for epoch in range(4):
+    opt = configure()  # culprit
+    for _ in range(3):
+        x, y = batch()
+        opt.zero_grad()
+        F.mse_loss(net(x), y).backward()
+        opt.step()
+""",
+    ),
+    "step is named but not called": (
+        "GS510",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.01)
+for _ in range(4):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()  # culprit
+    opt.step
+""",
+    ),
+    "one optimizer steps twice, the other never": (
+        "GS510",
+        """
+a, b = nn.Linear(4, 3), nn.Linear(3, 1)
+opt_a, opt_b = torch.optim.SGD(a.parameters(), lr=0.1), torch.optim.SGD(b.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    opt_a.zero_grad()
+    opt_b.zero_grad()
+    F.mse_loss(b(a(x)), y).backward()
+    opt_a.step()
+    opt_a.step()  # culprit
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_names_the_line(judging: Judging, bug: str) -> None:
+    code, script = BUGS[bug]
+    found = judging(NET + script)
+    assert found, "nothing was found"
+    assert found[0].code == code, [(one.code, one.message) for one in found]
+    assert judging.blames(found[0], "# culprit"), found[0].culprit
+    assert found[0].explanation
+    assert found[0].fix
+
+
+HEALTHY = {
+    "the backward of a generator reaches the discriminator": """
+G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+og, od = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
+for _ in range(4):
+    real = torch.randn(8, 2)
+    fake = G(torch.randn(8, 2))
+    od.zero_grad()
+    (D(fake.detach()).mean() - D(real).mean()).backward()
+    od.step()
+    og.zero_grad()
+    (-D(fake).mean()).backward()
+    og.step()
+""",
+    "an undetached discriminator loss whose generator part is cleared": """
+G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+og, od = torch.optim.SGD(G.parameters(), lr=0.1), torch.optim.SGD(D.parameters(), lr=0.1)
+for _ in range(4):
+    od.zero_grad()
+    (D(G(torch.randn(8, 2))).mean() - D(torch.randn(8, 2)).mean()).backward()
+    od.step()
+    og.zero_grad()
+    (-D(G(torch.randn(8, 2))).mean()).backward()
+    og.step()
+""",
+    "adversarial examples first": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    x.requires_grad_(True)
+    F.mse_loss(net(x), y).backward()
+    x = (x + 0.1 * x.grad.sign()).detach()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+""",
+    "the loop starts with the step": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    opt.step()
+    opt.zero_grad()
+    x, y = batch()
+    F.mse_loss(net(x), y).backward()
+opt.step()
+""",
+    "cleared by .data and by detach_": """
+w, v = torch.randn(4, 1, requires_grad=True), torch.randn(4, 1, requires_grad=True)
+for _ in range(5):
+    x, y = batch()
+    F.mse_loss(x @ (w + v), y).backward()
+    w.data -= 0.1 * w.grad.data
+    v.data.sub_(0.1 * v.grad.data)
+    w.grad.data.zero_()
+    v.grad.detach_()
+    v.grad.zero_()
+""",
+    "old gradients decay by hand": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    for p in net.parameters():
+        if p.grad is not None:
+            p.grad.mul_(0.9)
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+""",
+    "gradients of two tasks are read and put together": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    parts = []
+    for loss_fn in (F.mse_loss, F.l1_loss):
+        opt.zero_grad()
+        loss_fn(net(x), y).backward()
+        parts.append([p.grad.clone() for p in net.parameters()])
+    for p, a, b in zip(net.parameters(), *parts):
+        p.grad = (a + b) / 2
+    opt.step()
+""",
+    "leftover micro-batches are dropped at the end of an epoch": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for epoch in range(3):
+    opt.zero_grad()
+    for i in range(7):
+        x, y = batch()
+        (F.mse_loss(net(x), y) / 4).backward()
+        if i % 4 == 3:
+            opt.step()
+            opt.zero_grad()
+""",
+    "sharpness-aware minimisation": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    F.mse_loss(net(x), y).backward()
+    norm = torch.stack([p.grad.norm() for p in net.parameters()]).norm()
+    moves = []
+    with torch.no_grad():
+        for p in net.parameters():
+            e = p.grad * 0.05 / norm
+            p.add_(e)
+            moves.append(e)
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    with torch.no_grad():
+        for p, e in zip(net.parameters(), moves):
+            p.sub_(e)
+    opt.step()
+    opt.zero_grad()
+""",
+    "a skipped update": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for i in range(6):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    norm = nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    if i == 3:
+        opt.zero_grad()
+        continue
+    opt.step()
+""",
+    "a norm measured after the step": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+    print(nn.utils.clip_grad_norm_(net.parameters(), float("inf")))
+""",
+    "mixed precision as it should be": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+sched = torch.optim.lr_scheduler.StepLR(opt, 2)
+for i in range(8):
+    x, y = batch()
+    scaler.scale(F.mse_loss(net(x), y) / 2).backward()
+    if i % 2:
+        scaler.unscale_(opt)
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.update()
+        opt.zero_grad()
+        sched.step()
+""",
+    "a schedule wound forward to resume": """
+import warnings
+warnings.simplefilter("ignore")
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+sched = torch.optim.lr_scheduler.StepLR(opt, 2)
+for _ in range(3):
+    sched.step()
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+    sched.step()
+""",
+    "a plateau scheduler fed before the first update": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+sched = torch.optim.lr_scheduler.ReduceLROnPlateau(opt)
+for _ in range(3):
+    with torch.no_grad():
+        x, y = batch()
+        sched.step(F.mse_loss(net(x), y).item())
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+""",
+    "two losses, two lines, one step": """
+a, b = nn.Linear(4, 1), nn.Linear(4, 1)
+opt = torch.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(a(x), y).backward()
+    F.l1_loss(b(x), y).backward()
+    opt.step()
+""",
+    "sums over micro-batches, divided at the end": """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    for xs, ys in zip(x.split(2), y.split(2)):
+        F.mse_loss(net(xs), ys).backward()
+    for p in net.parameters():
+        p.grad /= 4
+    opt.step()
+""",
+    "sums of squares over micro-batches": """
+opt = torch.optim.SGD(net.parameters(), lr=0.001)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    for xs, ys in zip(x.split(2), y.split(2)):
+        F.mse_loss(net(xs), ys, reduction="sum").backward()
+    opt.step()
+""",
+    "a loss for each task": """
+opt = torch.optim.SGD(net.parameters(), lr=0.01)
+def task(k):
+    x, y = batch()
+    return F.mse_loss(net(x), k * y)
+for _ in range(3):
+    opt.zero_grad()
+    for k in range(3):
+        task(k).backward()
+    opt.step()
+""",
+    "plain SGD built anew": """
+for _ in range(4):
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+""",
+    "federated rounds": """
+world = copy.deepcopy(net)
+for _ in range(4):
+    net.load_state_dict(world.state_dict())
+    opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        x, y = batch()
+        opt.zero_grad()
+        F.mse_loss(net(x), y).backward()
+        opt.step()
+    world.load_state_dict(net.state_dict())
+""",
+    "a fresh model and optimizer for each fold": """
+for fold in range(4):
+    model = nn.Linear(4, 1)
+    opt = torch.optim.Adam(model.parameters())
+    for _ in range(2):
+        x, y = batch()
+        opt.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        opt.step()
+""",
+    "gradients are only measured": """
+for _ in range(4):
+    x, y = batch()
+    net.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    print(sum(p.grad.norm().item() for p in net.parameters()))
+""",
+    "an Adam with a closure": """
+opt = torch.optim.Adam(net.parameters())
+x, y = batch()
+def closure():
+    opt.zero_grad()
+    loss = F.mse_loss(net(x), y)
+    loss.backward()
+    return loss
+for _ in range(4):
+    opt.step(closure)
+""",
+    "an optimizer of the script's own": """
+class Sign(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, {"lr": lr})
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.add_(p.grad.sign(), alpha=-group["lr"])
+                    p.grad = None
+opt = Sign(net.parameters())
+for _ in range(4):
+    x, y = batch()
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+""",
+}
+
+
+@pytest.mark.parametrize("pattern", HEALTHY)
+def test_is_silent_on(judging: Judging, pattern: str) -> None:
+    found = loud(judging(NET + HEALTHY[pattern]))
+    assert not found, [(one.code, one.message, one.culprit) for one in found]
