@@ -43,11 +43,15 @@ class _Names:
     def of(self, index: int, raw: RawTensor) -> str:
         if raw.parameter is not None:
             known = self._table.parameters[raw.parameter]
-            return known.name or self._operand(raw) or f"{known.role} {known.id}"
+            name = known.name or (self._operand(raw) if raw.made_by is None else self._result(raw))
+            return name or f"{known.role} {known.id}"
         if index in self._returned:
             return self._returned[index]
         if raw.made_by is None and raw.position != MADE_BEFORE:
             return self._operand(raw)
+        return self._result(raw)
+
+    def _result(self, raw: RawTensor) -> str:
         if not raw.direct or raw.stack is None:
             return ""
         return self._sites.result_name(raw.stack, raw.output, raw.outputs) or self._sites.expression(raw.stack)

@@ -252,6 +252,9 @@ class _Split:
         head.tensors = draft.tensors[: self.count]
         tail.moments += [self._moved(moment) for moment in draft.moments[at:]]
         head.graphs = draft.graphs[: min(self.graphs, default=len(draft.graphs))]
+        head.carried = [entry for entry in draft.carried if entry[0] < self.count]
+        later = [entry for entry in draft.carried if entry[0] >= self.count and entry[0] in self.numbers]
+        tail.carried += [(self.numbers[number], mark, made_as) for number, mark, made_as in later]
         self._share_out()
         return head, tail, self.numbers
 

@@ -409,6 +409,15 @@ class Journal:
         numbers = tuple(self.table.number(self.draft, one, stack, direct=False) for one in parameters)
         self.draft.add("registration", self._phase_now(), stack, numbers, (), (owner, name))
 
+    def adopt(self, tensor: torch.Tensor, role: str) -> int:
+        """Make a tensor of the script's own one that outlives steps; it is called what it was assigned to."""
+        draft, entry = self.draft, self.table.entry(tensor)
+        raw = draft.tensors[entry.number] if entry.mark is draft.mark else None
+        name = ""
+        if raw is not None and raw.direct and raw.stack is not None and raw.made_by is not None:
+            name = self.sites.result_name(raw.stack, raw.output, raw.outputs)
+        return self.table.adopt(tensor, name.removeprefix("self."), "", role, draft)
+
     def retained_by_backward(self, tensor: torch.Tensor, number: int, stack: int) -> None:
         """`backward(inputs=...)` makes a result that it names keep its gradient."""
         self.retain(tensor)

@@ -284,7 +284,7 @@ class OptimizerWatch:
             known.identities = identities
             for tensor in parameters:
                 if self.journal.table.entry(tensor).parameter is None:
-                    self.journal.table.adopt(tensor, "", "", "parameter")
+                    self.journal.adopt(tensor, "parameter")
             self._record(known, optimizer)
         return known.number
 
@@ -296,6 +296,8 @@ class OptimizerWatch:
             members = []
             for tensor in group["params"]:
                 entry = table.find(tensor)
+                if entry is not None and entry.parameter is None and entry.mark is self.journal.draft.mark:
+                    self.journal.adopt(tensor, "parameter")
                 if entry is None or entry.parameter is None:
                     continue
                 members.append(entry.parameter)

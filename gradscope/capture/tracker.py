@@ -253,8 +253,11 @@ class StepTracker:
             return before
         if at <= 0:
             return 0
+        loop = self._own_loop(loop)
+        if loop is not None:  # first what ran before the loop: what the tail carries is carried from the step itself
+            self._without_setup(loop, at)
         old = self.draft.mark
-        head, tail, mapping = split(self.draft, at)
+        head, tail, mapping = split(self.draft, at - before + len(self.draft.moments))
         self.table.renumbered(old, tail, mapping)
         self.draft = head
         watch = self.watch
@@ -267,11 +270,8 @@ class StepTracker:
 
     def _finish(self, loop: Loop | None = None) -> None:
         """Close the draft and open the next."""
-        draft = self.draft
-        if not self.closed and loop is None and self.watch is not None:
-            loop = self.watch.loop
-        if not self.closed and loop is not None and not self.by_hand:
-            draft = self._without_setup(loop)
+        loop = self._own_loop(loop)
+        draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.draft
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
         kind = kind_of(draft)
@@ -285,11 +285,17 @@ class StepTracker:
         self.table.sweep()
         self.draft = self._open(kind)
 
-    def _without_setup(self, loop: Loop) -> Draft:
-        """Before the first step closes: what ran before its loop becomes the setup."""
+    def _own_loop(self, loop: Loop | None) -> Loop | None:
+        """The loop of the first step, which a setup may come before; None for later steps."""
+        if self.closed or self.by_hand:
+            return None
+        return loop if loop is not None or self.watch is None else self.watch.loop
+
+    def _without_setup(self, loop: Loop, end: int) -> Draft:
+        """Before the first step closes, with its first `end` moments: what ran before its loop becomes the setup."""
         draft = self.draft
         start = self._first_in(loop, 0)
-        if 0 < start < len(draft.moments):
+        if 0 < start < end:
             old = draft.mark
             head, tail, mapping = split(draft, start)
             self.table.renumbered(old, tail, mapping)

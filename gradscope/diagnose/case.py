@@ -165,6 +165,16 @@ class Case:
             return step, step.tensors[tensor]
         return home, home.tensors[origin.tensor]
 
+    @cached_property
+    def first_met(self) -> Mapping[int, tuple[Step, int]]:
+        """The first step in which each parameter was met, and its number there."""
+        found: dict[int, tuple[Step, int]] = {}
+        for step in self.distinct:
+            for tensor in step.tensors:
+                if tensor.parameter is not None:
+                    found.setdefault(tensor.parameter, (step, tensor.number))
+        return found
+
     def called(self, step: Step, tensor: int) -> str:
         """What to call a tensor in a sentence: its name, or the call that made it."""
         record = step.tensors[tensor]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from importlib import resources
 
 from ..errors import UnknownName
-from . import clipping, flow, functions, loss, numbers, order, pace, saved, unseen
+from . import clipping, flow, forgotten, functions, leaves, loss, numbers, order, pace, refused, saved, unseen
 from .check import Check, Rule
 
 # One module for each family of mistakes, in the order of their codes.
 _FAMILIES = (
     saved,
     unseen,
+    leaves,
+    forgotten,
+    refused,
     order,
     clipping,
     pace,

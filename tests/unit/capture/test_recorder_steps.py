@@ -181,3 +181,25 @@ for i in range(4):
     for step in recorded.steps:
         calls = [moment.kind for moment in step.moments if moment.kind in ("optimizer", "zero_grad", "backward")]
         assert calls == (["backward"] if step.number < 0 else ["optimizer", "zero_grad", "backward"])
+
+
+def test_what_a_step_carries_names_the_step_that_made_it_when_the_setup_was_cut_off_late(tmp_path: Path) -> None:
+    recorded = record_text(
+        tmp_path,
+        """import torch
+x = torch.linspace(0, 1, 3)
+w = torch.zeros(3, requires_grad=True)
+state = x * 2
+for i in range(4):
+    loss = ((w * state) ** 2).sum() + w.sum()
+    w.grad = None
+    loss.backward()
+    state = state * 0.5
+""",
+    )
+    assert recorded.kinds == ["train"] * 4
+    for step in recorded.steps[1:]:
+        carried = {step.tensors[number].name: (home, made_as) for number, home, made_as in step.row.carried}
+        home, made_as = carried["state"]
+        assert home == step.number - 1
+        assert recorded.trace.source.template(recorded.source.step_row(home).template).tensors[made_as].name == "state"

@@ -1,0 +1,133 @@
+"""Evidence: what a tensor was computed from, across the steps that carried it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..model.records import LeafChange, OpCall, Tensor
+from ..model.trace import Step
+from .case import Case
+
+_FAR = 2_000  # tensors that a search looks at, at most
+_NEAR = 64
+
+
+class Made(NamedTuple):
+    """A tensor where it was first met, and the op that made it there (None: a leaf, or not seen)."""
+
+    step: Step
+    number: int
+    op: OpCall | None
+    moment: int
+    stack: int | None
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.step.tensors[self.number]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.step.number, self.number
+
+
+def made(case: Case, step: Step, tensor: int) -> Made:
+    """Where a tensor of `step` comes from. `stack` is the call that made it, if that was seen."""
+    parameter = step.tensors[tensor].parameter
+    if parameter is not None:
+        home, number = case.first_met[parameter]
+        record = home.tensors[number]
+    else:
+        home, record = case.original(step, tensor)
+    moment = home.moments[record.made_by] if record.made_by is not None else None
+    op = moment if isinstance(moment, OpCall) and record.number not in moment.inputs else None
+    stack = op.stack if op is not None else None
+    if op is None and parameter is not None:
+        changes = case.events(LeafChange, home)
+        wraps = (c.moment for c in changes if c.moment.tensor == record.number and c.moment.cause == "Parameter")
+        stack = next((wrap.stack for wrap in wraps), None)
+    return Made(home, record.number, op, record.made_by if op is not None and record.made_by is not None else -1, stack)
+
+
+def ancestors(case: Case, step: Step, tensor: int, limit: int = _FAR) -> Iterator[Made]:
+    """The tensor and all that it was computed from, nearest first, each once."""
+    waiting = [made(case, step, tensor)]
+    seen = {waiting[0].key}
+    for one in waiting:  # which grows as it is read
+        yield one
+        if one.op is None or len(seen) >= limit:
+            continue
+        for number in one.op.inputs:
+            source = made(case, one.step, number)
+            if source.key not in seen:
+                seen.add(source.key)
+                waiting.append(source)
+
+
+class Copy(NamedTuple):
+    """A result that was made of one leaf alone, by ops that took nothing else that wants a gradient.
+
+    `ops` lead from the leaf to the copy: the first is the one that made it no leaf.
+    """
+
+    leaf: Made
+    first: Made
+    ops: tuple[OpCall, ...]
+
+
+_RELABEL = frozenset(
+    [
+        "to", "cpu", "cuda", "xpu", "double", "float", "half", "bfloat16", "type", "type_as", "cfloat", "cdouble",
+        "mul", "div", "truediv", "true_divide", "rtruediv", "add", "sub", "rsub", "neg", "clone", "contiguous",
+        "__getitem__", "view", "view_as", "reshape", "flatten", "unsqueeze", "squeeze", "t", "T", "mT", "transpose",
+        "permute", "expand",
+    ]
+)  # fmt: skip
+
+
+def copy_of_leaf(case: Case, step: Step, tensor: int) -> Copy | None:
+    """The leaf that a non-leaf was made of by moving, scaling or reshaping it alone; None for other results."""
+    one = made(case, step, tensor)
+    ops: list[OpCall] = []
+    while one.op is not None and one.op.name in _RELABEL and len(ops) < 8:
+        wanting = [number for number in one.op.inputs if one.step.tensors[number].requires_grad]
+        if len(set(wanting)) != 1:
+            return None
+        ops.append(one.op)
+        source = made(case, one.step, wanting[0])
+        if source.op is None or source.tensor.is_leaf:
+            return Copy(source, one, tuple(reversed(ops))) if source.tensor.is_leaf else None
+        one = source
+    return None
+
+
+def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
+    """Whether a tensor of `step` was computed from the gradient of `leaf`, a tensor of the same step."""
+    wanted, shape = step.tensors[leaf].storage, step.tensors[leaf].shape
+    for one in ancestors(case, step, tensor, _NEAR):
+        record, tensors = one.tensor, one.step.tensors
+        if one.step is not step and one.step.number != step.number:
+            continue
+        if record.gradient_of is not None and tensors[record.gradient_of].storage == wanted:
+            return True
+        taken = one.op is not None and one.op.name == "grad" and record.shape == shape  # torch.autograd.grad
+        if taken and one.op is not None and any(tensors[number].storage == wanted for number in one.op.inputs):
+            return True
+    return False
+
+
+def is_update(case: Case, step: Step, op: OpCall) -> int | None:
+    """The leaf that an op such as `w - lr * w.grad` takes one step of, a number of `step`; None for other ops."""
+    if op.name not in _UPDATES or len(op.outputs) != 1:
+        return None
+    result = step.tensors[op.outputs[0]]
+    for number in op.inputs:
+        record = step.tensors[number]
+        if record.shape == result.shape and number not in op.outputs and (record.is_leaf or record.requires_grad):
+            others = [other for other in op.inputs if other != number]
+            if any(comes_of_gradient(case, step, other, number) for other in others):
+                return number
+    return None
+
+
+_UPDATES = frozenset({"sub", "add", "rsub", "radd", "subtract", "addcdiv", "addcmul", "lerp"})
