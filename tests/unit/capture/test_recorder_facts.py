@@ -84,7 +84,8 @@ y = Cube.apply(x)
 y.backward()
 """
     )
-    assert recorded.ops() == ["tensor", "Cube"]  # its inside is its own
+    assert recorded.ops() == ["tensor", "Cube", "mul", "mul", "mul"]  # its forward's inside is its own
+    assert [moment.phase.value for moment in recorded.moments("op")[2:]] == ["backward"] * 3
     graph = recorded.graph_of()
     assert names(graph) == ["CubeBackward", "AccumulateGrad"]
     assert recorded.trace.step(0).moments[graph.nodes[0].op].name == "Cube"
