@@ -57,6 +57,16 @@ class Case:
         self.optimizers: Mapping[int, Optimizer] = trace.source.optimizers()
         self.modules: Mapping[int, Module] = trace.source.modules()
 
+    def once(self, key: object, make: Callable[[], E]) -> E:
+        """What `make` returns, made once for each key: for evidence that several checks share."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(E, self._made[key])
+
+    @cached_property
+    def _made(self) -> dict[object, object]:
+        return {}
+
     # -- steps ---------------------------------------------------------------------------------------
 
     @cached_property
@@ -102,13 +112,7 @@ class Case:
 
     def evidence(self, kind: Callable[[Case], E]) -> E:
         """What `kind` (a class of evidence) makes of this case, made once."""
-        if kind not in self._evidence:
-            self._evidence[kind] = kind(self)
-        return cast(E, self._evidence[kind])
-
-    @cached_property
-    def _evidence(self) -> dict[Callable[[Case], object], object]:
-        return {}
+        return self.once(kind, lambda: kind(self))
 
     # -- moments -------------------------------------------------------------------------------------
 

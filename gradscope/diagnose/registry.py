@@ -5,13 +5,32 @@ from __future__ import annotations
 from importlib import resources
 
 from ..errors import UnknownName
-from . import clipping, flow, forgotten, functions, leaves, loss, numbers, order, pace, refused, saved, unseen
+from . import (
+    clipping,
+    flow,
+    forgotten,
+    functions,
+    leaves,
+    loss,
+    numbers,
+    order,
+    pace,
+    path,
+    raised,
+    refused,
+    rounding,
+    saved,
+    unseen,
+)
 from .check import Check, Rule
 
 # One module for each family of mistakes, in the order of their codes.
 _FAMILIES = (
     saved,
     unseen,
+    raised,
+    path,
+    rounding,
     leaves,
     forgotten,
     refused,
