@@ -83,21 +83,20 @@ def _not_reached(scene: Scene, tensor: Tensor, now: TensorState) -> Because:
     """It should get a gradient, and no moment up to now gave it one."""
     events = scene.touches.of(tensor.number)
     coming = [event.moment for event in events if event.touch is Touch.GRAD and event.moment > scene.moment]
-    coming = [moment for moment in coming if _fills(scene, moment)]
-    unknown = "" if now.has_grad is not None else " Whether it held one before this step was not recorded."
-    if coming:
-        return Because(
-            f"None so far: {_line(scene, coming[0])} fills it at moment {coming[0] + 1}.{unknown}", coming[0]
-        )
+    first = next((moment for moment in coming if _fills(scene, moment)), None)
+    if now.has_grad is None:
+        then = f"; {_line(scene, first)} fills it at moment {first + 1}" if first is not None else ""
+        return Because(f"Not touched yet: it is as it was before this step{then}.", first)
+    if first is not None:
+        return Because(f"None so far: {_line(scene, first)} fills it at moment {first + 1}.", first)
     backwards = [index for index, moment in enumerate(scene.step.moments) if isinstance(moment, Backward)]
     if not backwards:
-        return Because(f"None: no backward runs in this step.{unknown}")
+        return Because("None: no backward runs in this step.")
     if backwards[0] > scene.moment:
         line = _line(scene, backwards[0])
-        return Because(f"None: the backward of {line} does not reach it: no path leads there.{unknown}", backwards[0])
-    before = [moment for moment in backwards if moment <= scene.moment]
-    line = _line(scene, before[-1])
-    return Because(f"None: the backward of {line} did not reach it: no path leads there.{unknown}", before[-1])
+        return Because(f"None: the backward of {line} does not reach it: no path leads there.", backwards[0])
+    last = max(moment for moment in backwards if moment <= scene.moment)
+    return Because(f"None: the backward of {_line(scene, last)} did not reach it: no path leads there.", last)
 
 
 def _fills(scene: Scene, moment: int) -> bool:

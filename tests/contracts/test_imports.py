@@ -53,7 +53,7 @@ def test_the_command_line_starts_without_the_heavy_packages() -> None:
     assert imported_after("import gradscope.cli.main").isdisjoint({"torch", "textual", "IPython"})
 
 
-@pytest.mark.parametrize("verb", [[], ["info"], ["graph"], ["trace"]])
+@pytest.mark.parametrize("verb", [[], ["info"], ["graph"], ["trace"], ["view"]])
 def test_help_does_not_import_torch(verb: list[str]) -> None:
     code = (
         "import sys\nfrom gradscope.cli.main import main\n"

@@ -37,7 +37,7 @@ class Prompt(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window"):
             yield Label(Content.styled(self.prompt_title, "bold"))
-            yield Input(self.value, compact=True, select_on_focus=False)
+            yield Input(self.value, compact=True, select_on_focus=True)
             yield Label(Content.styled(self.hint, MUTED), id="hint")
 
     @on(Input.Submitted)

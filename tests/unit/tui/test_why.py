@@ -88,5 +88,14 @@ def test_there_is_a_sentence_for_every_tensor_at_every_moment(make: object) -> N
             for tensor in scene.step.tensors:
                 because = why_grad(scene, tensor)
                 now = scene.state.tensors[tensor.number]
-                assert because.sentence.endswith((".", "recorded."))
-                assert because.sentence.startswith("None") == (now.exists and not now.has_grad)
+                assert because.sentence.endswith(".")
+                assert because.sentence.startswith("None") == (now.exists and now.has_grad is False)
+                assert because.sentence.startswith("Not touched") == (now.exists and now.has_grad is None)
+
+
+def test_what_came_from_before_the_step_is_not_called_none() -> None:
+    trace = builders.mlp_trace()
+    start = why(trace, "fc1.weight", -1)
+    assert start.sentence.startswith(
+        "Not touched yet: it is as it was before this step; train.py:24 fills it at moment"
+    )

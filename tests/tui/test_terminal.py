@@ -1,0 +1,149 @@
+"""The program in a real pseudo-terminal: one whole walk, as a user would type it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradscope.store import TraceWriter
+from tests.builders import MLP_CODE, mlp_trace
+from tests.scripts import environment
+from tests.unit.tui.test_follow import write
+
+pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals on this system")
+pyte = pytest.importorskip("pyte")
+
+PATIENCE = 60  # seconds; a loaded machine is slow
+_UNKNOWN = re.compile(r"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$[a-z]|\x1bP.*?\x1b\\", re.DOTALL)
+
+
+class Terminal:
+    """A program in a pseudo-terminal and what its screen shows."""
+
+    def __init__(self, arguments: list[str], folder: Path, size: tuple[int, int], **changes: str) -> None:
+        columns, rows = size
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.Stream(self.screen)
+        self.process = pexpect.spawn(
+            sys.executable, ["-m", "gradscope", *arguments], cwd=str(folder), dimensions=(rows, columns),
+            encoding="utf-8", codec_errors="replace", timeout=PATIENCE,
+            env=environment(TERM="xterm-256color", COLORTERM="truecolor", **changes),
+        )  # fmt: skip
+        self.written = ""
+        self._rest = ""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def read(self, seconds: float = 0.05) -> None:
+        """Take what the program has written."""
+        try:
+            new = self.process.read_nonblocking(65536, seconds)
+            self.written += new
+            self._rest += new
+        except pexpect.TIMEOUT:
+            pass
+        except pexpect.EOF:
+            time.sleep(seconds)
+        cut = len(self._rest) if "\x1b" not in self._rest[-40:] else self._rest.rfind("\x1b")
+        done, self._rest = self._rest[:cut], self._rest[cut:]
+        self.stream.feed(_UNKNOWN.sub("", done))
+
+    def until(self, wanted: Callable[[str], Any] | str) -> str:
+        """Wait until the screen shows it; returns the screen."""
+        test = (lambda text: wanted in text) if isinstance(wanted, str) else wanted
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            self.read()
+            if test(self.text):
+                return self.text
+        raise AssertionError(f"the screen never showed {wanted!r}:\n{self.text}")
+
+    def type(self, keys: str) -> None:
+        self.process.send(keys)
+
+    def wait(self) -> int:
+        """Until the program has ended; its exit status."""
+        end = time.monotonic() + PATIENCE
+        while self.process.isalive() and time.monotonic() < end:
+            self.read()
+        assert not self.process.isalive(), self.text
+        assert self.process.signalstatus is None
+        return int(self.process.exitstatus)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "train.py").write_text(MLP_CODE)
+    writer = TraceWriter(tmp_path / "train.gradscope")
+    trace = mlp_trace()
+    write(writer, trace, range(3))
+    for number in trace.steps:
+        writer.put_samples(trace.source.samples(number))
+    writer.put_info(trace.info)
+    writer.close()
+    return tmp_path
+
+
+def test_one_whole_walk(folder: Path) -> None:
+    """Open, step into the backward, find fc1.weight, read its gradient, travel back, export, quit."""
+    terminal = Terminal(["view", "train.gradscope"], folder, (200, 60))
+    terminal.until("before the first moment")
+    terminal.type("]" * 5)
+    terminal.until("loss.backward() starts")
+    terminal.type("/")
+    terminal.until("type what to find")
+    terminal.type("fc1.weight\r")
+    terminal.until("fc1.weight  float32[8, 4]")
+    terminal.until("Not touched yet: it is as it was before this step")
+    terminal.type(".")
+    terminal.until("fc1.weight.grad: was None, now filled")
+    terminal.until("It is there: the backward of")
+    terminal.until(lambda text: re.search(r"gradient .*\n.*statistics +norm", text))  # it is read
+    terminal.type("\x1b[D")
+    terminal.until("Not touched yet: it is as it was before this step")
+    terminal.type("x")
+    terminal.until("Export this graph")
+    terminal.type("walk.json\r")
+    terminal.until("Wrote walk.json")
+    assert json.loads((folder / "walk.json").read_text())["schema"] == "gradscope.graph/1"
+    terminal.type("q")
+    assert terminal.wait() == 0
+
+
+def test_it_leaves_the_terminal_as_it_was(folder: Path) -> None:
+    terminal = Terminal(["view", "train.gradscope", "--ascii"], folder, (80, 24), NO_COLOR="1")
+    assert "[1 Graph]" in terminal.until("before the first moment")
+    terminal.type("q")
+    assert terminal.wait() == 0
+    assert "\x1b[?1049l" in terminal.written, "the screen from before is there again"
+    assert "\x1b[?25h" in terminal.written, "and its cursor"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.gradscope"], "there is no file none.gradscope; did you mean train.gradscope?"),
+        (["."], "is a folder, not a trace file"),
+        (["train.py"], "is not a gradscope trace"),
+        (["train.gradscope", "--step", "9"], "there is no step 9"),
+        (["train.gradscope", "--step", "x"], "is no place in a trace"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments: list[str], said: str, folder: Path) -> None:
+    terminal = Terminal(["view", *arguments], folder, (200, 24))
+    assert terminal.wait() == 2
+    for _ in range(5):
+        terminal.read()
+    shown = [line.rstrip() for line in terminal.screen.display if line.strip()]
+    assert len(shown) == 1, terminal.text
+    assert said in shown[0]
+    assert shown[0].startswith("gradscope: ")
