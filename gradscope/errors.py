@@ -52,7 +52,8 @@ class NoSuchStep(UsageError):
             where = "the trace has no steps"
         else:
             near = min(steps, key=lambda step: abs(step - number))
-            where = f"the trace has {len(steps)} steps, {steps[0]} to {steps[-1]}; the nearest is {near}"
+            have = f"{len(steps)} steps, {steps[0]} to {steps[-1]}" if len(steps) > 1 else "1 step"
+            where = f"the trace has {have}; the nearest is {near}"
         super().__init__(f"there is no step {number}: {where}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 from ..text import printable
@@ -44,14 +45,29 @@ def quiet_stdout() -> None:
         return
 
 
+def summed_up(lines: Iterable[str], stream: TextIO | None = None) -> str:
+    """The lines of a summary as they look on `stream` (stdout)."""
+    from ..render.summary import LABEL
+
+    if not colour(stream):
+        return "\n".join(lines)
+    from ..render.colour import summary_in_colour
+
+    return summary_in_colour(lines, LABEL).rstrip("\n")
+
+
 def width() -> int:
     """Columns of the terminal; `COLUMNS` decides where it is set, and a pipe has 80."""
     return shutil.get_terminal_size((80, 24)).columns
 
 
 def colour(stream: TextIO | None = None) -> bool:
-    """Whether `stream` (stdout) shows colours: a terminal, not `TERM=dumb`, and `NO_COLOR` is not set."""
-    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Whether a stream (stdout) shows colours: a terminal, not `TERM=dumb`, and `NO_COLOR` is not set."""
+    try:
+        terminal = (stream or sys.stdout).isatty()
+    except (ValueError, AttributeError):  # a closed stream, none at all
+        return False
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def ascii_only(stream: TextIO | None = None) -> bool:

@@ -6,14 +6,15 @@ reader: see `tensor_id`, `op_id`, `grad_node_id`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from .boxes import Boxes
-from .flow import Call, Flow
+from .flow import Call, Flow, Value
 from .grad_boxes import GradBoxes
 from .gradients import first_grad_id, union
 from .graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode
@@ -65,6 +66,7 @@ def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> 
         step.number,
         PurePath(step.trace.info.script).name,
         work.boxes.modules.types,
+        work.failures(),
         work.elsewhere(),
     )
 
@@ -134,11 +136,20 @@ class _Work:
             call = calls[value.call]
             if not call.inputs or not (value.tracked or moments[call.moment].phase is not Phase.OTHER):
                 continue
+            if self._initialises(value, call):
+                continue
             self.calls.add(value.call)
             for source in call.inputs:
                 if source not in self.values:
                     self.values.add(source)
                     stack.append(source)
+
+    def _initialises(self, value: Value, call: Call) -> bool:
+        """Whether a call only wraps a parameter's fresh memory, to which the program gave no name."""
+        tensors, values = self.step.tensors, self.flow.values
+        return tensors[value.tensor].role in ("parameter", "buffer") and not any(
+            values[source].tracked or tensors[values[source].tensor].name.isidentifier() for source in call.inputs
+        )
 
     def _select_all(self) -> None:
         """A step without a backward: all its work, without updates, data loading and mere reads."""
@@ -222,6 +233,11 @@ class _Work:
         found = self.flow.of_tensor[tensor]
         return next((value for value in reversed(found) if self.flow.values[value].is_leaf), last)
 
+    def failures(self) -> tuple[str, ...]:
+        """A line for each chosen backward that raised."""
+        place, calls = self.boxes.place, (call.record for call in self.backwards if call.record.error is not None)
+        return tuple(f"{record.call} at {place(record.stack)} failed: {record.error}" for record in calls)
+
     def elsewhere(self) -> dict[int, int]:
         """The ids of ops, tensors and grad nodes without a box of their own, with the box that tells of them."""
         template, tensors = self.step.template, len(self.step.tensors)
@@ -251,7 +267,7 @@ class _Work:
         """The boxes of everything selected: forward in the order it happened, then the grad nodes."""
         boxes = self.boxes
         if self.kind is GraphKind.BACKWARD:
-            return tuple(self.grad_boxes.nodes())
+            return self._numbered(self.grad_boxes.nodes())
         roots = {value for call in self.backwards for value in self.flow.roots.get(call.moment, ())}
         reached = {node.tensor for node in self.gradients.nodes.values() if node.tensor is not None}
         forward = [
@@ -273,7 +289,28 @@ class _Work:
         ]
         if self.kind is GraphKind.BOTH:
             nodes += self.grad_boxes.nodes()
-        return tuple(nodes)
+        return self._numbered(nodes)
+
+    def _numbered(self, nodes: Sequence[GraphNode]) -> tuple[GraphNode, ...]:
+        """Where the step has several backwards, each of their roots says whose it is."""
+        if len(self.backwards) < 2:
+            return tuple(nodes)
+        numbers: dict[int, list[str]] = defaultdict(list)
+        for number, call in enumerate(self.backwards, 1):
+            if call.record.graph in self.gradients.graphs:
+                records, ids = self.gradients.graphs[call.record.graph]
+                for root in records.roots:
+                    numbers[ids[root]].append(str(number))
+            if self.kind is not GraphKind.BACKWARD:
+                for value in self.flow.roots.get(call.moment, ()):
+                    numbers[self.flow.values[value].id].append(str(number))
+        of = f"of {len(self.backwards)}"
+        return tuple(
+            replace(node, notes=(f"backward {', '.join(numbers[node.id])} {of}", *node.notes))
+            if node.id in numbers
+            else node
+            for node in nodes
+        )
 
     def _cut_before(self, value: int) -> Call | None:
         """The call without a box of its own that made this value and cut its path."""

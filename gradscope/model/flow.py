@@ -216,7 +216,7 @@ class Flow:
     def _mutation_note(self, moment: Mutation) -> str:
         where = f"{moment.cause} at {self._place(moment.stack)}"
         if not moment.counted:
-            return f"written by {where}, past the version counter"
+            return f"written by {where}, unseen by autograd: no version counts it"
         before, after = (self.absolute(moment.tensor, version) for version in (moment.before, moment.after))
         return f"version {before} -> {after} by {where}" if after is not None else f"written by {where}"
 

@@ -149,8 +149,8 @@ class GradBoxes:
         elif saved.tensor in node.output_tensors:
             what = f"its result {what}"
         version = ""
-        if saved.version is not None:
-            base = self.boxes.versions.get(tensor.parameter, 0) if tensor and tensor.parameter is not None else 0
+        if saved.version is not None and tensor is not None and tensor.name:
+            base = self.boxes.versions.get(tensor.parameter, 0) if tensor.parameter is not None else 0
             version = f"version {saved.version + base}"
         if saved.stale:
             return f"keeps {what} for its backward{f' as of {version}' * bool(version)}, but it was changed since"

@@ -28,16 +28,16 @@ class Gradients:
     roots: frozenset[int]
     runs: Mapping[int, Sequence[int]]
     order: Mapping[int, int]
-    graphs: Sequence[tuple[GradGraph, Sequence[int]]]
+    graphs: Mapping[int, tuple[GradGraph, Sequence[int]]]  # each with the ids of its nodes
 
     def edges(self) -> Iterator[tuple[int, int, int]]:
         """(source, target, index) of every edge, each once."""
         if len(self.graphs) == 1:
-            ((records, ids),) = self.graphs
+            ((records, ids),) = self.graphs.values()
             yield from ((ids[edge.source], ids[edge.target], edge.index) for edge in records.edges)
             return
         seen: set[tuple[int, int, int]] = set()
-        for records, ids in self.graphs:
+        for records, ids in self.graphs.values():
             for edge in records.edges:
                 one = (ids[edge.source], ids[edge.target], edge.index)
                 if one not in seen:
@@ -70,7 +70,7 @@ def union(template: Template, graphs: Sequence[int], ran: Iterable[int] | None =
         nodes = {number: nodes[number] for graph in known for number in ids[graph]}
     roots = frozenset(ids[graph][root] for graph in known for root in template.graphs[graph].roots)
     return Gradients(
-        nodes, roots, *_runs(template, ids, ran), [(template.graphs[graph], ids[graph]) for graph in known]
+        nodes, roots, *_runs(template, ids, ran), {graph: (template.graphs[graph], ids[graph]) for graph in known}
     )
 
 

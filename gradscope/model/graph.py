@@ -111,6 +111,7 @@ class Graph:
     step: int | None = None
     title: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)  # qualified path -> class name
+    notes: tuple[str, ...] = ()  # what a reader should know of the whole: a backward that failed
     elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -48,11 +48,12 @@ class Mutations:
 
 @dataclass(frozen=True, slots=True)
 class GraphSize:
-    """The graph of one step's backward calls."""
+    """The graph of one step's backward calls, of which there are `backwards`."""
 
     step: int
     nodes: int
     edges: int
+    backwards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Overview:
     phases: Mapping[str, float]  # phase -> seconds
     ops: int
     backwards: int
+    early_backwards: int  # of these, how many ran before the first step
     last_graph: GraphSize | None
     largest_graph: GraphSize | None
     loss: tuple[float, float] | None  # of the first and of the last step that has one
@@ -121,6 +123,7 @@ def overview(trace: Trace) -> Overview:
         phases=_phases(numbered),
         ops=_total(uses, templates, "op"),
         backwards=_total(uses, templates, "backward"),
+        early_backwards=_total(Counter(row.template for row in rows if row.number < 0), templates, "backward"),
         last_graph=graphs[-1] if graphs else None,
         largest_graph=max(graphs, key=lambda size: (size.nodes, size.edges, -size.step), default=None),
         loss=(losses[0], losses[-1]) if losses else None,
@@ -183,7 +186,8 @@ def _graph_size(row: StepRow, template: Template) -> GraphSize | None:
     ran = [template.graphs[graph] for graph in called if graph >= 0]  # -1: not walked, at detail `steps`
     if not ran:
         return None
-    return GraphSize(row.number, sum(len(graph.nodes) for graph in ran), sum(len(graph.edges) for graph in ran))
+    nodes, edges = sum(len(graph.nodes) for graph in ran), sum(len(graph.edges) for graph in ran)
+    return GraphSize(row.number, nodes, edges, len(called))
 
 
 def _filled(trace: Trace, number: int) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from .view import GraphView, ModuleView, NodeView, Role
 
 FONT = "Helvetica"  # the engines measure it as Arimo, which Helvetica, Arial and Liberation Sans agree with
 _LEGEND_COLUMNS = 5
-_WRAP = 44  # characters of a note before it goes on in the next line
+_WRAP = 48  # characters of a note before it goes on in the next line
 _SMALL, _NORMAL, _TITLE = "9", "10", "12"
 
 

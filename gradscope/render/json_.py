@@ -47,6 +47,7 @@ def graph_json(graph: Graph, findings: Mapping[int, Sequence[Finding]] | None = 
         "step": graph.step,
         "title": graph.title,
         "modules": dict(graph.modules),
+        **({"notes": list(graph.notes)} if graph.notes else {}),
         "nodes": [_node(node, found.get(node.id, ())) for node in graph.nodes],
         "edges": [
             {"from": edge.source, "to": edge.target, "kind": edge.kind.value, "index": edge.index}

@@ -9,7 +9,7 @@ from ..model.trace import Trace
 from ..text import byte_count, duration, elide, elide_list, number, plural, printable
 
 NAMES_SHOWN = 4
-_LABEL = 12  # columns
+LABEL = 12  # columns
 
 
 def summary(trace: Trace) -> str:
@@ -26,7 +26,7 @@ def summary_lines(facts: Overview) -> Iterator[str]:
 
 def line(label: str, fact: str) -> str:
     """One fact as `summary` shows it."""
-    return f"  {label:<{_LABEL}} {fact}"
+    return f"  {label:<{LABEL}} {fact}"
 
 
 def headline(facts: Overview) -> str:
@@ -36,11 +36,17 @@ def headline(facts: Overview) -> str:
     ended = {
         "running": "is still running, or was killed",
         "killed": "was killed",
-        "failed": f"failed with {elide(printable(info.error or 'an exception'), 100)}",
+        "failed": _failed(info.error or "an exception"),
         "done": "exited with status " + str(info.exit_status) if info.exit_status else "ran to its end",
     }.get(info.status, info.status)
     after = f" after {duration(info.duration)}" if info.duration is not None else ""
     return f"{name} {ended}{after}"
+
+
+def _failed(error: str) -> str:
+    """How an exception ended the program; one without a message is only named."""
+    error = printable(error).removesuffix(": ").removesuffix(":")
+    return "was stopped with Ctrl-C" if error == "KeyboardInterrupt" else f"failed with {elide(error, 100)}"
 
 
 def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
@@ -55,8 +61,9 @@ def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
     for moves in facts.moves[:3]:
         yield "moves", _moves(moves)
     if facts.mutations.count:
-        past = f", {facts.mutations.uncounted:,} of them past the version counter" * bool(facts.mutations.uncounted)
-        yield "mutations", f"{plural(facts.mutations.count, 'in-place write')}{past}"
+        unseen = f"; autograd did not see {facts.mutations.uncounted:,} of them (through .data, numpy or set_)"
+        writes = plural(facts.mutations.count, "in-place write")
+        yield "mutations", writes + unseen * bool(facts.mutations.uncounted)
     for failure in _shown(facts.failures):
         yield "caught" if failure.caught else "failure", _failure(failure)
     for text in facts.info.faults[:3]:
@@ -77,11 +84,14 @@ def _parameter_facts(facts: Overview) -> Iterator[tuple[str, str]]:
 
 
 def _steps(facts: Overview) -> str:
+    early = f"{plural(facts.early_backwards, 'backward')} ran before the first step" * bool(facts.early_backwards)
     if not facts.steps:
-        return "none: no loop was seen"
+        return "; ".join(["none: no loop was seen", *([early.replace("the first", "any")] if early else [])])
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in facts.steps.items())
     total = sum(facts.steps.values())
-    return kinds if total == 1 else f"{kinds} ({facts.distinct_steps:,} different)"
+    again = total - facts.distinct_steps
+    same = f"{again:,} {'repeat' if again > 1 else 'repeats'} an earlier one op by op" * (again > 0)
+    return "; ".join(part for part in (kinds, same, early) if part)
 
 
 def _phases(phases: Mapping[str, float]) -> str:
@@ -95,7 +105,9 @@ def _phases(phases: Mapping[str, float]) -> str:
 def _graph(facts: Overview) -> str:
     if facts.last_graph is None:
         return f"no backward; {plural(facts.ops, 'op')} recorded" if facts.ops else "no backward, no ops"
-    text = f"{_size(facts.last_graph)} in the last backward ({_step(facts.last_graph.step)})"
+    calls, step = facts.last_graph.backwards, facts.last_graph.step
+    where = f"the last backward ({_step(step)})" if calls == 1 else f"the last {calls:,} backwards ({_step(step)})"
+    text = f"{_size(facts.last_graph)} in {where}"
     largest = facts.largest_graph
     if largest is not None and largest.nodes > facts.last_graph.nodes:
         text += f"; {_size(largest)} in the largest ({_step(largest.step)})"
@@ -164,4 +176,5 @@ def _shown(failures: tuple[Fault, ...]) -> tuple[Fault, ...]:
 
 def _failure(failure: Fault) -> str:
     where = f" at {printable(failure.file)}:{failure.line}" if failure.file is not None else ""
-    return f"{printable(failure.type)}{where} ({_step(failure.step)}): {elide(printable(failure.message), 80)}"
+    message = f": {elide(printable(failure.message), 80)}" if failure.message else ""
+    return f"{printable(failure.type)}{where} ({_step(failure.step)}){message}"

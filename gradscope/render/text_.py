@@ -8,6 +8,7 @@ from textwrap import wrap
 from ..model.graph import EdgeKind
 from ..text import cells, elide
 from .base import RenderOptions
+from .colour import fitted
 from .lanes import Lanes, order
 from .signs import role_sign, to_ascii
 from .theme import legend, theme
@@ -37,8 +38,10 @@ class Text:
     complete = False
 
     def render(self, view: GraphView, options: RenderOptions) -> bytes:
-        lines = [elide(line, options.width) if not options.colour else line for line in _lines(view, options)]
-        drawn = "\n".join(line.rstrip() for line in lines) + "\n"
+        if options.colour:
+            drawn = fitted(_lines(view, options), options.width)
+        else:
+            drawn = "".join(f"{elide(line.rstrip(), options.width)}\n" for line in _lines(view, options))
         if options.ascii:
             return to_ascii(drawn).encode("ascii", "backslashreplace")
         return drawn.encode()
@@ -47,7 +50,8 @@ class Text:
 def _lines(view: GraphView, options: RenderOptions) -> Iterator[str]:
     yield _styled(view.title, "1", options)
     yield _styled(view.subtitle, "2", options)
-    yield from (_styled(note, "2", options) for note in view.notes)
+    for note in view.notes:
+        yield from (_styled(part, "2", options) for part in wrap(note, max(options.width, 24)))
     forward = [node for node in view.nodes if not node.backward]
     backward = [node for node in view.nodes if node.backward]
     for name, nodes in (("forward", forward), ("backward", backward)):
@@ -88,14 +92,14 @@ def _node(node: NodeView, drawn: str, below: str, column: int, options: RenderOp
     look = theme(options.theme)
     for mark, word in zip(node.marks, node.badges, strict=True):
         facts.append((f"{look.badge(mark).sign} {word}", "1;31" if mark in _GRAVE else "1"))
-    after = f"{below}   "
+    after = f"{below}   ".ljust(len(drawn) + 2)
     room = max(options.width - len(after), 24)
     for line in _wrapped(facts, room, options):
         yield f"{after}{line}"
     for message in node.messages:
         yield from (f"{after}{_styled(part, '1', options)}" for part in wrap(message, room))
     for note in node.notes:
-        yield f"{after}{_styled(elide(note, room), '2', options)}"
+        yield from (f"{after}{_styled(part, '2', options)}" for part in wrap(note, room))
 
 
 def _wrapped(

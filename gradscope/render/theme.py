@@ -200,5 +200,13 @@ def legend(view: GraphView, look: Theme) -> tuple[LegendEntry, ...]:
     """What the picture's borders, signs and lines mean; only what is in the picture."""
     nodes = [LegendEntry(role.value, node=look.nodes[role]) for role in view.roles]
     badges = [LegendEntry(badge_word(mark), badge=look.badge(mark)) for mark in view.marks]
-    edges = [LegendEntry(_EDGE_LEGEND[kind], edge=look.edges[kind]) for kind in view.edge_kinds]
+    edges = [LegendEntry(_edge_word(view, kind), edge=look.edges[kind]) for kind in view.edge_kinds]
     return (*nodes, *badges, *edges)
+
+
+def _edge_word(view: GraphView, kind: EdgeKind) -> str:
+    """What a line means, and the numbers on it."""
+    labels = [edge.label for edge in view.edges if edge.kind is kind and edge.label] if kind is EdgeKind.GRAD else []
+    norms = sum(label.startswith("|g|") for label in labels)
+    numbers = [*(["a number is its value"] if len(labels) > norms else []), *(["|g| its norm"] if norms else [])]
+    return _EDGE_LEGEND[kind] + (f" ({', '.join(numbers)})" if numbers else "")

@@ -38,8 +38,8 @@ class Role(str, Enum):
     LEAF = "leaf"
     FROZEN = "frozen parameter"
     RESULT = "non-leaf"
-    INPUT = "no-grad input"
-    NO_GRAD = "no-grad result"
+    INPUT = "input, no grad"
+    NO_GRAD = "result, no grad"
     BUFFER = "buffer"
     OP = "op"
     GRAD_FN = "grad_fn"
@@ -62,7 +62,7 @@ _MEANING = {
     Role.FROZEN: "requires_grad is False: backward never reaches it",
     Role.RESULT: "made by an op: its .grad stays None unless retain_grad() asks for it",
     Role.INPUT: "made by you without requires_grad: backward never reaches it",
-    Role.NO_GRAD: "made by an op that recorded no gradient: backward never reaches it",
+    Role.NO_GRAD: "made by an op from what needs no gradient, or where none was recorded: backward never reaches it",
     Role.BUFFER: "belongs to a module, is not trained",
     Role.OP: "an operation of the forward pass",
     Role.GRAD_FN: "sends the gradient of an op's result on to its inputs",
@@ -204,7 +204,8 @@ class GraphView:
     ) -> None:
         self.graph = graph = mark_findings(graph, findings)
         self.findings = by_node(graph, findings)
-        self.notes = (*notes, *_unplaced(findings, self.findings, graph.step))
+        told = (text.elide(text.printable(note), _MESSAGE) for note in graph.notes)
+        self.notes = (*told, *notes, *_unplaced(findings, self.findings, graph.step))
         self.folder = folder
         if density is Density.AUTO:
             tensors = sum(node.kind is NodeKind.TENSOR for node in graph.nodes)
@@ -421,7 +422,7 @@ def _type_line(node: GraphNode) -> str:
         parts.append(node.device)
     if node.version is not None:
         parts.append(f"version {node.version}")
-    elif node.kind is NodeKind.TENSOR and node.requires_grad is not None:
+    elif node.kind is NodeKind.TENSOR and node.requires_grad is False:  # an inference tensor
         parts.append("version untracked")
     return " · ".join(part for part in parts if part)
 

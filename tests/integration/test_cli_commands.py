@@ -65,7 +65,7 @@ def test_trace_leaves_a_file_and_a_summary(server: ScriptServer, tmp_path: Path)
     lines = done.stderr.splitlines()
     assert lines[0].startswith("gradscope: train.py --lr -o --quiet ran to its end after ")
     facts = {line[:14].strip(): line[15:] for line in lines[1:]}
-    assert facts["steps"].startswith("6 train (")
+    assert facts["steps"].startswith("6 train; ")
     assert "backward" in facts["phases"]
     assert "→" in facts["loss"]
     assert facts["graph"].endswith("in the last backward (step 5)")
@@ -212,6 +212,25 @@ def test_trace_names_its_file_after_the_script(arguments: list[str], name: str, 
     before = {path.name for path in tmp_path.iterdir()}
     assert gradscope(tmp_path, "trace", "-q", *arguments) == Ran(0, "no torch\n", "")
     assert {path.name for path in tmp_path.iterdir()} - before - {"__pycache__"} == {name}
+
+
+def test_a_module_is_called_as_it_was_run(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__main__.py").write_text("import torch\n")
+    done = gradscope(tmp_path, "trace", "-m", "app", "--flag")
+    assert done.stderr.startswith("gradscope: -m app --flag ran to its end")
+
+
+def test_an_unknown_module_or_focus_is_one_line_that_names_the_nearest(server: ScriptServer, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "model = nn.Sequential(nn.Linear(2, 2))\nmodel(torch.ones(1, 2)).sum().backward()\n"
+    )
+    assert server.traced("net.py", folder=tmp_path).status == 0
+    for option, name in (("--expand", "00"), ("--focus", "0.wieght")):
+        done = gradscope(tmp_path, "graph", "net.gradscope", option, name)
+        assert (done.status, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert f"is called '{name}': did you mean '0" in done.stderr
 
 
 def test_a_forked_child_leaves_the_trace_to_its_parent(server: ScriptServer, tmp_path: Path) -> None:

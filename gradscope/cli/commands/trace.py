@@ -27,7 +27,7 @@ from ...text import byte_count, printable
 from ..arguments import add_options, chosen, split_script
 from ..exit_codes import ScriptInterrupted
 from ..faults import describe_fault
-from ..terminal import ascii_only, colour, complain, say, width
+from ..terminal import ascii_only, colour, complain, say, summed_up, width
 
 if TYPE_CHECKING:
     from ...store import TraceWriter
@@ -125,7 +125,7 @@ class _Result:
                 self._draw()
                 self._explain()
                 if not self.quiet:
-                    say("\n".join(self._summary()), self.stderr)
+                    say(summed_up(self._summary(), self.stderr), self.stderr)
             except GradscopeError as error:
                 complain(str(error), self.stderr)
             except Exception as error:  # noqa: BLE001  # the boundary of everything after the script
@@ -168,7 +168,7 @@ class _Result:
         from ...store import open_trace
 
         with open_trace(self.path) as trace:
-            yield f"gradscope: {summary(trace)}"
+            yield from f"gradscope: {summary(trace)}".splitlines()
             drawable = trace.last_backward() is not None
         size = byte_count(self.path.stat().st_size)
         yield line("file", printable(f"{self.shown} ({size}{self.how})"))

@@ -43,9 +43,8 @@ class Reach:
                 walks.setdefault(moment.graph, index)
         self.backward = min(walks.values(), default=None)
         told = {moment.graph for moment in template.moments if isinstance(moment, NodeRun)}
-        walked = [graph for graph in walks if graph >= 0]
-        gradients = union(template, walked)
-        for graph, (_, ids) in zip(walked, gradients.graphs):
+        gradients = union(template, [graph for graph in walks if graph >= 0])
+        for graph, (_, ids) in gradients.graphs.items():
             for number in ids:
                 self._grad_nodes.setdefault(number, None if graph in told else walks[graph])
         for number, node in gradients.nodes.items():

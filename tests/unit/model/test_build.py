@@ -413,7 +413,7 @@ def test_a_write_past_the_version_counter_is_told_and_raises_no_version() -> Non
     step.backward(z, line=5)
     graph = built_graph(step, "forward")
     node = one(graph, "y")
-    assert node.notes == ("written by mul_ at s.py:3, past the version counter",)
+    assert node.notes == ("written by mul_ at s.py:3, unseen by autograd: no version counts it",)
     assert "mutated" in node.marks
     assert node.version == 0
     assert graph.predecessors(one(graph, "pow").id) == (node.id,)
@@ -718,3 +718,41 @@ def test_a_transposition_that_linear_made_is_explained(op: str, said: bool) -> N
     step.backward(y, line=3)
     notes = one(built(step).graph("backward"), "TBackward0").notes
     assert any("works with the transposed weight" in note for note in notes) is said
+
+
+@pytest.mark.parametrize("kind", ["backward", "both", "forward"])
+def test_the_roots_of_several_backwards_are_numbered(kind: str) -> None:
+    _, step = script()
+    w = step.leaf("w", [1.0], 1)
+    for _ in range(2):
+        loss = step.op("mul", (w,), "loss", line=2, grad_fn="MulBackward0")
+        step.backward(loss, line=3)
+    graph = built(step).graph(kind)
+    assert [node.notes[0] for node in graph.nodes if "root" in node.marks and node.kind is not NodeKind.TENSOR] == (
+        ["backward 1 of 2", "backward 2 of 2"] if kind != "forward" else []
+    )
+    roots = [node.notes[0] for node in graph.nodes if node.name == "loss"]
+    assert roots == (["backward 1 of 2", "backward 2 of 2"] if kind != "backward" else [])
+    alone = built(step).graph(kind, backward=1)
+    assert not any("backward" in note for node in alone.nodes for note in node.notes if "of 2" in note)
+
+
+def test_a_backward_that_failed_is_told_of_the_whole_picture() -> None:
+    trace, step = script()
+    x = step.leaf("x", [1.0], 1)
+    y = step.op("mul", (x,), "y", line=2, grad_fn="MulBackward0")
+    step.add(Backward(Phase.BACKWARD, trace.line(3), "backward", -1, (y,), error="RuntimeError: no"))
+    for kind in GraphKind:
+        assert built(step).graph(kind).notes == ("backward at s.py:3 failed: RuntimeError: no",)
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("torch.empty(2)", False), ("", False), ("x", True)])
+def test_fresh_memory_of_a_parameter_is_drawn_only_where_it_has_a_name(name: str, drawn: bool) -> None:
+    _, step = script()
+    memory = step.tensor(name, role="tensor")
+    w = step.tensor("w", requires_grad=True, is_leaf=True, role="parameter", parameter=None)
+    step.add(LeafChange(Phase.OTHER, None, w, memory, "Parameter", True, True, None, False))
+    y = step.op("mul", (w,), "y", line=2, grad_fn="MulBackward0")
+    step.backward(y, line=3)
+    graph = built(step).graph("both")
+    assert {node.id for node in graph.nodes if node.kind is NodeKind.TENSOR} == {w, y} | ({memory} if drawn else set())

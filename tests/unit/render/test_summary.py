@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from gradscope.model.overview import Fault, GraphSize, Moves, Mutations, Overview, overview
 from gradscope.model.trace import Trace
-from gradscope.render.summary import summary, summary_lines
+from gradscope.render.colour import summary_in_colour
+from gradscope.render.summary import LABEL, summary, summary_lines
 from tests.builders import INFO, MemorySource, ab2_trace, mlp_trace
 
 
@@ -28,7 +30,7 @@ def facts() -> Overview:
 def test_a_training_loop() -> None:
     assert summary(mlp_trace(3, frozen=True)).splitlines() == [
         "train.py ran to its end after 1.5 s",
-        "  steps        3 train (2 different)",
+        "  steps        3 train; 1 repeats an earlier one op by op",
         "  phases       other 17 %, zero_grad 17 %, forward 17 %, loss 17 %, backward 17 %, optimizer_step 17 %",
         "  loss         1.25 → 0.4167",
         "  graph        6 nodes, 5 edges in the last backward (step 2)",
@@ -55,6 +57,8 @@ def test_an_empty_trace_says_so() -> None:
         ({"status": "done", "exit_status": 0}, "ran to its end after 1.5 s"),
         ({"status": "done", "exit_status": 3}, "exited with status 3 after"),
         ({"status": "failed", "error": "ValueError: no\nreally"}, "failed with ValueError: no\\nreally after"),
+        ({"status": "failed", "error": "KeyboardInterrupt: "}, "was stopped with Ctrl-C after 1.5 s"),
+        ({"status": "failed", "error": "StopIteration: "}, "failed with StopIteration after 1.5 s"),
         ({"status": "killed", "duration": None}, "was killed"),
         ({"status": "running", "duration": None}, "is still running"),
     ],
@@ -93,7 +97,7 @@ def test_moves_writes_and_faults(facts: Overview) -> None:
         )
     )
     assert found["moves"] == "3 × cpu → cuda:0, float32 → float16, 6 KiB; 1 of the results are leaves"
-    assert found["mutations"] == "4 in-place writes, 2 of them past the version counter"
+    assert found["mutations"] == "4 in-place writes; autograd did not see 2 of them (through .data, numpy or set_)"
     assert found["graph"].endswith("; 500 nodes, 600 edges in the largest (step 0)")
     assert found["not recorded"] == "a fact"
 
@@ -102,3 +106,24 @@ def test_hostile_names_stay_on_their_line(facts: Overview) -> None:
     hostile = replace(facts, frozen=("a\nb\x1b[2J",), info=replace(facts.info, script="x\n.py", arguments=("\r",)))
     for line in summary_lines(hostile):
         assert line.isprintable()
+
+
+def test_backwards_before_the_first_step_and_several_in_one_are_told(facts: Overview) -> None:
+    assert lines(replace(facts, early_backwards=2))["steps"].endswith("; 2 backwards ran before the first step")
+    assert facts.last_graph is not None
+    several = lines(replace(facts, last_graph=replace(facts.last_graph, backwards=4)))
+    assert several["graph"] == "11 nodes, 10 edges in the last 4 backwards (step 2)"
+    lone = replace(facts, steps={}, early_backwards=1)
+    assert lines(lone)["steps"] == "none: no loop was seen; 1 backward ran before any step"
+
+
+def test_an_exception_without_a_message_ends_without_a_colon(facts: Overview) -> None:
+    fault = Fault(0, "KeyboardInterrupt", "", False, "train.py", 3)
+    assert lines(replace(facts, failures=(fault,)))["failure"] == "KeyboardInterrupt at train.py:3 (step 0)"
+
+
+def test_colour_changes_no_word_of_a_summary(facts: Overview) -> None:
+    plain = [*summary_lines(facts), "  failure      at train.py:3 [bold]x[/bold] :smile:"]
+    painted = summary_in_colour(plain, LABEL)
+    assert "\x1b[1m" in painted
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted).splitlines() == plain

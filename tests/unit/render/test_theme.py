@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -8,6 +9,7 @@ from gradscope.errors import UnknownName
 from gradscope.model.graph import EdgeKind
 from gradscope.render.theme import THEMES, Theme, legend, theme
 from gradscope.render.view import BADGES, GraphView, Role
+from tests.builders import ab2_trace
 from tests.unit.render import graphs
 
 BOTH_THEMES = pytest.mark.parametrize("look", THEMES.values(), ids=THEMES)
@@ -71,6 +73,15 @@ def test_the_legend_has_what_is_in_the_picture_and_nothing_else() -> None:
     assert words == ["leaf", "non-leaf", "op", "data"]
     words = [entry.word for entry in legend(GraphView(graphs.frozen()), THEMES["light"])]
     assert {"frozen parameter", "NaN", "changed in place", "gradient cut here"} <= set(words)
+
+
+def test_the_legend_tells_what_the_numbers_on_gradients_are() -> None:
+    words = [entry.word for entry in legend(GraphView(ab2_trace().step(0).graph("backward")), THEMES["light"])]
+    assert "gradient (a number is its value)" in words
+    graph = graphs.ab2("backward")
+    normed = replace(graph, edges=tuple(replace(edge, label="|g| 2") for edge in graph.edges))
+    words = [entry.word for entry in legend(GraphView(normed), THEMES["light"])]
+    assert "gradient (|g| its norm)" in words
 
 
 def test_an_unknown_theme_names_the_known_ones() -> None:

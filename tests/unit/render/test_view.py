@@ -107,6 +107,8 @@ def test_a_gradient_that_was_not_sampled_is_not_none() -> None:
 def test_an_inference_tensor_has_no_version() -> None:
     plain = GraphNode(0, NodeKind.TENSOR, "t", shape=(1,), dtype="float32", requires_grad=False)
     assert GraphView(Graph(GraphKind.BOTH, (plain,), ())).nodes[0].type_line == "float32[1] · version untracked"
+    passing = replace(plain, requires_grad=True)  # of a live tensor's history only the grad_fn is known
+    assert GraphView(Graph(GraphKind.BOTH, (passing,), ())).nodes[0].type_line == "float32[1]"
 
 
 def test_a_run_of_equal_blocks_is_counted_once_on_its_module() -> None:
