@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -26,6 +27,25 @@ def mlp() -> Loop:
             outputs = model(inputs)
             loss = criterion(outputs, labels)
             loss.backward()
+            optimizer.step()
+
+    return train
+
+
+def changing() -> Loop:
+    """A seven-layer network on batches of another size each time, so that hardly a step equals another."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    blocks = [module for _ in range(6) for module in (nn.Linear(16, 16), nn.ReLU())]
+    model = nn.Sequential(*blocks, nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(model.parameters())
+    sizes = itertools.count(8)
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            inputs = torch.randn(next(sizes), 16)
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(inputs), inputs[:, :1]).backward()
             optimizer.step()
 
     return train
