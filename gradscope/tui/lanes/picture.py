@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from ...model.graph import EdgeKind, Graph, GraphNode, NodeKind
+from ...model.graph import EdgeKind, Graph, GraphNode
 from ...render.lanes import Lanes, depth_first, order
 from ...render.view import Density, GraphView
 from ...transforms import fold_modules, fold_repeats, is_backward
@@ -56,7 +56,7 @@ class Picture:
         self.shape = shape
         self.reach = reach
         self.shown = _shown(graph, shape)
-        self.lanes = _lanes(self.shown)
+        self.lanes = _lanes(self.shown, graph)
         self.view = GraphView(self.shown, density=Density.BRIEF)
         self.nodes: Sequence[GraphNode] = [self.shown.by_id[node] for node in self.lanes.order]
         self.row_of: Mapping[int, int] = {
@@ -154,7 +154,7 @@ def _focused(graph: Graph, focus: Focus | None) -> Graph:
     return graph.subgraph(reached)
 
 
-def _lanes(graph: Graph) -> Lanes:
+def _lanes(graph: Graph, whole: Graph) -> Lanes:
     """Forward in the order it happened; the backward in the order it ran, or else branch by branch."""
     edges = [(edge.source, edge.target, edge.kind is EdgeKind.CUT) for edge in graph.edges if edge.kind in _KEPT]
     targets: dict[int, list[int]] = {}
@@ -162,11 +162,23 @@ def _lanes(graph: Graph) -> Lanes:
         targets.setdefault(source, []).append(target)
     forward = [node.id for node in graph.nodes if not is_backward(node)]
     backward = [node for node in graph.nodes if is_backward(node)]
-    if all(node.order is not None or node.kind is NodeKind.MODULE for node in backward):
-        ran = [node.id for node in sorted(backward, key=lambda node: node.order if node.order is not None else -1)]
+    inside = frozenset(forward)
+    if any((source in inside) != (target in inside) for source, target, _ in edges):
+        return Lanes(order([node.id for node in graph.nodes], targets), edges)  # the two are not apart
+    ranks = {node.id: _rank(node, whole) for node in backward}
+    if None in ranks.values():
+        ran = depth_first(list(ranks), targets)
     else:
-        ran = depth_first([node.id for node in backward], targets)
+        ran = sorted(ranks, key=lambda node: ranks[node] or 0)
     return Lanes([*order(forward, targets), *order(ran, targets)], edges)
+
+
+def _rank(node: GraphNode, whole: Graph) -> int | None:
+    """When a grad node ran among all; a folded one, when the first of its nodes did."""
+    if not node.members:
+        return node.order
+    found = [rank for member in node.members if (rank := whole.by_id[member].order) is not None]
+    return min(found, default=None)
 
 
 def _words(node: GraphNode) -> str:

@@ -38,15 +38,17 @@ class Reach:
     def _add_backwards(self) -> None:
         template = self.template
         walks: dict[int, int] = {}
+        failed: set[int] = set()  # what they ran before they failed is not told
         for index, moment in enumerate(template.moments):
             if isinstance(moment, Backward):
                 walks.setdefault(moment.graph, index)
+                failed |= {moment.graph} if moment.error is not None else frozenset()
         self.backward = min(walks.values(), default=None)
         told = {moment.graph for moment in template.moments if isinstance(moment, NodeRun)}
         gradients = union(template, [graph for graph in walks if graph >= 0])
         for graph, (_, ids) in gradients.graphs.items():
             for number in ids:
-                self._grad_nodes.setdefault(number, None if graph in told else walks[graph])
+                self._grad_nodes.setdefault(number, None if graph in told or graph in failed else walks[graph])
         for number, node in gradients.nodes.items():
             tensors = node.output_tensors if node.tensor is None else (node.tensor,)
             if tensors:
@@ -76,8 +78,12 @@ class Reach:
         return -1 if node.moment is None else node.moment
 
     def span(self, nodes: Iterable[GraphNode]) -> Span | None:
-        """When the first and the last of `nodes` are reached; None when none is."""
-        found = [moment for node in nodes if (moment := self.moment(node)) is not None]
+        """When the first and the last of `nodes` are reached; None when none is.
+
+        What was there before the step counts only where the step reaches none of them.
+        """
+        known = [moment for node in nodes if (moment := self.moment(node)) is not None]
+        found = [moment for moment in known if moment >= 0] or known
         return Span(min(found), max(found)) if found else None
 
     def gradient(self, node: int, tensor: int | None, moment: int, samples: SampleIndex) -> float | None:

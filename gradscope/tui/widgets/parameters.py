@@ -20,8 +20,8 @@ from ...model.records import Parameter
 from ...model.samples import SampleIndex
 from ...model.trace import Step, Trace
 from ...render.signs import to_ascii
-from ...text import cells, elide_middle, number, plural, printable
-from ..figures import CARRIED, NONE, ZERO, Figures, Gradient, StepFigures
+from ...text import cells, elide, elide_middle, number, plural, printable
+from ..figures import CARRIED, NONE, ZERO, Figures, StepFigures
 from ..messages import Notice, Select
 from ..plots import buckets, spark
 from ..scene import Scene
@@ -31,7 +31,6 @@ from .rows import Rows
 
 _AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
 _KEPT = 400  # parameters whose curves are kept
-_NAME = 14  # columns, at least
 _SPARK = 12
 
 _Value = tuple[int, float, str]  # what sorts: known before unknown, then by number, then by words
@@ -47,7 +46,10 @@ class Column:
     key: Callable[[Figures], float | None]
 
 
-def _gradient_words(gradient: Gradient, value: float | None) -> str:
+def _gradient_words(row: Figures, value: float | None) -> str:
+    gradient = row.gradient
+    if "buffer" in row.status:
+        return ""
     if gradient.kind in (NONE, ZERO):
         return "None" if gradient.kind == NONE else "0"
     return "from before" if gradient.kind == CARRIED else _digits(value)
@@ -67,16 +69,14 @@ def _status_words(status: tuple[str, ...]) -> str:
 
 COLUMNS = {
     "|p|": Column("|p|", 9, lambda row: _digits(row.norm), lambda row: row.norm),
-    "|grad|": Column(
-        "|grad|", 11, lambda row: _gradient_words(row.gradient, row.gradient.norm), lambda row: row.gradient.norm
-    ),
+    "|grad|": Column("|grad|", 11, lambda row: _gradient_words(row, row.gradient.norm), lambda row: row.gradient.norm),
     "Δ/|p|": Column("Δ/|p|", 9, _ratio_words, lambda row: row.ratio),
-    "status": Column("status", 15, lambda row: _status_words(row.status), lambda row: float(bool(row.status)) or None),
     "sum": Column("sum", 9, lambda row: _digits(row.sum), lambda row: row.sum),
     "grad sum": Column(
-        "grad sum", 11, lambda row: _gradient_words(row.gradient, row.gradient.sum), lambda row: row.gradient.sum
+        "grad sum", 11, lambda row: _gradient_words(row, row.gradient.sum), lambda row: row.gradient.sum
     ),
     "lr": Column("lr", 8, lambda row: _digits(row.rate), lambda row: row.rate),
+    "status": Column("status", 15, lambda row: _status_words(row.status), lambda row: float(bool(row.status)) or None),
 }
 _ORDER = ("name", "shape", *COLUMNS)
 
@@ -90,7 +90,7 @@ class ParametersPane(Rows):
         Binding("slash", "type", "filter", key_display="/", tooltip="Only the tensors whose names have these words"),
         Binding("u", "buffers", "everything, parameters only, buffers only", show=False),
         Binding("l", "columns", "the columns that there is no room for", show=False),
-        Binding("enter", "choose", "chart", tooltip="The chart of the tensor under the cursor, as C"),
+        Binding("enter", "choose", "chart", key_display="enter", tooltip="The chart of this tensor, as C"),
         Binding("escape", "clear", "end the filter", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -228,8 +228,8 @@ class ParametersPane(Rows):
 
     def columns(self, width: int) -> tuple[int, list[Column], int]:
         """(columns for the name, the columns that there is room for, columns for the curve)."""
-        least, spark_width = (_NAME, _SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
-        room = width - least - (spark_width + 1 if spark_width else 0)
+        least, curve = (min(max(self._longest, 14), 26), _SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
+        room = width - least - (curve + 1 if curve else 0)
         fitting = []
         for column in list(COLUMNS.values())[self.first_column :]:
             if column.width + 1 > room:
@@ -237,7 +237,7 @@ class ParametersPane(Rows):
             fitting.append(column)
             room -= column.width + 1
         name = min(least + room, max(self._longest, least))
-        return name, fitting, min(spark_width + least + room - name, 40) if spark_width else 0
+        return name, fitting, min(curve + least + room - name, 40) if curve else 0
 
     def head_strip(self, line: int, width: int) -> Strip:
         del line
@@ -271,12 +271,22 @@ class ParametersPane(Rows):
             words = column.words(found)
             parts.append((f" {words[: column.width]:>{column.width}}", self._column_style(column, found)))
         if curve:
-            parts += [(" ", None), (self._spark(parameter.id, curve), self.ink("parameters--curve"))]
+            parts.append((" ", None))
+            parts.append(self._curve_or_status(parameter.id, found, curve, has_column=COLUMNS["status"] in columns))
         strip = Strip([Segment(self._plain(words), style) for words, style in parts])
         if row == self.cursor:
             cursor = self.get_component_rich_style("parameters--cursor")
             strip = strip.crop_extend(0, width, None).apply_style(Style(bgcolor=cursor.bgcolor, bold=True))
         return strip
+
+    def _curve_or_status(
+        self, parameter: int, found: Figures, width: int, *, has_column: bool
+    ) -> tuple[str, Style | None]:
+        """The curve; what is odd about the parameter in its place, where that has no column of its own."""
+        if found.status and not has_column:
+            odd = "parameters--warning" if found.status != ("buffer",) else "parameters--head"
+            return elide(_status_words(found.status), width), self.ink(odd)
+        return self._spark(parameter, width), self.ink("parameters--curve")
 
     def _column_style(self, column: Column, found: Figures) -> Style:
         value = column.key(found)
