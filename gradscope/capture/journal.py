@@ -48,7 +48,7 @@ def _past_recorders(frame: FrameType) -> FrameType:
 
 
 HANDLE: CodeType = handle_torch_function.__code__
-CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
+_CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
 _PROBES = 256  # calls of custom Functions whose values wait for their backward
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
@@ -133,7 +133,7 @@ class Journal:
             code, caller = frame.f_code, frame.f_back
         direct = self.frames[code]
         stack = sites.anchor_stack
-        if direct or stack < 0 or caller is None or caller.f_code is not CALL_IMPL:
+        if direct or stack < 0 or caller is None or caller.f_code is not _CALL_IMPL:
             stack = sites.locate(frame)  # else torch's own forward: no user frame since the module call
         watch = tracker.watch
         if watch is not None and not self.backwards and (watch.judged.get(stack) != "" or tracker.lingering):

@@ -179,13 +179,13 @@ class OpMode(TorchFunctionMode):
         try:
             with Unseen():
                 inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
-                expected = self.replay.begins(frame, inputs)
+                stack, direct = journal.locate(frame)
+                expected = self.replay.begins(stack, direct, inputs)
                 if expected is not None:
                     cue, versions = expected
-                    stack, direct, numbers = cue.stack, cue.direct, cue.inputs
+                    numbers = cue.inputs
                 else:
                     cue, versions = None, versions_of(inputs)
-                    stack, direct = journal.locate(frame)
                     arguments = (*args, *kwargs.values()) if kwargs else args
                     numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
                     if journal.exposed.watched:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from types import FrameType
 
 import torch
 
 from ..model.records import Phase
 from .draft import Draft, RawMoment, RawTensor
 from .exposed import EXPOSING
-from .journal import CALL_IMPL, DETACHING, HANDLE, Journal
+from .journal import DETACHING, Journal
 from .tensors import Entry, said, sayings
 
 _UNUSUAL = EXPOSING | DETACHING  # their results share memory past the version counter
@@ -51,17 +50,17 @@ class Replay:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def begins(self, frame: FrameType, inputs: Sequence[torch.Tensor]) -> tuple[Cue, list[int | None]] | None:
-        """The cue of the call that begins at `frame`, and the versions of its inputs.
+    def begins(self, stack: int, direct: bool, inputs: Sequence[torch.Tensor]) -> tuple[Cue, list[int | None]] | None:
+        """The cue of the call that begins at `stack`, and the versions of its inputs.
 
         None where another call than the expected one begins, or one of its inputs is not as expected.
         """
         journal = self.journal
         draft = journal.tracker.draft
         cue = draft.cues.get(len(draft.moments))
-        if cue is None or len(inputs) != len(cue.inputs) or not self._at(frame, cue.stack):
+        if cue is None or cue.stack != stack or cue.direct is not direct or len(inputs) != len(cue.inputs):
             return None
-        if _inference_mode() is not journal.inference or journal.nested or journal.exposed.watched:
+        if _inference_mode() is not journal.inference or journal.exposed.watched:
             return None
         table, mark = journal.table, draft.mark
         entries = table.entries
@@ -80,23 +79,6 @@ class Replay:
                 version = entry.version
             versions.append(version)
         return cue, versions
-
-    def _at(self, frame: FrameType, stack: int) -> bool:
-        """Whether a call made by `frame` is one at `stack`, and no step begins or ends there."""
-        journal = self.journal
-        code, caller = frame.f_code, frame.f_back
-        if code is HANDLE and caller is not None and caller.f_back is not None:
-            frame = caller.f_back
-            code, caller = frame.f_code, frame.f_back
-        sites = journal.sites
-        if caller is None or caller.f_code is not CALL_IMPL or journal.frames[code] or sites.anchor_stack < 0:
-            if sites.locate(frame) != stack:
-                return False
-        elif sites.anchor_stack != stack:
-            return False
-        tracker = journal.tracker
-        watch = tracker.watch
-        return watch is None or (watch.judged.get(stack) == "" and tracker.lingering is None) or journal.backwards > 0
 
     def ends(self, cue: Cue, name: str, arguments: str, first: int, result: torch.Tensor) -> bool:
         """Take over what the cue recorded of the call that returned, if it returned the like."""
