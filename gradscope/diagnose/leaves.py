@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..model.build import tensor_id
 from ..model.findings import Finding, Place, Severity
@@ -13,6 +13,7 @@ from ..model.records import Backward, GradChange, LeafChange, Mutation, OpCall, 
 from ..model.trace import Step
 from .case import Case, Event
 from .check import CERTAIN, LIKELY, SURE, Rule, check
+from .devices import MOVED_COPY
 from .lineage import Copy, Made, copy_of_leaf, is_update, made
 from .refused import refusal
 
@@ -75,7 +76,7 @@ def reads_of_nothing(case: Case) -> Iterator[_Reads]:
     yield from found.values()
 
 
-@check(COPY_OF_LEAF, GRAD_OF_RESULT, UPDATE_MAKES_RESULT)
+@check(COPY_OF_LEAF, MOVED_COPY, GRAD_OF_RESULT, UPDATE_MAKES_RESULT)
 def gradient_of_a_result(case: Case) -> Iterator[Finding]:
     """`.grad` was read on a result: because an update or a copy took the leaf's place, or because it never was one."""
     told: set[int | None] = set()
@@ -151,7 +152,8 @@ def _copy(
     first, name = copy.first, subject.tensor.name or case.called(subject.step, subject.number)
     assert first.op is not None
     doing = _doing(copy)
-    return COPY_OF_LEAF.finding(
+    rule = COPY_OF_LEAF if copy.leaf.tensor.device == first.tensor.device else MOVED_COPY
+    return rule.finding(
         f"{name} is not the leaf that asked for a gradient but {doing} of it",
         culprit=case.place(first.stack),
         step=first.step.number,
@@ -178,6 +180,8 @@ def _doing(copy: Copy) -> str:
 def _result(case: Case, reads: _Reads) -> Finding:
     name, subject = reads.name, reads.subject
     made_here = case.places((subject.stack, f"{name} was computed here"))
+    copy = copy_of_leaf(case, subject.step, subject.number)
+    where = f" That of {name} is in {copy.leaf.tensor.name}.grad." if copy is not None and copy.leaf.tensor.name else ""
     return GRAD_OF_RESULT.finding(
         f"{name}.grad is None: {name} is a result ({subject.tensor.grad_fn}), not a leaf",
         culprit=case.place(reads.event.moment.stack),
@@ -185,7 +189,7 @@ def _result(case: Case, reads: _Reads) -> Finding:
         confidence=CERTAIN if reads.fatal else LIKELY,
         related=made_here,
         explanation="backward() leaves gradients in leaves only: parameters, and tensors made with requires_grad=True. "
-        "That of a result passes through and is dropped, unless the result was told to keep it.",
+        f"That of a result passes through and is dropped, unless the result was told to keep it.{where}",
         fix=f"call {name}.retain_grad() right after it is computed, before backward(); "
         f"or ask for it: torch.autograd.grad(loss, {name})",
         nodes=reads.nodes,
@@ -196,7 +200,7 @@ def _result(case: Case, reads: _Reads) -> Finding:
 # -- copies that took a leaf's place, and leaves that optimizers refuse --------------------------------
 
 
-@check(COPY_OF_LEAF)
+@check(COPY_OF_LEAF, MOVED_COPY)
 def not_a_leaf_for_the_optimizer(case: Case) -> Iterator[Finding]:
     """An optimizer refused a result: `can't optimize a non-leaf Tensor`."""
     event = refusal(case)
@@ -234,7 +238,7 @@ class _Carried:
     steps: set[int] = field(default_factory=set)
 
 
-@check(COPY_OF_LEAF)
+@check(COPY_OF_LEAF, MOVED_COPY)
 def copy_used_by_all_steps(case: Case) -> Iterator[Finding]:
     """A copy that was made of a leaf once and is used in every step: it follows no update, and gets none."""
     found: dict[tuple[int, int], _Carried] = {}
@@ -255,16 +259,8 @@ def copy_used_by_all_steps(case: Case) -> Iterator[Finding]:
         if len(one.steps) > 1 and not _changed(case, one.subject) and _starves(case, one.copy, one.subject):
             used_in = f"the same copy is used in {len(one.steps)} steps"
             finding = _copy(case, one.copy, one.subject, SURE, (), ())
-            yield COPY_OF_LEAF.finding(
-                f"{finding.message}; {used_in}",
-                culprit=finding.culprit,
-                step=min(one.steps),
-                confidence=SURE,
-                related=finding.related,
-                explanation=finding.explanation,
-                fix=finding.fix,
-                severity=Severity.WARNING,
-            )
+            message = f"{finding.message}; {used_in}"
+            yield replace(finding, message=message, step=min(one.steps), severity=Severity.WARNING)
 
 
 def _shares_memory(copy: Copy) -> bool:

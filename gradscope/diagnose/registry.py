@@ -7,6 +7,7 @@ from importlib import resources
 from ..errors import UnknownName
 from . import (
     clipping,
+    devices,
     flow,
     forgotten,
     functions,
@@ -41,6 +42,7 @@ _FAMILIES = (
     functions,
     flow,
     loss,
+    devices,
 )
 CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)
 RULES: dict[str, Rule] = {
