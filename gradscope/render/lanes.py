@@ -64,21 +64,6 @@ def order(nodes: Sequence[int], targets: Mapping[int, Sequence[int]]) -> list[in
     return late
 
 
-def depth_first(nodes: Sequence[int], targets: Mapping[int, Sequence[int]]) -> list[int]:
-    """A topological order that finishes one branch before it begins the next."""
-    waiting = {node: len(found) for node, found in _sources(nodes, targets).items()}
-    ready = [node for node in reversed(nodes) if not waiting[node]]
-    found: list[int] = []
-    while ready:
-        node = ready.pop()
-        found.append(node)
-        for target in reversed(targets.get(node, ())):
-            waiting[target] -= 1
-            if not waiting[target]:
-                ready.append(target)
-    return found
-
-
 def _sources(nodes: Sequence[int], targets: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
     sources: dict[int, list[int]] = {node: [] for node in nodes}
     for node in nodes:

@@ -114,6 +114,16 @@ def test_the_backward_stands_in_the_order_it_ran() -> None:
     assert order == sorted(order)  # type: ignore[type-var]
 
 
+def test_a_backward_whose_order_was_not_told_stands_as_autograd_would_run_it() -> None:
+    told, untold = (
+        picture_of(builders.mlp_trace(detail=detail), 1, GraphKind.BACKWARD) for detail in (Detail.FULL, Detail.GRAPH)
+    )
+    assert all(node.order is None for node in untold.nodes)
+    labels = [node.label for node in untold.nodes if node.kind is NodeKind.GRAD_FN]
+    assert labels == [node.label for node in told.nodes if node.kind is NodeKind.GRAD_FN]
+    assert untold.lanes.width <= 3
+
+
 def test_a_backward_that_was_not_told_node_by_node_is_reached_as_a_whole() -> None:
     trace = builders.mlp_trace(detail=Detail.GRAPH)
     template = trace.step(1).template

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from ...model.graph import EdgeKind, Graph, GraphNode
-from ...render.lanes import Lanes, depth_first, order
+from ...render.lanes import Lanes, order
 from ...render.view import Density, GraphView
 from ...transforms import fold_modules, fold_repeats, is_backward
 from .reach import Reach, Span
@@ -56,7 +56,7 @@ class Picture:
         self.shape = shape
         self.reach = reach
         self.shown = _shown(graph, shape)
-        self.lanes = _lanes(self.shown, graph)
+        self.lanes = _lanes(self.shown, graph, reach)
         self.view = GraphView(self.shown, density=Density.BRIEF)
         self.nodes: Sequence[GraphNode] = [self.shown.by_id[node] for node in self.lanes.order]
         self.row_of: Mapping[int, int] = {
@@ -154,8 +154,8 @@ def _focused(graph: Graph, focus: Focus | None) -> Graph:
     return graph.subgraph(reached)
 
 
-def _lanes(graph: Graph, whole: Graph) -> Lanes:
-    """Forward in the order it happened; the backward in the order it ran, or else branch by branch."""
+def _lanes(graph: Graph, whole: Graph, reach: Reach) -> Lanes:
+    """Forward in the order it happened; the backward in the order it ran, or in which autograd would run it."""
     edges = [(edge.source, edge.target, edge.kind is EdgeKind.CUT) for edge in graph.edges if edge.kind in _KEPT]
     targets: dict[int, list[int]] = {}
     for source, target, _ in edges:
@@ -165,20 +165,17 @@ def _lanes(graph: Graph, whole: Graph) -> Lanes:
     inside = frozenset(forward)
     if any((source in inside) != (target in inside) for source, target, _ in edges):
         return Lanes(order([node.id for node in graph.nodes], targets), edges)  # the two are not apart
-    ranks = {node.id: _rank(node, whole) for node in backward}
-    if None in ranks.values():
-        ran = depth_first(list(ranks), targets)
-    else:
-        ran = sorted(ranks, key=lambda node: ranks[node] or 0)
-    return Lanes([*order(forward, targets), *order(ran, targets)], edges)
+    told = all(node.order is not None for node in whole.nodes if is_backward(node))
+    ranks = {node.id: _rank(node, whole, reach, told) for node in backward}
+    return Lanes([*order(forward, targets), *order(sorted(ranks, key=lambda node: ranks[node]), targets)], edges)
 
 
-def _rank(node: GraphNode, whole: Graph) -> int | None:
-    """When a grad node ran among all; a folded one, when the first of its nodes did."""
-    if not node.members:
-        return node.order
-    found = [rank for member in node.members if (rank := whole.by_id[member].order) is not None]
-    return min(found, default=None)
+def _rank(node: GraphNode, whole: Graph, reach: Reach, told: bool) -> int:
+    """When a grad node ran, or a folded one began to; where that is not told, what was made last runs first."""
+    members = node.members or (node.id,)
+    if told:
+        return min(whole.by_id[member].order or 0 for member in members)
+    return -max(reach.made.get(member, -1) for member in members)
 
 
 def _words(node: GraphNode) -> str:

@@ -29,6 +29,7 @@ class Reach:
         self.runs: dict[int, Sequence[int]] = {}  # grad node id -> the moments at which it ran
         self.arrivals: dict[int, list[int]] = defaultdict(list)  # tensor -> moments at which a gradient came in to it
         self.owners: dict[int, int] = {}  # grad node id -> the tensor whose gradient comes in to it
+        self.made: dict[int, int] = {}  # grad node id -> the moment of the op that made it
         self.changes: dict[int, int] = {}  # tensor -> the first moment that wrote it in place
         self.backward: int | None = None  # the first backward's moment
         self._grad_nodes: dict[int, int | None] = {}  # grad node id -> the moment it is reached at
@@ -53,6 +54,8 @@ class Reach:
             tensors = node.output_tensors if node.tensor is None else (node.tensor,)
             if tensors:
                 self.owners[number] = tensors[0]
+            if node.op is not None:
+                self.made[number] = node.op
             runs = gradients.runs.get(number, ())
             if runs:
                 self.runs[number] = runs
