@@ -1,4 +1,4 @@
-"""`Curves`: the loss and the norm of all gradients over a trace's steps, read once, in a worker, as far as they are."""
+"""`Curves`: the loss and the norm of all gradients over a trace's steps, read in a worker as they come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHUNK = 2_000  # steps read between two looks at whether anybody still wants th
 
 
 class Curves:
-    """Steps and their numbers, parallel lists that only grow. `read` goes on where it stopped."""
+    """Steps and their numbers, in parallel lists. `read` goes on where it stopped."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -22,14 +22,19 @@ class Curves:
         self._drawn: dict[tuple[str, int, int], list[float | None]] = {}
 
     def read(self, trace: Trace, goes_on: Callable[[], bool]) -> None:
-        """Read the steps that are not read yet, while `goes_on` says so. Raises TraceFileError."""
-        after = self.steps[-1] if self.steps else None
-        source = iter(trace.source.curve(after))
+        """Read the steps that are not read yet, while `goes_on` says so. Raises TraceFileError.
+
+        The last one is read again: it may have been running.
+        """
+        kept = max(len(self.steps) - 1, 0) if self.steps[:1] == list(trace.source.step_numbers()[:1]) else 0
+        for values in (self.steps, self.losses, self.gradients):
+            del values[kept:]
+        source = iter(trace.source.curve(self.steps[-1] if self.steps else None))
         while goes_on() and (found := list(islice(source, _CHUNK))):
-            losses, gradients = [loss for _, loss, _ in found], [gradient for _, _, gradient in found]
-            self.losses += losses
-            self.gradients += gradients
+            self.losses += [loss for _, loss, _ in found]
+            self.gradients += [gradient for _, _, gradient in found]
             self.steps += [step for step, _, _ in found]
+        self._drawn = {}
 
     def __len__(self) -> int:
         return len(self.steps)

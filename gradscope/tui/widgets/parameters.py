@@ -32,6 +32,7 @@ from .rows import Rows
 _AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
 _KEPT = 400  # parameters whose curves are kept
 _SPARK = 12
+_GROWN = 1.02  # a running trace's curves are read anew when it has so many times the steps
 
 _Value = tuple[int, float, str]  # what sorts: known before unknown, then by number, then by words
 
@@ -128,9 +129,8 @@ class ParametersPane(Rows):
         self._row_of: Mapping[int, int] = {}
         self._longest = 0
         self._listed: object = None
-        self._curves: dict[int, Sequence[float | None]] = {}
+        self._curves: dict[int, tuple[int, Sequence[float | None]]] = {}  # with how many steps there were
         self._wanted_curves: dict[int, None] = {}
-        self._read_of: object = None
         self._reading = False
         self._leaves: tuple[object, Mapping[str, int]] = (None, {})
 
@@ -138,9 +138,6 @@ class ParametersPane(Rows):
 
     def show(self, scene: Scene) -> None:
         before, self.scene = self.scene, scene
-        if self._read_of != (id(scene.trace), len(scene.step_numbers)):
-            self._read_of = (id(scene.trace), len(scene.step_numbers))
-            self._curves, self._wanted_curves = {}, {}
         if self.figures is None or self.figures.step is not scene.step or self.figures.samples is not scene.samples:
             self._figure(scene.step, scene.samples)
         else:
@@ -181,7 +178,8 @@ class ParametersPane(Rows):
         scene, figures = self.scene, self.figures
         if scene is None or figures is None:
             return
-        key = (id(figures) if self.sort not in ("name", "shape") else 0, self._read_of, self.sort, self.descending)
+        known = len(scene.trace.source.parameters())
+        key = (id(figures) if self.sort not in ("name", "shape") else 0, known, self.sort, self.descending)
         if self._listed == (key, self.roles, self.wanted):
             return
         self._listed = (key, self.roles, self.wanted)
@@ -302,30 +300,29 @@ class ParametersPane(Rows):
     # -- curves over the steps -------------------------------------------------------------------------
 
     def _spark(self, parameter: int, width: int) -> str:
-        known = self._curves.get(parameter)
-        if known is None:
+        assert self.scene is not None
+        steps, curve = self._curves.get(parameter, (0, ()))
+        if len(self.scene.step_numbers) > steps * _GROWN:
             if not self._wanted_curves:
                 self.call_after_refresh(self._read_curves)
             self._wanted_curves[parameter] = None
-            return " " * width
-        assert self.scene is not None
-        return spark(buckets(known, width), ascii=self.scene.ascii, log=True).ljust(width)
+        return spark(buckets(curve, width), ascii=self.scene.ascii, log=True).ljust(width)
 
     def _read_curves(self) -> None:
         if self.scene is not None and not self._reading:
             self._reading = True
-            self._read(self.scene.trace, self._read_of)
+            self._read(self.scene.trace, len(self.scene.step_numbers))
 
     @work(thread=True, group="series")
-    def _read(self, trace: Trace, read_of: object) -> None:
+    def _read(self, trace: Trace, steps: int) -> None:
         """Read the curves of the rows that were seen last, until all wanted ones are there."""
         worker = get_current_worker()
         try:
-            while (wanted := list(self._wanted_curves)) and read_of == self._read_of and not worker.is_cancelled:
+            while (wanted := list(self._wanted_curves)) and not worker.is_cancelled:
                 series = trace.source.series(wanted[-1])
                 curve = buckets([gradient for _, _, gradient in series], 4 * _SPARK)
                 if not worker.is_cancelled:
-                    self.app.call_from_thread(self._keep, wanted[-1], curve, read_of)
+                    self.app.call_from_thread(self._keep, wanted[-1], steps, curve)
         except GradscopeError as error:
             self._wanted_curves = {}
             self.post_message(Notice(str(error), "error"))
@@ -337,15 +334,12 @@ class ParametersPane(Rows):
         if self._wanted_curves:
             self._read_curves()
 
-    def _keep(self, parameter: int, curve: Sequence[float | None], read_of: object) -> None:
+    def _keep(self, parameter: int, steps: int, curve: Sequence[float | None]) -> None:
         self._wanted_curves.pop(parameter, None)
-        if read_of != self._read_of:
-            return
         if len(self._curves) >= _KEPT:
             self._curves.pop(next(iter(self._curves)))
-        self._curves[parameter] = curve
-        row = self._row_of.get(parameter)
-        self.refresh_rows(row)
+        self._curves[parameter] = (steps, curve)
+        self.refresh_rows(self._row_of.get(parameter))
 
     # -- keys and mouse --------------------------------------------------------------------------------
 

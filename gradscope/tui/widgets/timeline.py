@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -75,7 +76,7 @@ class TimelinePane(Widget, can_focus=True):
         self.scene: Scene | None = None
         self.curves = Curves()
         self._bar: tuple[object, PhaseBar] | None = None
-        self._ticks: tuple[object, frozenset[int]] = (None, frozenset())
+        self._ticks: tuple[object, object, frozenset[int]] = (None, None, frozenset())
         self._dragged: str | None = None
         self._asked: tuple[int, int] | None = None
 
@@ -203,25 +204,26 @@ class TimelinePane(Widget, can_focus=True):
         steps, here = self.scene.step_numbers, self.scene.step.number
         yield f"{step_word(here):<{_LABEL - 1}} ", self._look("label")
         room = self._scale()[0] if steps else 0
-        ticks = self._finding_cells(self.scene)
-        cell = self.cell_of_step(here)
-        for place in range(room):
-            if place == cell:
-                yield ("◆" if place not in ticks else "!"), self._look("now")
-            elif place in ticks:
-                yield "!", self._look("finding")
-            else:
-                yield ("━" if place < cell else "─"), self._look("label")
+        ticks, cell = self._finding_cells(self.scene), self.cell_of_step(here)
+        drawn = list("━" * min(cell, room) + "─" * max(room - cell, 0))
+        for place in (place for place in ticks if place < room):
+            drawn[place] = "!"
+        if cell < room and cell not in ticks:
+            drawn[cell] = "◆"
+        for place, part in _runs("".join(drawn)):
+            finding = part[0] == "!"
+            yield part, self._look("now" if place == cell else "finding" if finding else "label")
         last = f" {steps[-1]}" if steps else ""
         if width - _LABEL - room >= len(last):
             yield last, self._look("label")
 
     def _finding_cells(self, scene: Scene) -> frozenset[int]:
-        key = (id(scene.findings), len(scene.step_numbers), self._scale())
-        if self._ticks[0] != key:
-            cells = {self.cell_of_step(finding.step) for finding in scene.findings if finding.step is not None}
-            self._ticks = (key, frozenset(cells))
-        return self._ticks[1]
+        known, key, cells = self._ticks
+        if known is not scene.findings or key != (len(scene.step_numbers), self._scale()):
+            key = (len(scene.step_numbers), self._scale())
+            cells = frozenset(self.cell_of_step(one.step) for one in scene.findings if one.step is not None)
+            self._ticks = (scene.findings, key, cells)
+        return cells
 
     # -- mouse -----------------------------------------------------------------------------------------
 
@@ -262,3 +264,12 @@ def _split(drawn: str, cell: int) -> Sequence[tuple[str, bool]]:
     if not 0 <= cell < len(drawn):
         return [(drawn, False)]
     return [(drawn[:cell], False), (drawn[cell], True), (drawn[cell + 1 :], False)]
+
+
+def _runs(drawn: str) -> Iterator[tuple[int, str]]:
+    """(place, sign repeated) for each stretch of one sign."""
+    place = 0
+    for _, same in groupby(drawn):
+        run = "".join(same)
+        yield place, run
+        place += len(run)
