@@ -1,0 +1,131 @@
+"""What a model was run for: every call of a root module, the mode it ran in, and whether a backward used it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..model.records import Backward, ModuleCall, OpCall, OptimizerStep
+from ..model.trace import Step
+from .case import Case
+from .reach import Reach
+
+_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
+_TRAINING = re.compile(r"\btraining=(True|False)")
+_POSITIONAL = re.compile(r"^[\d.e-]+, (True|False)")
+_SHARE = re.compile(r"\b(?:p|dropout_p)=([\d.e-]+)|^([\d.e-]+)")
+
+
+class ModelCall(NamedTuple):
+    """One call of a module by the script, no other module around it.
+
+    `ops` are the moments inside, `results` what left it. `used`: a backward of the step went through it or through
+    what was made of it. `random` and `settled`: the ops inside (dropout, batch norm) that act as in training, and
+    those that act as in evaluation.
+    """
+
+    step: Step
+    call: ModuleCall
+    ops: Sequence[int]
+    results: frozenset[int]
+    used: bool
+    builds: bool
+    without_grad: bool
+    random: Sequence[int]
+    settled: Sequence[int]
+
+
+def acts_as_training(op: OpCall) -> bool | None:
+    """Whether an op that has two modes acts as in training; None for an op that has one."""
+    if op.name in _DROPOUTS:
+        if share(op) == 0:
+            return None
+        said = _TRAINING.search(op.arguments) or _POSITIONAL.search(op.arguments)
+        return said is None or said[1] == "True"
+    if op.name == "batch_norm":
+        said = _TRAINING.search(op.arguments)
+        return None if said is None or len(op.inputs) < 3 else said[1] == "True"
+    return None
+
+
+def share(op: OpCall) -> float:
+    """The share of values that a dropout drops; 0.5 where it was not told."""
+    said = _SHARE.search(op.arguments)
+    return float(said[1] or said[2]) if said is not None else 0.5
+
+
+def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
+    """The calls of root modules in a step, in order."""
+    return case.once(("model calls", step.row.template), lambda: _model_calls(case, step))
+
+
+def _model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
+    calls = step.template.calls
+    root = list(range(len(calls)))
+    for place, call in enumerate(calls):
+        if call.parent is not None:
+            root[place] = root[call.parent]
+    reach = Reach.of(case, step)
+    places = {(call.module, call.call): place for place, call in enumerate(calls)}
+    inside: dict[int, list[int]] = {}
+    for index, op in reach.ops.items():
+        within = places.get((op.module, op.module_call or 0)) if op.module is not None else None
+        if within is not None:
+            inside.setdefault(root[within], []).append(index)
+    behind, _ = reach.behind([r for _, backward in reach.backwards for r in backward.roots])
+    return [_model_call(reach, calls[place], ops, behind) for place, ops in sorted(inside.items())]
+
+
+def _model_call(reach: Reach, call: ModuleCall, ops: Sequence[int], behind: set[int]) -> ModelCall:
+    made = [tensor for op in ops for tensor in reach.ops[op].outputs]
+    own = set(ops)
+    left = {t for t in made if any(reader not in own for reader in reach.readers.get(t, ()))} | set(made[-1:])
+    modes = {op: acts_as_training(reach.ops[op]) for op in ops}
+    return ModelCall(
+        step=reach.step,
+        call=call,
+        ops=ops,
+        results=frozenset(left),
+        used=any(tensor in behind for tensor in made),
+        builds=any(reach.ops[op].grad_nodes for op in ops),
+        without_grad=not any(reach.ops[op].grad_enabled for op in ops),
+        random=[op for op, mode in modes.items() if mode is True],
+        settled=[op for op, mode in modes.items() if mode is False],
+    )
+
+
+def evaluates(case: Case, step: Step) -> bool:
+    """Whether a step only runs a model that other steps train: no backward, no update."""
+    return case.once(("evaluates", step.row.template), lambda: _evaluates(case, step))
+
+
+def _evaluates(case: Case, step: Step) -> bool:
+    if step.number < 0 or any(True for kind in (Backward, OptimizerStep) for _ in case.events(kind, step)):
+        return False
+    trained = trained_modules(case)
+    return any(one.call.module in trained for one in model_calls(case, step))
+
+
+def trained_modules(case: Case) -> Mapping[int, frozenset[int]]:
+    """Modules that ran with parameters which the same step updated: the module, and those parameters."""
+    return case.once("trained modules", lambda: _trained(case))
+
+
+def _trained(case: Case) -> Mapping[int, frozenset[int]]:
+    found: dict[int, set[int]] = {}
+    for step in case.training():
+        updated = {
+            number
+            for event in case.events(OptimizerStep, step)
+            for tensor in event.moment.updated
+            if (number := step.tensors[tensor].parameter) is not None
+        }
+        if not updated:
+            continue
+        reach = Reach.of(case, step)
+        for index, op in reach.ops.items():
+            mine = {step.tensors[tensor].parameter for tensor in op.inputs} & updated
+            for call in reach.calls_of(index) if mine else ():
+                found.setdefault(call.module, set()).update(number for number in mine if number is not None)
+    return {module: frozenset(numbers) for module, numbers in found.items()}

@@ -1,0 +1,362 @@
+"""Graphs that live too long: freed by one backward and needed by the next, or growing from step to step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ..model.build import tensor_id
+from ..model.findings import Finding, Place, Severity
+from ..model.records import Backward, Kept, OpCall, StepKind, StepRow
+from ..model.trace import Step
+from .case import Case
+from .check import CERTAIN, LIKELY, SURE, Rule, check
+from .evaluation import evaluates
+from .reach import Reach, binding
+
+CARRIED_GRAPH = Rule(
+    "GS401", "graph-carried-over", Severity.ERROR, "A tensor carries the graph of an earlier step into this one."
+)
+BUILT_ONCE = Rule(
+    "GS402", "graph-built-once", Severity.ERROR, "A value is computed once, and every step goes back through its graph."
+)
+BACKWARD_TWICE = Rule(
+    "GS403", "backward-twice", Severity.ERROR, "A second backward goes through a graph that the first one freed."
+)
+GRAPHS_KEPT = Rule(
+    "GS404", "graphs-kept", Severity.WARNING, "Results are kept with their graphs, so no step's graph can be freed."
+)
+ENDLESS_GRAPH = Rule(
+    "GS405",
+    "graph-grows",
+    Severity.WARNING,
+    "A value is built from its own last one: its graph grows with each step.",
+)
+
+_FREED = "backward through the graph a second time"
+_CHANGED = "modified by an inplace operation"
+_ENOUGH = 3  # steps that add to a pile before it counts as growing
+
+
+# -- backwards that raise --------------------------------------------------------------------------------
+
+
+@check(CARRIED_GRAPH, BUILT_ONCE, BACKWARD_TWICE)
+def second_backwards(case: Case) -> Iterator[Finding]:
+    """Backwards that raised since the graph behind them was freed, or since its weights have been updated."""
+    for event in case.events(Backward):
+        error = event.moment.error or ""
+        if _FREED not in error and _CHANGED not in error:
+            continue
+        step, backward = event.step, event.moment
+        carrier = _carrier(case, step, backward, event.position, stale=_CHANGED in error)
+        if carrier is not None:
+            yield _carried(case, step, backward, carrier, _FREED in error)
+        elif _FREED in error:
+            yield _twice(case, step, event.position, backward)
+
+
+def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale: bool) -> int | None:
+    """The tensor of an earlier step through which a backward reaches that step's graph."""
+    graph = step.graphs[backward.graph] if 0 <= backward.graph < len(step.graphs) else None
+    if graph is None:
+        return None
+    old = [node for node in graph.nodes if node.carried]
+    if stale:
+        here = any(saved.stale for node in graph.nodes if not node.carried for saved in node.saved)
+        old = [] if here or not any(saved.stale for node in old for saved in node.saved) else old
+    if not old:
+        return None
+    reach = Reach.of(case, step)
+    behind, _ = reach.behind(backward.roots, position)
+    found = [
+        tensor.number
+        for tensor in step.tensors
+        if tensor.carried and tensor.requires_grad and tensor.grad_fn is not None and tensor.number in behind
+    ]
+    direct = [root for root in backward.roots if step.tensors[root].carried]
+    return next(iter((*direct, *found)), None)
+
+
+def _home(case: Case, step: Step, tensor: int) -> tuple[Step, int, OpCall | None, int]:
+    """(step, number there, the op that made it, that step's number) of a tensor that was carried over."""
+    origin = case.origin(step, tensor)
+    home = case.like(origin.step)
+    if home is None or origin.tensor >= len(home.tensors):
+        return step, tensor, None, step.number
+    made = home.tensors[origin.tensor].made_by
+    op = home.moments[made] if made is not None else None
+    return home, origin.tensor, op if isinstance(op, OpCall) else None, origin.step
+
+
+def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bool) -> Finding:
+    home, there, op, number = _home(case, step, carrier)
+    name = home.tensors[there].name or case.called(step, carrier)
+    again = op is not None and any(one.stack == op.stack for one in Reach.of(case, step).ops.values())
+    before = _backward_of(case, number, home)
+    use = step.tensors[carrier].first_use
+    places = case.places(
+        (before.stack if before is not None else None, "the backward that freed it" if freed else "its own backward"),
+        (use, f"{name} comes into this step here"),
+        (backward.stack, "this backward raises"),
+    )
+    then = "the setup" if number < 0 else f"step {number}"
+    happened = (
+        f"The backward of {then} freed that graph, and this one needs it again."
+        if freed
+        else "Its weights have been updated by the optimizer since, so what that graph saved is out of date."
+    )
+    if again:
+        culprit = _stored(case, number, there) or (binding(case, home, op.stack) if op is not None else None)
+        return CARRIED_GRAPH.finding(
+            f"{name} brings the graph of {then} into step {step.number}",
+            culprit=culprit,
+            step=step.number,
+            confidence=CERTAIN,
+            related=places,
+            explanation=f"{name} still has its history when the next step uses it, so this backward goes on into "
+            f"{then}. {happened}",
+            fix=f"detach it before the next step: {_plain(name)} = {_plain(name)}.detach()"
+            + ("" if freed else "; and leave out retain_graph=True"),
+            nodes=[tensor_id(step.template, carrier)],
+        )
+    culprit = binding(case, step, op.stack) if op is not None else None
+    return BUILT_ONCE.finding(
+        f"{name} was computed once, in {then}, and every step goes back through its graph",
+        culprit=culprit,
+        step=step.number,
+        confidence=CERTAIN,
+        related=places,
+        explanation=f"The graph behind {name} is built where it is computed. {happened}",
+        fix=f"compute {_plain(name)} inside the loop, anew for each backward (or detach it if it is a constant)",
+        nodes=[tensor_id(step.template, carrier)],
+    )
+
+
+def _plain(name: str) -> str:
+    return name if all(part.isidentifier() for part in name.split(".")) else "state"
+
+
+def _stored(case: Case, step: int, tensor: int) -> Place | None:
+    """The statement that kept the tensor beyond its step, if it was found."""
+    for row in case.rows:
+        for kept in row.kept:
+            if (kept.step, kept.tensor) == (step, tensor) and kept.stack is not None:
+                return case.place(kept.stack)
+    return None
+
+
+def _backward_of(case: Case, number: int, home: Step) -> Backward | None:
+    """The last backward of the step that made a tensor."""
+    found = [event.moment for event in case.events(Backward, home) if event.moment.error is None]
+    if found:
+        return found[-1]
+    later = [row for row in case.rows if row.number > number]
+    for row in later[:1]:
+        step = case.like(row.number)
+        done = [event.moment for event in case.events(Backward, step) if event.moment.error is None] if step else []
+        return done[0] if done else None
+    return None
+
+
+def _twice(case: Case, step: Step, position: int, backward: Backward) -> Finding:
+    earlier = _freed_by(step, case, position, backward)
+    root = case.called(step, backward.roots[0]) if backward.roots else "the loss"
+    other = case.called(step, earlier.roots[0]) if earlier is not None and earlier.roots else "the first loss"
+    same = earlier is not None and earlier.roots == backward.roots
+    shared = _shared(case, step, earlier, backward) if earlier is not None else ""
+    if same:
+        message, fix = f"{root} is differentiated a second time", f"call {_plain(root)}.backward() once in each step"
+    else:
+        message = f"{root} goes back through a graph that the backward of {other} has freed"
+        fix = f"add them and call backward once: ({_plain(other)} + {_plain(root)}).backward()"
+    return BACKWARD_TWICE.finding(
+        message,
+        culprit=case.place(backward.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((earlier.stack if earlier is not None else None, "this backward freed the graph")),
+        explanation=f"A backward frees what its graph saved.{shared} The second one finds it gone.",
+        fix=fix,
+        nodes=[tensor_id(step.template, tensor) for tensor in backward.roots],
+    )
+
+
+def _freed_by(step: Step, case: Case, position: int, backward: Backward) -> Backward | None:
+    """The earlier backward of the step that ran through some of the same nodes."""
+    ops = _ops(step, backward)
+    found = None
+    for event in case.events(Backward, step):
+        if event.position < position and event.moment.error is None and ops & _ops(step, event.moment):
+            found = event.moment
+    return found
+
+
+def _ops(step: Step, backward: Backward) -> set[int]:
+    graph = step.graphs[backward.graph] if 0 <= backward.graph < len(step.graphs) else None
+    return {node.op for node in graph.nodes if node.op is not None} if graph is not None else set()
+
+
+def _shared(case: Case, step: Step, one: Backward, other: Backward) -> str:
+    ops = sorted(_ops(step, one) & _ops(step, other))
+    made = step.moments[ops[-1]] if ops else None
+    if not isinstance(made, OpCall) or not made.outputs:
+        return ""
+    return f" Both go through {case.called(step, made.outputs[0])}."
+
+
+# -- graphs that pile up ---------------------------------------------------------------------------------
+
+
+class Pile(NamedTuple):
+    """Results that one statement keeps: (row in which each was found, what was kept)."""
+
+    kept: Sequence[tuple[StepRow, Kept]]
+
+
+@check(GRAPHS_KEPT)
+def graphs_kept(case: Case) -> Iterator[Finding]:
+    """Results with graphs that stay alive after their step, step after step, held by the same place."""
+    used = differentiated_later(case)
+    piles: dict[tuple[int | None, str], list[tuple[StepRow, Kept]]] = defaultdict(list)
+    for row in case.rows:
+        for kept in row.kept:
+            home = case.like(kept.step)
+            if home is None or (kept.step, kept.tensor) in used or kept.tensor >= len(home.tensors):
+                continue
+            if evaluates(case, home):
+                continue  # told as an evaluation that builds graphs
+            made = _made(home, kept.tensor)
+            key = kept.stack if kept.stack is not None else (made.stack if made is not None else None)
+            piles[key, kept.holder].append((row, kept))
+    for pile in piles.values():
+        if len({kept.step for _, kept in pile}) >= _ENOUGH:
+            yield _kept(case, pile)
+
+
+def _made(home: Step, tensor: int) -> OpCall | None:
+    index = home.tensors[tensor].made_by
+    op = home.moments[index] if index is not None else None
+    return op if isinstance(op, OpCall) else None
+
+
+def differentiated_later(case: Case) -> set[tuple[int, int]]:
+    """Tensors (step, number) that a backward of a later step went through, without an error."""
+    return case.once(differentiated_later, lambda: _differentiated_later(case))
+
+
+def _differentiated_later(case: Case) -> set[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    for step in case.distinct:
+        backwards = [event.moment for event in case.events(Backward, step) if event.moment.error is None]
+        old = any(
+            node.carried
+            for one in backwards
+            if 0 <= one.graph < len(step.graphs)
+            for node in step.graphs[one.graph].nodes
+        )
+        if not old:
+            continue
+        behind, _ = Reach.of(case, step).behind([root for one in backwards for root in one.roots])
+        for row in case.repeats(step):
+            found.update((came, number) for tensor, came, number in row.carried if tensor in behind)
+    return found
+
+
+def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> Finding:
+    row, kept = pile[0]
+    home = case.like(kept.step)
+    assert home is not None
+    made = _made(home, kept.tensor)
+    name = home.tensors[kept.tensor].name or (made.name if made is not None else "a result")
+    line = case.place(kept.stack) if kept.stack is not None else None
+    origin = case.place(made.stack) if made is not None else None
+    counts = [(r.number, r.alive[0], r.alive[1]) for r, _ in pile if r.alive is not None]
+    counted = [(number, nodes) for number, _, nodes in counts if nodes >= 0]
+    growth = ""
+    if len(counted) > 1:
+        growth = f" The live graph grew from {counted[0][1]} grad nodes in step {counted[0][0]} to {counted[-1][1]} in "
+        growth += f"step {counted[-1][0]}."
+    holder = kept.holder or "something"
+    most = max((tensors for _, tensors, _ in counts), default=len(pile))
+    bounded = most < len(pile) / 2
+    return GRAPHS_KEPT.finding(
+        f"{holder} keeps {name} of {len({k.step for _, k in pile})} steps with their graphs",
+        culprit=line or origin,
+        step=row.number,
+        confidence=SURE if line is not None else LIKELY,
+        related=case.places((made.stack if made is not None and line is not None else None, f"{name} is made here")),
+        explanation=f"{name} has a grad_fn, and behind it stands the whole graph of its step: as long as {holder} "
+        f"holds it, nothing of that graph can be freed.{growth}",
+        fix=f"keep the number or the values only: {_plain(name)}.item(), or {_plain(name)}.detach()",
+        severity=Severity.NOTE if bounded else None,
+        nodes=[tensor_id(home.template, kept.tensor)],
+    )
+
+
+# -- graphs without an end -------------------------------------------------------------------------------
+
+
+@check(ENDLESS_GRAPH)
+def endless_graphs(case: Case) -> Iterator[Finding]:
+    """Values that are made, with a gradient, from what the same line made in the step before."""
+    used = differentiated_later(case)
+    chains: dict[int, list[tuple[StepRow, int]]] = defaultdict(list)
+    for step in case.distinct:
+        feeds = {} if evaluates(case, step) else _feeds(case, step)
+        for row in case.repeats(step) if feeds else ():
+            for tensor, came, number in row.carried:
+                stack = feeds.get(tensor)
+                if stack is not None and (came, number) not in used and came >= 0:
+                    chains[stack].append((row, tensor))
+    for stack, links in chains.items():
+        if len({row.number for row, _ in links}) >= _ENOUGH:
+            yield _endless(case, stack, sorted(links, key=lambda link: link[0].number))
+
+
+def _feeds(case: Case, step: Step) -> Mapping[int, int]:
+    """Carried tensors with a graph -> the stack of the op that makes of them what was made of the last ones."""
+    found: dict[int, int] = {}
+    carried = [t for t in step.tensors if t.carried and t.requires_grad and t.grad_fn is not None and not t.is_leaf]
+    if not carried:
+        return found
+    reach = Reach.of(case, step)
+    for tensor in carried:
+        home, there, op, _ = _home(case, step, tensor.number)
+        stacks = {home.moments[index].stack for index in Reach.of(case, home).writers.get(there, ())}
+        if op is not None:
+            stacks.add(op.stack)
+        _, ops = reach.ahead([tensor.number], with_grad=True)
+        for index in sorted(ops):
+            call = reach.ops[index]
+            grows = any(reach.needs_grad(result) for result in reach.results(index))
+            if grows and (call.stack in stacks or tensor.number in reach.results(index)) and call.stack is not None:
+                found[tensor.number] = call.stack
+                break
+    return found
+
+
+def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Finding:
+    row, tensor = links[0]
+    step = case.like(row.number)
+    assert step is not None
+    name = case.called(step, tensor)
+    counted = [(r.number, r.alive[1]) for r, _ in links if r.alive is not None and r.alive[1] >= 0]
+    growth = ""
+    if len(counted) > 1 and counted[-1][1] > counted[0][1]:
+        growth = f" The live graph grew from {counted[0][1]} grad nodes in step {counted[0][0]} to {counted[-1][1]} in "
+        growth += f"step {counted[-1][0]}."
+    return ENDLESS_GRAPH.finding(
+        f"{name} is built from its own last value, graph and all: {len(links)} steps hang together",
+        culprit=binding(case, step, stack) if step.kind is not StepKind.SETUP else case.place(stack),
+        step=row.number,
+        confidence=SURE if growth else LIKELY,
+        explanation=f"Each new {name} has the last one behind it, and that one the one before: the graphs of all steps "
+        f"stay in memory.{growth}",
+        fix=f"add the number only: {_plain(name)} += loss.item(), or use .detach() on what goes into it",
+        nodes=[tensor_id(step.template, tensor)],
+    )
+
+
+CHECKS = (second_backwards, graphs_kept, endless_graphs)

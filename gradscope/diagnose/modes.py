@@ -1,0 +1,317 @@
+"""Training and evaluation mode where the other was meant, and evaluations that build graphs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ..model.build import tensor_id
+from ..model.findings import Finding, Severity
+from ..model.records import ModeChange, OpCall, OptimizerStep
+from ..model.trace import Step
+from .case import Case
+from .check import LIKELY, POSSIBLE, SURE, Rule, check
+from .evaluation import ModelCall, acts_as_training, evaluates, model_calls, share, trained_modules
+from .lifetime import differentiated_later
+from .reach import Reach
+
+EVAL_LEFT_ON = Rule(
+    "GS701", "eval-left-on", Severity.WARNING, "A model is trained in evaluation mode, left on by an evaluation."
+)
+TRAIN_IN_EVALUATION = Rule(
+    "GS702", "train-mode-in-evaluation", Severity.WARNING, "A model is evaluated in training mode."
+)
+ALWAYS_DROPPING = Rule(
+    "GS703", "dropout-always-on", Severity.WARNING, "A functional dropout drops values in evaluation mode too."
+)
+GRAPH_IN_EVALUATION = Rule(
+    "GS704", "evaluation-builds-graph", Severity.WARNING, "An evaluation builds graphs that no backward uses."
+)
+
+_MEASURING = frozenset({"item", "eq", "ne", "argmax", "topk", "float", "tolist", "__float__"})
+
+
+class Switched(NamedTuple):
+    """A call of `train()` or `eval()` as it happened, in a row of the trace."""
+
+    step: int
+    moment: int
+    change: ModeChange
+
+
+class Moments(NamedTuple):
+    """What happened to one module over the whole trace: switches, calls and updates, in order of (step, moment)."""
+
+    switches: Sequence[Switched]
+    calls: Sequence[tuple[int, int, ModelCall]]
+    updates: Sequence[tuple[int, int]]
+
+
+def _story(case: Case) -> dict[int, Moments]:
+    """Every root module's moments, row by row."""
+    return case.once("story of modes", lambda: _told(case))
+
+
+def _told(case: Case) -> dict[int, Moments]:
+    switches: dict[int, list[Switched]] = defaultdict(list)
+    calls: dict[int, list[tuple[int, int, ModelCall]]] = defaultdict(list)
+    updates: list[tuple[int, int]] = []
+    for row in case.rows:
+        step = case.like(row.number)
+        if step is None:
+            continue
+        for event in case.events(ModeChange, step):
+            if event.moment.mode == "training" and event.moment.module is not None:
+                switches[event.moment.module].append(Switched(row.number, event.position, event.moment))
+        for one in model_calls(case, step):
+            calls[one.call.module].append((row.number, one.call.moment, one))
+        updates += [(row.number, event.position) for event in case.events(OptimizerStep, step)]
+    return {module: Moments(switches.get(module, []), found, updates) for module, found in calls.items()}
+
+
+def _name(case: Case, module: int) -> str:
+    record = case.modules.get(module)
+    return (case.paths.of(module) or record.root or record.type) if record is not None else "the model"
+
+
+def _kinds(reach: Reach, ops: Sequence[int]) -> str:
+    names = sorted({"dropout" if "dropout" in reach.ops[op].name else "batch norm" for op in ops})
+    return " and ".join(names)
+
+
+# -- eval() left on ------------------------------------------------------------------------------------
+
+
+@check(EVAL_LEFT_ON)
+def eval_left_on(case: Case) -> Iterator[Finding]:
+    """Training calls of a model in evaluation mode, after an eval() that was followed by an evaluation."""
+    trained = trained_modules(case)
+    for module, story in _story(case).items():
+        if module not in trained:
+            continue
+        learning = [(at, moment, one) for at, moment, one in story.calls if one.used and one.builds and at >= 0]
+        wrong = [(at, moment, one) for at, moment, one in learning if not one.call.training and one.settled]
+        if not wrong:
+            continue
+        at, moment, first = wrong[0]
+        before = [s for s in story.switches if (s.step, s.moment) < (at, moment)]
+        if not before or before[-1].change.value != "eval":
+            continue
+        switch = before[-1]
+        looked = [
+            one
+            for when, place, one in story.calls
+            if (switch.step, switch.moment) < (when, place) < (at, moment) and not one.used
+        ]
+        if not looked:
+            continue  # switched for this training, as when batch norm is frozen on purpose
+        began_well = any(one.call.training for when, place, one in learning if (when, place) < (at, moment))
+        yield _eval_left_on(case, module, switch, first, len(wrong), began_well)
+
+
+def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, count: int, began_well: bool) -> Finding:
+    name = _name(case, module)
+    kinds = _kinds(Reach.of(case, first.step), first.settled)
+    return EVAL_LEFT_ON.finding(
+        f"{name} trains in evaluation mode from step {first.step.number} on: eval() is never followed by train()",
+        culprit=case.place(switch.change.stack),
+        step=first.step.number,
+        confidence=SURE if began_well else LIKELY,
+        related=case.places((first.call.stack, f"{name} is trained here, with training=False")),
+        explanation=f"eval() stays on until train() is called. {count} training calls ran with training=False, so its "
+        f"{kinds} acted as in evaluation: no value was dropped, no statistic was updated.",
+        fix=f"call {name if name.isidentifier() else 'model'}.train() at the start of each training epoch",
+    )
+
+
+# -- train() in evaluation -------------------------------------------------------------------------------
+
+
+@check(TRAIN_IN_EVALUATION)
+def train_in_evaluation(case: Case) -> Iterator[Finding]:
+    """Evaluations of a trained model with dropout or batch norm at work."""
+    trained = trained_modules(case)
+    for module, story in _story(case).items():
+        if module not in trained:
+            continue
+        for at, moment, one in story.calls:
+            if at < 0 or one.used or not one.random or not one.call.training or not _measures(case, one):
+                continue
+            if not one.without_grad and not evaluates(case, one.step):
+                continue
+            if _on_purpose(case, story, at, moment, one):
+                continue
+            yield _train_in_evaluation(case, module, one)
+            break
+
+
+def _on_purpose(case: Case, story: Moments, at: int, moment: int, one: ModelCall) -> bool:
+    """Whether train() was called for this very call, or the call repeats one input to see how results vary."""
+    before = [s for s in story.switches if (s.step, s.moment) < (at, moment)]
+    updated = [when for when in story.updates if when < (at, moment)]
+    if (
+        before
+        and before[-1].change.value == "train"
+        and (not updated or (before[-1].step, before[-1].moment) > updated[-1])
+    ):
+        return True
+    if not updated:
+        return True  # nothing was trained yet
+    given = _inputs(case, one)
+    alike = [other for other in model_calls(case, one.step) if _inputs(case, other) & given and other.random]
+    return len(alike) >= 3
+
+
+def _inputs(case: Case, one: ModelCall) -> frozenset[int]:
+    reach = Reach.of(case, one.step)
+    made = {tensor for op in one.ops for tensor in reach.ops[op].outputs}
+    return frozenset(
+        tensor
+        for op in one.ops
+        for tensor in reach.ops[op].inputs
+        if tensor not in made and one.step.tensors[tensor].parameter is None
+    )
+
+
+def _measures(case: Case, one: ModelCall) -> bool:
+    """Whether what the call gave goes into a loss or a score."""
+    reach = Reach.of(case, one.step)
+    _, ops = reach.ahead(one.results)
+    names = {reach.ops[op].name for op in ops if op not in set(one.ops)}
+    return bool(names & _MEASURING) or any(name.endswith("_loss") or "cross_entropy" in name for name in names)
+
+
+def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
+    name = _name(case, module)
+    kinds = _kinds(Reach.of(case, one.step), one.random)
+    variable = name if name.isidentifier() else "model"
+    return TRAIN_IN_EVALUATION.finding(
+        f"{name} is evaluated in training mode: {kinds} is at work",
+        culprit=case.place(one.call.stack),
+        step=one.step.number,
+        confidence=SURE if one.without_grad else LIKELY,
+        explanation=f"{variable}.training is True here. Dropout makes the score random, and batch norm uses (and "
+        "changes) the statistics of the evaluation batches. no_grad() does not change the mode.",
+        fix=f"call {variable}.eval() before the evaluation, and {variable}.train() after it",
+        severity=None if one.without_grad else Severity.NOTE,
+        nodes=[tensor_id(one.step.template, tensor) for op in one.random[:1] for tensor in _outputs(one.step, op)],
+    )
+
+
+def _outputs(step: Step, op: int) -> tuple[int, ...]:
+    moment = step.moments[op]
+    return moment.outputs if isinstance(moment, OpCall) else ()
+
+
+# -- functional dropout ----------------------------------------------------------------------------------
+
+
+@check(ALWAYS_DROPPING)
+def dropout_always_on(case: Case) -> Iterator[Finding]:
+    """Functional dropouts that drop values inside a module whose training flag is off."""
+    seen: set[int | None] = set()
+    for step in case.distinct:
+        reach = Reach.of(case, step)
+        for index, op in reach.ops.items():
+            if op.stack in seen or not _drops(op):
+                continue
+            calls = reach.calls_of(index)
+            if not calls or calls[0].training:
+                continue
+            record = case.modules.get(calls[0].module)
+            if record is not None and record.type.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")):
+                continue  # a module that was switched on its own
+            seen.add(op.stack)
+            yield _always_dropping(case, step, op, calls[0].module)
+
+
+def _drops(op: OpCall) -> bool:
+    if op.name == "scaled_dot_product_attention":
+        return "dropout_p=" in op.arguments and share(op) > 0
+    return "dropout" in op.name and acts_as_training(op) is True
+
+
+def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding:
+    place = case.place(op.stack)
+    name = _name(case, module)
+    said = place is not None and "training=True" in place.expression.replace(" ", "")
+    attention = op.name == "scaled_dot_product_attention"
+    return ALWAYS_DROPPING.finding(
+        f"{op.name} drops {share(op):.0%} of the values although {name} is in evaluation mode",
+        culprit=place,
+        step=step.number,
+        confidence=POSSIBLE if said else SURE,
+        explanation=f"{name}.training is False here, but the functional form knows nothing of that: "
+        + ("it drops whatever dropout_p says." if attention else "its training argument is True unless it is told."),
+        fix="pass dropout_p=self.p if self.training else 0.0"
+        if attention
+        else "pass training=self.training, or use an nn.Dropout module, which follows the mode",
+        severity=Severity.NOTE if said else None,
+        nodes=[tensor_id(step.template, tensor) for tensor in op.outputs],
+    )
+
+
+# -- evaluations that build graphs -------------------------------------------------------------------------
+
+
+@check(GRAPH_IN_EVALUATION)
+def graph_in_evaluation(case: Case) -> Iterator[Finding]:
+    """Evaluations with gradients on: whether what they build is kept, or only built in vain."""
+    trained = trained_modules(case)
+    later = differentiated_later(case)
+    lasting = _lasting(case)
+    found: dict[object, list[tuple[ModelCall, bool]]] = defaultdict(list)
+    for step in case.distinct:
+        if step.number < 0:
+            continue
+        for one in model_calls(case, step):
+            only_looks = not one.call.training or evaluates(case, step)
+            if not one.builds or one.used or one.call.module not in trained or not only_looks:
+                continue
+            reach = Reach.of(case, step)
+            made, _ = reach.ahead(one.results, with_grad=True)
+            if not made & reach.behind([r for _, b in reach.backwards for r in b.roots])[0]:
+                for row in case.repeats(step):
+                    if not any((row.number, tensor) in later for tensor in made):
+                        kept = any((row.number, tensor) in lasting for tensor in made)
+                        found[one.call.stack].append((one, kept))
+    for calls in found.values():
+        yield _graph_in_evaluation(case, calls)
+
+
+def _lasting(case: Case) -> set[tuple[int, int]]:
+    """Tensors (step, number) that outlived their step, or were used in a later one."""
+    found = {(kept.step, kept.tensor) for row in case.rows for kept in row.kept}
+    found.update((came, number) for row in case.rows for _, came, number in row.carried)
+    return found
+
+
+def _graph_in_evaluation(case: Case, calls: Sequence[tuple[ModelCall, bool]]) -> Finding:
+    one, _ = calls[0]
+    kept = sum(1 for _, stays in calls if stays)
+    name = _name(case, one.call.module)
+    step = one.step
+    nodes = sum(op.grad_nodes for index in one.ops if isinstance(op := step.moments[index], OpCall))
+    stays = f" What is made of it is kept beyond its batch in {kept} of {len(calls)} calls, each with its whole graph."
+    return GRAPH_IN_EVALUATION.finding(
+        f"evaluating {name} builds a graph of {nodes} nodes in each call"
+        + (", and the graphs are kept" if kept else ", for no backward"),
+        culprit=case.place(one.call.stack),
+        step=step.number,
+        confidence=SURE if kept > 1 else POSSIBLE,
+        related=case.places(*((held, "kept here") for held in _holders(case, step)[:1])),
+        explanation="Gradients are on, so autograd records every op and saves what its backward would need; no "
+        f"backward follows.{stays if kept else ''}",
+        fix="run the evaluation under torch.no_grad()",
+        severity=None if kept > 1 else Severity.NOTE,
+        nodes=[tensor_id(step.template, tensor) for tensor in sorted(one.results)[:1]],
+    )
+
+
+def _holders(case: Case, step: Step) -> list[int]:
+    numbers = {row.number for row in case.repeats(step)}
+    return [k.stack for row in case.rows for k in row.kept if k.step in numbers and k.stack is not None]
+
+
+CHECKS = (eval_left_on, train_in_evaluation, dropout_always_on, graph_in_evaluation)
