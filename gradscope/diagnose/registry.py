@@ -7,6 +7,7 @@ from importlib import resources
 from ..errors import UnknownName
 from . import (
     clipping,
+    detaching,
     devices,
     drift,
     flow,
@@ -37,6 +38,7 @@ _FAMILIES = (
     path,
     rounding,
     lifetime,
+    detaching,
     modes,
     leaves,
     forgotten,
