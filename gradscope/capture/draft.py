@@ -97,6 +97,7 @@ class Draft:
         "bumps",
         "calls",
         "carried",
+        "carriers",
         "cues",
         "cuts",
         "end",
@@ -151,6 +152,8 @@ class Draft:
         self.versions: dict[int, int] = {}
         self.bumps: dict[int, int] = {}
         self.carried: list[tuple[int, StepMark, int]] = []
+        # Those whose making was noted when their step closed: (number, the table's entry, step, number there).
+        self.carriers: list[tuple[int, Any, StepMark, int]] = []
         self.norms: list[tuple[int, tuple[int, ...], list[list[float]]]] = []
         self.memory: tuple[int, int] | None = None
         self.nodes_by_sequence: dict[int, int] = {}
@@ -168,6 +171,12 @@ class Draft:
         self.calls: list[RawCall] = []
         self.kept: tuple[Kept, ...] = ()
         self.alive: tuple[int, int] | None = None
+
+    def carry(self, number: int, entry: Any, mark: StepMark) -> None:
+        """A tensor of the step `mark`, number `entry.number` there, is met in this step as `number`."""
+        self.carried.append((number, mark, entry.number))
+        if entry.made_at >= 0:
+            self.carriers.append((number, entry, mark, entry.number))
 
     def add(
         self,

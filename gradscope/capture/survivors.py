@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -49,7 +49,23 @@ class Survivors:
                 if not entry.outlived and entry.mark is not None and entry.mark.number is not None:
                     entry.outlived = True
                     kept.append(Kept(entry.mark.number, entry.number, *self._holder_of(entry)))
+            kept += self._carriers(draft)
             return tuple(kept), (len(earlier), self._count([*own, *earlier]))
+
+    def _carriers(self, draft: Draft) -> Iterator[Kept]:
+        """Results that brought their graph into this step under an attribute: the statements that put them there."""
+        for number, entry, mark, old in draft.carriers:
+            if entry.outlived or mark.number is None or number >= len(draft.tensors):
+                continue
+            raw = draft.tensors[number]
+            if raw.facts.grad_fn is None:
+                continue
+            name = self._sites.operand_name(raw.stack, raw.position, raw.method) if raw.stack is not None else ""
+            stem, _, attribute = name.rpartition(".")
+            found = self._put_away(entry.made_at, attribute) if stem else None
+            if found is not None:
+                entry.outlived = True
+                yield Kept(mark.number, old, *found)
 
     def _living(self, draft: Draft) -> tuple[list[Entry], list[Entry]]:
         """Results with a graph that live: those that this step made, and those of earlier steps."""

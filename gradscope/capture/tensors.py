@@ -333,7 +333,7 @@ class TensorTable:
         else:
             relative = version
             if moment is None and entry.mark is not None:
-                draft.carried.append((number, entry.mark, entry.number))
+                draft.carry(number, entry, entry.mark)
                 carried = True
         entry.version = version
         storage = self._storage(draft, entry, tensor, sources)

@@ -51,7 +51,9 @@ def second_backwards(case: Case) -> Iterator[Finding]:
             continue
         step, backward = event.step, event.moment
         carrier = _carrier(case, step, backward, event.position, stale=_CHANGED in error)
-        if carrier is not None:
+        if carrier is not None and carrier in backward.roots and not _was_root(case, step, carrier, event.position):
+            yield _twice(case, step, event.position, backward)
+        elif carrier is not None:
             yield _carried(case, step, backward, carrier, _FREED in error)
         elif _FREED in error:
             yield _twice(case, step, event.position, backward)
@@ -190,7 +192,28 @@ def _freed_by(step: Step, case: Case, position: int, backward: Backward) -> Back
     for event in case.events(Backward, step):
         if event.position < position and event.moment.error is None and ops & _ops(step, event.moment):
             found = event.moment
+    if found is None and not ops:  # all of its graph is of an earlier step
+        earlier = [
+            event.moment for one in case.distinct if one.number < step.number for event in case.events(Backward, one)
+        ]
+        found = earlier[-1] if earlier else None
     return found
+
+
+def _was_root(case: Case, step: Step, tensor: int, position: int) -> bool:
+    """Whether an earlier backward started from this very tensor."""
+    origin = case.origin(step, tensor)
+    for row in case.rows:
+        one = case.like(row.number)
+        if row.number > step.number or one is None:
+            break
+        for event in case.events(Backward, one):
+            if row.number == step.number and event.position >= position:
+                break
+            here = Step(case.trace, row)
+            if any(case.origin(here, root) == origin for root in event.moment.roots):
+                return True
+    return False
 
 
 def _ops(step: Step, backward: Backward) -> set[int]:
@@ -231,7 +254,8 @@ def graphs_kept(case: Case) -> Iterator[Finding]:
             key = kept.stack if kept.stack is not None else (made.stack if made is not None else None)
             piles[key, kept.holder].append((row, kept))
     for pile in piles.values():
-        if len({kept.step for _, kept in pile}) >= _ENOUGH:
+        most = max((row.alive[0] for row, _ in pile if row.alive is not None), default=len(pile))
+        if len({kept.step for _, kept in pile}) >= _ENOUGH and most >= _ENOUGH:
             yield _kept(case, pile)
 
 
@@ -280,7 +304,7 @@ def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> Finding:
         growth += f"step {counted[-1][0]}."
     holder = kept.holder or "something"
     most = max((tensors for _, tensors, _ in counts), default=len(pile))
-    bounded = most < len(pile) / 2
+    bounded = most < len(pile) / 2  # what is kept is let go of again
     return GRAPHS_KEPT.finding(
         f"{holder} keeps {name} of {len({k.step for _, k in pile})} steps with their graphs",
         culprit=line or origin,

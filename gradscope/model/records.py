@@ -541,7 +541,7 @@ class PhaseSpan:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A result with a graph that outlived its step: tensor `tensor` of step `step` was alive when a later one ended.
+    """A result with a graph that outlived its step: tensor `tensor` of step `step` was alive in a later one.
 
     `holder` is what keeps it, as code (`self.outputs`); "" if that was not found. `stack` is the statement that
     put it there.
