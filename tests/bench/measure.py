@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import gradscope
 
-from . import workloads
+from . import traces, workloads
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,34 @@ def check_row(quick: bool) -> Row:
     )
 
 
+def view_row(quick: bool) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "steps.gradscope"
+        moments = traces.many_steps(path, 10_000 if quick else 1_000_000)
+        found = in_the_terminal_ui(path)
+    measured = f"{found['first_frame_s']:.2f} s, {found['key_p95_ms']:.0f} ms, {found['memory_mb']:.0f} MB"
+    work = f"`gradscope view`, {moments:,} moments: CPU to the first frame, a key at p95, memory"
+    detail = f"a key's median {found['key_p50_ms']:.0f} ms"
+    return Row(work, measured, "≤ 1 s, ≤ 50 ms, ≤ 300 MB", "≤ 0.5 s, ≤ 20 ms", detail)
+
+
+def view_graph_row(quick: bool) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.gradscope"
+        nodes = traces.large_graph(path, 1_000 if quick else 10_000)
+        found = in_the_terminal_ui(path)
+    measured = f"{found['key_p95_ms']:.0f} ms, {found['memory_mb']:.0f} MB"
+    work = f"`gradscope view`, a graph of {nodes:,} nodes: CPU of a key at p95, memory"
+    return Row(work, measured, "≤ 50 ms, ≤ 300 MB", "≤ 20 ms", f"a key's median {found['key_p50_ms']:.0f} ms")
+
+
+def in_the_terminal_ui(path: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.bench.tui", str(path)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 ROWS = {
     "mlp": mlp_row,
     "mlp-full": mlp_full_row,
@@ -177,4 +206,6 @@ ROWS = {
     "size": size_row,
     "start": start_row,
     "check": check_row,
+    "view": view_row,
+    "view-graph": view_graph_row,
 }

@@ -99,12 +99,16 @@ class GraphPane(Rows):
             self.shape = replace(self.shape, focus=None)
             self.mark = None
         self._draw_anew()
-        if self.picture is None or before is None:
+        if self.picture is None:
             return
-        if scene.selected is not None and scene.selected != before.selected:
+        if scene.selected is not None and (before is None or scene.selected != before.selected):
             self._reveal_node(scene.selected)
-        elif scene.moment != before.moment and (row := self.picture.row_at(scene.moment)) is not None:
-            self.reveal(row)
+        elif before is None or scene.moment != before.moment:
+            row = self.picture.row_at(scene.moment)
+            if row is not None and before is None:
+                self.call_after_refresh(self.reveal, row)
+            elif row is not None:
+                self.reveal(row)
 
     def wanted_shape(self) -> Shape:
         assert self.scene is not None
