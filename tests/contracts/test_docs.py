@@ -69,12 +69,18 @@ def test_no_tracked_file_knows_the_machine() -> None:
     assert not found
 
 
-def test_the_readmes_picture_is_there_and_whole() -> None:
+def test_the_readmes_pictures_are_there_and_whole() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (name,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
-    assert f"-o {name}\n" in readme, "the command that makes it is beside it"
-    words = set(ET.parse(ROOT / name).getroot().itertext())
-    assert {"A", "B", "F", "G", "MulBackward0", "AccumulateGrad", "A.grad"} <= {word.strip() for word in words}
+    graph, screen = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
+    assert f"-o {graph}\n" in readme, "the command that makes it is beside it"
+    assert f"--screenshot {screen}\n" in readme, "the command that makes it is beside it"
+    wanted = {
+        graph: {"A", "B", "F", "G", "MulBackward0", "AccumulateGrad", "A.grad"},
+        screen: {"Graph", "Parameters", "Timeline", "fc1.weight", "backward"},
+    }
+    for name, expected in wanted.items():
+        words = {word.replace("\xa0", " ").strip() for word in ET.parse(ROOT / name).getroot().itertext()}
+        assert expected <= words, expected - words
 
 
 def test_constraints_pin_torch_and_name_no_host() -> None:
