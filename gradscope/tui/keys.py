@@ -54,7 +54,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("right_curly_bracket", "}", "step(1)", "On by one step", "step", _STEP),
         Key("home", "home", "edge(-1)", "The start of this step", over_panes=True),
         Key("end", "end", "edge(1)", "The end of this step", over_panes=True),
-        Key("g", "g", "go_to", "Go to a step, or to a moment of it", "go to"),
+        Key("g", "g", "go_to", "Go to a step, or to a moment of it"),
     ),
     "Jump to what matters": (
         Key("f", "f", "seek('finding', 1)", "The next finding"),
@@ -90,7 +90,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("T", "T", "theme", "Light or dark"),
     ),
     "Take with you": (
-        Key("x", "x", "export", "Export the graph: svg png pdf dot json graphml mmd txt", "export"),
+        Key("x", "x", "export", "Export the graph: svg png pdf dot json graphml mmd txt"),
         Key("X", "X", "export_screen", "Save this screen as a picture: svg"),
         Key("y", "y", "copy_line", "Copy path:line"),
         Key("Y", "Y", "copy_value", "Copy the value, or the name, of what the inspector shows"),

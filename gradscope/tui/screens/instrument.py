@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 
 from textual import events, work
 from textual.app import ComposeResult, SuspendNotSupported
-from textual.binding import BindingType
+from textual.binding import ActiveBinding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
@@ -151,6 +151,13 @@ class Instrument(Traveller):
         focused = self.focused.id if self.focused is not None and self.focused.id in names else None
         at = names.index(focused) + by if focused is not None else 0
         self.action_pane(names[at % len(names)])
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that the footer shows: those of the instrument stay in place, the pane's own follow."""
+        found = super().active_bindings
+        own = {key: one for key, one in found.items() if one.node is self}
+        return {**own, **found}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Who types a search keeps the keys that move within a line."""
