@@ -14,14 +14,23 @@ from .check import CERTAIN, SURE, Rule, check
 from .cuts import first_cuts, listed, place_of, reason
 from .reach import Reach
 
+_NEVER_ASKED = frozenset({"GS303", "GS309"})  # nothing was cut: a tensor on the way never asked for a gradient
 NO_GRAPH = Rule(
-    "GS201", "no-graph-behind-loss", Severity.ERROR, "The loss has no graph: nothing connects it to a parameter."
+    "GS201",
+    "no-graph-behind-loss",
+    Severity.ERROR,
+    "The loss has no graph: nothing connects it to a parameter.",
+    yields_to=_NEVER_ASKED,
 )
 INFERENCE_TENSOR = Rule(
     "GS205", "inference-tensor-in-graph", Severity.ERROR, "A tensor made in inference mode is used where gradients are."
 )
 UNUSED_INPUT = Rule(
-    "GS206", "unused-in-graph", Severity.ERROR, "autograd.grad is asked for a tensor that the loss does not depend on."
+    "GS206",
+    "unused-in-graph",
+    Severity.ERROR,
+    "autograd.grad is asked for a tensor that the loss does not depend on.",
+    yields_to=_NEVER_ASKED,
 )
 NOT_SCALAR = Rule("GS209", "non-scalar-backward", Severity.ERROR, "backward() was called on a tensor of many values.")
 
