@@ -33,6 +33,8 @@ class Pause:
             else:
                 self.mode.quiet += 1
         self._popped.append(popped)
+        if self.journal.exposed.watched and len(self._popped) == 1:
+            self.journal.exposed.look()  # what was written before, torch did not write
 
     def end(self) -> None:
         if not self._popped:

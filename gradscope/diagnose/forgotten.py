@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
 from ..model.build import tensor_id
 from ..model.findings import Finding, Place, Severity
-from ..model.records import Backward, LeafChange, OpCall, StepKind
+from ..model.records import Backward, LeafChange, OpCall, StepKind, Tensor
 from ..model.trace import Step
 from .case import Case, Event, at
 from .check import CERTAIN, LIKELY, SURE, Rule, check
@@ -81,14 +82,51 @@ def _without_graph(case: Case, step: Step, root: int, stack: int | None) -> Iter
             return
     if any(_wanted(case, one) for one in family) or _cut(family):
         return
-    frozen = [one for one in family if (owner := case.parameter(one.step, one.number)) and owner.role == "parameter"]
-    changes = [change for change in case.events(LeafChange) if _freezes(change, frozen)]
-    if changes:
-        yield _all_frozen(case, changes, len(frozen), here)
-        return
-    trained = [one for one in frozen if case.parameters[one.tensor.parameter or 0].optimizers]
-    for subject in trained[:1]:
-        yield _finding(case, subject, case.called(subject.step, subject.number), stack, here, CERTAIN)
+    known = [one for one in family if (owner := case.parameter(one.step, one.number)) and owner.role == "parameter"]
+    changes = [change for change in case.events(LeafChange) if _freezes(change, known)]
+    frozen = {change.step.tensors[change.moment.tensor].parameter for change in changes}
+    given = [one for one in known if one.tensor.parameter not in frozen and _optimized(case, one)]
+    if given:
+        yield _finding(case, given[0], case.called(given[0].step, given[0].number), stack, here, CERTAIN)
+    elif changes:
+        yield _all_frozen(case, changes, len(known), here)
+    else:
+        yield from _guessed(case, family, here)
+
+
+def _optimized(case: Case, one: Made) -> bool:
+    owner = case.parameter(one.step, one.number)
+    return owner is not None and bool(owner.optimizers)
+
+
+def _guessed(case: Case, family: list[Made], related: tuple[Place, ...]) -> Iterator[Finding]:
+    """What the loss was most likely meant to train: the smallest tensor that was made from nothing, and has a name.
+
+    Not one that was used before another such tensor was made: that is how data are made up.
+    """
+    made_here = sorted(
+        (
+            one
+            for one in family
+            if one.op is not None and not one.op.inputs and one.tensor.name.isidentifier() and _can_have_one(one.tensor)
+        ),
+        key=lambda one: (one.step.number, one.moment),
+    )
+    last = {one.step.number: one.moment for one in made_here}
+    left = [one for one in made_here if _first_use(case, one) > last[one.step.number]]
+    subject = min(left, key=lambda one: one.tensor.nbytes, default=None)
+    if subject is not None:
+        yield _finding(case, subject, subject.tensor.name, subject.stack, related, LIKELY)
+
+
+def _first_use(case: Case, one: Made) -> float:
+    """The moment at which an op of its own step first reads the tensor."""
+    ops = (event.position for event in case.events(OpCall, one.step) if one.number in event.moment.inputs)
+    return next(ops, math.inf)
+
+
+def _can_have_one(tensor: Tensor) -> bool:
+    return tensor.dtype.startswith(("float", "bfloat", "complex"))
 
 
 def _wanted(case: Case, one: Made) -> bool:

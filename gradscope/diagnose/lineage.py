@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..model.records import LeafChange, OpCall, Tensor
+from ..model.records import LeafChange, Mutation, OpCall, Tensor
 from ..model.trace import Step
 from .case import Case
 
@@ -102,18 +103,40 @@ def copy_of_leaf(case: Case, step: Step, tensor: int) -> Copy | None:
 
 
 def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
-    """Whether a tensor of `step` was computed from the gradient of `leaf`, a tensor of the same step."""
+    """Whether a tensor of `step` was computed from the gradient of `leaf`, a tensor of the same step.
+
+    A buffer that a gradient was added to (momentum) comes of it too.
+    """
     wanted, shape = step.tensors[leaf].storage, step.tensors[leaf].shape
-    for one in ancestors(case, step, tensor, _NEAR):
-        record, tensors = one.tensor, one.step.tensors
-        if one.step is not step and one.step.number != step.number:
-            continue
-        if record.gradient_of is not None and tensors[record.gradient_of].storage == wanted:
+    waiting, seen = [tensor], {tensor}
+    for number in waiting:
+        record = step.tensors[number]
+        if record.gradient_of is not None and step.tensors[record.gradient_of].storage == wanted:
             return True
-        taken = one.op is not None and one.op.name == "grad" and record.shape == shape  # torch.autograd.grad
-        if taken and one.op is not None and any(tensors[number].storage == wanted for number in one.op.inputs):
-            return True
+        moment = step.moments[record.made_by] if record.made_by is not None else None
+        ops = [moment] if isinstance(moment, OpCall) else []
+        if ops and ops[0].name == "grad" and record.shape == shape:  # torch.autograd.grad
+            return any(step.tensors[other].storage == wanted for other in ops[0].inputs)
+        for op in (*ops, *_writers(case, step).get(number, ())):
+            fresh = [other for other in op.inputs if other not in seen]
+            if len(seen) < _NEAR:
+                seen.update(fresh)
+                waiting += fresh
     return False
+
+
+def _writers(case: Case, step: Step) -> Mapping[int, Sequence[OpCall]]:
+    """The ops of a step that worked in place, by the tensor that they wrote and returned."""
+    found: dict[int, list[OpCall]] = defaultdict(list)
+    for event in case.events(Mutation, step):
+        number = event.moment.tensor
+        for index in range(event.position - 1, max(event.position - 4, -1), -1):
+            op = step.moments[index]
+            if isinstance(op, OpCall):
+                if number in op.inputs:
+                    found[number].append(op)
+                break
+    return found
 
 
 def is_update(case: Case, step: Step, op: OpCall) -> int | None:
