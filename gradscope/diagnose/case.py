@@ -153,13 +153,29 @@ class Case:
 
     def origin(self, step: Step, tensor: int) -> Origin:
         """Where a tensor of `step` comes from: followed back through the steps that carried it over."""
-        number = step.number
-        while True:
-            row = self.by_number.get(number)
-            came = next((item for item in row.carried if item[0] == tensor), None) if row is not None else None
-            if came is None or came[1] == number:
-                return Origin(number, tensor)
-            _, number, tensor = came
+        here = Origin(step.number, tensor)
+        passed: list[Origin] = []
+        while here not in self._origins:
+            passed.append(here)
+            came = self._carried(here.step).get(here.tensor)
+            if came is None or came.step == here.step:
+                self._origins[here] = here
+            else:
+                here = came
+        found = self._origins[here]
+        self._origins.update(dict.fromkeys(passed, found))
+        return found
+
+    @cached_property
+    def _origins(self) -> dict[Origin, Origin]:
+        return {}
+
+    def _carried(self, number: int) -> Mapping[int, Origin]:
+        """Where the tensors that a step took over come from, by their numbers in it."""
+        row = self.by_number.get(number)
+        if row is None or not row.carried:
+            return {}
+        return self.once(("carried", number), lambda: {tensor: Origin(*came) for tensor, *came in row.carried})
 
     def original(self, step: Step, tensor: int) -> tuple[Step, Tensor]:
         """The step and record of a tensor where it was first met, as far back as steps were kept."""

@@ -169,10 +169,16 @@ def _is_of_update(case: Case, subject: Made) -> bool:
 
 
 def _met_a_gradient(case: Case, step: Step, tensor: int) -> bool:
-    """Whether the tensor took part in what a backward of the step differentiated."""
+    """Whether what a backward of the step differentiated was computed from the tensor."""
     if next(case.events(Backward, step), None) is None:
         return False
-    return any(tensor in event.moment.inputs and event.moment.grad_nodes for event in case.events(OpCall, step))
+    family = {tensor}
+    for event in case.events(OpCall, step):
+        if not family.isdisjoint(event.moment.inputs):
+            if event.moment.grad_nodes:
+                return True
+            family.update(event.moment.outputs)
+    return False
 
 
 def _finding(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..model.build import tensor_id
 from ..model.findings import Finding, Place, Severity
 from ..model.records import Backward, GradChange, LeafChange, Mutation, OpCall, StepKind
 from ..model.trace import Step
-from .case import Case, Event
+from .case import Case, Event, Origin
 from .check import CERTAIN, LIKELY, SURE, Rule, check
 from .devices import MOVED_COPY
 from .lineage import Copy, Made, copy_of_leaf, is_update, made
@@ -357,27 +357,43 @@ def _owner_name(case: Case, step: Step, leaf: int) -> str:
 
 def _is_used(case: Case, step: Step, tensor: int) -> bool:
     """Whether anything but a wrapping of it reads `tensor`, in this step or in a later one."""
-    waiting = [tensor]
-    results = {tensor}
+    readers = case.once(("readers", step.row.template), lambda: _readers(case, step))
+    wraps = case.once(("wraps", step.row.template), lambda: _wraps(case, step))
+    waiting, results = [tensor], {tensor}
     for number in waiting:
-        for event in case.events(OpCall, step):
-            if number in event.moment.inputs and event.moment.outputs != (number,):
-                if event.moment.name not in ("detach", "data", "clone", "requires_grad_"):
-                    return True
-                fresh = [other for other in event.moment.outputs if other not in results]
-                results.update(fresh)
-                waiting += fresh
-        for change in case.events(LeafChange, step):
-            if change.moment.source == number and change.moment.tensor not in results:
-                results.add(change.moment.tensor)
-                waiting.append(change.moment.tensor)
+        fresh = list(wraps.get(number, ()))
+        for op in readers.get(number, ()):
+            if op.outputs == (number,):
+                continue
+            if op.name not in ("detach", "data", "clone", "requires_grad_"):
+                return True
+            fresh += op.outputs
+        fresh = [other for other in fresh if other not in results]
+        results.update(fresh)
+        waiting += fresh
+    kept = case.once("carried on", lambda: {Origin(*came) for row in case.rows for _, *came in row.carried})
+    if any(Origin(row.number, number) in kept for row in case.repeats(step) for number in results):
+        return True
     parameters = {step.tensors[number].parameter for number in results} - {None}
-    numbers = {row.number for row in case.repeats(step)}
-    for row in case.rows:
-        if any(home in numbers and made_as in results for _, home, made_as in row.carried):
-            return True
     later = (one for one in case.distinct if one.number > step.number)
     return bool(parameters) and any(tensor.parameter in parameters for one in later for tensor in one.tensors)
+
+
+def _readers(case: Case, step: Step) -> Mapping[int, Sequence[OpCall]]:
+    found: dict[int, list[OpCall]] = defaultdict(list)
+    for event in case.events(OpCall, step):
+        for number in dict.fromkeys(event.moment.inputs):
+            found[number].append(event.moment)
+    return found
+
+
+def _wraps(case: Case, step: Step) -> Mapping[int, Sequence[int]]:
+    """The tensors that were wrapped as parameters or cut off, by what they were made of."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for event in case.events(LeafChange, step):
+        if event.moment.source is not None:
+            found[event.moment.source].append(event.moment.tensor)
+    return found
 
 
 def _lasts(case: Case, step: Step, leaf: int) -> bool:
@@ -397,14 +413,21 @@ def _is_written(case: Case, step: Step, leaf: int) -> bool:
     for event in case.events(Mutation):
         if event.step.kind is StepKind.SETUP:
             continue
+        sharing = case.once(("parameters by storage", event.step.row.template), lambda: _by_storage(event.step))  # noqa: B023
         for number in (event.moment.tensor, *event.moment.aliases):
-            one = event.step.tensors[number]
-            sharing = {t.parameter for t in event.step.tensors if t.storage == one.storage} - {None}
-            if owner is not None and owner.parameter in sharing:
-                return True
             if owner is None and made(case, event.step, number).key == origin:
                 return True
+            if owner is not None and owner.parameter in sharing.get(event.step.tensors[number].storage, ()):
+                return True
     return False
+
+
+def _by_storage(step: Step) -> Mapping[int, set[int]]:
+    found: dict[int, set[int]] = defaultdict(set)
+    for tensor in step.tensors:
+        if tensor.parameter is not None:
+            found[tensor.storage].add(tensor.parameter)
+    return found
 
 
 CHECKS = (gradient_of_a_result, not_a_leaf_for_the_optimizer, copy_used_by_all_steps, update_thrown_away)

@@ -109,6 +109,7 @@ def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
     """
     wanted, shape = step.tensors[leaf].storage, step.tensors[leaf].shape
     waiting, seen = [tensor], {tensor}
+    writers = _writers(case, step)
     for number in waiting:
         record = step.tensors[number]
         if record.gradient_of is not None and step.tensors[record.gradient_of].storage == wanted:
@@ -117,7 +118,7 @@ def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
         ops = [moment] if isinstance(moment, OpCall) else []
         if ops and ops[0].name == "grad" and record.shape == shape:  # torch.autograd.grad
             return any(step.tensors[other].storage == wanted for other in ops[0].inputs)
-        for op in (*ops, *_writers(case, step).get(number, ())):
+        for op in (*ops, *writers.get(number, ())):
             fresh = [other for other in op.inputs if other not in seen]
             if len(seen) < _NEAR:
                 seen.update(fresh)
@@ -126,22 +127,37 @@ def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
 
 
 def _writers(case: Case, step: Step) -> Mapping[int, Sequence[OpCall]]:
-    """The ops of a step that worked in place, by the tensor that they wrote and returned."""
-    found: dict[int, list[OpCall]] = defaultdict(list)
-    for event in case.events(Mutation, step):
-        number = event.moment.tensor
-        for index in range(event.position - 1, max(event.position - 4, -1), -1):
-            op = step.moments[index]
-            if isinstance(op, OpCall):
-                if number in op.inputs:
-                    found[number].append(op)
-                break
-    return found
+    """The ops of a step that worked in place, by the tensor that they wrote."""
+
+    def find() -> Mapping[int, Sequence[OpCall]]:
+        found: dict[int, list[OpCall]] = defaultdict(list)
+        for event in case.events(Mutation, step):
+            number = event.moment.tensor
+            for index in range(event.position - 1, max(event.position - 4, -1), -1):
+                op = step.moments[index]
+                if isinstance(op, OpCall):
+                    if number in op.inputs:
+                        found[number].append(op)
+                    break
+        return found
+
+    return case.once(("writers in place", step.row.template), find)
+
+
+def _knows_gradients(case: Case, step: Step) -> bool:
+    """Whether the script itself got hold of a gradient in the step."""
+    return case.once(
+        ("gradients at hand", step.row.template),
+        lambda: (
+            any(tensor.gradient_of is not None for tensor in step.tensors)
+            or any(event.moment.outputs for event in case.events(OpCall, step) if event.moment.name == "grad")
+        ),
+    )
 
 
 def is_update(case: Case, step: Step, op: OpCall) -> int | None:
     """The leaf that an op such as `w - lr * w.grad` takes one step of, a number of `step`; None for other ops."""
-    if op.name not in _UPDATES or len(op.outputs) != 1:
+    if op.name not in _UPDATES or len(op.outputs) != 1 or not _knows_gradients(case, step):
         return None
     result = step.tensors[op.outputs[0]]
     for number in op.inputs:

@@ -34,7 +34,7 @@ def saved_tensor_modified_unseen(case: Case) -> Iterator[Finding]:
         step, graph = event.step, event.moment.graph
         if graph < 0:
             continue
-        unseen = _uncounted(case, step)
+        unseen = case.once(("uncounted writes", step.row.template), lambda: _uncounted(case, step))  # noqa: B023
         if not unseen:
             continue
         for node in step.graphs[graph].nodes:
