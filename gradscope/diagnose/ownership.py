@@ -16,11 +16,13 @@ from .owners import BEFORE_ALL, Fact, Owners
 from .slots import Slots
 from .wording import optimizer_name, parameter_names
 
+_COPIED = frozenset({"GS301", "GS951"})  # what is used is a copy of it, and that is what must be changed
 NOT_IN_OPTIMIZER = Rule(
     "GS601",
     "parameter-not-in-optimizer",
     Severity.WARNING,
     "A parameter gets gradients, but no optimizer was given it.",
+    yields_to=_COPIED,
 )
 AFTER_OPTIMIZER = Rule(
     "GS602",
@@ -33,6 +35,7 @@ NOT_REGISTERED = Rule(
     "parameter-not-registered",
     Severity.ERROR,
     "A weight is kept where model.parameters() does not find it, so no optimizer has it.",
+    yields_to=_COPIED,
 )
 STRANGERS = Rule(
     "GS604",
