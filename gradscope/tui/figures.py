@@ -52,7 +52,8 @@ class StepFigures:
         self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
         self._updates: dict[int, int] = {}  # tensor -> the moment of its last update
-        self._backward: int | None = None
+        self._backward_end: int | None = None
+        backward = False
         wanted = set(self.tensor_of.values())
         for index, moment in enumerate(step.moments):
             if isinstance(moment, GradChange):
@@ -61,7 +62,9 @@ class StepFigures:
             elif isinstance(moment, OptimizerStep):
                 self._updates.update(dict.fromkeys(wanted.intersection(moment.updated), index))
             elif isinstance(moment, Backward):
-                self._backward = index
+                backward = True
+            if backward and moment.phase is Phase.BACKWARD:
+                self._backward_end = index
         optimizers = step.trace.source.optimizers()
         self.optimized = bool(optimizers)
         rates = {(optimizer, group): rate for optimizer, group, rate in step.row.learning_rates}
@@ -106,6 +109,8 @@ class StepFigures:
             return Gradient(NONE)
         changes = self._changes.get(tensor, [])
         place = bisect_right(changes, (state.moment, "\uffff")) - 1
+        if place < 0 and changes and changes[0][1] == "created":
+            return Gradient(NONE)  # it is None until this step's backward makes it
         if place < 0:
             return Gradient(CARRIED if has_grad is None else UNKNOWN)
         last, change = changes[place]
@@ -150,7 +155,11 @@ class StepFigures:
         if not (now.requires_grad if now is not None else parameter.requires_grad):
             return ("frozen",)
         found = []
-        if self._backward is not None and self._backward <= state.moment and not self._filled(parameter.id, now):
+        if (
+            self._backward_end is not None
+            and self._backward_end <= state.moment
+            and not self._filled(parameter.id, now)
+        ):
             found.append("no grad")
         if self.optimized and not parameter.optimizers and parameter.id not in self._plain:
             found.append("in no optimizer")

@@ -100,13 +100,11 @@ def curve(values: Values, width: int, height: int, *, ascii: bool = False, log: 
     margin = max(map(len, labels)) + 1
     room = max(width - margin, 4)
     across, up = (1, 1) if ascii else (2, 4)
-    points = buckets(values, room * across)
+    points = _stretched(buckets(values, room * across), room * across)
     grid = [[0] * room for _ in range(height)]
     bad = [False] * room
-    spread = max((room * across - 1) // max(len(points) - 1, 1), 1) if len(points) > 1 else 1
     before: int | None = None
-    for place, value in enumerate(points):
-        column = min(place * spread, room * across - 1)
+    for column, value in enumerate(points):
         if value is None or not math.isfinite(value):
             bad[column // across] |= value is not None
             before = None
@@ -121,6 +119,21 @@ def curve(values: Values, width: int, height: int, *, ascii: bool = False, log: 
         drawn[0] = "".join(BAD if lost else sign for lost, sign in zip(bad, drawn[0]))
     edge = [labels[0].rjust(margin - 1), *[" " * (margin - 1)] * (height - 2), labels[1].rjust(margin - 1)]
     return [f"{scale} {line}".rstrip() for scale, line in zip(edge[:height], drawn)]
+
+
+def _stretched(points: list[float | None], width: int) -> list[float | None]:
+    """`points` over `width` columns, straight lines between them."""
+    if not 1 < len(points) < width:
+        return points
+    found: list[float | None] = []
+    for column in range(width):
+        place, part = divmod(column * (len(points) - 1), width - 1)
+        here, following = points[place], points[min(place + 1, len(points) - 1)]
+        if not part or here is None or following is None or not math.isfinite(here + following):
+            found.append(here if not part or 2 * part < width else following)
+        else:
+            found.append(here + (following - here) * (part / (width - 1)))
+    return found
 
 
 def _between(before: int | None, level: int) -> range:

@@ -30,6 +30,18 @@ def test_the_gradient_is_carried_then_none_then_there() -> None:
     assert figures(trace, 1, 0, -2).gradient.norm is not None
 
 
+def test_a_gradient_that_the_backward_creates_was_none_before() -> None:
+    trace = mlp_trace()
+    assert [figures(trace, 0, 0, moment).gradient.kind for moment in (-1, 0, -2)] == [NONE, NONE, KNOWN]
+
+
+def test_nothing_lacks_a_gradient_before_the_backward_has_ended() -> None:
+    trace = updated_trace()
+    end = end_of(trace, 0, Phase.BACKWARD)
+    assert "no grad" not in figures(trace, 0, 1, end - 1).status
+    assert "no grad" in figures(trace, 0, 1, end).status
+
+
 def test_without_samples_the_steps_norms_will_do() -> None:
     from gradscope.model.records import Detail
 

@@ -196,6 +196,11 @@ def test_equal_blocks_are_one_row_that_stands_for_all() -> None:
     assert len({picture.row_of[node.id] for node in picture.graph.nodes if node.module}) == 2
     every = picture_of(trace, shape=Shape(modules_of(picture.graph), repeats=True))
     assert len(every) < len(picture_of(trace)) // 3
+    scene = scene_of(trace, 0, -1)
+    reader = Gallery().reader(every, scene)
+    names = [reader.words(row, every.view.node(node)).name for row, node in enumerate(every.nodes)]
+    assert "a0 ×6" in names
+    assert "loss" in names
 
 
 def blocks_trace(count: int) -> Trace:

@@ -70,6 +70,14 @@ def test_a_curve_tells_its_scale_and_falls() -> None:
     assert lines[0].index("*") < lines[-1].index("*")
 
 
+def test_few_points_are_joined_by_lines() -> None:
+    lines = curve([0.0, 1.0], 42, 10, ascii=True)
+    marks = sorted((line.index("*"), -row) for row, line in enumerate(lines))
+    assert len(marks) == 10
+    assert [row for _, row in marks] == sorted(row for _, row in marks)
+    assert sum(line.count("*") for line in lines) >= 30
+
+
 def test_bars_stand_on_one_zero_line() -> None:
     lines = bars([("a", -2.0, "-2"), ("b", 0.0, "0"), ("cc", 2.0, "2"), ("d", None, "None")], 40, ascii=True)
     zero = {line.index("|") for line in lines}

@@ -78,13 +78,14 @@ class Reader:
 
     def _name(self, node: GraphNode, view: NodeView) -> str:
         if node.kind is NodeKind.ACCUMULATE_GRAD:
-            return printable(node.name) if node.name else "a leaf"
-        if node.kind is NodeKind.GRAD_FN:
+            title = node.name or "a leaf"
+        elif node.kind is NodeKind.GRAD_FN:
             owner = self.picture.reach.owners.get(node.id)
             name = self.scene.step.tensors[owner].name if owner is not None else ""
-            return printable(name or node.op or node.label)
-        title = printable(node.name or node.label) if node.kind is NodeKind.TENSOR else view.title
-        return f"{title} ×{view.count:,}" if view.count > 1 else title
+            title = name or node.op or node.label
+        else:
+            title = node.name or node.label if node.kind is NodeKind.TENSOR else view.title
+        return f"{printable(title)} ×{node.count}" if node.count > 1 else printable(title)
 
     def _what(self, node: GraphNode, view: NodeView) -> str:
         if node.kind is NodeKind.MODULE:

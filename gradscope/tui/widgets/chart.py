@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -27,6 +27,7 @@ from ..scene import Scene
 from ..words import step_word
 
 _HEIGHT = 7  # lines of a curve
+_DECADES = 100  # how many times the least the greatest is where a curve has a log scale
 
 
 class Chart(Static):
@@ -52,29 +53,41 @@ class Chart(Static):
             self._draw()
 
     def _draw(self) -> None:
-        self.update(Content("\n".join(self.lines(max(self.content_size.width, 40)))))
+        styled = []
+        for title, lines, style in self.parts(max(self.content_size.width, 40)):
+            styled += [Content.styled(title, "bold"), *(Content.styled(line, style) for line in lines), Content("")]
+        self.update(Content("\n").join(styled))
 
     def lines(self, width: int) -> list[str]:
         """The whole chart as text."""
-        name = printable(self.parameter.name)
-        lines = [f"gradient sum of {name} in {step_word(self.step)}"]
+        return [line for title, lines, _ in self.parts(width) for line in (title, *lines, "")]
+
+    def parts(self, width: int) -> Iterator[tuple[str, list[str], str]]:
+        """Each figure: its title, its lines, and the colour they are drawn in."""
+        for title, lines, style in self._figures(width):
+            yield self._plain(title), [self._plain(line) for line in lines], style
+
+    def _figures(self, width: int) -> Iterator[tuple[str, list[str], str]]:
+        name, step = printable(self.parameter.name), step_word(self.step)
         sums = [(_name(one), one.gradient.sum, _words(one.gradient)) for one in self.points]
-        lines += bars(sums, width, ascii=self.ascii)
-        lines += ["", f"parameter sum of {name} in {step_word(self.step)}"]
-        lines += bars([(_name(one), one.sum, _number(one.sum)) for one in self.points], width, ascii=self.ascii)
+        yield f"gradient sum of {name} in {step}", bars(sums, width, ascii=self.ascii), "$text-warning"
+        sums = [(_name(one), one.sum, _number(one.sum)) for one in self.points]
         moved = _change(self.points)
-        lines += [f"  {moved}"] if moved else []
-        for title, values, log in (
-            (f"|grad| of {name} over the steps", [gradient for _, _, gradient in self.series], True),
-            (f"|p| of {name} over the steps", [norm for _, norm, _ in self.series], False),
-            ("loss over the steps", self.curves.losses, False),
+        drawn = bars(sums, width, ascii=self.ascii) + ([f"  {moved}"] if moved else [])
+        yield f"parameter sum of {name} in {step}", drawn, "$text-primary"
+        for title, values, log, style in (
+            (f"|grad| of {name} over the steps", [gradient for _, _, gradient in self.series], True, "$text-warning"),
+            (f"|p| of {name} over the steps", [norm for _, norm, _ in self.series], False, "$text-primary"),
+            ("loss over the steps", self.curves.losses, False, "$text-secondary"),
         ):
             if sum(value is not None for value in values) > 1:
                 low, high = bounds(values, log=log)
-                scale = log and low > 0 and high / low > 100
-                lines += ["", title + (" (log)" if scale else "")]
-                lines += curve(values, width, _HEIGHT, ascii=self.ascii, log=scale)
-        return [to_ascii(line) if self.ascii else line for line in lines]
+                scale = log and low > 0 and high / low > _DECADES
+                lines = curve(values, width, _HEIGHT, ascii=self.ascii, log=scale)
+                yield title + (" (log)" if scale else ""), lines, style
+
+    def _plain(self, line: str) -> str:
+        return to_ascii(line) if self.ascii else line
 
 
 class ChartScreen(ModalScreen[None]):

@@ -20,13 +20,14 @@ from ...render.view import NodeView
 from ...text import cells, elide, plural
 from ..lanes.gallery import Gallery
 from ..lanes.picture import Focus, Picture, Relation, Shape, closed, nearby
-from ..lanes.rows import AHEAD, NOW, Reader, RowWords
+from ..lanes.rows import AHEAD, DONE, NOW, Reader, RowWords
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
 from .rows import Rows
 
 _AT_ONCE = 600  # nodes up to which a picture is made without a worker
 _LANES = 0.45  # of the pane's width, at most, is for lanes
+_STATE_SIGNS = {AHEAD: "·", NOW: "▸", DONE: " "}
 _KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 
 
@@ -63,7 +64,7 @@ class GraphPane(Rows):
         & > .graph--lane { color: $text-muted; }
         & > .graph--name { text-style: bold; }
         & > .graph--what { color: $text-muted; }
-        & > .graph--ahead { color: $text-disabled; text-style: dim; }
+        & > .graph--ahead { color: $text-muted; text-style: dim; }
         & > .graph--now { color: $text-accent; text-style: bold; }
         & > .graph--cursor { background: $surface-lighten-2; }
         & > .graph--match { text-style: underline; }
@@ -214,7 +215,7 @@ class GraphPane(Rows):
         assert reader is not None
         words = reader.words(row, self._view(row))
         look = self._styles(words)
-        pointer = "▸" if words.state == NOW else " "
+        pointer = _STATE_SIGNS[words.state]
         drawn = picture.lanes.draw(row, "\0", self._first_lane, self._lane_room(width))
         if self._first_lane and drawn:
             drawn = "‥" + drawn[1:]
