@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -15,19 +15,18 @@ from textual.worker import get_current_worker
 
 from ...model.graph import EdgeKind, GraphNode, NodeKind
 from ...render.signs import to_ascii
-from ...render.theme import theme
 from ...render.view import NodeView
-from ...text import cells, elide, plural
+from ...text import plural
 from ..lanes.gallery import Gallery
 from ..lanes.picture import Focus, Picture, Relation, Shape, closed, nearby
-from ..lanes.rows import AHEAD, DONE, NOW, Reader, RowWords
+from ..lanes.rows import Reader
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
+from .paint import NODE, RowPaint
 from .rows import Rows
 
 _AT_ONCE = 600  # nodes up to which a picture is made without a worker
 _LANES = 0.45  # of the pane's width, at most, is for lanes
-_STATE_SIGNS = {AHEAD: "·", NOW: "▸", DONE: " "}
 _KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 
 
@@ -210,25 +209,16 @@ class GraphPane(Rows):
     # -- drawing -------------------------------------------------------------------------------------
 
     def strip_of(self, row: int, width: int) -> Strip:
-        picture, reader = self.picture, self.reader
+        picture, reader, scene = self.picture, self.reader, self.scene
         assert picture is not None
         assert reader is not None
+        assert scene is not None
         words = reader.words(row, self._view(row))
-        look = self._styles(words)
-        pointer = _STATE_SIGNS[words.state]
-        drawn = picture.lanes.draw(row, "\0", self._first_lane, self._lane_room(width))
+        drawn = picture.lanes.draw(row, NODE, self._first_lane, self._lane_room(width))
         if self._first_lane and drawn:
             drawn = "‥" + drawn[1:]
-        before, found, after = drawn.partition("\0")
-        lane = self.ink("graph--lane")
-        parts: list[tuple[str, Style | None]] = [
-            (pointer, self.ink("graph--now")),
-            (before, lane),
-        ]
-        parts += [(words.sign if found else "…", look["sign"]), (after + " ", lane)]
-        parts += self._columns(row, words, look, width - 3 - len(before) - len(after), width)
-        segments = [Segment(self._plain(text), style) for text, style in parts if text]
-        strip = Strip(segments)
+        paint = RowPaint(self.ink, dark=self.app.current_theme.dark, ascii=scene.ascii)
+        strip = paint.strip(words, drawn, width, found=self._matches(row))
         if row == self.cursor:
             cursor = self.get_component_rich_style("graph--cursor")
             strip = strip.crop_extend(0, width, None).apply_style(Style(bgcolor=cursor.bgcolor, bold=True))
@@ -240,52 +230,9 @@ class GraphPane(Rows):
             self._views[row] = self.picture.view.node(self.picture.nodes[row])
         return self._views[row]
 
-    def _styles(self, words: RowWords) -> Mapping[str, Style]:
-        if words.state == AHEAD:
-            ahead = self.ink("graph--ahead")
-            return {"sign": ahead, "name": ahead, "what": ahead, "norm": ahead}
-        line = theme("dark" if self.app.current_theme.dark else "light").nodes[words.role].line
-        return {
-            "sign": Style(color=line, bold=words.state == NOW),
-            "name": self.ink("graph--name"),
-            "what": self.ink("graph--what"),
-            "norm": self.ink("graph--norm"),
-        }
-
-    def _columns(
-        self, row: int, words: RowWords, look: Mapping[str, Style], room: int, width: int
-    ) -> list[tuple[str, Style | None]]:
-        """Name and marks in what `room` the lanes leave, then op, shape and norm where they stand in every row."""
-        right: list[tuple[str, Style | None]] = []
-        norm = f"|g| {words.norm}" if words.norm else ""
-        found = {"norm": (norm, look["norm"]), "shape": (words.shape, look["what"]), "what": (words.what, look["what"])}
-        for column, size in _sizes(width):
-            text, style = found[column]
-            shown = elide(text, size)
-            right.append((f" {shown}{' ' * (size - cells(shown))}", style))
-            room -= size + 1
-        marks = self._marks(words)
-        used = sum(cells(text) for text, _ in marks)
-        name = elide(words.name, max(room - used, 4))
-        style = look["name"]
-        if self.wanted and row in self._match_set:
-            style = style + self.ink("graph--match")
-        pad = " " * max(room - used - cells(name), 0)
-        return [(name, style), *marks, (pad, None), *right]
-
-    @property
-    def _match_set(self) -> Sequence[int]:
-        return self.matches if len(self.matches) < 64 else range(self.count)
-
-    def _marks(self, words: RowWords) -> list[tuple[str, Style | None]]:
-        look = theme("dark" if self.app.current_theme.dark else "light")
-        marks: list[tuple[str, Style | None]] = []
-        for mark in words.marks:
-            badge = look.badge(mark)
-            style = Style(color=badge.line, bold=True)
-            marks.append((f" {badge.sign}", style if words.state != AHEAD else style + Style(dim=True)))
-        finding = self.ink("graph--finding")
-        return marks + [(f" {code}", finding) for code in words.findings]
+    def _matches(self, row: int) -> bool:
+        place = bisect_left(self.matches, row)
+        return place < len(self.matches) and self.matches[place] == row
 
     # -- folding -------------------------------------------------------------------------------------
 
@@ -433,14 +380,3 @@ class GraphPane(Rows):
             self.post_message(Notice("this node is not reached in this step"))
         else:
             self.post_message(Travel(self.scene.step.number, moment))
-
-
-def _sizes(width: int) -> list[tuple[str, int]]:
-    """The columns at the right and their sizes, by the pane's width."""
-    if width < 30:
-        return []
-    if width < 48:
-        return [("norm", 9)]
-    if width < 84:
-        return [("what", 18), ("norm", 12)]
-    return [("what", 24), ("shape", 16), ("norm", 12)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -20,8 +19,9 @@ from ...model.records import Parameter
 from ...model.samples import SampleIndex
 from ...model.trace import Step, Trace
 from ...render.signs import to_ascii
-from ...text import cells, elide, elide_middle, number, plural, printable
-from ..figures import CARRIED, NONE, ZERO, Figures, StepFigures
+from ...text import cells, elide, elide_middle, plural, printable
+from ..columns import COLUMNS, ORDER, Column, status_words
+from ..figures import Figures, StepFigures
 from ..messages import Notice, Select
 from ..plots import buckets, spark
 from ..scene import Scene
@@ -33,53 +33,6 @@ _AT_ONCE = 4_000  # moments up to which a step's figures are made without a work
 _KEPT = 400  # parameters whose curves are kept
 _SPARK = 12
 _GROWN = 1.02  # a running trace's curves are read anew when it has so many times the steps
-
-_Value = tuple[int, float, str]  # what sorts: known before unknown, then by number, then by words
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its title, its width, what it shows and what it is sorted by."""
-
-    title: str
-    width: int
-    words: Callable[[Figures], str]
-    key: Callable[[Figures], float | None]
-
-
-def _gradient_words(row: Figures, value: float | None) -> str:
-    gradient = row.gradient
-    if "buffer" in row.status:
-        return ""
-    if gradient.kind in (NONE, ZERO):
-        return "None" if gradient.kind == NONE else "0"
-    return "from before" if gradient.kind == CARRIED else _digits(value)
-
-
-def _digits(value: float | None) -> str:
-    return "" if value is None else number(value, 3)
-
-
-def _ratio_words(figures: Figures) -> str:
-    return "" if figures.ratio is None else f"{'' if figures.exact else '≥'}{number(figures.ratio, 2)}"
-
-
-def _status_words(status: tuple[str, ...]) -> str:
-    return status[0] if len(status) == 1 else "no grad, no opt" if status else ""
-
-
-COLUMNS = {
-    "|p|": Column("|p|", 9, lambda row: _digits(row.norm), lambda row: row.norm),
-    "|grad|": Column("|grad|", 11, lambda row: _gradient_words(row, row.gradient.norm), lambda row: row.gradient.norm),
-    "Δ/|p|": Column("Δ/|p|", 9, _ratio_words, lambda row: row.ratio),
-    "sum": Column("sum", 9, lambda row: _digits(row.sum), lambda row: row.sum),
-    "grad sum": Column(
-        "grad sum", 11, lambda row: _gradient_words(row, row.gradient.sum), lambda row: row.gradient.sum
-    ),
-    "lr": Column("lr", 8, lambda row: _digits(row.rate), lambda row: row.rate),
-    "status": Column("status", 15, lambda row: _status_words(row.status), lambda row: float(bool(row.status)) or None),
-}
-_ORDER = ("name", "shape", *COLUMNS)
 
 
 class ParametersPane(Rows):
@@ -283,7 +236,7 @@ class ParametersPane(Rows):
         """The curve; what is odd about the parameter in its place, where that has no column of its own."""
         if found.status and not has_column:
             odd = "parameters--warning" if found.status != ("buffer",) else "parameters--head"
-            return elide(_status_words(found.status), width), self.ink(odd)
+            return elide(status_words(found.status), width), self.ink(odd)
         return self._spark(parameter, width), self.ink("parameters--curve")
 
     def _column_style(self, column: Column, found: Figures) -> Style:
@@ -345,7 +298,7 @@ class ParametersPane(Rows):
 
     def action_sort(self) -> None:
         """Sort by the next column."""
-        self.sort_by(_ORDER[(_ORDER.index(self.sort) + 1) % len(_ORDER)])
+        self.sort_by(ORDER[(ORDER.index(self.sort) + 1) % len(ORDER)])
 
     def sort_by(self, column: str) -> None:
         """Sort by a column: names from A, numbers from the greatest; by the same one again turns it around."""
