@@ -13,6 +13,9 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Label, Static
 
+from ...render.signs import role_sign
+from ...render.theme import THEMES
+from ...render.view import BADGES, Role
 from ..keys import KEYS
 from ..themes import MUTED
 
@@ -63,6 +66,17 @@ class Help(ModalScreen[None]):
                 for one in own:
                     yield _line(one.key_display or one.key.replace("slash", "/"), one.tooltip or one.description)
                 yield Content("")
+        yield Content.styled("Signs in the graph", "bold $text-accent")
+        yield from (_line(sign, words) for sign, words in _signs())
+
+
+def _signs() -> Iterator[tuple[str, str]]:
+    """Each sign of the lane view and what it means."""
+    yield "·", "not reached yet"
+    yield "▸", "reached last"
+    yield from ((role_sign(role), role.value) for role in Role if role is not Role.MODULE_BACKWARD)
+    look = THEMES["light"]
+    yield from ((look.badge(mark).sign, word) for mark, word in BADGES.items())
 
 
 def _line(key: str, about: str) -> Content:
