@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..model.findings import Finding, Severity
 from ..model.records import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
+from ..text import plural
 from .case import Case
 from .check import CERTAIN, SURE, Rule, check
 from .slots import CLIPS, FILLS, Slots, Use
@@ -64,6 +65,17 @@ def clipping_failed(case: Case) -> Iterator[Finding]:
 
 
 def _clips_nothing(case: Case, clip: Use, call: str) -> Finding:
+    given = getattr(clip.step.moments[clip.position], "inputs", ())
+    if given:
+        return CLIPPING_MISPLACED.finding(
+            f"{call} was given {plural(len(given), 'tensor')} that have no .grad: it clips nothing",
+            culprit=case.place(clip.stack),
+            step=clip.number,
+            confidence=SURE,
+            explanation="It takes parameters and clips their .grad. It was given other tensors, perhaps the gradients "
+            "themselves, and those have no .grad of their own.",
+            fix="pass the parameters: clip_grad_norm_(model.parameters(), …)",
+        )
     return CLIPPING_MISPLACED.finding(
         f"{call} was given no parameters: it clips nothing",
         culprit=case.place(clip.stack),

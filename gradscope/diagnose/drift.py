@@ -1,17 +1,15 @@
-"""Parameters that move although they are frozen, and copies that were meant to be one parameter."""
+"""Parameters that move although they are frozen."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..model.findings import Finding, Severity
-from ..model.records import GradChange, LeafChange, OpCall, OptimizerStep, Registration, Stats
-from ..model.trace import Step
+from ..model.records import GradChange, OptimizerStep, Stats
 from ..text import number
 from .case import Case, Event
-from .check import LIKELY, SURE, Rule, check
+from .check import SURE, Rule, check
 from .owners import Fact, Owners, When
 from .slots import Slots
 from .wording import call_at, optimizer_name, parameter_name, parameter_names
@@ -22,13 +20,6 @@ FROZEN_MOVES = Rule(
     Severity.ERROR,
     "A parameter was frozen, but its optimizer goes on changing it.",
 )
-TIE_COPIED = Rule(
-    "GS606",
-    "tied-weights-copied",
-    Severity.WARNING,
-    "A parameter was made from a copy of another one: they start equal and drift apart.",
-)
-
 # -- GS605 -----------------------------------------------------------------------------------------
 
 
@@ -108,87 +99,4 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
     )
 
 
-# -- GS606 -----------------------------------------------------------------------------------------
-
-_COPIES = frozenset({"clone", "detach", "data", "contiguous", "t", "T", "mT", "transpose", "permute", "to", "numpy"})
-
-
-class _Copy(NamedTuple):
-    """A parameter made from the value of another; `copied`: the call that copied it, None for the same memory."""
-
-    parameter: int
-    source: int
-    stack: int | None
-    step: Step
-    copied: OpCall | None
-
-
-@check(TIE_COPIED)
-def tie_copied(case: Case) -> Iterator[Finding]:
-    """Parameters that the script made from a copy of another parameter of the same model, both trained."""
-    slots = Slots.of(case)
-    trained = {one for use in slots.updates for one, slot in use.slots.items() if not slot.empty}
-    copies = [copy for copy in _copies(case) if {copy.parameter, copy.source} <= trained]
-    times = Counter(copy.source for copy in copies)
-    for copy in copies:
-        mine, other = case.parameters[copy.parameter], case.parameters[copy.source]
-        if mine.root and mine.root == other.root and times[copy.source] == 1:
-            yield _copied(case, copy)
-
-
-def _copies(case: Case) -> Iterator[_Copy]:
-    assigned = {
-        (event.step.tensors[tensor].parameter, event.moment.stack)
-        for event in case.events(Registration)
-        for tensor in event.moment.tensors
-    }
-    lines = {(one, _line(case, stack)) for one, stack in assigned}
-    for step, _, moment in case.events(LeafChange):
-        one = step.tensors[moment.tensor].parameter
-        if moment.cause != "Parameter" or moment.source is None or one is None:
-            continue
-        origin, copied = _origin(step, moment.source)
-        by_hand = copied is None or copied.stack != moment.stack or (one, _line(case, moment.stack)) in lines
-        if origin is not None and origin != one and by_hand:
-            yield _Copy(one, origin, moment.stack, step, copied)
-
-
-def _line(case: Case, stack: int | None) -> tuple[str, int] | None:
-    sites = case.sites(stack)
-    return (sites[0].file, sites[0].line) if sites else None
-
-
-def _origin(step: Step, tensor: int) -> tuple[int | None, OpCall | None]:
-    """The parameter whose value a tensor has, and the call that copied it."""
-    copied = None
-    for _ in range(8):
-        record = step.tensors[tensor]
-        if record.parameter is not None:
-            return record.parameter, copied
-        call = step.moments[record.made_by] if record.made_by is not None else None
-        if not isinstance(call, OpCall) or call.name not in _COPIES or len(call.inputs) != 1:
-            return None, None
-        copied = call if call.name == "clone" else copied
-        tensor = call.inputs[0]
-    return None, None
-
-
-def _copied(case: Case, copy: _Copy) -> Finding:
-    mine, other = parameter_name(case, copy.parameter), parameter_name(case, copy.source)
-    how = "a copy of" if copy.copied is not None else "another parameter on the memory of"
-    if copy.copied is not None:
-        why = "They start with equal values, but each gets its own gradient and its own updates, so they drift apart."
-    else:
-        why = "They share memory, but each has its own .grad and state: every update writes the same values twice."
-    return TIE_COPIED.finding(
-        f"{mine} is {how} {other}, not the same parameter: the two are trained apart",
-        culprit=case.place(copy.stack),
-        step=copy.step.number,
-        confidence=LIKELY,
-        related=case.places((Owners.of(case).stack_of(copy.source), f"{other} is made here")),
-        explanation=f"nn.Parameter makes a new parameter. {why} Tied weights must be one and the same object.",
-        fix=f"assign the parameter itself instead of nn.Parameter(…): {mine} = {other}",
-    )
-
-
-CHECKS = (frozen_still_moving, tie_copied)
+CHECKS = (frozen_still_moving,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from ..model.trace import Step
 from ..text import number, plural
 from .case import Case
 from .check import LIKELY, SURE, Rule, check
-from .slots import FILLS, Slot, Slots, Use
+from .slots import CLEARS, FILLS, Slot, Slots, Use
 from .wording import call_at, optimizer_name, parameter_names
 
 MISSING_ZERO_GRAD = Rule(
@@ -79,10 +79,10 @@ def _not_cleared(
     if sizes is not None:
         name = parameter_names(case, [sizes.parameter])
         proof = f" Here {name}.grad has norm {number(sizes.whole)}; this batch alone gives {number(sizes.own)}."
-    instead = "" if wrong is None else " Only the gradients of another optimizer are cleared here."
+    instead = f" {call_at(case, wrong, 'The clearing')} clears other parameters." if wrong is not None else ""
     return MISSING_ZERO_GRAD.finding(
         f"{call} adds to gradients that {update} has already used: nothing clears them in between",
-        culprit=wrong or case.place(backward),
+        culprit=case.place(backward if wrong is None else wrong),
         step=use.number,
         confidence=SURE,
         related=case.places((backward, "adds to the old gradients"), (use.stack, "uses the sum")),
@@ -118,17 +118,18 @@ def _size_of(parameter: int, whole: Stats, own: Stats) -> _Sizes:
     return _Sizes(parameter, whole.norm, own.norm, left)
 
 
-def _wrong_zero_grad(case: Case, use: Use) -> Place | None:
-    """A zero_grad in this step that clears an optimizer which is cleared again, while this one never is."""
-    zeroed: dict[int, list[int]] = {}
-    for event in case.events(ZeroGrad, use.step):
-        if event.moment.optimizer is None or event.moment.optimizer == use.optimizer:
-            return None
-        zeroed.setdefault(event.moment.optimizer, []).append(event.position)
-    for positions in zeroed.values():
-        before = [position for position in positions if position < use.position]
-        if len(positions) > 1 and before:
-            return case.place(use.step.moments[before[-1]].stack)
+def _wrong_zero_grad(case: Case, use: Use) -> int | None:
+    """The stack of a zero_grad of another owner that has nothing to clear, or clears what is cleared again."""
+    events = list(case.events(ZeroGrad, use.step))
+    if use.optimizer is None or any(event.moment.optimizer == use.optimizer for event in events):
+        return None
+    owners = Counter((event.moment.owner, event.moment.optimizer) for event in events)
+    before = [event for event in events if event.position < use.position]
+    for event in reversed(before):
+        after = use.step.moments[event.position + 1] if event.position + 1 < len(use.step.moments) else None
+        idle = not isinstance(after, GradChange) or after.change not in CLEARS
+        if idle or owners[event.moment.owner, event.moment.optimizer] > 1:
+            return event.moment.stack
     return None
 
 

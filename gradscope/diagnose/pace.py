@@ -164,7 +164,7 @@ def _filled_by(step: Step, backward: int) -> frozenset[int]:
 
 
 def _plain_mean(case: Case, step: Step, root: int) -> bool:
-    """Whether `root` is the mean over a batch, or a sum with such a mean, and nothing scales it."""
+    """Whether `root` is the mean over a batch, or a sum with such a mean that nothing scales."""
     scalers = {event.moment.stack for event in case.events(ScalerCall, step) if event.moment.call == "scale"}
     waiting, seen, mean = [root], {root}, False
     while waiting:
@@ -175,15 +175,13 @@ def _plain_mean(case: Case, step: Step, root: int) -> bool:
         if _size(tensor.shape) != 1:
             continue
         if call.name in _SCALINGS and call.stack not in scalers:
-            return False
+            continue
         if call.name in _MEANS or "reduction='mean'" in call.arguments:
             mean = mean or any(_size(step.tensors[one].shape) > 1 for one in call.inputs)
         elif call.name in _SUMS or call.stack in scalers:
             fresh = [one for one in call.inputs if one not in seen]
             seen.update(fresh)
             waiting += fresh
-        else:
-            return False
     return mean
 
 

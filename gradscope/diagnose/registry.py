@@ -16,6 +16,7 @@ from . import (
     leaves,
     lifetime,
     loss,
+    misfit,
     modes,
     numbers,
     order,
@@ -24,8 +25,10 @@ from . import (
     path,
     raised,
     refused,
+    rivals,
     rounding,
     saved,
+    ties,
     unseen,
 )
 from .check import Check, Rule
@@ -48,6 +51,9 @@ _FAMILIES = (
     pace,
     ownership,
     drift,
+    ties,
+    misfit,
+    rivals,
     numbers,
     functions,
     flow,

@@ -22,14 +22,15 @@ CLEARS = ("cleared", "zeroed")
 class Slot(NamedTuple):
     """One parameter's `.grad`. Stacks say where; `here` is whether that was in the step at hand.
 
-    `filled`: the backward that filled it last, `fills` how many did since it was empty. `used`: the update that
-    read what is in it; `stale`: that backward then added to what an update had read. `cleared` and `lost`: the
-    clearing that threw away what no update had read, and the backward that it came from, since the last update;
-    `losses` how many backwards were lost so. `read`: the script looked at it, or the backward also served other
-    leaves; `rescaled`: the script changed it itself; `scaled`: it is multiplied by a GradScaler's scale.
+    `filled`: the backward that filled it last, `first` the first since it was empty, `fills` how many. `used`: the
+    update that read what is in it; `stale`: that backward then added to what an update had read. `cleared` and
+    `lost`: the clearing that threw away what no update had read, and the backward that it came from, since the last
+    update; `losses` how many backwards were lost so. `read`: the script looked at it, or the backward also served
+    other leaves; `rescaled`: the script changed it itself; `scaled`: it is multiplied by a GradScaler's scale.
     """
 
     fills: int = 0
+    first: int | None = None
     filled: int | None = None
     used: int | None = None
     stale: int | None = None
@@ -173,7 +174,7 @@ class Slots:
             if change.change in FILLS:
                 state[one] = _filled(slot, change, scaled, aside)
             elif change.change == "assigned":
-                state[one] = EMPTY._replace(fills=1, filled=change.stack, here=True, read=True)
+                state[one] = EMPTY._replace(fills=1, first=change.stack, filled=change.stack, here=True, read=True)
             elif not _by_clipping(step, index):
                 stale = slot.stale if slot.used is None else None  # what an update read may be taken out of it here
                 state[one] = slot._replace(rescaled=True, read=True, used=None, stale=stale)
@@ -189,11 +190,12 @@ class Slots:
         stack = step.moments[index].stack
         for one, slot in gone.items():
             if slot.fresh:
-                losses = slot.losses + slot.fills
+                losses = slot.losses + (0 if slot.read else slot.fills)
                 state[one] = EMPTY._replace(cleared=stack, lost=slot.filled, losses=losses, here=slot.here)
             else:
                 state[one] = slot._replace(
                     fills=0,
+                    first=None,
                     filled=None,
                     used=None,
                     stale=None,
@@ -205,6 +207,10 @@ class Slots:
 
     def _update(self, use: Use, state: State, stack: int | None) -> None:
         self.updates.append(use)
+        served = {backward for slot in use.slots.values() for backward in (slot.first, slot.filled)}
+        for one, slot in state.items():
+            if slot.fresh and slot.filled in served and one not in use.slots:
+                state[one] = slot._replace(read=True)  # its backward was not in vain
         for one, slot in use.slots.items():
             used = stack if not slot.empty else None
             state[one] = slot._replace(used=used, stale=None, cleared=None, lost=None, losses=0)
@@ -243,6 +249,7 @@ def _filled(slot: Slot, change: GradChange, scaled: bool, aside: bool) -> Slot:
     if change.change == "created" or slot.empty:
         return slot._replace(
             fills=1,
+            first=change.stack,
             filled=change.stack,
             used=None,
             stale=None,

@@ -84,6 +84,34 @@ for _ in range(4):
     opt_d.step()
 """,
     ),
+    "the discriminator is cleared through the generator's optimizer": (
+        "GS501",
+        """
+G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+og, od = torch.optim.SGD(G.parameters(), lr=0.1), torch.optim.SGD(D.parameters(), lr=0.1)
+for _ in range(4):
+    fake = G(torch.randn(8, 2))
+    og.zero_grad()  # culprit
+    (D(fake.detach()).mean() - D(torch.randn(8, 2)).mean()).backward()
+    od.step()
+    og.zero_grad()
+    (-D(fake).mean()).backward()
+    og.step()
+""",
+    ),
+    "another model is cleared": (
+        "GS501",
+        """
+old = copy.deepcopy(net)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+def step(x, y):
+    old.zero_grad()  # culprit
+    F.mse_loss(net(x), y).backward()
+    opt.step()
+for _ in range(4):
+    step(*batch())
+""",
+    ),
     "one of two optimizers is never cleared": (
         "GS501",
         """
@@ -189,6 +217,29 @@ for _ in range(3):
     opt.zero_grad(set_to_none=False)
     clip(net.parameters(), 0.1)  # culprit
     loss.backward()
+    opt.step()
+""",
+    ),
+    "the step comes after the epoch only": (
+        "GS502",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for epoch in range(4):
+    for x, y in [batch() for _ in range(3)]:
+        opt.zero_grad()  # culprit
+        F.mse_loss(net(x), y).backward()
+    opt.step()
+""",
+    ),
+    "the gradients themselves are clipped": (
+        "GS504",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    nn.utils.clip_grad_norm_([p.grad for p in net.parameters()], 1.0)  # culprit
     opt.step()
 """,
     ),
@@ -364,6 +415,34 @@ for _ in range(3):
     opt.step()
 """,
     ),
+    "means of micro-batches under a scaler": (
+        "GS508",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.01)
+scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+for i in range(8):
+    x, y = batch()
+    loss = F.mse_loss(net(x), y)
+    scaler.scale(loss).backward()  # culprit
+    if i % 4 == 3:
+        scaler.step(opt)
+        scaler.update()
+        opt.zero_grad()
+""",
+    ),
+    "means with a penalty": (
+        "GS508",
+        """
+opt = torch.optim.SGD(net.parameters(), lr=0.01)
+for i in range(8):
+    x, y = batch()
+    loss = (net(x) - y).abs().mean() + 0.01 * net[0].weight.pow(2).sum()
+    loss.backward()  # culprit
+    if not (i + 1) % 4:
+        opt.step()
+        opt.zero_grad()
+""",
+    ),
     "a new optimizer in each call": (
         "GS509",
         """
@@ -451,6 +530,17 @@ for _ in range(4):
     (D(G(torch.randn(8, 2))).mean() - D(torch.randn(8, 2)).mean()).backward()
     od.step()
     og.zero_grad()
+    (-D(G(torch.randn(8, 2))).mean()).backward()
+    og.step()
+""",
+    "both players are cleared at the top": """
+G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+og, od = torch.optim.SGD(G.parameters(), lr=0.1), torch.optim.SGD(D.parameters(), lr=0.1)
+for _ in range(5):
+    og.zero_grad()
+    od.zero_grad()
+    (D(G(torch.randn(8, 2)).detach()).mean() - D(torch.randn(8, 2)).mean()).backward()
+    od.step()
     (-D(G(torch.randn(8, 2))).mean()).backward()
     og.step()
 """,

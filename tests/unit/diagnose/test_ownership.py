@@ -401,6 +401,140 @@ train(model, torch.optim.Adam(model.parameters()))
     ),
 }
 
+BUGS |= {
+    "weight norm after the optimizer": (
+        "GS602",
+        """
+model = Net()
+opt = torch.optim.SGD(model.parameters(), lr=0.1)
+nn.utils.parametrizations.weight_norm(model.body)  # culprit
+train(model, opt)
+""",
+    ),
+    "every layer in a list": (
+        "GS607",
+        """
+class Plain(nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])]  # culprit
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+model = Plain([4, 8, 1])
+train(model, torch.optim.SGD(model.parameters(), lr=0.1))
+""",
+    ),
+    "a generator used up by a count": (
+        "GS607",
+        """
+model = Net()
+weights = model.parameters()
+print(sum(p.numel() for p in weights))
+train(model, torch.optim.SGD(weights, lr=0.1))  # culprit
+""",
+    ),
+    "a parameter in two groups": (
+        "GS607",
+        """
+model = Net()
+groups = [{"params": model.parameters()}, {"params": model.head.parameters(), "lr": 1.0}]
+opt = torch.optim.SGD(groups, lr=0.1)  # culprit
+""",
+    ),
+    "a layer before super().__init__()": (
+        "GS608",
+        """
+class Early(nn.Module):
+    def __init__(self):
+        self.layer = nn.Linear(4, 1)  # culprit
+        super().__init__()
+Early()
+""",
+    ),
+    "the generator learns from the discriminator's loss": (
+        "GS609",
+        """
+G = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
+D = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+og, od = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
+for _ in range(4):
+    og.zero_grad()
+    od.zero_grad()
+    real, z = torch.randn(8, 2), torch.randn(8, 2)
+    loss_fake = F.softplus(D(G(z))).mean()  # culprit
+    (loss_fake + F.softplus(-D(real)).mean()).backward()
+    od.step()
+    F.softplus(-D(G(z))).mean().backward()
+    og.step()
+""",
+    ),
+    "tied by copying the values": (
+        "GS606",
+        """
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+        with torch.no_grad():
+            self.out.weight.copy_(self.emb.weight)  # culprit
+    def forward(self, t):
+        return self.out(self.emb(t))
+model = Tied()
+opt = torch.optim.Adam(model.parameters())
+for _ in range(3):
+    t = torch.randint(0, 10, (5, 4))
+    opt.zero_grad()
+    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
+    opt.step()
+""",
+    ),
+    "tied by .data": (
+        "GS606",
+        """
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+        self.tie()
+    def tie(self):
+        self.out.weight.data = self.emb.weight.data.clone()  # culprit
+    def forward(self, t):
+        return self.out(self.emb(t))
+model = Tied()
+opt = torch.optim.Adam(model.parameters())
+for _ in range(3):
+    t = torch.randint(0, 10, (5, 4))
+    opt.zero_grad()
+    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
+    opt.step()
+""",
+    ),
+    "tied, then one side made anew": (
+        "GS606",
+        """
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+        self.out.weight = self.emb.weight
+    def forward(self, t):
+        return self.out(self.emb(t))
+def load(model, table):
+    model.emb = nn.Embedding.from_pretrained(table, freeze=False)  # culprit
+model = Tied()
+load(model, torch.randn(10, 6))
+opt = torch.optim.Adam(model.parameters())
+for _ in range(3):
+    t = torch.randint(0, 10, (5, 4))
+    opt.zero_grad()
+    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
+    opt.step()
+""",
+    ),
+}
+
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_names_the_line(judging: Judging, bug: str) -> None:
@@ -581,6 +715,56 @@ class Stack(nn.Module):
         return self.out(x)
 model = Stack()
 train(model, torch.optim.Adam(model.parameters()))
+""",
+    "two losses share an encoder with an optimizer of its own": """
+enc, a, b = nn.Linear(4, 4), nn.Linear(4, 1), nn.Linear(4, 1)
+opts = [torch.optim.SGD(m.parameters(), lr=0.01) for m in (enc, a, b)]
+for _ in range(4):
+    x, y = batch()
+    for opt in opts:
+        opt.zero_grad()
+    h = enc(x)
+    F.mse_loss(a(h), y).backward(retain_graph=True)
+    F.l1_loss(b(h), y).backward()
+    for opt in opts:
+        opt.step()
+""",
+    "an actor learns through its critic": """
+actor, critic = nn.Linear(4, 2), nn.Linear(6, 1)
+oa, oc = torch.optim.Adam(actor.parameters()), torch.optim.Adam(critic.parameters())
+for _ in range(4):
+    x, y = batch()
+    a = torch.randn(8, 2)
+    oc.zero_grad()
+    F.mse_loss(critic(torch.cat([x, a], 1)), y).backward()
+    oc.step()
+    oa.zero_grad()
+    (-critic(torch.cat([x, actor(x)], 1)).mean()).backward()
+    oa.step()
+""",
+    "one branch begins as the other": """
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 1), nn.Linear(4, 1)
+        self.b.load_state_dict(self.a.state_dict())
+    def forward(self, x):
+        return self.a(x) - 2 * self.b(x)
+model = Branches()
+train(model, torch.optim.SGD(model.parameters(), lr=0.01))
+""",
+    "a parameter shared on purpose, made by hand": """
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        w = nn.Parameter(torch.randn(8, 4))
+        self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 1)
+        self.body.weight = w
+        self.side = nn.Linear(4, 8)
+    def forward(self, x):
+        return self.head(self.body(x) + self.side(x))
+model = Shared()
+train(model, torch.optim.SGD(model.parameters(), lr=0.01))
 """,
     "a transformer's cloned layers": """
 model = nn.Sequential(nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2), nn.Linear(4, 1))
