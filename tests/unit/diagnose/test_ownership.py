@@ -453,23 +453,6 @@ class Early(nn.Module):
 Early()
 """,
     ),
-    "the generator learns from the discriminator's loss": (
-        "GS609",
-        """
-G = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
-D = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
-og, od = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
-for _ in range(4):
-    og.zero_grad()
-    od.zero_grad()
-    real, z = torch.randn(8, 2), torch.randn(8, 2)
-    loss_fake = F.softplus(D(G(z))).mean()  # culprit
-    (loss_fake + F.softplus(-D(real)).mean()).backward()
-    od.step()
-    F.softplus(-D(G(z))).mean().backward()
-    og.step()
-""",
-    ),
     "tied by copying the values": (
         "GS606",
         """
