@@ -211,6 +211,20 @@ def test_many_parameters_cost_no_more_than_those_that_are_seen() -> None:
     host(Counting(), trace.trace(), walk, size=(90, 12))
 
 
+def test_thousands_are_ranked_in_a_worker() -> None:
+    trace = TraceBuilder("")
+    for number in range(1_500):
+        trace.parameter(f"layer.{number}.weight", (4,))
+    trace.step(0).done()
+
+    async def walk(stage: Stage) -> None:
+        await stage.press("r", "r")
+        assert stage.pane.sort == "|p|"
+        assert stage.pane.shown[0].name == "layer.1499.weight"
+
+    host(ParametersPane(), trace.trace(), walk, size=(90, 12))
+
+
 def test_a_trace_without_parameters_is_an_empty_table() -> None:
     trace = TraceBuilder("")
     trace.step(0).done()

@@ -26,6 +26,7 @@ class Gallery:
     def __init__(self) -> None:
         self._pictures: _Kept[Picture] = _Kept(_PICTURES)
         self._bad: _Kept[Bad] = _Kept(_STEPS)
+        self._marks: tuple[tuple[object, ...], Bad, Mapping[int, tuple[str, ...]]] | None = None  # the last reader's
 
     def picture(self, graph: Graph, shape: Shape) -> Picture | None:
         """The picture of `graph` in `shape`, if it was made."""
@@ -50,7 +51,10 @@ class Gallery:
     def reader(self, picture: Picture, scene: Scene) -> Reader:
         """Words the rows of `picture`, with the marks of the step's samples where these were read."""
         bad = self._bad.get(scene.samples, None)
-        return Reader(picture, scene, bad_rows(bad, picture.row_of) if bad else {}, _findings(picture, scene))
+        wanted = (picture, bad, scene.findings, scene.step.number)
+        if self._marks is None or any(one is not other for one, other in zip(self._marks[0], wanted)):
+            self._marks = (wanted, bad_rows(bad, picture.row_of) if bad else {}, _findings(picture, scene))
+        return Reader(picture, scene, *self._marks[1:])
 
 
 def _findings(picture: Picture, scene: Scene) -> Mapping[int, tuple[str, ...]]:

@@ -136,7 +136,7 @@ class GraphPane(Rows):
     def _make_apart(self, scene: Scene, shape: Shape) -> None:
         worker = get_current_worker()
         picture = self.gallery.make(scene, shape)
-        _ = picture.words, picture.modules  # so that the first search finds them made
+        _ = picture.words, picture.modules, scene.graph.outgoing, scene.graph.incoming  # what keys will ask for
         if not worker.is_cancelled:
             self.app.call_from_thread(self._made)
 
@@ -159,6 +159,9 @@ class GraphPane(Rows):
         self.border_subtitle = self._status()
         if fresh:
             self._reveal_place()
+        if not picture.nodes and picture.shape.focus is not None:
+            self.post_message(Notice("no path leads from one of the two nodes to the other", "warning"))
+            self._reshape(replace(picture.shape, focus=None))
 
     def _reveal_place(self) -> None:
         """The selected node's row, or the one that the moment is at."""
@@ -300,11 +303,6 @@ class GraphPane(Rows):
             self.post_message(Notice("marked; press p on another node for the paths between the two"))
             return
         start, self.mark = self.mark, None
-        graph = self.picture.graph
-        if start == found[1].id or not (graph.between(start, found[1].id) or graph.between(found[1].id, start)):
-            self.border_subtitle = self._status()
-            self.post_message(Notice("no path leads from one of the two nodes to the other", "warning"))
-            return
         self._reshape(replace(self.wanted_shape(), focus=Focus("path", (start,), (found[1].id,))))
 
     def action_twin(self) -> None:

@@ -30,6 +30,7 @@ from .chart import ChartScreen
 from .rows import Rows
 
 _AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
+_RANKED_AT_ONCE = 1_000  # parameters up to which they are ranked without a worker
 _KEPT = 400  # parameters whose curves are kept
 _SPARK = 12
 _GROWN = 1.02  # a running trace's curves are read anew when it has so many times the steps
@@ -131,24 +132,40 @@ class ParametersPane(Rows):
         scene, figures = self.scene, self.figures
         if scene is None or figures is None:
             return
-        known = len(scene.trace.source.parameters())
-        key = (id(figures) if self.sort not in ("name", "shape") else 0, known, self.sort, self.descending)
-        if self._listed == (key, self.roles, self.wanted):
+        every = scene.trace.source.parameters()
+        by_step = None if self.sort in ("name", "shape") else figures
+        key = (by_step, len(every), self.sort, self.descending, self.roles, self.wanted)
+        if self._listed == key:
             return
-        self._listed = (key, self.roles, self.wanted)
+        self._listed = key
         words = self.wanted.lower().split()
         chosen = [
             one
-            for one in scene.trace.source.parameters().values()
+            for one in every.values()
             if (self.roles is None or (one.role == "buffer") == (self.roles == "buffer"))
             and all(word in f"{one.root} {one.name} {one.role} {one.dtype}".lower() for word in words)
         ]
-        held = self.current.id if self.current is not None else None
-        self.shown = self._sorted(chosen, figures, scene)
-        self._row_of = {one.id: row for row, one in enumerate(self.shown)}
-        self._longest = max((cells(one.name) for one in self.shown), default=0)
-        self.cursor = self._row_of.get(held) if held is not None else None
-        self.set_count(len(self.shown))
+        if by_step is not None and len(chosen) > _RANKED_AT_ONCE:
+            self._rank_apart(key, chosen, figures, scene)
+        else:
+            self._ranked(key, self._sorted(chosen, figures, scene))
+
+    @work(thread=True, exclusive=True, group="rank", description="rank")
+    def _rank_apart(self, key: object, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> None:
+        worker = get_current_worker()
+        order = self._sorted(chosen, figures, scene)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._ranked, key, order)
+
+    def _ranked(self, key: object, order: Sequence[Parameter]) -> None:
+        if key != self._listed:
+            return
+        held = self.current
+        self.shown = order
+        self._row_of = {one.id: row for row, one in enumerate(order)}
+        self._longest = max((cells(one.name) for one in order), default=0)
+        self.cursor = self._row_of.get(held.id) if held is not None else None
+        self.set_count(len(order))
         self.border_subtitle = self._status()
 
     def _sorted(self, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> Sequence[Parameter]:

@@ -102,7 +102,7 @@ class TimelinePane(Widget, can_focus=True):
         """The phases of the scene's step on `width` cells."""
         assert self.scene is not None
         row = self.scene.step.row
-        key = (id(self.scene.trace), row.template, row.number, width)
+        key = (self.scene.trace, row.template, row.number, width)
         if self._bar is None or self._bar[0] != key:
             self._bar = (key, PhaseBar.of(self.scene.step, width))
         return self._bar[1]
