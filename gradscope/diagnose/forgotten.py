@@ -157,8 +157,12 @@ def _all_frozen(case: Case, changes: list[Event[LeafChange]], count: int, relate
 
 
 def _cut(family: list[Made]) -> bool:
-    """Whether the ancestry ends where a path was cut: at ops without a gradient of inputs that had none either."""
-    return any(one.op is not None and not one.op.grad_enabled and not one.tensor.is_inference for one in family)
+    """Whether the ancestry ends where a path was cut: at ops without a gradient, or in a checkpoint."""
+    return any(one.op is not None and _cuts(one.op) and not one.tensor.is_inference for one in family)
+
+
+def _cuts(op: OpCall) -> bool:
+    return not op.grad_enabled or op.name == "CheckpointFunction"
 
 
 def _is_of_update(case: Case, subject: Made) -> bool:

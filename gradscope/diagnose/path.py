@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..model.build import tensor_id
-from ..model.findings import Finding, Severity
+from ..model.findings import Finding, Place, Severity
 from ..model.records import Backward, GradChange, Mutation, OptimizerStep, Parameter
 from ..model.trace import Step
 from .case import Case
@@ -209,16 +209,14 @@ def constant_terms(case: Case) -> Iterator[Finding]:
 def _constant_terms(reach: Reach, backward: Backward, position: int) -> Iterator[Finding]:
     case, step = reach.case, reach.step
     for term, op in _terms(reach, backward.roots, position):
-        cuts = [cut for cut in first_cuts(reach, [term], op) if cut.kind in ("copy", "grad", "integer")]
-        cuts = cuts or _numbers_in(reach, term, op)
-        if not cuts:
+        found = _constant(reach, term, op)
+        if found is None:
             continue
-        cut = cuts[0]
-        why, fix = reason(reach, cut)
+        culprit, why, fix = found
         name = case.called(step, term)
         yield CONSTANT_TERM.finding(
             f"{name} is a constant to autograd: adding it to the loss trains nothing",
-            culprit=place_of(reach, cut),
+            culprit=culprit,
             step=step.number,
             confidence=SURE,
             related=case.places((reach.ops[op].stack, "added to the loss here"), (backward.stack, "this backward")),
@@ -226,6 +224,31 @@ def _constant_terms(reach: Reach, backward: Backward, position: int) -> Iterator
             fix=fix,
             nodes=[tensor_id(step.template, term)],
         )
+
+
+def _constant(reach: Reach, term: int, before: int) -> tuple[Place | None, str, str] | None:
+    """(line, explanation, fix) of what made a term a constant that was computed from what is trained."""
+    behind, _ = reach.behind([term], before)
+    read = [leaf for tensor in behind if (leaf := reach.step.tensors[tensor].gradient_of) is not None]
+    if read:
+        filled = [one for index, one in reach.backwards if index < before and one.call == "backward"]
+        if filled and not filled[-1].create_graph:
+            name = reach.case.called(reach.step, read[0])
+            why = f"{name}.grad was filled by a backward without create_graph=True: gradients have no graph then."
+            fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
+            return reach.case.place(filled[-1].stack), why, fix
+    cuts = [cut for cut in first_cuts(reach, [term], before) if _unmeant(reach, cut, term)]
+    cuts = cuts or _numbers_in(reach, term, before)
+    return (place_of(reach, cuts[0]), *reason(reach, cuts[0])) if cuts else None
+
+
+def _unmeant(reach: Reach, cut: Cut, term: int) -> bool:
+    """Whether nobody would cut there on purpose: not the detach() of a finished term, nor a block without gradients."""
+    if cut.kind == "detach":
+        return cut.op != reach.step.tensors[term].made_by and not all(
+            _is_number(reach.step, t) for t in reach.cuts[cut.op]
+        )
+    return cut.kind in ("copy", "grad", "integer")
 
 
 def _numbers_in(reach: Reach, term: int, before: int) -> list[Cut]:

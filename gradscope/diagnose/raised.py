@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from ..model.build import tensor_id
@@ -35,6 +36,7 @@ UNUSED_INPUT = Rule(
 NOT_SCALAR = Rule("GS209", "non-scalar-backward", Severity.ERROR, "backward() was called on a tensor of many values.")
 
 _UNUSED = ("appears to not have been used in the graph", "One of the differentiated Tensors does not require grad")
+_NOT_A_TENSOR = re.compile(r"'(float|int|numpy\.\w+|float\d+)' object has no attribute 'backward'")
 _NOT_SCALAR = "can be implicitly created only for"
 
 
@@ -50,6 +52,8 @@ def backward_that_fails(case: Case) -> Iterator[Finding]:
     died = case.failure
     if died is not None and _NOT_SCALAR in died.moment.message:
         yield _not_scalar(case, died.step, died.moment)
+    if died is not None and _NOT_A_TENSOR.search(died.moment.message):
+        yield from _number(case, died.step, died.moment, died.position)
 
 
 def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iterator[Finding]:
@@ -60,6 +64,10 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
     found = first_cuts(reach, [root], position)
     name = case.called(step, root)
     if not found:
+        hidden = [op for op in reach.behind([root], position)[1] if reach.ops[op].name == "CheckpointFunction"]
+        if hidden:
+            yield _checkpointed(case, step, reach, root, min(hidden), backward)
+            return
         exit_ = _last_exit(reach, position)
         if exit_ is None:
             return
@@ -76,6 +84,40 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         explanation=why + f" So {name} does not require a gradient, and backward() has nothing to go back through.",
         fix=fix,
         nodes=[tensor_id(step.template, tensor) for tensor in (*reach.ops[cut.op].outputs[:1], root)],
+    )
+
+
+def _checkpointed(case: Case, step: Step, reach: Reach, root: int, op: int, backward: Backward) -> Finding:
+    name = case.called(step, root)
+    return NO_GRAPH.finding(
+        f"{name} has no graph: all of it comes from a reentrant checkpoint whose inputs need no gradient",
+        culprit=case.place(reach.ops[op].stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((backward.stack, "this backward raises")),
+        explanation="With use_reentrant=True the checkpoint becomes a node of the graph only if a tensor that it is "
+        "given requires a gradient. The parameters inside do not count.",
+        fix="pass use_reentrant=False",
+        nodes=[tensor_id(step.template, tensor) for tensor in reach.ops[op].outputs[:1]],
+    )
+
+
+def _number(case: Case, step: Step, failure: Failure, position: int) -> Iterator[Finding]:
+    """backward() of a plain number: the call that made it one."""
+    reach = Reach.of(case, step)
+    exit_ = _last_exit(reach, position)
+    if exit_ is None:
+        return
+    op = reach.ops[exit_]
+    yield NO_GRAPH.finding(
+        f"backward() is called on a plain number: {op.name}() took it out of its tensor",
+        culprit=case.place(op.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((failure.stack, "this call raises")),
+        explanation=f"{op.name}() gives the value without its graph. Only a tensor knows how it was computed.",
+        fix="leave the loss a tensor for backward(); take the number only for printing",
+        nodes=[tensor_id(step.template, tensor) for tensor in op.inputs[:1]],
     )
 
 

@@ -38,6 +38,11 @@ class Reach:
         since = self._wants_grad.get(tensor)
         return since is not None and (moment is None or since < moment)
 
+    def passes(self, op: int, tensor: int) -> bool:
+        """Whether gradients of a result come back through the op that gave it."""
+        made = self.step.tensors[tensor].made_by == op
+        return self.step.tensors[tensor].requires_grad if made else self.needs_grad(tensor)
+
     # -- who made what -------------------------------------------------------------------------------
 
     @cached_property
@@ -110,7 +115,7 @@ class Reach:
                     continue
                 ops.add(op)
                 for tensor in self.results(op):
-                    if tensor not in seen and (not with_grad or self.needs_grad(tensor)):
+                    if tensor not in seen and (not with_grad or self.passes(op, tensor)):
                         seen.add(tensor)
                         waiting.append(tensor)
         return seen, ops
@@ -124,7 +129,8 @@ class Reach:
         for index, op in self.ops.items():
             if not any(self.needs_grad(tensor, index) for tensor in op.inputs):
                 continue
-            dead = [tensor for tensor in self.results(index) if not self.needs_grad(tensor) and tensor not in op.inputs]
+            given = [tensor for tensor in self.results(index) if tensor not in op.inputs]
+            dead = [tensor for tensor in given if not self.passes(index, tensor)]
             if dead:
                 found[index] = dead
         return found

@@ -18,7 +18,10 @@ ZERO_DERIVATIVE = Rule(
     "GS204", "zero-derivative", Severity.WARNING, "Every gradient passes an op whose derivative is zero everywhere."
 )
 
-_ZERO_NODES = ("RoundBackward", "FloorBackward", "CeilBackward", "TruncBackward", "SignBackward", "SgnBackward")
+_ZERO_NODES = tuple(
+    f"{name}Backward"
+    for name in ("Round", "Floor", "Ceil", "Trunc", "Sign", "Sgn", "Bernoulli", "Poisson", "Normal", "Heaviside")
+)
 
 
 @check(ZERO_DERIVATIVE)
@@ -99,14 +102,22 @@ def _zero_derivative(case: Case, step: Step, moment: int, parameters: set[int]) 
     name = op.name if isinstance(op, OpCall) else "the op"
     zeros = _zero_norms(case, parameters)
     proof = f" In {zeros} steps their gradients were exactly 0." if zeros else ""
+    drawn = name in ("bernoulli", "poisson", "normal")
     return ZERO_DERIVATIVE.finding(
         f"{name} has derivative zero everywhere: every gradient of {names} is 0",
         culprit=case.place(op.stack),
         step=step.number,
         confidence=SURE,
-        explanation=f"The result of {name} does not change when its input changes a little, so its derivative is 0, "
-        f"and all gradients to {names} pass through it.{proof}",
-        fix="use a straight-through estimator: y = x + (torch.round(x) - x).detach()",
+        explanation=(
+            f"{name} draws a random number: autograd takes its derivative to be 0, "
+            if drawn
+            else f"The result of {name} does not change when its input changes a little, so its derivative is 0, "
+        )
+        + f"and all gradients to {names} pass through it.{proof}",
+        fix="draw with a reparametrisation (mu + sigma * torch.randn_like(sigma)), or pass the gradient straight "
+        "through: drawn + p - p.detach()"
+        if drawn
+        else f"use a straight-through estimator: y = x + (torch.{name}(x) - x).detach()",
         nodes=[tensor_id(step.template, tensor) for tensor in (op.outputs[:1] if isinstance(op, OpCall) else ())],
     )
 
