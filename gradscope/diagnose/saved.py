@@ -161,4 +161,47 @@ def _fix(write: Write, culprit: Place | None, name: str, saver: str) -> str:
     return f"make a new tensor instead of writing into this one, or let {saver} keep a copy: {name}.clone()"
 
 
-CHECKS = (saved_tensor_modified,)
+# Ops whose derivative is computed from their result, so that they keep it.
+_KEEPS_RESULT = frozenset(
+    {"tanh", "sigmoid", "exp", "expm1", "sqrt", "rsqrt", "reciprocal", "tan", "softmax", "log_softmax", "relu"}
+)
+
+
+@check(SAVED_TENSOR_MODIFIED)
+def result_modified_before_any_backward(case: Case) -> Iterator[Finding]:
+    """The same, where no backward ran yet: the next one through this op will be refused."""
+    for step in case.distinct:
+        if next(case.events(Backward, step), None) is not None:
+            continue
+        savers = [
+            e for e in case.calls(*_KEEPS_RESULT, step=step) if e.moment.grad_nodes and len(e.moment.outputs) == 1
+        ]
+        written = writes(case, step) if savers else {}
+        for event in savers:
+            result = event.moment.outputs[0]
+            group = written.get(step.tensors[result].storage, ())
+            after = [w for w in group if w.counted and w.moment > event.position and w.op != event.position]
+            after = [w for w in after if case.place(w.stack) is not None]
+            if result not in event.moment.inputs and after:
+                yield _will_be_refused(case, event, result, after[0])
+
+
+def _will_be_refused(case: Case, event: Event[OpCall], result: int, write: Write) -> Finding:
+    step, name = event.step, case.called(event.step, result)
+    culprit, more = writer(case, step, write, None)
+    return SAVED_TENSOR_MODIFIED.finding(
+        f"{name} was changed in place ({deed(case, step, write)}) after {event.moment.name} saved it: "
+        "a backward through it will be refused",
+        culprit=culprit,
+        step=step.number,
+        confidence=POSSIBLE,
+        related=(*case.places((event.moment.stack, "saved here")), *more),
+        explanation=f"The derivative of {event.moment.name} is computed from its own result, so it kept {name} as it "
+        "was then. No backward has run yet.",
+        fix=_fix(write, culprit, name, event.moment.name),
+        nodes=(tensor_id(step.template, result),),
+        severity=Severity.NOTE,
+    )
+
+
+CHECKS = (saved_tensor_modified, result_modified_before_any_backward)

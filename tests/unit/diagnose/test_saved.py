@@ -316,3 +316,28 @@ def test_the_fix_is_the_line_out_of_place(judging: Judging, line: str, fix: str)
         (y * 2).sum().backward()
     """)
     assert fix in found[0].fix
+
+
+def test_a_write_that_will_be_refused_is_a_note_before_any_backward(judging: Judging) -> None:
+    (found,) = judging("""
+        import torch
+        x = torch.ones(3, requires_grad=True)
+        y = torch.sigmoid(x)
+        y *= 2  # culprit
+        print(y.sum())
+    """)
+    assert (found.code, found.severity) == ("GS101", Severity.NOTE)
+    assert judging.blames(found, "# culprit")
+    assert "a backward through it will be refused" in found.message
+
+
+def test_a_result_that_was_written_without_gradients_is_nothing(judging: Judging) -> None:
+    assert not judging("""
+        import torch
+        x = torch.ones(3, requires_grad=True)
+        with torch.no_grad():
+            y = torch.sigmoid(x)
+            y *= 2
+        z = torch.tanh(x.detach())
+        z += 1
+    """)
