@@ -8,17 +8,24 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+from ..errors import CannotWrite
 from ..text import printable
 
 
 def put(text: str) -> None:
-    """Write data to stdout, now, so that a reader who left is noticed here. Raises BrokenPipeError."""
+    """Write data to stdout, now, so that a reader who left is noticed here. Raises BrokenPipeError, CannotWrite."""
     stream = sys.stdout
     try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
-    stream.flush()
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as why:
+        quiet_stdout()
+        raise CannotWrite(f"cannot write to stdout: {why.strerror}") from why
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -38,7 +45,7 @@ def complain(message: str, stream: TextIO | None = None) -> None:
 
 
 def quiet_stdout() -> None:
-    """After a broken pipe: let the interpreter's last flush go nowhere instead of failing."""
+    """After a broken pipe or on a full disk: let the interpreter's last flush go nowhere instead of failing."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):

@@ -166,7 +166,7 @@ class Boxes:
     def _role(self, tensor: Tensor, value: Value, result: bool) -> str:
         if tensor.role in ("parameter", "buffer"):
             return tensor.role
-        if result or tensor.carried or value.grad_fn is not None:
+        if result or value.grad_fn is not None or not value.is_leaf:
             return "result"
         return "leaf" if value.requires_grad else "input"
 
@@ -182,7 +182,7 @@ class Boxes:
         if cut is not None:
             notes += (cut_reason(cut),)
         if tensor.number in self.carried:
-            notes += (f"made in step {self.carried[tensor.number]}",)
+            notes += (_met_before(self.carried[tensor.number]),)
         if tensor.is_view and tensor.base is not None:
             base = self.tensors[tensor.base]
             notes += (f"a view of {base.name or f'tensor {base.number}'}",)
@@ -220,3 +220,8 @@ class Boxes:
 def cut_reason(call: Call) -> str:
     """Why no gradient passes a call."""
     return _CUTS[call.cut].format(name=f"{call.name}()" if call.name.isidentifier() else call.name)
+
+
+def _met_before(step: int) -> str:
+    """Where a carried tensor was met last; `StepRow.carried` links one step to the one before."""
+    return f"was there already in step {step}" if step >= 0 else "made before the first step"

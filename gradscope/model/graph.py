@@ -97,7 +97,7 @@ class GraphEdge:
     label: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A directed graph of one step. Raises ValueError when an edge names a node that is not there.
 
@@ -121,6 +121,10 @@ class Graph:
         for edge in self.edges:
             if edge.source not in known or edge.target not in known:
                 raise ValueError(f"edge {edge.source} -> {edge.target} names a node that is not in the graph")
+
+    def __repr__(self) -> str:
+        of = f" of step {self.step}" if self.step is not None else ""
+        return f"<Graph {self.kind.value}{of}: {len(self.nodes)} nodes, {len(self.edges)} edges>"
 
     @cached_property
     def by_id(self) -> dict[int, GraphNode]:

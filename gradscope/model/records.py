@@ -159,7 +159,7 @@ class Tensor:
     output: int = 0
     role: str = "tensor"  # "parameter" | "buffer" | "leaf" | "input" | "tensor"
     first_use: int | None = None  # stack in which the step first met it
-    carried: bool = False  # made in an earlier step; StepRow.carried says where
+    carried: bool = False  # made in an earlier step; StepRow.carried says where it was met last
     gradient_of: int | None = None  # the script read it as this tensor's `.grad`
 
 
@@ -572,7 +572,7 @@ class StepRow:
     learning_rates: tuple[tuple[int, int, float], ...] = ()  # (optimizer, group, lr)
     phases: tuple[PhaseSpan, ...] = ()
     versions: tuple[tuple[int, int], ...] = ()  # (parameter, version) where counting on would be wrong
-    carried: tuple[tuple[int, int, int], ...] = ()  # (tensor, step it was made in, its number there)
+    carried: tuple[tuple[int, int, int], ...] = ()  # (tensor, step that met it last, its number there)
     memory: tuple[int, int] | None = None  # CUDA bytes allocated, reserved
     norms: tuple[tuple[int, float | None, float | None], ...] = ()  # (parameter, |p|, |grad|)
     open: bool = False  # still running, or the program was killed in it

@@ -174,6 +174,9 @@ class Step:
         self.trace = trace
         self.row = row
 
+    def __repr__(self) -> str:
+        return f"<Step {self.row.number}: {self.row.kind.value}, recorded at {self.row.detail.value}>"
+
     @property
     def number(self) -> int:
         return self.row.number

@@ -16,7 +16,7 @@ from .base import RenderOptions
 from .registry import render, write
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagram:
     """A picture of `graph`, folded, focused and coloured as `options` say, `findings` marked on the nodes they name."""
 
@@ -40,6 +40,9 @@ class Diagram:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        return f"<Diagram of {len(self.graph.nodes)} nodes: print() draws it as text, .save() as a picture>"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """SVG and text for a notebook; only text, and why, where nothing can lay the picture out."""

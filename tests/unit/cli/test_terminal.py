@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 
 import pytest
 
 from gradscope.cli import terminal
+from gradscope.errors import CannotWrite
 
 
 class Stream(io.TextIOWrapper):
@@ -72,6 +74,19 @@ def test_colour(tty: bool, variables: dict[str, str], expected: bool, monkeypatc
 def test_width_is_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "123")
     assert terminal.width() == 123
+
+
+class FullStream(io.StringIO):
+    """A stream to a disk without room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_put_says_that_stdout_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", FullStream())
+    with pytest.raises(CannotWrite, match="cannot write to stdout: No space left on device"):
+        terminal.put("a")
 
 
 @pytest.mark.parametrize(("encoding", "expected"), [("utf-8", False), ("ascii", True), ("latin-1", True)])

@@ -597,9 +597,28 @@ def test_a_graph_that_was_made_in_an_earlier_step_says_so() -> None:
     trace.source.put_template(replace(template, graphs=(replace(template.graphs[0], nodes=nodes),)))
     trace.source.put_step(replace(row, carried=((h, 4, 17),)))
     graph = trace.trace().step(0).graph("both")
-    assert one(graph, "h").notes == ("made in step 4",)
+    assert one(graph, "h").notes == ("was there already in step 4",)
     assert one(graph, "h").role == "result"
     assert one(graph, "TanhBackward0").notes == ("made in an earlier step",)
+
+
+@pytest.mark.parametrize(("met_in", "note"), [(-1, "made before the first step"), (6, "was there already in step 6")])
+def test_data_made_once_before_the_loop_stays_an_input_in_every_step(met_in: int, note: str) -> None:
+    trace, step = script()
+    x = step.tensor("x", carried=True, role="tensor")
+    w = step.leaf("w", [1.0], 1)
+    y = step.op("mul", (w, x), "y", line=2, grad_fn="MulBackward0")
+    step.backward(y, line=3)
+    trace.source.put_step(replace(step.done(), carried=((x, met_in, 4),)))
+    found = one(trace.trace().step(0).graph("both"), "x")
+    assert (found.role, found.notes) == ("input", (note,))
+
+
+def test_a_step_and_a_graph_introduce_themselves_in_one_line() -> None:
+    step = builders.ab2_trace().step(0)
+    graph = step.graph("backward")
+    assert repr(step) == "<Step 0: other, recorded at full>"
+    assert repr(graph) == f"<Graph backward of step 0: {len(graph.nodes)} nodes, {len(graph.edges)} edges>"
 
 
 def test_a_nan_is_marked_where_it_is() -> None:
