@@ -10,7 +10,7 @@ from ..model.build import tensor_id
 from ..model.findings import Finding, Place, Severity
 from ..model.records import Backward, Kept, OpCall, StepKind, StepRow
 from ..model.trace import Step
-from .case import Case
+from .case import Case, Origin
 from .check import CERTAIN, LIKELY, SURE, Rule, check
 from .evaluation import evaluates
 from .reach import Reach, binding
@@ -75,7 +75,7 @@ def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale
     found = [
         tensor.number
         for tensor in step.tensors
-        if tensor.carried and tensor.requires_grad and tensor.grad_fn is not None and tensor.number in behind
+        if tensor.made_by is None and tensor.requires_grad and tensor.grad_fn is not None and tensor.number in behind
     ]
     direct = [root for root in backward.roots if step.tensors[root].carried]
     return next(iter((*direct, *found)), None)
@@ -84,12 +84,25 @@ def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale
 def _home(case: Case, step: Step, tensor: int) -> tuple[Step, int, OpCall | None, int]:
     """(step, number there, the op that made it, that step's number) of a tensor that was carried over."""
     origin = case.origin(step, tensor)
+    kept = step.tensors[tensor].parameter
+    if kept is not None and origin.step == step.number:  # a module's buffer has a name of its own in every step
+        origin = _last_made(case, kept, step.number) or origin
     home = case.like(origin.step)
     if home is None or origin.tensor >= len(home.tensors):
         return step, tensor, None, step.number
     made = home.tensors[origin.tensor].made_by
     op = home.moments[made] if made is not None else None
     return home, origin.tensor, op if isinstance(op, OpCall) else None, origin.step
+
+
+def _last_made(case: Case, parameter: int, before: int) -> Origin | None:
+    """The last step before `before` whose op made this buffer's value."""
+    for row in reversed(case.rows):
+        home = case.like(row.number) if row.number < before else None
+        for tensor in home.tensors if home is not None else ():
+            if tensor.parameter == parameter and tensor.made_by is not None:
+                return Origin(row.number, tensor.number)
+    return None
 
 
 def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bool) -> Finding:

@@ -107,6 +107,27 @@ BUGS = {
             learn(F.cross_entropy(out(h), y), retain_graph=True)
         """,
     ),
+    "features kept in a buffer": (
+        "GS401",
+        """
+        class Memory(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.enc, self.out = nn.Linear(6, 4), nn.Linear(8, 3)
+                self.register_buffer("seen", torch.zeros(4))
+
+            def forward(self, x):
+                h = self.enc(x)
+                out = self.out(torch.cat([h, self.seen.expand(len(x), -1)], 1))
+                self.seen = h.mean(0)  # culprit
+                return out
+
+        net = Memory()
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in batches():
+            learn(F.cross_entropy(net(x), y))
+        """,
+    ),
     "a running average in the loss": (
         "GS401",
         """
