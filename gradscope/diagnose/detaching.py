@@ -100,7 +100,7 @@ def _side(reach: Reach, tensor: int, before: int) -> Side | None:
             return None
         others = [one for one in call.inputs if one != alive[0]]
         if call.name in _ADDING and any(_is_data(reach, one) for one in others):
-            added = True
+            added, scaled = True, scaled or "alpha=" in call.arguments
         elif call.name in _DISCOUNTING and added:
             scaled = True
         tensor, before = alive[0], op

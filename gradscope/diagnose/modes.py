@@ -148,19 +148,27 @@ def train_in_evaluation(case: Case) -> Iterator[Finding]:
 
 def _on_purpose(case: Case, story: Moments, at: int, moment: int, one: ModelCall) -> bool:
     """Whether train() was called for this very call, or the call repeats one input to see how results vary."""
-    before = [s for s in story.switches if (s.step, s.moment) < (at, moment)]
     updated = [when for when in story.updates if when < (at, moment)]
-    if (
-        before
-        and before[-1].change.value == "train"
-        and (not updated or (before[-1].step, before[-1].moment) > updated[-1])
-    ):
-        return True
     if not updated:
         return True  # nothing was trained yet
+    switch = _switch_before(story, at, moment)
+    if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
+        before_training = {
+            _stack(_switch_before(story, when, place)) for when, place, other in story.calls if other.used
+        }
+        return switch.change.stack not in before_training
     given = _inputs(case, one)
     alike = [other for other in model_calls(case, one.step) if _inputs(case, other) & given and other.random]
     return len(alike) >= 3
+
+
+def _switch_before(story: Moments, at: int, moment: int) -> Switched | None:
+    """The last train() or eval() before a moment."""
+    return next((one for one in reversed(story.switches) if (one.step, one.moment) < (at, moment)), None)
+
+
+def _stack(switch: Switched | None) -> int | None:
+    return switch.change.stack if switch is not None else None
 
 
 def _inputs(case: Case, one: ModelCall) -> frozenset[int]:
