@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..model.findings import Finding, Severity
 from ..model.records import GradChange, OptimizerStep, Stats
+from ..model.trace import Step
 from ..text import number
 from .case import Case, Event
 from .check import SURE, Rule, check
@@ -24,12 +26,12 @@ FROZEN_MOVES = Rule(
 
 
 class _Moved(NamedTuple):
-    """A frozen parameter that an update changed: where it was frozen, and its statistics before and after."""
+    """A frozen parameter that an update changed: where it was frozen, and its norm before and after."""
 
     parameter: int
     frozen: Fact | None
-    before: Stats
-    after: Stats
+    before: float
+    after: float
 
 
 @check(FROZEN_MOVES)
@@ -38,9 +40,10 @@ def frozen_still_moving(case: Case) -> Iterator[Finding]:
     told: set[int | None] = set()
     for event in case.events(OptimizerStep):
         moved = _moved(case, event)
-        for frozen in dict.fromkeys(one.frozen for one in moved):
-            together = [one for one in moved if one.frozen == frozen]
-            stack = frozen.stack if frozen is not None else event.moment.stack
+        by_line: dict[int | None, list[_Moved]] = defaultdict(list)
+        for one in moved:
+            by_line[one.frozen.stack if one.frozen is not None else event.moment.stack].append(one)
+        for stack, together in by_line.items():
             if stack not in told:
                 told.add(stack)
                 yield _still_moving(case, event, together, stack)
@@ -59,12 +62,29 @@ def _moved(case: Case, event: Event[OptimizerStep]) -> list[_Moved]:
     now = When(step.number, position)
     found = []
     for one in frozen:
-        if one is None or one not in before or one not in after or _same(before[one], after[one]):
+        if one is None:
+            continue
+        if one in before and one in after:
+            sizes = None if _same(before[one], after[one]) else (before[one].norm, after[one].norm)
+        else:
+            sizes = _norms(case, step, one)
+        if sizes is None:
             continue
         switches = [fact for fact in owners.wanted.get(one, ()) if fact.when < now]
         last = switches[-1] if switches and switches[-1].what == "False" else None
-        found.append(_Moved(one, last, before[one], after[one]))
+        found.append(_Moved(one, last, *sizes))
     return found
+
+
+def _norms(case: Case, step: Step, parameter: int) -> tuple[float, float] | None:
+    """The norms before this step's update and the next's, where no more was recorded; None if they are equal."""
+    following = case.by_number.get(step.number + 1)
+    norms = [
+        next((norm for one, norm, _ in row.norms if one == parameter), None) if row is not None else None
+        for row in (step.row, following)
+    ]
+    before, after = norms
+    return (before, after) if before is not None and after is not None and before != after else None
 
 
 def _same(one: Stats, other: Stats) -> bool:
@@ -93,8 +113,8 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
             (event.moment.stack, "changes it"), *((clear, "sets .grad to zeros, not to None") for clear in clears[:1])
         ),
         explanation="requires_grad_(False) stops new gradients only. Optimizers skip parameters whose .grad is None: "
-        f"here {reason}. {name} had norm {number(first.before.norm, 6)} before this update and "
-        f"{number(first.after.norm, 6)} after it.",
+        f"here {reason}. {name} had norm {number(first.before, 6)} before this update and "
+        f"{number(first.after, 6)} after it.",
         fix=f"also set .grad = None for the frozen parameters, or build {optimizer_name(case, which)} without them",
     )
 

@@ -85,7 +85,9 @@ def _not_cleared(
         culprit=case.place(backward if wrong is None else wrong),
         step=use.number,
         confidence=SURE,
-        related=case.places((backward, "adds to the old gradients"), (use.stack, "uses the sum")),
+        related=case.places(
+            *([(backward, "adds to the old gradients")] if wrong is not None else []), (use.stack, "uses the sum")
+        ),
         explanation=f"A backward adds to what is in .grad. {parameter_names(case, stale)} still held the gradients of "
         f"the last update, so each update follows the sum of all batches so far.{proof}{instead}",
         fix=f"call {clear} before {call}",

@@ -161,13 +161,16 @@ def _told(case: Case, owners: Owners, orphans: Sequence[_Orphan]) -> _Told:
 
 def _late(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None, how: str, fix: str) -> Finding:
     told = _told(case, owners, orphans)
-    made = owners.stack_of(orphans[0].parameter)
+    made = case.place(owners.stack_of(orphans[0].parameter), "made here")
+    related = case.places((told.built, "the optimizer takes the parameters there are now"))
+    if made is not None and (place is None or (made.file, made.line) != (place.file, place.line)):
+        related = (*related, made)
     return AFTER_OPTIMIZER.finding(
         f"{told.names}: {how} after {told.optimizer} was built, which does not know {told.them}",
         culprit=place,
         step=orphans[0].step.number,
         confidence=SURE,
-        related=case.places((told.built, "the optimizer takes the parameters there are now"), (made, "made here")),
+        related=related,
         explanation=f"An optimizer updates the parameters that it was given; {told.names} came later. {told.proof}",
         fix=fix.format(optimizer=told.optimizer),
     )

@@ -803,3 +803,28 @@ for _ in range(4):
 def test_is_silent_on(judging: Judging, pattern: str) -> None:
     found = loud(judging(NET + HEALTHY[pattern]))
     assert not found, [(one.code, one.message, one.culprit) for one in found]
+
+
+def test_proves_it_with_numbers(judging: Judging) -> None:
+    found = judging(
+        NET
+        + """
+w = torch.ones(1, requires_grad=True)
+opt = torch.optim.SGD([w], lr=0.1)
+for _ in range(3):
+    (2 * w).sum().backward()
+    opt.step()  # uses
+"""
+    )[0]
+    assert found.code == "GS501"
+    assert "w.grad has norm 4; this batch alone gives 2" in found.explanation
+    assert found.fix == "call opt.zero_grad() before (2 * w).sum().backward()"
+    assert [place.line for place in found.related] == [judging.line("# uses")]
+
+
+@pytest.mark.parametrize("detail", ["auto", "graph"])
+def test_the_order_is_told_at_every_detail(judging: Judging, detail: str) -> None:
+    code, script = BUGS["no zero_grad, in a method"]
+    found = judging(NET + script, detail=detail)
+    assert found[0].code == code
+    assert judging.blames(found[0], "# culprit")

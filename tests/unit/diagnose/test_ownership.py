@@ -817,3 +817,40 @@ for _ in range(3):
 def test_is_silent_on(judging: Judging, pattern: str) -> None:
     found = loud(judging(NET + HEALTHY[pattern]))
     assert not found, [(one.code, one.message, one.culprit) for one in found]
+
+
+def test_a_frozen_parameter_moves_where_only_norms_were_recorded(judging: Judging) -> None:
+    found = judging(
+        NET
+        + """
+model = Net()
+opt = torch.optim.Adam(model.parameters())
+for i in range(9):
+    x, y = batch()
+    if i == 6:
+        model.body.requires_grad_(False)  # culprit
+    opt.zero_grad(set_to_none=False)
+    F.mse_loss(model(x), y).backward()
+    opt.step()
+""",
+        detail="auto",
+    )
+    assert found[0].code == "GS605"
+    assert judging.blames(found[0], "# culprit")
+    assert "body.weight, body.bias" in found[0].message
+
+
+def test_says_what_a_learner_needs(judging: Judging) -> None:
+    found = judging(
+        NET
+        + """
+model = Net()
+opt = torch.optim.Adam(model.parameters())  # built
+model.head = nn.Linear(8, 1)
+train(model, opt, 3)
+"""
+    )[0]
+    assert found.message == "head.weight, head.bias: made after opt was built, which does not know them"
+    assert "In 3 steps a backward gives them gradients" in found.explanation
+    assert "opt.add_param_group" in found.fix
+    assert [place.line for place in found.related] == [judging.line("# built")]
