@@ -153,22 +153,30 @@ def _on_purpose(case: Case, story: Moments, at: int, moment: int, one: ModelCall
         return True  # nothing was trained yet
     switch = _switch_before(story, at, moment)
     if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
-        before_training = {
-            _stack(_switch_before(story, when, place)) for when, place, other in story.calls if other.used
-        }
+        key = ("switches before training", one.call.module)
+        before_training = case.once(key, lambda: _before_training(story))
         return switch.change.stack not in before_training
     given = _inputs(case, one)
     alike = [other for other in model_calls(case, one.step) if _inputs(case, other) & given and other.random]
     return len(alike) >= 3
 
 
+def _before_training(story: Moments) -> set[int | None]:
+    """The stacks of the switches that were the last before a training call."""
+    found: set[int | None] = set()
+    switches, last = iter(story.switches), None
+    coming = next(switches, None)
+    for at, moment, one in story.calls:
+        while coming is not None and (coming.step, coming.moment) < (at, moment):
+            last, coming = coming, next(switches, None)
+        if one.used and last is not None:
+            found.add(last.change.stack)
+    return found
+
+
 def _switch_before(story: Moments, at: int, moment: int) -> Switched | None:
     """The last train() or eval() before a moment."""
     return next((one for one in reversed(story.switches) if (one.step, one.moment) < (at, moment)), None)
-
-
-def _stack(switch: Switched | None) -> int | None:
-    return switch.change.stack if switch is not None else None
 
 
 def _inputs(case: Case, one: ModelCall) -> frozenset[int]:
