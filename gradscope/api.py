@@ -345,7 +345,7 @@ def step() -> None:
 def load(path: str | os.PathLike[str]) -> TraceFile:
     """Open a trace file. Nothing in it is executed, and torch is not imported.
 
-    Raises NotATrace, NewerTrace, DamagedTrace or another TraceFileError, each with one clear line.
+    Raises NotATrace, NewerTrace, OlderTrace, DamagedTrace or another TraceFileError, each with one clear line.
     """
     from .store import open_trace
 

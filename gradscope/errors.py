@@ -7,6 +7,7 @@ GradscopeError
 ├── TraceFileError        a file that cannot be read or written          (exit 2)
 │   ├── NotATrace
 │   ├── NewerTrace
+│   ├── OlderTrace
 │   ├── DamagedTrace
 │   └── CannotWrite
 │       └── BeingWritten  another run writes this file now
@@ -67,6 +68,10 @@ class NotATrace(TraceFileError):
 
 class NewerTrace(TraceFileError):
     """The file was written by a newer gradscope."""
+
+
+class OlderTrace(TraceFileError):
+    """The file was written by an older gradscope, whose tables were other ones."""
 
 
 class DamagedTrace(TraceFileError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..errors import DamagedTrace, NewerTrace, NotATrace, TraceFileError
+from ..errors import DamagedTrace, NewerTrace, NotATrace, OlderTrace, TraceFileError
 from ..text import elide, printable
 from . import schema
 from .alive import lives
@@ -31,7 +31,7 @@ def is_trace(path: str | os.PathLike[str]) -> bool:
     """Whether there is a trace file at `path`, of whatever version, running or damaged."""
     try:
         Connection(Path(path)).close()
-    except (NewerTrace, DamagedTrace):
+    except (NewerTrace, OlderTrace, DamagedTrace):
         return True
     except TraceFileError:
         return False
@@ -56,7 +56,7 @@ def being_written(path: str | os.PathLike[str]) -> bool:
 class Connection:
     """Opens a trace file for reading and checks that it is one.
 
-    Raises TraceFileError, NotATrace, NewerTrace or DamagedTrace. The file is opened through SQLite only:
+    Raises TraceFileError, NotATrace, NewerTrace, OlderTrace or DamagedTrace. The file is opened through SQLite only:
     opening and closing it by other means would drop the locks of a writer in the same process.
     """
 
@@ -156,10 +156,14 @@ class Connection:
                 f"{self.path} was written by a newer gradscope (schema {version}, this one reads up to "
                 f"{schema.VERSION}): pip install -U torch-gradscope"
             )
+        if version < schema.VERSION:
+            raise OlderTrace(
+                f"{self.path} was made by another version of gradscope (schema {version}, this one reads "
+                f"{schema.VERSION}): record it again"
+            )
         wrong = schema.defects(connection)
-        if version != schema.VERSION or wrong:
-            what = f"its table {wrong[0]} is missing or foreign" if wrong else f"its schema is {version}"
-            raise DamagedTrace(f"{self.path} is damaged: {what}")
+        if wrong:
+            raise DamagedTrace(f"{self.path} is damaged: its table {wrong[0]} is missing or foreign")
         size = connection.execute("PRAGMA page_size").fetchone()[0]
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         log = self.path.with_name(self.path.name + "-wal")

@@ -50,7 +50,8 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
     """The trace in a file; also one that is still being written, or whose program was killed.
 
     Raises TraceFileError when there is no such file or it cannot be read, NotATrace for a file that is
-    something else, NewerTrace for one written by a newer gradscope, DamagedTrace for a broken one.
+    something else, NewerTrace or OlderTrace for one written by another version of gradscope, DamagedTrace for
+    a broken one.
     """
     source = SqliteSource(path)
     try:

@@ -115,4 +115,4 @@ torch.set_grad_enabled(True)
 def test_a_statement_tells_the_names_it_binds(tmp_path: Path) -> None:
     recorded = record_text(tmp_path, NET + "state = {}\nstate['h'], out = net(torch.ones(2, 3)).split(1)\n")
     targets = {site.line: site.targets for site in recorded.source.sites().values() if site.targets}
-    assert targets[14] == ("state['h']", "out")
+    assert targets[14] == ('state["h"]', "out")

@@ -1,7 +1,8 @@
-"""Files that are something else, broken, newer, or made to harm: one clear line of the right kind."""
+"""Files that are something else, broken, newer, older, or made to harm: one clear line of the right kind."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sqlite3
 from contextlib import closing
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.errors import DamagedTrace, NewerTrace, NotATrace, TraceFileError
+from gradscope.errors import DamagedTrace, NewerTrace, NotATrace, OlderTrace, TraceFileError
 from gradscope.model.trace import Trace
-from gradscope.store import open_trace
+from gradscope.store import is_trace, open_trace, schema
 from gradscope.store.schema import TABLES
 from tests import builders
 
@@ -85,6 +86,18 @@ def test_a_near_name_is_offered(path: Path) -> None:
 def test_a_newer_trace_says_what_to_install(path: Path) -> None:
     sql(path, "PRAGMA user_version = 99")
     refused(path, NewerTrace, "newer gradscope", "pip install")
+
+
+@pytest.mark.parametrize("version", range(schema.VERSION))
+def test_a_trace_of_an_older_schema_says_what_made_it_not_that_it_is_damaged(version: int, path: Path) -> None:
+    sql(path, f"PRAGMA user_version = {version}", "DROP TABLE optimizers", "CREATE TABLE optimizers (id, name)")
+    refused(path, OlderTrace, "another version", f"schema {version}", "record it again")
+    assert is_trace(path)
+
+
+def test_tables_that_change_take_a_new_version() -> None:
+    told = "\n".join((*schema.TABLES.values(), *schema.INDEXES.values()))
+    assert (schema.VERSION, hashlib.sha256(told.encode()).hexdigest()[:16]) == (3, "3a99d9ecaa039978")
 
 
 def test_a_truncated_trace_says_so(path: Path) -> None:
