@@ -98,7 +98,7 @@ def _exploding(case: Case, values: Values, layers: Sequence[Layer]) -> Finding:
     step, norms = values.step, [layer.norm for layer in layers]
     weight = _shared_weight(step, layers)
     parameter = case.parameter(step, weight) if weight is not None else None
-    culprit = value_made(case, step, weight) if weight is not None else None
+    culprit = _values_made(case, step, layers)
     op = _op(step, layers[-1])
     name = parameter.name if parameter is not None else "the weights"
     each = (norms[-1] / norms[0]) ** (1 / (len(norms) - 1))
@@ -132,8 +132,7 @@ def _vanishing(case: Case, values: Values, graph: int, layers: Sequence[Layer]) 
         why += "0.25)." if "sigmoid" in kind else "1, and far less away from 0)."
         fix = "use ReLU-like activations, residual connections or normalisation between the layers"
     else:
-        weight = _weight(step, layers[-1])
-        culprit = value_made(case, step, weight) if weight is not None else None
+        culprit = _values_made(case, step, layers)
         why = "The weights shrink what goes through them."
         fix = "start them larger: torch.nn.init.kaiming_normal_(w, nonlinearity='relu'), or xavier_uniform_ for tanh"
     op = _op(step, layers[-1])
@@ -170,6 +169,13 @@ def _weight(step: Step, layer: Layer) -> int | None:
         ops = [step.moments[moment] for moment in made if moment is not None]
         waiting = [tensor for one in ops if isinstance(one, OpCall) for tensor in one.inputs]
     return None
+
+
+def _values_made(case: Case, step: Step, layers: Sequence[Layer]) -> Place | None:
+    """The line that gave most of the layers' weights their values."""
+    weights = [weight for layer in layers if (weight := _weight(step, layer)) is not None]
+    places = Counter(place for weight in weights if (place := value_made(case, step, weight)) is not None)
+    return places.most_common(1)[0][0] if places else None
 
 
 def _distinct(step: Step, layers: Sequence[Layer]) -> bool:
@@ -254,12 +260,10 @@ def dead_units(case: Case) -> Iterator[Finding]:
             continue
         first = seen[0]
         step, values = first.step, Values(case, first.step)
-        source = _parameters_before(step, first.op)
-        blamed = _most_negative(values, source)
-        culprit = value_made(case, step, blamed) if blamed is not None else None
+        blamed, culprit = _pusher(case, values, first)
         shown = case.place(first.op.stack, "every result is 0 here")
         name = case.called(step, blamed) if blamed is not None else "the layer before it"
-        least = values.at_start.get(blamed) if blamed is not None else None
+        least = values.last_before(first.moment).get(blamed) if blamed is not None else None
         numbers = f" (its values lie between {least.min:.3g} and {least.max:.3g})" if least is not None else ""
         yield DEAD.finding(
             f"all {first.output.numel} results of this {first.op.name} are 0 in each of the first {len(seen)} passes",
@@ -268,28 +272,43 @@ def dead_units(case: Case) -> Iterator[Finding]:
             confidence=SURE if culprit is not None else LIKELY,
             related=[shown] if shown is not None and culprit is not None else [],
             explanation=f"What goes into it is negative for every input, so its derivative is 0 too: nothing before "
-            "it gets a "
-            f"gradient, and it can never recover. {name} pushes it down{numbers}.",
+            f"it gets a gradient, and it can never recover. {name} pushes it down{numbers}.",
             fix="start the bias at 0 and the weights at their usual size, or use LeakyReLU / GELU",
             nodes=(*first.op.outputs,),
         )
 
 
-def _parameters_before(step: Step, op: OpCall) -> list[int]:
-    """The parameters of the calls right before an activation."""
-    found: list[int] = []
-    for tensor in op.inputs:
-        made = step.tensors[tensor].made_by
-        before = step.moments[made] if made is not None else None
-        if isinstance(before, OpCall):
-            found += [one for one in before.inputs if step.tensors[one].parameter is not None]
-    return found
+def _pusher(case: Case, values: Values, seen: _Seen) -> tuple[int | None, Place | None]:
+    """What pushes an activation's input below zero, and its line: a bias, the layer's own input, or its weight."""
+    step = values.step
+    made = step.tensors[seen.op.inputs[0]].made_by if seen.op.inputs else None
+    layer = step.moments[made] if made is not None else None
+    if made is None or not isinstance(layer, OpCall):
+        return None, None
+    known = values.last_before(made)
+    mine = [one for one in layer.inputs if step.tensors[one].parameter is not None and one in known]
+    bias = next((one for one in mine if len(step.tensors[one].shape) <= 1), None)
+    weight = next((one for one in mine if len(step.tensors[one].shape) > 1), None)
+    data = next((one for one in layer.inputs if one not in mine and one in known), None)
+    if bias is not None and known[bias].mean < 0:
+        scale = (
+            _rms(known[data]) * _norm_of_a_row(step, weight, known) if data is not None and weight is not None else 0.0
+        )
+        if abs(known[bias].mean) > scale or weight is None:
+            return bias, value_made(case, step, bias)
+    if data is not None and weight is not None and known[data].max <= 0 <= known[weight].min:
+        source = step.tensors[data].made_by
+        return data, case.place(step.moments[source].stack) if source is not None else None
+    return weight, value_made(case, step, weight) if weight is not None else None
 
 
-def _most_negative(values: Values, parameters: Sequence[int]) -> int | None:
-    """The parameter with the lowest mean, a bias before a weight."""
-    known = [(one, values.at_start[one]) for one in parameters if one in values.at_start]
-    return min(known, key=lambda pair: pair[1].mean, default=(None, None))[0]
+def _rms(stats: Stats) -> float:
+    return stats.norm / math.sqrt(stats.numel)
+
+
+def _norm_of_a_row(step: Step, weight: int, known: Mapping[int, Stats]) -> float:
+    """The typical length of one unit's weights: how far its result spreads for inputs of size 1."""
+    return known[weight].norm / math.sqrt(max(1, step.tensors[weight].shape[0]))
 
 
 @check(SATURATED)

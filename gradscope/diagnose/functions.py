@@ -200,6 +200,31 @@ def hook_zeroes(case: Case) -> Iterator[Finding]:
             yield from _zeroed_by(case, values, hook.moment)
 
 
+@check(HOOK_ZEROES)
+def module_hook_zeroes(case: Case) -> Iterator[Finding]:
+    """A module's backward hook: the node that torch puts around the module gets a gradient and gives zeros."""
+    registered = list(case.calls("register_full_backward_hook"))
+    for step in case.distinct if registered else ():
+        if step.detail is not Detail.FULL:
+            continue
+        for run in Values(case, step).runs:
+            around = run.node.name.startswith("BackwardHookFunction")
+            if around and run.outgoing and size(run.incoming) > 0 and not size(run.outgoing) > 0:
+                hook = registered[0].moment
+                yield HOOK_ZEROES.finding(
+                    f"a module's backward hook turned a gradient of norm {size(run.incoming):.3g} into zeros",
+                    culprit=case.place(hook.behind) or case.place(hook.stack),
+                    step=step.number,
+                    confidence=SURE,
+                    related=case.places((hook.stack, "the hook is registered here")),
+                    explanation="What a full backward hook returns replaces the gradient of the module's input: "
+                    "everything before the module gets zeros and does not learn.",
+                    fix="remove the hook, or return None from it",
+                    nodes=(grad_node_id(step.template, run.graph, run.node.index),),
+                )
+                return
+
+
 def _zeroed_by(case: Case, values: Values, hook: OpCall) -> Iterator[Finding]:
     step, tensor = values.step, hook.inputs[0]
     for run in values.runs:
@@ -226,4 +251,4 @@ def _zeroed_by(case: Case, values: Values, hook: OpCall) -> Iterator[Finding]:
         )
 
 
-CHECKS = (wrong_count, returns_none, wrong_derivative, hook_zeroes)
+CHECKS = (wrong_count, returns_none, wrong_derivative, hook_zeroes, module_hook_zeroes)

@@ -149,3 +149,39 @@ HEALTHY = {
 @pytest.mark.parametrize("net", HEALTHY.values(), ids=HEALTHY)
 def test_healthy_networks_have_no_finding(judging: Judging, net: str) -> None:
     assert not [one for one in loud(judging(HEAD + net + "\n" + LOOP)) if one.code.startswith("GS82")]
+
+
+def test_an_input_that_is_never_positive_kills_a_layer_of_positive_weights(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(8, 16), nn.Linear(16, 1)
+        self.first.weight.data.abs_()
+    def forward(self, x):
+        cold = -x.abs() - 5  # wrong
+        return self.out(torch.relu(self.first(cold)))
+net = Net()
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS823"
+    assert judging.blames(first, "# wrong")
+
+
+def test_layers_made_by_a_helper_that_explode(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+def wide(n):
+    layer = nn.Linear(n, n)
+    nn.init.normal_(layer.weight, std=2.0)  # wrong
+    return layer
+net = nn.Sequential(*[wide(8) for _ in range(10)], nn.Linear(8, 1))
+"""
+        + LOOP
+    )[0]
+    assert first.code == "GS821"
+    assert judging.blames(first, "# wrong")

@@ -200,3 +200,41 @@ def test_a_hook_that_looks_or_scales_is_no_finding(judging: Judging) -> None:
             opt.step()
     """)
     assert not [one for one in loud(found) if one.code == "GS814"]
+
+
+def test_a_module_hook_that_zeroes(judging: Judging) -> None:
+    first = judging("""
+        import torch
+        from torch import nn
+
+        def mute(module, grad_in, grad_out):
+            return tuple(None if g is None else g * 0 for g in grad_in)  # wrong
+
+        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+        for layer in [net[2]]:
+            layer.register_full_backward_hook(mute)  # registered
+        opt = torch.optim.Adam(net.parameters())
+        for _ in range(4):
+            opt.zero_grad()
+            net(torch.randn(8, 3)).pow(2).mean().backward()
+            opt.step()
+    """)[0]
+    assert first.code == "GS814"
+    assert judging.blames(first, "# wrong")
+    assert [place.line for place in first.related] == [judging.line("# registered")]
+
+
+def test_a_module_hook_that_only_looks_is_no_finding(judging: Judging) -> None:
+    found = judging("""
+        import torch
+        from torch import nn
+        seen = []
+        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+        net[2].register_full_backward_hook(lambda module, grad_in, grad_out: seen.append(len(grad_out)))
+        opt = torch.optim.Adam(net.parameters())
+        for _ in range(3):
+            opt.zero_grad()
+            net(torch.randn(8, 3)).pow(2).mean().backward()
+            opt.step()
+    """)
+    assert not [one for one in loud(found) if one.code == "GS814"]
