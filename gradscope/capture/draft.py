@@ -281,9 +281,10 @@ class _Split:
         for sample in draft.samples:
             (head if sample[0] < at else tail).samples.append(self._moved_sample(sample))
         known = {sample[1]: sample for sample in head.samples if sample[3] == "value" and not sample[2]}
-        for number, (_, subject, _, what, measured) in known.items():
-            if number in self.numbers:  # its value is the same at the tail's start
-                tail.samples.append((-1, self.numbers[subject], False, what, measured))
+        written = self._last_writes()
+        for number, (moment, subject, _, what, measured) in known.items():
+            if number in self.numbers and written.get(draft.tensors[number].storage, -1) <= moment:
+                tail.samples.append((-1, self.numbers[subject], False, what, measured))  # still the same
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
         tail.outputs_by_sequence = {
             s: [self.numbers[n] for n in numbers if n in self.numbers]
@@ -307,6 +308,18 @@ class _Split:
                 number = call - self.called.get(module, 0)
                 tail.calls.append((module, number, stack, training, moment - at, positions.get(parent)))
         tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
+
+    def _last_writes(self) -> dict[int, int]:
+        """The last moment of the first part that wrote to each storage: the op, where a mutation is told after it."""
+        written: dict[int, int] = {}
+        op = -1
+        for index, (kind, _, _, inputs, _, _) in enumerate(self.draft.moments[: self.at]):
+            if kind == "op":
+                op = index
+            elif kind in ("mutation", "optimizer"):
+                for number in inputs:
+                    written[self.draft.tensors[number].storage] = op if kind == "mutation" else index
+        return written
 
     def _moved(self, moment: RawMoment) -> RawMoment:
         kind, phase, stack, inputs, outputs, payload = moment

@@ -20,7 +20,13 @@ BORN_IN_BACKWARD = Rule(
     "GS802", "nan-in-backward", Severity.ERROR, "The derivative of an op is NaN or Inf at the values it was given."
 )
 BAD_DATA = Rule("GS803", "nan-in-data", Severity.ERROR, "The data that the script brought in held NaN or Inf already.")
-DIVERGED = Rule("GS804", "diverged", Severity.ERROR, "Each update made the next one larger, until numbers overflowed.")
+DIVERGED = Rule(
+    "GS804",
+    "diverged",
+    Severity.ERROR,
+    "Each update made the next one larger, until numbers overflowed.",
+    frozenset({"GS821"}),
+)
 BORN_IN_UPDATE = Rule(
     "GS805", "nan-in-update", Severity.ERROR, "The optimizer made NaN or Inf from finite gradients and parameters."
 )

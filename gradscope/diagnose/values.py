@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from ..model.records import Backward, GradGraph, GradNode, NodeRun, OpCall, Stats, StepRow
+from ..model.records import Backward, GradChange, GradGraph, GradNode, NodeRun, OpCall, OptimizerStep, Stats, StepRow
 from ..model.trace import Step
 from .case import Case
 
@@ -35,12 +35,18 @@ class Values:
 
     @cached_property
     def at_start(self) -> Mapping[int, Stats]:
-        """Parameters (by tensor number) as they were when the step began."""
-        return {
-            sample.subject: sample.stats
-            for sample in self._samples.get((-1, "value"), ())
-            if sample.stats is not None and not sample.of_parameter
-        }
+        """Parameters (by tensor number) as they were when the step began, or else before its first update."""
+        known: dict[int, Stats] = {}
+        numbers = {record.parameter: record.number for record in self.step.tensors if record.parameter is not None}
+        update = next((event.position for event in self.case.events(OptimizerStep, self.step)), None)
+        for event in self.case.events(GradChange, self.step):
+            if update is None or event.position < update:
+                for parameter, stats in self.parameters(event.position, "value").items():
+                    known.setdefault(numbers[parameter], stats)
+        for sample in self._samples.get((-1, "value"), ()):
+            if sample.stats is not None and not sample.of_parameter:
+                known[sample.subject] = sample.stats
+        return known
 
     def results(self, moment: int) -> Mapping[int, Stats]:
         """The values that the op at `moment` returned, by tensor number."""
