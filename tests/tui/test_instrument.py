@@ -18,6 +18,7 @@ from gradscope.store import TraceWriter, open_trace
 from gradscope.tui.keys import KEYS
 from gradscope.tui.screens import instrument as instrument_module
 from gradscope.tui.screens.instrument import PANES, Instrument
+from gradscope.tui.widgets.header import HeaderPane
 from gradscope.tui.widgets.inspector import InspectorPane
 from gradscope.tui.widgets.source import SourcePane
 from tests.builders import Detail, TraceBuilder, ab2_trace, inplace_trace, mlp_trace
@@ -414,6 +415,7 @@ def test_a_crashed_script_can_be_walked_to_its_end() -> None:
     async def walk(driver: Driver) -> None:
         await driver.press("end")
         assert driver.scene.state.failed
+        assert "the script failed" in driver.instrument.query_one("#header", HeaderPane).render().plain
 
     drive(builder.trace(), walk)
 
@@ -440,8 +442,7 @@ def test_following_shows_new_steps_and_the_end(tmp_path: Path) -> None:
         write(writer, source, range(2))
         driver.instrument.look()
         await driver.settle()
-        assert driver.place == (0, -1)
-        await driver.press("right_curly_bracket")
+        assert driver.place == (1, len(driver.scene.step.moments) - 1), "it begins at the newest step"
         write(writer, source, range(2, 4))
         driver.instrument.look()
         await driver.settle()
@@ -469,7 +470,8 @@ def test_a_followed_file_that_disappears_is_a_message() -> None:
         driver.instrument.look()
         await driver.settle()
         assert "there is no file t.gradscope" in driver.notices
-        await driver.press("right")
-        assert driver.place == (0, 0)
+        here = driver.place
+        await driver.press("left")
+        assert driver.place == (here[0], here[1] - 1)
 
     drive(mlp_trace(), walk, reopen=gone)

@@ -63,7 +63,7 @@ class Traveller(Screen[None]):
 
     @work(thread=True, group="open")
     def open(self) -> None:
-        """Read which steps there are, and go to the first."""
+        """Read which steps there are, and go to the first; to the newest where the script still runs."""
         try:
             steps = self.session.trace.source.step_numbers()
         except GradscopeError as error:
@@ -76,8 +76,9 @@ class Traveller(Screen[None]):
         if not steps:
             self.say("no step yet")
             return
-        first = next((step for step in steps if step >= 0), steps[0])
-        self.travel(self.aim or Place(first, cursor.START))
+        first = Place(next((step for step in steps if step >= 0), steps[0]), cursor.START)
+        newest = Place(steps[-1], cursor.LAST)
+        self.travel(self.aim or (first if self._follower is None else newest))
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, place: Place, kind: GraphKind) -> None:

@@ -10,6 +10,8 @@ from ..scene import Scene
 from ..themes import MUTED
 from ..words import line_word, moment_words, phase_word, step_word
 
+_ENDS = {"failed": "the script failed", "killed": "the script was killed"}
+
 
 class HeaderPane(Widget):
     """Two lines that are always there."""
@@ -59,6 +61,8 @@ class HeaderPane(Widget):
         facts = []
         if scene.step.row.loss is not None:
             facts.append(f"loss {number(scene.step.row.loss)}")
+        if (ended := _ENDS.get(scene.trace.info.status)) is not None:
+            facts.append(ended)
         if scene.findings:
             facts.append(plural(len(scene.findings), "finding"))
         if self._follows:
