@@ -266,12 +266,12 @@ class Instrument(Traveller):
         try:
             loaded = self.session.load(number)
         except GradscopeError as error:
-            self.app.call_from_thread(self.complain, error)
+            self.tell(self.complain, error)
             return
         place = Place(number, jumps.finding_moment(loaded.step, finding))
-        self.app.call_from_thread(self.travel, place)
+        self.tell(self.travel, place)
         text = f"{finding.message}\n{finding.fix}" if finding.fix else finding.message
-        self.app.call_from_thread(self.notify, printable(text), title=finding.code, timeout=10, markup=False)
+        self.tell(self.notify, printable(text), title=finding.code, timeout=10, markup=False)
 
     def action_stack(self) -> None:
         if self.narrow:
@@ -326,11 +326,10 @@ class Instrument(Traveller):
                 graph, path, theme=theme, ascii=self.ascii, cancelled=lambda: worker.is_cancelled
             )
         except GradscopeError as error:
-            if not worker.is_cancelled:
-                self.app.call_from_thread(self.complain, error)
+            self.tell(self.complain, error)
             return
         if written:
-            self.app.call_from_thread(self._written, path)
+            self.tell(self._written, path)
 
     def _written(self, path: Path) -> None:
         self.say("")
@@ -353,9 +352,9 @@ class Instrument(Traveller):
         try:
             export.save_text(text, path)
         except GradscopeError as error:
-            self.app.call_from_thread(self.complain, error)
+            self.tell(self.complain, error)
             return
-        self.app.call_from_thread(self._written, path)
+        self.tell(self._written, path)
 
     def action_copy_line(self) -> None:
         line = self.query_one("#source", SourcePane).line

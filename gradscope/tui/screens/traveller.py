@@ -59,6 +59,11 @@ class Traveller(Screen[None]):
     def say(self, note: str) -> None:
         """What is going on, for the user to see; "" when nothing is."""
 
+    def tell(self, do: Callable[..., object], *arguments: object, **options: object) -> None:
+        """From a worker thread: have the UI thread do something, unless nobody waits for this worker any more."""
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(do, *arguments, **options)
+
     # -- reading -------------------------------------------------------------------------------------------
 
     @work(thread=True, group="open")
@@ -67,9 +72,9 @@ class Traveller(Screen[None]):
         try:
             steps = self.session.trace.source.step_numbers()
         except GradscopeError as error:
-            self.app.call_from_thread(self.complain, error)
+            self.tell(self.complain, error)
             return
-        self.app.call_from_thread(self.opened, steps)
+        self.tell(self.opened, steps)
 
     def opened(self, steps: Sequence[int]) -> None:
         self.steps = steps
@@ -82,16 +87,13 @@ class Traveller(Screen[None]):
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, place: Place, kind: GraphKind) -> None:
-        worker = get_current_worker()
         try:
             loaded = self.session.load(place.step)
             graph = self.session.build(loaded, kind)
         except GradscopeError as error:
-            if not worker.is_cancelled:
-                self.app.call_from_thread(self._failed, error)
+            self.tell(self._failed, error)
             return
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._was_read, place, loaded, graph)
+        self.tell(self._was_read, place, loaded, graph)
 
     def _failed(self, error: GradscopeError) -> None:
         """A step could not be read: stay where we are."""
@@ -111,9 +113,9 @@ class Traveller(Screen[None]):
         try:
             found = tuple(self._findings(self.session.trace))
         except (GradscopeError, ValueError) as error:
-            self.app.call_from_thread(self.notify, f"No findings: {error}", severity="warning", markup=False)
+            self.tell(self.notify, f"No findings: {error}", severity="warning", markup=False)
             return
-        self.app.call_from_thread(self._judged, found)
+        self.tell(self._judged, found)
 
     def _judged(self, found: tuple[Finding, ...]) -> None:
         self.found = found
@@ -129,10 +131,10 @@ class Traveller(Screen[None]):
         try:
             news = self._follower.look()
         except GradscopeError as error:
-            self.app.call_from_thread(self._lost, error)
+            self.tell(self._lost, error)
             return
         if news is not None:
-            self.app.call_from_thread(self._grown, news)
+            self.tell(self._grown, news)
 
     def _lost(self, error: GradscopeError) -> None:
         """The file cannot be read any more: what was read stays."""
@@ -271,11 +273,9 @@ class Traveller(Screen[None]):
         try:
             place = jumps.seek(self.session, goal, here, by, lambda: worker.is_cancelled)
         except GradscopeError as error:
-            if not worker.is_cancelled:
-                self.app.call_from_thread(self._failed, error)
+            self.tell(self._failed, error)
             return
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._sought, goal, place, by)
+        self.tell(self._sought, goal, place, by)
 
     def _sought(self, goal: Goal, place: Place | None, by: int) -> None:
         self.say("")
@@ -301,12 +301,12 @@ class Traveller(Screen[None]):
         try:
             place = jumps.carried_from(self.session, loaded, tensor)
         except GradscopeError as error:
-            self.app.call_from_thread(self.complain, error)
+            self.tell(self.complain, error)
             return
         if place is None:
-            self.app.call_from_thread(self.notify, f"{name} was there before this step; where it was made is unknown.")
+            self.tell(self.notify, f"{name} was there before this step; where it was made is unknown.")
         else:
-            self.app.call_from_thread(self.travel, place)
+            self.tell(self.travel, place)
 
     def action_first_use(self) -> None:
         tensor, here = self.tensor(), self.here()

@@ -8,6 +8,7 @@ from pathlib import Path
 from textual import work
 from textual.content import Content
 from textual.highlight import highlight
+from textual.worker import get_current_worker
 
 from ...model.graph import SourceLine
 from ...model.records import NodeRun, Site
@@ -137,7 +138,8 @@ class SourcePane(LinesPane):
             code = highlight(joined, language="python").split(allow_blank=True)
         else:
             code = Content(joined).split(allow_blank=True)
-        self.app.call_from_thread(self._was_read, file, text, code)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._was_read, file, text, code)
 
     def _was_read(self, file: str, text: SourceText, code: Sequence[Content]) -> None:
         self._reading.discard(file)
