@@ -256,7 +256,7 @@ class Traveller(Screen[None]):
         if what == "change":
             tensor = self.tensor()
             if self.scene is None or tensor is None:
-                self.notify("Select a tensor first: a click on it, or enter in the graph.", severity="warning")
+                self.notify("Select a tensor first: up and down in the graph, or a click on it.", severity="warning")
                 return None
             return jumps.changes(self.scene.step.tensors[tensor])
         makers: dict[str, Callable[[], Goal]] = {
