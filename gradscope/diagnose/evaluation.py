@@ -37,7 +37,9 @@ class ModelCall(NamedTuple):
 
 
 def acts_as_training(op: OpCall) -> bool | None:
-    """Whether an op that has two modes acts as in training; None for an op that has one."""
+    """Whether an op that has two modes acts as in training; None for an op that has one, or was not told in full."""
+    if not op.arguments:
+        return None
     if op.name in _DROPOUTS:
         if share(op) == 0:
             return None

@@ -133,7 +133,7 @@ def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bo
             explanation=f"{name} still has its history when the next step uses it, so this backward goes on into "
             f"{then}. {happened}",
             fix=f"detach it before the next step: {_plain(name)} = {_plain(name)}.detach()"
-            + ("" if freed else "; and leave out retain_graph=True"),
+            ", each tensor of it if it is a tuple" + ("" if freed else "; and leave out retain_graph=True"),
             nodes=[tensor_id(step.template, carrier)],
         )
     culprit = binding(case, step, op.stack) if op is not None else None

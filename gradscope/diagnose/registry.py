@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from ..errors import UnknownName
+from ..model.findings import Severity
 from . import (
     clipping,
     detaching,
@@ -59,8 +60,14 @@ _FAMILIES = (
     devices,
 )
 CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)
+# What the judgement says of itself, not of a cause.
+CHECK_FAILED = Rule("GS000", "check-failed", Severity.NOTE, "A check could not be made on this trace.")
+UNEXPLAINED = Rule("GS001", "unexplained-failure", Severity.ERROR, "The script failed, and no check explains why.")
+TOO_LITTLE = Rule("GS002", "recorded-too-little", Severity.NOTE, "The trace holds too little for most checks.")
+OWN = (CHECK_FAILED, UNEXPLAINED, TOO_LITTLE)
+
 RULES: dict[str, Rule] = {
-    one.code: one for one in sorted({one for check in CHECKS for one in check.rules}, key=lambda r: r.code)
+    one.code: one for one in sorted({*OWN, *(one for check in CHECKS for one in check.rules)}, key=lambda r: r.code)
 }
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..errors import UnknownName
 from ..model.findings import Finding, Severity, in_order
+from ..model.records import Detail
 from ..model.trace import Trace
 from .case import Case
-from .check import CERTAIN, Check, Rule
-from .registry import CHECKS, RULES
+from .check import CERTAIN, POSSIBLE, Check
+from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED
 
-CHECK_FAILED = Rule("GS000", "check-failed", Severity.NOTE, "A check could not be made on this trace.")
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 
 
@@ -30,11 +30,12 @@ def judge(
     fails becomes a note; the others go on. Raises UnknownName for a code that no rule begins with.
     """
     for prefix in (*select, *ignore):
-        if not any(code.startswith(prefix.upper()) for code in (*RULES, CHECK_FAILED.code)):
+        if not any(code.startswith(prefix.upper()) for code in RULES):
             raise UnknownName("finding", prefix, RULES)
     case = Case(trace)
     found = [finding for check in checks for finding in _apart(check, case)]
-    return in_order(_kept(_merged(_causes(found)), _chooser(select, ignore)))
+    found = list(_kept(_merged(_causes(found)), _chooser(select, ignore)))
+    return in_order([*found, *_kept(_left_open(case, found), _chooser(select, ignore))])
 
 
 def _apart(check: Check, case: Case) -> list[Finding]:
@@ -54,6 +55,29 @@ def _apart(check: Check, case: Case) -> list[Finding]:
             )
         )
     return found
+
+
+def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
+    """An exception that no finding explains, and a recording that has too little to judge."""
+    failure = case.failure
+    if failure is not None and not any(finding.severity is Severity.ERROR for finding in found):
+        told = failure.moment
+        yield UNEXPLAINED.finding(
+            f"the script failed with {told.type}: {told.message.splitlines()[0] if told.message else ''}",
+            culprit=case.place(told.stack),
+            step=failure.step.number,
+            confidence=POSSIBLE,
+            explanation="No check explains this exception; its traceback names the line where it struck.",
+            fix="read the traceback",
+        )
+    if case.info.detail is Detail.STEPS:
+        yield TOO_LITTLE.finding(
+            "only steps were recorded (--detail steps): most checks had nothing to look at",
+            culprit=None,
+            confidence=CERTAIN,
+            no_place="this is about the recording",
+            fix="gradscope check SCRIPT, or record with --detail full",
+        )
 
 
 def _causes(found: Sequence[Finding]) -> Iterator[Finding]:

@@ -60,15 +60,18 @@ def test_a_trace_is_judged_without_torch(folder: Path) -> None:
 def test_options_select_and_fail(folder: Path) -> None:
     run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder)
     assert check(folder, "--select", "GS9", "bug.gradscope")[0] == 0
-    assert check(folder, "bug.gradscope", "--ignore", "GS101")[0] == 0
+    assert check(folder, "bug.gradscope", "--ignore", "GS101,GS001")[0] == 0
     assert check(folder, "bug.gradscope", "--fail-on", "error")[0] == 1
     assert check(folder, "bug.gradscope", "--format", "github")[1].startswith("::error file=bug.py,line=7")
     assert json.loads(check(folder, "bug.gradscope", "--format=sarif")[1])["version"] == "2.1.0"
 
 
 def test_a_comment_silences_a_line(folder: Path) -> None:
-    (folder / "bug.py").write_text(BUG.replace("y += 1", "y += 1  # gradscope: ignore[GS101]"))
-    assert check(folder, "bug.py")[0] == 0
+    silenced = BUG.replace("y += 1", "y += 1  # gradscope: ignore[GS101]")
+    (folder / "bug.py").write_text(
+        silenced.replace("y.sum()", "import contextlib\nwith contextlib.suppress(RuntimeError):\n    y.sum()")
+    )
+    assert check(folder, "bug.py")[:2] == (0, "bug.py: nothing found\n")
 
 
 def test_the_scripts_own_arguments_are_its_own(folder: Path) -> None:
@@ -114,6 +117,12 @@ def test_an_error_of_another_kind_is_not_explained(folder: Path) -> None:
         "import torch\nx = torch.ones(2, requires_grad=True) * 2\nraise ValueError('mine')\n"
     )
     assert "GS" not in run(["-m", "gradscope", "trace", "other.py"], folder).stderr
+
+
+def test_a_crash_never_passes(folder: Path) -> None:
+    status, out, _ = check(folder, "bug.py", "--ignore", "GS1")
+    assert status == 1
+    assert "GS001 unexplained-failure" in out
 
 
 def test_explain_prints_the_page(folder: Path) -> None:

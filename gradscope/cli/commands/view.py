@@ -49,6 +49,8 @@ def run(namespace: argparse.Namespace) -> int:
     from ...store import open_trace
 
     picture = _picture(namespace.screenshot)
+    if namespace.trace.endswith(".py"):
+        raise UsageError(f"{namespace.trace} is a script: gradscope trace --view {namespace.trace} runs and shows it")
     with open_trace(namespace.trace) as trace:
         numbers = trace.source.step_numbers()
         if not numbers and not (namespace.follow and trace.info.status == "running"):

@@ -86,20 +86,27 @@ def _excerpt(place: Place, sources: Sources, look: Look, colour: str, before: in
         here = number == place.line and before > 0
         sign = (">" if look.ascii else "▶") if here else " "
         text = printable(code.rstrip().expandtabs(4))
-        line = Text.assemble(f"  {sign} ", (f"{number:>{width}} {bar} ", "dim"), (text, "bold" if here else ""))
-        yield _fitted(line, look)
-    under = _caret(printable(lines[-1][1].rstrip().expandtabs(4)), place.expression)
-    if under:
-        yield _fitted(Text.assemble(" " * (4 + width) + f" {bar} ", (under, colour)), look)
+        under = _caret(text, place.expression) if number == place.line else ""
+        text, under = _window(text, under, max(look.width, _LEAST) - width - 7, "..." if look.ascii else "…")
+        yield Text.assemble(f"  {sign} ", (f"{number:>{width}} {bar} ", "dim"), (text, "bold" if here else ""))
+        if under:
+            yield Text.assemble(" " * (4 + width) + f" {bar} ", (under, colour))
 
 
-def _fitted(line: Text, look: Look) -> Text:
-    """The line, its end cut where the terminal ends."""
-    width, more = max(look.width, _LEAST), "..." if look.ascii else "…"
-    if line.cell_len > width:
-        line.truncate(width - len(more))
-        line.append(more)
-    return line
+def _window(code: str, under: str, room: int, more: str) -> tuple[str, str]:
+    """As much of a line, and of the carets under it, as fits: from its start, or so that the carets are seen."""
+    if cells(code) <= room:
+        return code, under
+    caret = under.find("^")
+    end = len(under) if under else 0
+    skipped = max(0, min(caret - 4, end - room + len(more))) if caret >= 0 else 0
+    head = more if skipped else ""
+    code, under = head + code[skipped + len(head) :], " " * len(head) + under[skipped + len(head) :]
+    if cells(code) > room:
+        while cells(code) > room - len(more):
+            code = code[:-1]
+        code += more
+    return code, under[:room].rstrip()
 
 
 def _caret(code: str, expression: str) -> str:

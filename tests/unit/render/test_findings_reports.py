@@ -138,6 +138,17 @@ def test_text_fits_the_terminal(width: int) -> None:
     assert text.isascii()
 
 
+def test_a_long_line_is_cut_around_its_call() -> None:
+    code = "value = " + " + ".join(f"first_{n}" for n in range(20)) + " + wrong(x) + " + "last" * 20
+    long = Finding("GS101", "n", Severity.ERROR, "m", 0.9, culprit=Place("gone.py", 7, code, "", "wrong(x)"))
+    lines = report("t", [long], "text", Look(width=60)).splitlines()
+    shown = next(line for line in lines if "▶" in line)
+    carets = lines[lines.index(shown) + 1]
+    assert len(shown) <= 60
+    assert "…" in shown
+    assert shown[carets.index("^") : carets.rindex("^") + 1] == "wrong(x)"
+
+
 def test_colours_only_where_they_show() -> None:
     assert "\x1b[" in report("train.py", FOUND, "text", Look(colour=True))
     assert "\x1b[" not in report("train.py", FOUND, "text", Look(colour=False))
