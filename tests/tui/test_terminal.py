@@ -147,3 +147,12 @@ def test_bad_input_is_one_line_and_status_2(arguments: list[str], said: str, fol
     assert len(shown) == 1, terminal.text
     assert said in shown[0]
     assert shown[0].startswith("gradscope: ")
+
+
+def test_what_is_typed_ahead_belongs_to_the_search(folder: Path) -> None:
+    terminal = Terminal(["view", "train.gradscope"], folder, (200, 60))
+    terminal.until("before the first moment")
+    terminal.type("/fc2.weight\r")
+    terminal.until("fc2.weight  float32[3, 8]")
+    terminal.type("q")
+    assert terminal.wait() == 0

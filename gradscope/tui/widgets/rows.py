@@ -156,9 +156,11 @@ class Rows(ScrollView, can_focus=True):
         self.refresh()
 
     def on_key(self, event: events.Key) -> None:
-        if not self.typing:
+        if event.key == "slash" and not self.typing:
+            self.action_type()  # here, not by its binding: what is typed right behind it belongs to the search
+        elif not self.typing:
             return
-        if event.key == "enter":
+        elif event.key == "enter":
             self.typing = False
             self.typed_out()
         elif event.key == "escape":
