@@ -182,6 +182,8 @@ class _Run:
                     self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
         self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
+        self.measured: dict[int, tuple[Any, Measured]] = {}  # gradients that were measured, by identity
+        self.received: dict[int, Measured] = {}  # what was sent to each leaf, by the leaf's number
         self.graph: int | None = None
         if journal.exposed.watched:
             journal.exposed.look()
@@ -247,7 +249,7 @@ class _Run:
         if draft.full and len(nodes) <= 20_000:
             for index, node in enumerate(nodes):
                 self.handles.append(node.register_hook(partial(self._node_ran, index)))
-        retained = journal.retained_tensors()
+        retained = journal.leaves.retained()
         reached = set(nodes) if retained else set()
         for tensor in retained:
             if tensor.grad_fn in reached:
@@ -284,25 +286,25 @@ class _Run:
     def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Measured | None:
         """A gradient that leaves one node and enters the next is measured once."""
         journal = self.journal
-        known = journal.seen_gradients.get(id(grad))
+        known = self.measured.get(id(grad))
         if known is not None and known[0]() is grad:
             journal.tracker.add_sample(journal.draft, (moment, position, False, what, known[1]))
             return known[1]
         measured = journal.sample(grad, moment, position, False, what)
         if measured is not None:
-            journal.seen_gradients[id(grad)] = (weakref.ref(grad), measured)
+            self.measured[id(grad)] = (weakref.ref(grad), measured)
         return measured
 
     def _arrived(self, node: int, measured: Measured) -> None:
         leaf = self.leaf_of.get(node)
         if leaf is not None:
-            self.journal.arrived[leaf] = measured
+            self.received[leaf] = measured
 
     def remove_hooks(self) -> None:
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
-        self.journal.seen_gradients.clear()
+        self.measured.clear()
 
     # -- after -----------------------------------------------------------------------------------
 
@@ -316,8 +318,7 @@ class _Run:
             self._tell_saved(draft, outputs)
         created = [(leaf, number) for leaf, number, had in self.leaves if not had and leaf.grad is not None]
         if created and self.accumulates:
-            journal.grads_arrived(created, "created", self.stack)
-        journal.arrived.clear()
+            journal.gradients.arrived(created, "created", self.stack, self.received)
 
     def _tell_saved(self, draft: Draft, outputs: Sequence[Any]) -> None:
         """The graph as it was walked before, with what its nodes still keep: one of them is stale."""
@@ -340,7 +341,7 @@ class _Run:
                     (accumulated if had else created).append((leaf, number))
             for tensor, number, retained, had in self.kept:
                 if not retained and tensor.retains_grad:
-                    journal.retained_by_backward(tensor, number, self.stack)
+                    journal.leaves.retained_by_backward(tensor, number, self.stack)
                 if not retained and tensor.retains_grad and tensor.grad is not None:
                     (accumulated if had else created).append((tensor, number))
             for tensor, number, had in self.retained:
@@ -348,6 +349,5 @@ class _Run:
                     (accumulated if had else created).append((tensor, number))
             for filled, change in ((created, "created"), (accumulated, "accumulated")):
                 if filled:
-                    journal.grads_arrived(filled, change, self.stack)
-        journal.arrived.clear()
+                    journal.gradients.arrived(filled, change, self.stack, self.received)
         journal.backward_done([leaf for leaf, _, _ in self.leaves] if self.accumulates else [])

@@ -63,7 +63,7 @@ class ClipWatch:
                 with Unseen():
                     after = versions_of([grad for _, grad in kept])
                     written = [(*pair, old, new) for pair, old, new in zip(kept, before, after) if old != new]
-                    journal.clipped(name, tensors, written, result, arguments_text(args, kwargs), frame)
+                    journal.gradients.clipped(name, tensors, written, result, arguments_text(args, kwargs), frame)
             except Exception as error:
                 journal.fault("gradient clipping", error)
             return result

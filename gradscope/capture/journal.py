@@ -6,7 +6,6 @@ has begun. It never reaches into the script and never raises into it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 from typing import Any
@@ -19,11 +18,16 @@ from .derivative import Probe
 from .draft import Draft
 from .exposed import Exposed
 from .frames import is_ours, told_below
+from .gradients import Gradients
+from .leaves import Leaves
 from .phases import PhaseClock
 from .source import ALONE, NOWHERE, Frames, Sites
-from .stats import READABLE_DEVICES, Measured, Statistics, readable
-from .tensors import PLAIN, Entry, TensorTable, device_name, dtype_name, tensors_in, version_of
+from .stats import Measured, Statistics, readable
+from .switches import Switches
+from .tensors import TensorTable, device_name, dtype_name, version_of
 from .tracker import StepTracker
+from .updates import Updates
+from .versions import Versions
 
 _functorch_level = torch._C._functorch.peek_interpreter_stack
 _tracing = torch._C._is_tracing
@@ -50,10 +54,8 @@ def _past_recorders(frame: FrameType) -> FrameType:
 HANDLE: CodeType = handle_torch_function.__code__
 _CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
-_PROBES = 256  # calls of custom Functions whose values wait for their backward
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 DETACHING = frozenset({"detach", "data"})
-_DECORATING = frozenset({"decorate_context", "generator_context"})  # torch's, around a decorated function
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
 
@@ -95,15 +97,12 @@ class Journal:
         self.calling: tuple[Draft, int] | None = None  # the module call that runs: its place in that draft's calls
         self.autocast: str | None = None
         self.faults: list[str] = []
-        self.seen_gradients: dict[int, tuple[Any, Measured]] = {}  # of the running backward, by identity
-        self.arrived: dict[int, Measured] = {}  # what the running backward sent to each leaf
         self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
-        self._grad_mode = torch.is_grad_enabled()
         self.inference = torch.is_inference_mode_enabled()
-        self._retained: list[Any] = []
-        self._owners: dict[int, int] | None = None
         self.on_raised_step: Callable[[], None] = lambda: None
         self.exposed = Exposed(self)
+        self.versions, self.leaves, self.gradients = Versions(self), Leaves(self), Gradients(self)
+        self.switches, self.updates = Switches(self), Updates(self)
         self.on_compiled: Callable[[], None] = lambda: None
 
     # -- where we are ----------------------------------------------------------------------------
@@ -169,7 +168,7 @@ class Journal:
         """The numbers of the tensors among a call's arguments; a version that rose unseen is recorded now."""
         draft, table = self.tracker.draft, self.table
         if _inference_mode() is not self.inference:
-            self._inference_changed(stack)
+            self.switches.inference_changed(stack)
         numbers: list[int] = []
         entries, mark = table.entries, draft.mark
         for tensor, version in zip(tensors, versions):
@@ -181,7 +180,7 @@ class Journal:
             if entry.version != version:
                 if entry.version is not None and version is not None:
                     cause = "a write that was not seen"
-                    self._bump(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
+                    self.versions.rose(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
                 entry.version = version
         if table.unnamed and direct:
             for tensor in tensors:
@@ -267,7 +266,7 @@ class Journal:
                 return
             stack = where if isinstance(where, int) else self.locate(where)[0]
             payload = (type(error).__name__, str(error)[:2000], name, True)
-            self.draft.add("failure", self._phase_now(), stack, inputs, (), payload)
+            self.draft.add("failure", self.phase_now(), stack, inputs, (), payload)
         except Exception as fault:
             self.fault("a failing call", fault)
 
@@ -276,245 +275,6 @@ class Journal:
         numbers = tuple(self.table.number(self.draft, tensor, stack) for tensor in outputs)
         if numbers:
             self.draft.returns.append((stack, numbers))
-
-    # -- versions --------------------------------------------------------------------------------
-
-    def mutated(
-        self, tensor: torch.Tensor, number: int, before: int | None, after: int | None, cause: str, stack: int
-    ) -> None:
-        """An op raised the version of one of its operands."""
-        entry = self.table.entries[id(tensor)]
-        phase = self.draft.moments[-1][1] if self.draft.moments else Phase.OTHER
-        if before == after or entry.version == after:
-            return  # told already, with a tensor that it shares its memory with
-        aliases = self.table.aliases(self.draft, entry)
-        self._bump(entry, number, before, after, cause, stack, phase, aliases)
-        entry.version = after
-        owner = None if tensor.requires_grad else self._owner_of_gradient(tensor, entry)
-        if owner is not None:
-            change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
-            self.draft.add("grad", phase, stack, (owner,), (), (change, True))
-            if change == "zeroed":
-                self.draft.zeroed = True
-        if before is not None and torch.is_grad_enabled():
-            self._history_changed(tensor, number, stack, phase)
-        written = (tensor, *(other for _, other in aliases))
-        leaf_updated = any(one.requires_grad and not one._is_view() and one.is_leaf for one in written)
-        if (leaf_updated or entry.uncounted) and self.draft.seen_backward and not self.clock.depth:
-            self.tracker.updated_by_hand(stack)
-
-    def writes_begin(self) -> None:
-        """A call wrote to some of its operands; they are told one by one to `mutated`."""
-        self._owners = None
-
-    def _owner_of_gradient(self, tensor: torch.Tensor, entry: Entry) -> int | None:
-        """The number of the tensor whose `.grad` this is, or shares the memory of; None if the step has not met it."""
-        if self._owners is None:
-            leaves = self.table.leaves(self.draft)
-            self._owners = {id(leaf.grad): number for number, leaf in leaves if leaf.grad is not None}
-        found = self._owners.get(id(tensor))
-        if found is None and self._owners:
-            for other in self.draft.sharing.get(entry.storage, ()):
-                alias = other.reference()
-                if alias is not None and alias.numel() == tensor.numel() and id(alias) in self._owners:
-                    return self._owners[id(alias)]
-        return found
-
-    def _history_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
-        """A write made the tensor, and the base that it is a view of, results of another grad node."""
-        draft = self.draft
-        base = tensor._base if tensor._is_view() else None
-        known = self.table.find(base) if base is not None else None
-        changed = [(tensor, number)]
-        if base is not None and known is not None and known.mark is draft.mark:
-            changed.append((base, known.number))
-        for one, its_number in changed:
-            node = one.grad_fn if one.requires_grad else None
-            if node is not None:
-                draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
-                payload = ("in-place", True, False, type(node).__name__, one.retains_grad)
-                draft.add("leaf", phase, stack, (its_number,), (), payload)
-
-    def _bump(
-        self,
-        entry: Entry,
-        number: int,
-        before: int | None,
-        after: int | None,
-        cause: str,
-        stack: int | None,
-        phase: Phase,
-        aliases: Sequence[tuple[Entry, torch.Tensor]] = (),
-    ) -> None:
-        draft = self.draft
-        for other, tensor in aliases:
-            now = version_of(tensor)
-            if other.parameter is not None and other.version is not None and now is not None:
-                draft.bumps[other.parameter] = draft.bumps.get(other.parameter, 0) + now - other.version
-            other.version = now
-        if entry.parameter is not None and before is not None and after is not None:
-            draft.bumps[entry.parameter] = draft.bumps.get(entry.parameter, 0) + after - before
-            before, after = before - entry.base_version, after - entry.base_version
-        others = tuple(other.number for other, _ in aliases)
-        draft.add("mutation", phase, stack, (number,), others, (before, after, cause, not entry.uncounted))
-
-    def data_assigned(self, tensor: torch.Tensor, frame: FrameType) -> None:
-        """`tensor.data = ...`: other memory, the same counter."""
-        stack, direct = self.locate(frame)
-        number = self.table.number(self.draft, tensor, stack, 0, True, direct)
-        entry = self.table.entries[id(tensor)]
-        entry.facts = entry.prototype = None
-        self.draft.add("mutation", self._phase_now(), stack, (number,), (), (None, None, "data =", False))
-        if self.draft.seen_backward and not self.clock.depth and tensor.requires_grad:
-            self.tracker.updated_by_hand(stack)
-
-    # -- leaf status -----------------------------------------------------------------------------
-
-    def leaf_state(self, tensor: torch.Tensor) -> tuple[Any, ...]:
-        return (tensor.requires_grad, tensor.is_leaf, tensor.retains_grad)
-
-    def leaf_changed(self, tensor: torch.Tensor, before: tuple[Any, ...] | None, cause: str, frame: FrameType) -> None:
-        after = self.leaf_state(tensor)
-        if after == before:
-            return
-        stack, direct = self.locate(frame)
-        number = self.table.number(self.draft, tensor, stack, 0, True, direct)
-        entry = self.table.entries[id(tensor)]
-        entry.facts = entry.prototype = None
-        entry.stack = stack if entry.stack is None else entry.stack
-        if cause == "retain_grad":
-            self.retain(tensor)
-        node = tensor.grad_fn
-        payload = (cause, after[0], after[1], None if node is None else type(node).__name__, after[2])
-        self.draft.add("leaf", self._phase_now(), stack, (number,), (), payload)
-        if entry.parameter is not None:
-            known = self.table.parameters[entry.parameter]
-            self.table.adopt(tensor, known.name, known.root, known.role)
-
-    def parameter_made(self, parameter: torch.Tensor, data: Any, frame: FrameType) -> None:
-        """`nn.Parameter(data)`: a leaf of its own, whatever made `data`."""
-        stack, direct = self.locate(frame)
-        draft, table = self.draft, self.table
-        table.entry(parameter).stack = stack
-        source = (table.number(draft, data, stack, 0, False, direct),) if isinstance(data, torch.Tensor) else ()
-        name = self.sites.result_name(stack, 0, 1) if direct else ""
-        table.adopt(parameter, name.removeprefix("self."), "", "parameter")
-        number = table.number(draft, parameter, stack)
-        payload = ("Parameter", parameter.requires_grad, True, None, False)
-        draft.add("leaf", self._phase_now(), stack, (number,), source, payload)
-
-    def registered(self, owner: str, name: str, parameters: Sequence[torch.Tensor], frame: FrameType) -> None:
-        """A module of class `owner` got the attribute `name`: these parameters."""
-        stack, _ = self.locate(frame)
-        numbers = tuple(self.table.number(self.draft, one, stack, direct=False) for one in parameters)
-        self.draft.add("registration", self._phase_now(), stack, numbers, (), (owner, name))
-
-    def adopt(self, tensor: torch.Tensor, role: str) -> int:
-        """Make a tensor of the script's own one that outlives steps; it is called what it was assigned to."""
-        draft, entry = self.draft, self.table.entry(tensor)
-        raw = draft.tensors[entry.number] if entry.mark is draft.mark else None
-        name = ""
-        if raw is not None and raw.direct and raw.stack is not None and raw.made_by is not None:
-            name = self.sites.result_name(raw.stack, raw.output, raw.outputs)
-        return self.table.adopt(tensor, name.removeprefix("self."), "", role, draft)
-
-    def retained_by_backward(self, tensor: torch.Tensor, number: int, stack: int) -> None:
-        """`backward(inputs=...)` makes a result that it names keep its gradient."""
-        self.retain(tensor)
-        self.table.entries[id(tensor)].facts = None
-        node = tensor.grad_fn
-        payload = ("retain_grad", True, False, None if node is None else type(node).__name__, True)
-        self.draft.add("leaf", Phase.BACKWARD, stack, (number,), (), payload)
-
-    def retain(self, tensor: torch.Tensor) -> None:
-        self._retained.append(self.table.entry(tensor))
-
-    def retained_tensors(self) -> list[torch.Tensor]:
-        """Non-leaf tensors that keep their gradient and still live."""
-        self._retained = [entry for entry in self._retained if entry.reference() is not None]
-        found = [entry.reference() for entry in self._retained]
-        return [tensor for tensor in found if tensor is not None]
-
-    # -- gradients -------------------------------------------------------------------------------
-
-    def has_grad(self, tensor: torch.Tensor) -> bool:
-        return (tensor.is_leaf or tensor.retains_grad) and tensor.grad is not None
-
-    def grads_arrived(self, filled: Sequence[tuple[torch.Tensor, int]], change: str, stack: int | None) -> None:
-        """A backward left gradients in these leaves (or tensors that retain theirs)."""
-        draft, table = self.draft, self.table
-        index = draft.add("grad", Phase.BACKWARD, stack, tuple(number for _, number in filled), (), (change, True))
-        if not draft.full:
-            return
-        for tensor, number in filled:
-            owner = table.entries[id(tensor)].parameter
-            subject, of_parameter = (number, False) if owner is None else (owner, True)
-            arrived = self.arrived.get(number) if change == "created" else None
-            if arrived is not None:  # what AccumulateGrad received is the gradient
-                self.tracker.add_sample(draft, (index, subject, of_parameter, "grad", arrived))
-            elif tensor.grad is not None:
-                self.sample(tensor.grad, index, subject, of_parameter, "grad")
-
-    def clipped(
-        self,
-        name: str,
-        tensors: Sequence[torch.Tensor],
-        written: Sequence[tuple[torch.Tensor, torch.Tensor, int | None, int | None]],
-        result: object,
-        arguments: str,
-        frame: FrameType,
-    ) -> None:
-        """Clipping of the gradients of `tensors`; `written`: (tensor, gradient, its version before, after)."""
-        stack, direct = self.locate(frame)
-        draft = self.draft
-        numbers = self.enter_inputs(tensors, stack, False, False, [version_of(one) for one in tensors], tensors)
-        outputs = [result] if isinstance(result, torch.Tensor) else []
-        self.op(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
-        phase = self._phase_now()
-        for _, gradient, before, after in written:
-            entry = self.table.find(gradient)
-            if entry is not None and entry.mark is draft.mark:
-                self._bump(entry, entry.number, before, after, name, stack, phase)
-                entry.version = after
-        changed = tuple(self.table.number(draft, tensor, stack) for tensor, *_ in written)
-        if changed:
-            draft.add("grad", phase, stack, changed, (), ("modified", True))
-
-    def grad_assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
-        """`tensor.grad = ...`."""
-        now = self.has_grad(tensor)
-        if not had and not now:
-            return
-        stack, direct = self.locate(frame)
-        number = self.table.number(self.draft, tensor, stack, 0, True, direct)
-        if not now:
-            self.draft.zeroed = True
-        phase = Phase.OTHER if now else Phase.ZERO_GRAD
-        self.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now))
-
-    def grad_read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
-        """`.grad` was read. Where none can ever be (a non-leaf, a leaf that wants none), the read is an op."""
-        if result is not None:
-            stack, direct = self.locate(frame)
-            self.table.number(self.draft, tensor, stack, 0, True, direct)  # what is done to it is told of its leaf
-            self.table.read_as_gradient(self.draft, result, self.table.entry(tensor))
-        elif not (tensor.is_leaf and (tensor.requires_grad or not self.frames[frame.f_code])):
-            stack, direct = self.locate(frame)
-            numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
-            self.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
-
-    def zeroed(
-        self, owner: str, optimizer: int | None, tensors: Sequence[tuple[torch.Tensor, bool]], stack: int
-    ) -> None:
-        """`zero_grad()` of an optimizer or a module; `tensors`: with a gradient before, and whether still."""
-        draft = self.draft
-        draft.zeroed = True
-        to_none = not any(still for _, still in tensors)
-        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, to_none, optimizer))
-        for kept in (True, False):
-            numbers = tuple(self.table.number(draft, tensor, stack) for tensor, still in tensors if still is kept)
-            if numbers:
-                draft.add("grad", Phase.ZERO_GRAD, stack, numbers, (), ("zeroed" if kept else "cleared", kept))
 
     # -- backward --------------------------------------------------------------------------------
 
@@ -538,41 +298,6 @@ class Journal:
 
     # -- modes, moves, modules -------------------------------------------------------------------
 
-    def grad_mode(self, frame: FrameType) -> None:
-        """`_set_grad_enabled` ran: a mode began or ended, if it changed anything."""
-        now = torch.is_grad_enabled()
-        if now is self._grad_mode:
-            return
-        self._grad_mode = now
-        stack = self._switched_at(frame)
-        self.draft.add("mode", self._phase_now(), stack, (), (), ("grad", "on" if now else "off", None))
-
-    def inference_mode(self, frame: FrameType) -> None:
-        """`torch.inference_mode` began or ended, if it changed anything."""
-        if torch.is_inference_mode_enabled() is not self.inference:
-            self._inference_changed(self._switched_at(frame))
-
-    def _inference_changed(self, stack: int) -> None:
-        self.inference = not self.inference
-        value = "on" if self.inference else "off"
-        self.draft.add("mode", self._phase_now(), stack, (), (), ("inference", value, None))
-
-    def _switched_at(self, frame: FrameType) -> int:
-        """The stack of the `with` that switches a mode, or of the decorator that does."""
-        stack, _ = self.locate(frame)
-        torchs: FrameType | None = frame
-        while torchs is not None and not self.frames[torchs.f_code]:
-            if torchs.f_code.co_name in _DECORATING:
-                function = torchs.f_locals.get("func")
-                code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
-                return stack if code is None else self.sites.decorator(stack, code)
-            torchs = torchs.f_back
-        return stack
-
-    def mode(self, mode: str, value: str, module: int | None, frame: FrameType | None) -> None:
-        stack = self.locate(frame)[0] if frame is not None else None
-        self.draft.add("mode", self._phase_now(), stack, (), (), (mode, value, module))
-
     def moved(self, source: torch.Tensor, target: torch.Tensor, stack: int) -> None:
         draft = self.draft
         payload = (
@@ -585,7 +310,7 @@ class Journal:
     def module_moved(self, frame: FrameType, module: int, change: tuple[str, str, str, str], nbytes: int) -> None:
         """`module.to(...)` and friends moved this many bytes of parameters."""
         stack, _ = self.locate(frame)
-        self.draft.add("move", self._phase_now(), stack, (), (), (*change, nbytes, True, module))
+        self.draft.add("move", self.phase_now(), stack, (), (), (*change, nbytes, True, module))
 
     def compiled(self, frame: FrameType) -> None:
         """A compiled region begins; its inside stays compiled, and unseen."""
@@ -595,34 +320,6 @@ class Journal:
         except Exception as error:
             self.fault("a compiled region", error)
 
-    def custom_function(
-        self,
-        name: str,
-        stack: int,
-        direct: bool,
-        inputs: Sequence[torch.Tensor],
-        versions: Sequence[int | None],
-        numbers: tuple[int, ...],
-        first: int,
-        last: int,
-        result: Any,
-        backward: object,
-    ) -> None:
-        """`autograd.Function.apply`: one op, whatever its forward ran."""
-        outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
-        behind = self.sites.behind(backward, stack)
-        moment = self.op(name, stack, direct, inputs, numbers, outputs, first, last, behind=behind)
-        probe = Probe.of(inputs, outputs) if self.tracker.draft.full and moment >= 0 else None
-        if probe is not None:
-            self.probes[last - 1] = probe
-            while len(self.probes) > _PROBES:
-                del self.probes[next(iter(self.probes))]
-        self.writes_begin()
-        for tensor, before, number in zip(inputs, versions, numbers):
-            after = version_of(tensor)
-            if after != before:
-                self.mutated(tensor, number, before, after, name, stack)
-
     def hook_registered(self, name: str, tensor: torch.Tensor, hook: object, frame: FrameType) -> None:
         """A hook on a tensor, with the line where its function returns."""
         stack, direct = self.locate(frame)
@@ -630,74 +327,15 @@ class Journal:
         behind = self.sites.behind(getattr(hook, "__func__", hook), stack)
         self.op(name, stack, direct, [tensor], numbers, [], 0, 0, behind=behind)
 
-    # -- optimizers ------------------------------------------------------------------------------
-
     def forget_raised_step(self) -> None:
         """An optimizer's step raised and left the recording paused: go on recording."""
         self.on_raised_step()
 
-    def measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
-        """Norms of parameters and of their gradients, one fused call a device."""
-        if torch._C._len_torch_dispatch_stack():
-            return  # a dispatch mode of the script's would see the call
-        draft, strided = self.draft, torch.strided
-        found = [
-            (number, tensor)
-            for number, tensor in pairs
-            if type(tensor) in PLAIN and tensor.layout is strided and tensor.is_floating_point()
-        ]
-        gradients = [(-1 - number, tensor.grad) for number, tensor in found]
-        found += [
-            (n, grad) for n, grad in gradients if grad is not None and type(grad) in PLAIN and grad.layout is strided
-        ]
-        groups: dict[torch.device, list[tuple[int, torch.Tensor]]] = {}
-        for one in found:
-            groups.setdefault(one[1].device, []).append(one)
-        for device, group in groups.items():
-            if device.type in READABLE_DEVICES:
-                cell: list[list[float]] = []
-                numbers, tensors = zip(*group)
-                draft.norms.append((len(draft.moments) - 1, numbers, cell))
-                self.statistics.norms(list(tensors), cell.append)
-
-    def parameters_updated(self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int) -> None:
-        """`optimizer.step` raised these parameters' versions: (tensor, before, after)."""
-        draft, table = self.draft, self.table
-        bumps, entries = draft.bumps, table.entries
-        numbers: list[int] = []
-        versions: list[tuple[int, int]] = []
-        for tensor, before, after in risen:
-            entry = entries.get(id(tensor))
-            if entry is None or entry.mark is not draft.mark:
-                table.number(draft, tensor, stack)
-                entry = entries[id(tensor)]
-                entry.base_version -= after - before  # met after the update
-                if entry.parameter is not None:
-                    draft.versions[entry.parameter] = entry.base_version
-            numbers.append(entry.number)
-            entry.version = after
-            base = 0
-            if entry.parameter is not None:
-                base = entry.base_version
-                bumps[entry.parameter] = bumps.get(entry.parameter, 0) + after - before
-            versions.append((before - base, after - base))
-        draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), (optimizer, tuple(versions)))
-
-    def scheduler_stepped(self, name: str, optimizer: int | None, stack: int | None) -> None:
-        self.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
-
-    def scaler_called(self, call: str, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
-        stack = self.sites.locate(frame)
-        self.draft.add("scaler", self._phase_now(), stack, (), (), (call, optimizer, enabled))
-
-    def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
-        self.draft.add("optimizer_change", self._phase_now(), stack, (), (), (optimizer, group))
-
     def note(self, text: str, frame: FrameType | None = None) -> None:
         stack = self.locate(frame)[0] if frame is not None else None
-        self.draft.add("note", self._phase_now(), stack, (), (), (text,))
+        self.draft.add("note", self.phase_now(), stack, (), (), (text,))
 
-    def _phase_now(self) -> Phase:
+    def phase_now(self) -> Phase:
         """The phase for a fact that has none of its own: forward-like phases last, calls do not."""
         phase = self.draft.phase
         return phase if phase in _LASTING else Phase.OTHER

@@ -17,7 +17,7 @@ from .births import Births
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
-from .tensors import dtype_name, tensors_in, version_of
+from .tensors import dtype_name, tensors_in
 from .unseen import Unseen
 
 
@@ -31,7 +31,6 @@ class ModeWatch:
     def install(self, hooks: HookSet) -> None:
         self._install_inference(hooks)
         self._install_autocast(hooks)
-        self._install_function(hooks)
         self._install_loader(hooks)
         self._install_ranges(hooks)
         self._install_overrides(hooks)
@@ -57,7 +56,7 @@ class ModeWatch:
     def _inference(self, frame: FrameType) -> None:
         try:
             if self._mine():
-                self.journal.inference_mode(frame)
+                self.journal.switches.inference_mode(frame)
         except Exception as error:
             self.journal.fault("a switch of inference mode", error)
 
@@ -91,51 +90,7 @@ class ModeWatch:
     def _switch(self, on: str | None, frame: Any) -> None:
         if on != self.journal.autocast:
             self.journal.autocast = on
-            self.journal.mode("autocast", on or "off", None, frame)
-
-    def _install_function(self, hooks: HookSet) -> None:
-        function = torch.autograd.Function
-        original = vars(function)["apply"].__func__
-        sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-
-        def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
-            journal = self.journal
-            if not self._mine():
-                return original(kind, *args, **kwargs)
-            frame = sys._getframe(1)
-            with self.pause:
-                try:
-                    with Unseen():
-                        inputs = tensors_in((*args, *kwargs.values()))
-                        stack, direct = journal.locate(frame)
-                        versions = [version_of(t) for t in inputs]
-                        numbers = journal.enter_inputs(inputs, stack, False, direct, versions, args)
-                except Exception as error:
-                    journal.fault(f"the inputs of {kind.__name__}", error)
-                    return original(kind, *args, **kwargs)
-                first = sequence()
-                result = original(kind, *args, **kwargs)
-                last = sequence()
-                try:
-                    with Unseen():
-                        journal.custom_function(
-                            kind.__name__,
-                            stack,
-                            direct,
-                            inputs,
-                            versions,
-                            numbers,
-                            first,
-                            last,
-                            result,
-                            getattr(kind, "backward", None),
-                        )
-                except Exception as error:
-                    journal.fault(f"the result of {kind.__name__}", error)
-                return result
-
-        apply.__doc__ = original.__doc__
-        hooks.patch(function, "apply", classmethod(apply))
+            self.journal.switches.switched("autocast", on or "off", None, frame)
 
     def _install_loader(self, hooks: HookSet) -> None:
         loader = torch.utils.data.dataloader._BaseDataLoaderIter

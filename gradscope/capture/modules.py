@@ -116,7 +116,7 @@ class ModuleWatch:
             if data is not None and self._mine():
                 try:
                     with Unseen():
-                        journal.parameter_made(made, data, sys._getframe(1))
+                        journal.leaves.parameter_made(made, data, sys._getframe(1))
                 except Exception as error:
                     journal.fault("a new parameter", error)
             return made
@@ -142,7 +142,7 @@ class ModuleWatch:
     def _registered(self, module: nn.Module, name: str, parameters: list[torch.Tensor], frame: Any) -> None:
         try:
             with Unseen():
-                self.journal.registered(type(module).__name__, name, parameters, frame)
+                self.journal.leaves.registered(type(module).__name__, name, parameters, frame)
         except Exception as error:
             self.journal.fault("a registration", error)
 
@@ -247,7 +247,7 @@ class ModuleWatch:
             self.scan(module, callee if callee not in ("", "self", "super") else type(module).__name__)
         if module.training is not known.training:
             known.training = module.training
-            journal.mode("training", "train" if module.training else "eval", known.id, frame)
+            journal.switches.switched("training", "train" if module.training else "eval", known.id, frame)
         return stack, direct
 
     def _name_results(self, stack: int, result: Any) -> None:
@@ -318,7 +318,7 @@ class ModuleWatch:
         try:
             number = self.number(module)
             self._known[id(module)].training = module.training
-            journal.mode("training", "train" if mode else "eval", number, frame)
+            journal.switches.switched("training", "train" if mode else "eval", number, frame)
         except Exception as error:
             journal.fault("a train()/eval() call", error)
         return result
@@ -360,7 +360,7 @@ class ModuleWatch:
         tensors: list[torch.Tensor] = list(module.parameters())
         for (device, dtype, identity, known), tensor in zip(was, tensors):
             if identity != id(tensor):  # torch put a new parameter in its place
-                self.journal.parameter_made(tensor, None, frame)
+                self.journal.leaves.parameter_made(tensor, None, frame)
                 if known is not None:
                     table.adopt(tensor, known.name, known.root, known.role)
             if (device, dtype) != (tensor.device, tensor.dtype):

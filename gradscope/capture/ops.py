@@ -267,10 +267,10 @@ class OpMode(TorchFunctionMode):
         numbers: tuple[int, ...],
     ) -> None:
         journal = self.journal
-        journal.writes_begin()
+        journal.versions.call_writes()
         for tensor, before, after, number in zip(inputs, versions, changed, numbers):
             if after != before:
-                journal.mutated(tensor, number, before, after, name, stack)
+                journal.versions.mutated(tensor, number, before, after, name, stack)
 
     def _moved(self, stack: int, source: torch.Tensor, result: Any) -> None:
         targets = tensors_in((result,))
@@ -302,7 +302,7 @@ class OpMode(TorchFunctionMode):
         try:
             with Unseen():
                 if action == GRAD_MODE:
-                    journal.grad_mode(frame)
+                    journal.switches.grad_mode(frame)
                 elif action == HOOK and tensor is not None:
                     hook = args[1] if len(args) > 1 else kwargs.get("hook")
                     journal.hook_registered(func.__name__, tensor, hook, frame)
@@ -328,9 +328,9 @@ class OpMode(TorchFunctionMode):
         try:
             with Unseen():
                 if tensor is not None and action in (WANT_GRAD, RETAIN):
-                    return self.journal.leaf_state(tensor)
+                    return self.journal.leaves.state(tensor)
                 if tensor is not None and action == GRAD_SET:
-                    return self.journal.has_grad(tensor)
+                    return self.journal.gradients.present(tensor)
         except Exception as error:
             self.journal.fault(getattr(func, "__name__", "a call"), error)
         return None
@@ -338,18 +338,18 @@ class OpMode(TorchFunctionMode):
     def _state_changed(self, action: int, tensor: torch.Tensor, before: Any, result: Any, frame: Any) -> None:
         journal = self.journal
         if action == GRAD_GET:
-            journal.grad_read(tensor, result, frame)
+            journal.gradients.read(tensor, result, frame)
         elif action == GRAD_SET:
-            journal.grad_assigned(tensor, before, frame)
+            journal.gradients.assigned(tensor, before, frame)
         elif action == DATA_GET:
             stack, direct = journal.locate(frame)
             numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             first = _sequence()
             journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
         elif action == DATA_SET:
-            journal.data_assigned(tensor, frame)
+            journal.versions.data_assigned(tensor, frame)
         else:
-            journal.leaf_changed(tensor, before, "retain_grad" if action == RETAIN else "requires_grad_", frame)
+            journal.leaves.changed(tensor, before, "retain_grad" if action == RETAIN else "requires_grad_", frame)
 
 
 def _describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:

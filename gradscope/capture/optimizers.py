@@ -168,7 +168,7 @@ class OptimizerWatch:
         journal, entries = self.journal, self.journal.table.entries
         found = [(entries[id(parameter)].parameter, parameter) for parameter in parameters]
         known = [(number, parameter) for number, parameter in found if number is not None]
-        journal.measure(known)
+        journal.updates.measure(known)
         if journal.draft.full:
             moment = len(journal.draft.moments) - 1
             for number, tensor in known:
@@ -202,7 +202,7 @@ class OptimizerWatch:
             storage = readable_storage(tensor) if now == before and now is not None and was is not None else None
             if storage is not None and now is not None and checksum(storage) != was:
                 risen.append((tensor, now, now))
-        journal.parameters_updated(run.number, risen, stack)
+        journal.updates.parameters_updated(run.number, risen, stack)
         if journal.draft.full:
             moment = len(journal.draft.moments) - 1
             for tensor, _, _ in risen:
@@ -262,7 +262,7 @@ class OptimizerWatch:
                 self.journal.with_optimizer = True
                 known = self._met(optimizer, stack)
                 self._record(known, optimizer)
-                self.journal.optimizer_changed(known.number, group, stack)
+                self.journal.updates.optimizer_changed(known.number, group, stack)
         except Exception as error:
             self.journal.fault("an optimizer being built", error)
 
@@ -284,7 +284,7 @@ class OptimizerWatch:
             known.identities = identities
             for tensor in parameters:
                 if self.journal.table.entry(tensor).parameter is None:
-                    self.journal.adopt(tensor, "parameter")
+                    self.journal.leaves.adopt(tensor, "parameter")
             self._record(known, optimizer)
         return known.number
 
@@ -297,7 +297,7 @@ class OptimizerWatch:
             for tensor in group["params"]:
                 entry = table.find(tensor)
                 if entry is not None and entry.parameter is None and entry.mark is self.journal.draft.mark:
-                    self.journal.adopt(tensor, "parameter")
+                    self.journal.leaves.adopt(tensor, "parameter")
                 if entry is None or entry.parameter is None:
                     continue
                 members.append(entry.parameter)
@@ -372,7 +372,7 @@ class OptimizerWatch:
         try:
             optimizer = getattr(scheduler, "optimizer", None)
             number = self._number(optimizer) if isinstance(optimizer, Optimizer) else None
-            self.journal.scheduler_stepped(type(scheduler).__name__, number, stack)
+            self.journal.updates.scheduler_stepped(type(scheduler).__name__, number, stack)
         except Exception as error:
             self.journal.fault("a scheduler's step", error)
 
@@ -387,7 +387,7 @@ class OptimizerWatch:
                 try:
                     optimizer = args[0] if args and isinstance(args[0], Optimizer) else None
                     number = self._number(optimizer) if optimizer is not None else None
-                    self.journal.scaler_called(name, number, bool(scaler.is_enabled()), sys._getframe(1))
+                    self.journal.updates.scaler_called(name, number, bool(scaler.is_enabled()), sys._getframe(1))
                 except Exception as error:
                     self.journal.fault("a GradScaler call", error)
             return result

@@ -30,6 +30,7 @@ from .clipping import ClipWatch
 from .compiled import CompiledWatch
 from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
+from .functions import FunctionWatch
 from .hooks import HookSet
 from .inside import BackwardMode
 from .journal import Journal
@@ -182,6 +183,7 @@ class Recorder:
             self.births,
             ClipWatch(self.journal, self.pause),
             modes,
+            FunctionWatch(self.journal, self.pause),
             CompiledWatch(self.journal, self.pause),
             BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
             self.journal.exposed,
@@ -219,7 +221,7 @@ class Recorder:
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
         payload = (type(error).__name__, str(error)[:2000], "", False)
-        self.tracker.draft.add("failure", self.journal._phase_now(), stack, (), (), payload)
+        self.tracker.draft.add("failure", self.journal.phase_now(), stack, (), (), payload)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=f"{type(error).__name__}: {error}"[:2000], traceback=text[-20_000:])
 
@@ -363,7 +365,7 @@ class Recorder:
 
     def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
         with Unseen():
-            self.journal.measure(pairs)
+            self.journal.updates.measure(pairs)
 
 
 def _version() -> str:

@@ -12,7 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import (
     autograd,
+    functions,
+    gradients,
     journal,
+    leaves,
     modes,
     modules,
     ops,
@@ -20,8 +23,11 @@ from gradscope.capture import (
     recorder,
     replay,
     stats,
+    switches,
     tensors,
     tracker,
+    updates,
+    versions,
 )
 from gradscope.capture.recorder import active_recorders
 from gradscope.errors import AlreadyRecording
@@ -341,6 +347,12 @@ def _methods(owner: type) -> list[tuple[type, str]]:
 
 BROKEN: list[tuple[Any, str]] = [
     *_methods(journal.Journal),
+    *_methods(versions.Versions),
+    *_methods(leaves.Leaves),
+    *_methods(gradients.Gradients),
+    *_methods(switches.Switches),
+    *_methods(updates.Updates),
+    (functions.FunctionWatch, "_returned"),
     *_methods(tensors.TensorTable),
     *_methods(stats.Statistics),
     *_methods(tracker.StepTracker),

@@ -1,0 +1,63 @@
+"""Modes: where gradients, inference mode, autocast and training are switched on and off."""
+
+from __future__ import annotations
+
+import inspect
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+_DECORATING = frozenset({"decorate_context", "generator_context"})  # torch's, around a decorated function
+
+
+class Switches:
+    """Tells the journal of modes that begin and end."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._grad_mode = torch.is_grad_enabled()
+
+    def grad_mode(self, frame: FrameType) -> None:
+        """`_set_grad_enabled` ran: a mode began or ended, if it changed anything."""
+        journal = self.journal
+        now = torch.is_grad_enabled()
+        if now is self._grad_mode:
+            return
+        self._grad_mode = now
+        stack = self._switched_at(frame)
+        journal.draft.add("mode", journal.phase_now(), stack, (), (), ("grad", "on" if now else "off", None))
+
+    def inference_mode(self, frame: FrameType) -> None:
+        """`torch.inference_mode` began or ended, if it changed anything."""
+        if torch.is_inference_mode_enabled() is not self.journal.inference:
+            self.inference_changed(self._switched_at(frame))
+
+    def switched(self, mode: str, value: str, module: int | None, frame: FrameType | None) -> None:
+        """`mode` (autocast, or training of `module`) took another value."""
+        journal = self.journal
+        stack = journal.locate(frame)[0] if frame is not None else None
+        journal.draft.add("mode", journal.phase_now(), stack, (), (), (mode, value, module))
+
+    def inference_changed(self, stack: int) -> None:
+        """Inference mode is not what it was at the fact before."""
+        journal = self.journal
+        journal.inference = not journal.inference
+        value = "on" if journal.inference else "off"
+        journal.draft.add("mode", journal.phase_now(), stack, (), (), ("inference", value, None))
+
+    def _switched_at(self, frame: FrameType) -> int:
+        """The stack of the `with` that switches a mode, or of the decorator that does."""
+        journal = self.journal
+        stack, _ = journal.locate(frame)
+        torchs: FrameType | None = frame
+        while torchs is not None and not journal.frames[torchs.f_code]:
+            if torchs.f_code.co_name in _DECORATING:
+                function = torchs.f_locals.get("func")
+                code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
+                return stack if code is None else journal.sites.decorator(stack, code)
+            torchs = torchs.f_back
+        return stack
