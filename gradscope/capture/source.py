@@ -315,17 +315,19 @@ def read_node(node: ast.AST, text: str) -> Reading:
     parent = getattr(node, "parent", None)
     targets: tuple[str, ...] = ()
     picked = _picked(parent, node)
-    returned = isinstance(parent, (ast.Return, ast.Await)) or (
+    whole = _chosen(node)  # what a statement gives a name to, or returns
+    taker = getattr(whole, "parent", None)
+    returned = isinstance(taker, (ast.Return, ast.Await)) or (
         isinstance(node, (ast.FunctionDef, ast.Lambda)) or (isinstance(parent, ast.Lambda) and parent.body is node)
     )
     if isinstance(node, ast.AugAssign):
         targets = (_plain(node.target),)
     elif isinstance(node, (ast.For, ast.comprehension)):
         targets = _unpacked(node.target)
-    elif isinstance(parent, ast.Assign) and parent.value is node:
-        targets = _unpacked(parent.targets[0])
-    elif isinstance(parent, (ast.AnnAssign, ast.NamedExpr)) and parent.value is node:
-        targets = (_plain(parent.target),)
+    elif isinstance(taker, ast.Assign) and taker.value is whole:
+        targets = _unpacked(taker.targets[0])
+    elif isinstance(taker, (ast.AnnAssign, ast.NamedExpr)) and taker.value is whole:
+        targets = (_plain(taker.target),)
     elif isinstance(parent, ast.For) and parent.iter is node:
         targets = _unpacked(parent.target)
     elif element := _element(node):
@@ -350,6 +352,13 @@ def read_node(node: ast.AST, text: str) -> Reading:
         expression=expression,
         stored=_container(node),
     )
+
+
+def _chosen(node: ast.AST) -> ast.AST:
+    """The whole conditional expression that `node` is one outcome of; else the node itself."""
+    while isinstance(parent := getattr(node, "parent", None), ast.IfExp) and node is not parent.test:
+        node = parent
+    return node
 
 
 def _element(node: ast.AST) -> str:

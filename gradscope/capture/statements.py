@@ -97,8 +97,12 @@ def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, Seq
     elif isinstance(target, (ast.Tuple, ast.List)):
         for element in target.elts:
             yield from _assigned(element, value)
-    elif isinstance(value, ast.BinOp) and isinstance(value.right, ast.List):  # losses = losses + [loss]
+    elif isinstance(value, ast.BinOp) and isinstance(value.right, (ast.List, ast.Tuple)):  # losses = losses + [loss]
         yield target, [value.right], True
+    elif isinstance(value, (ast.List, ast.Tuple)):  # losses = [*losses, loss]
+        spread = [ast.unparse(element.value) for element in value.elts if isinstance(element, ast.Starred)]
+        if ast.unparse(target) in spread:
+            yield target, [element for element in value.elts if not isinstance(element, ast.Starred)], True
 
 
 def names_in(values: Sequence[ast.expr]) -> frozenset[str]:

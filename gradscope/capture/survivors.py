@@ -128,7 +128,8 @@ class Survivors:
             for storing in statements(file).storings:
                 if storing.last_name == name and storing.names:
                     return storing.receiver, self._sites.statement(file, storing.line)
-        return name, None
+        inner = self._put_away(made_at, "") if contained else None  # a container that has another name where it grew
+        return inner or (name, None)
 
     def _put_away(self, made_at: int, name: str) -> tuple[str, int | None] | None:
         """The statement that put the value away, from the line that made it outwards as far as it is returned.

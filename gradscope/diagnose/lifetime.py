@@ -267,9 +267,33 @@ def graphs_kept(case: Case) -> Iterator[Finding]:
             key = kept.stack if kept.stack is not None else (made.stack if made is not None else None)
             piles[key, kept.holder].append((row, kept))
     for pile in piles.values():
-        most = max((row.alive[0] for row, _ in pile if row.alive is not None), default=len(pile))
-        if len({kept.step for _, kept in pile}) >= _ENOUGH and most >= _ENOUGH:
-            yield _kept(case, pile)
+        together = _together(case, pile)
+        if together >= _ENOUGH and not _only_newest(case, pile):
+            yield _kept(case, pile, together)
+
+
+def _together(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> int:
+    """The most steps of which a pile can have held results at once: what is let go of counts no more."""
+    new: dict[int, set[int]] = defaultdict(set)
+    for row, kept in pile:
+        new[row.number].add(kept.step)
+    most = held = 0
+    for row in case.rows:
+        held += len(new.get(row.number, ()))
+        if row.alive is not None:
+            held = min(held, row.alive[0])
+        most = max(most, held)
+    return most
+
+
+def _only_newest(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> bool:
+    """Whether the results are held by the very variable that they were given to, which holds one at a time."""
+    for _, kept in pile:
+        home = case.like(kept.step)
+        name = home.tensors[kept.tensor].name if home is not None else ""
+        if kept.stack is not None or not name.isidentifier() or kept.holder != name:
+            return False
+    return True
 
 
 def _made(home: Step, tensor: int) -> OpCall | None:
@@ -301,35 +325,43 @@ def _differentiated_later(case: Case) -> set[tuple[int, int]]:
     return found
 
 
-def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> Finding:
+def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]], together: int) -> Finding:
     row, kept = pile[0]
     home = case.like(kept.step)
     assert home is not None
     made = _made(home, kept.tensor)
-    name = home.tensors[kept.tensor].name or (made.name if made is not None else "a result")
+    name = home.tensors[kept.tensor].name
+    if not name.strip("_"):  # `_` names nothing
+        name = f"the result of {made.name}" if made is not None else "a result"
     line = case.place(kept.stack) if kept.stack is not None else None
     origin = case.place(made.stack) if made is not None else None
-    counts = [(r.number, r.alive[0], r.alive[1]) for r, _ in pile if r.alive is not None]
-    counted = [(number, nodes) for number, _, nodes in counts if nodes >= 0]
-    growth = ""
-    if len(counted) > 1:
-        growth = f" The live graph grew from {counted[0][1]} grad nodes in step {counted[0][0]} to {counted[-1][1]} in "
-        growth += f"step {counted[-1][0]}."
-    holder = kept.holder or "something"
-    most = max((tensors for _, tensors, _ in counts), default=len(pile))
-    bounded = most < len(pile) / 2  # what is kept is let go of again
+    steps = len({one.step for _, one in pile})
+    known = kept.holder not in ("", name)
+    holder = kept.holder if known else "a variable"
+    bounded = together < steps / 2  # what is kept is let go of again
     return GRAPHS_KEPT.finding(
-        f"{holder} keeps {name} of {len({k.step for _, k in pile})} steps with their graphs",
+        f"{holder} keeps {name} of {together} steps with their graphs"
+        if known
+        else f"{name} of {together} steps is kept with its graphs",
         culprit=line or origin,
         step=row.number,
         confidence=SURE if line is not None else LIKELY,
         related=case.places((made.stack if made is not None and line is not None else None, f"{name} is made here")),
         explanation=f"{name} has a grad_fn, and behind it stands the whole graph of its step: as long as {holder} "
-        f"holds it, nothing of that graph can be freed.{growth}",
+        f"holds it, nothing of that graph can be freed.{_growth([r for r, _ in pile])}",
         fix=f"keep the number or the values only: {_plain(name)}.item(), or {_plain(name)}.detach()",
         severity=Severity.NOTE if bounded else None,
         nodes=[tensor_id(home.template, kept.tensor)],
     )
+
+
+def _growth(rows: Sequence[StepRow]) -> str:
+    """How the live graph grew over some steps, as a sentence; "" if it was not seen to grow."""
+    counted = [(row.number, row.alive[1]) for row in rows if row.alive is not None and row.alive[1] >= 0]
+    if len(counted) < 2 or counted[-1][1] <= counted[0][1]:
+        return ""
+    (first, few), (last, many) = counted[0], counted[-1]
+    return f" The live graph grew from {few} grad nodes in step {first} to {many} in step {last}."
 
 
 # -- graphs without an end -------------------------------------------------------------------------------
@@ -379,11 +411,7 @@ def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Fi
     step = case.like(row.number)
     assert step is not None
     name = case.called(step, tensor)
-    counted = [(r.number, r.alive[1]) for r, _ in links if r.alive is not None and r.alive[1] >= 0]
-    growth = ""
-    if len(counted) > 1 and counted[-1][1] > counted[0][1]:
-        growth = f" The live graph grew from {counted[0][1]} grad nodes in step {counted[0][0]} to {counted[-1][1]} in "
-        growth += f"step {counted[-1][0]}."
+    growth = _growth([r for r, _ in links])
     return ENDLESS_GRAPH.finding(
         f"{name} is built from its own last value, graph and all: {len(links)} steps hang together",
         culprit=binding(case, step, stack) if step.kind is not StepKind.SETUP else case.place(stack),
@@ -391,9 +419,17 @@ def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Fi
         confidence=SURE if growth else LIKELY,
         explanation=f"Each new {name} has the last one behind it, and that one the one before: the graphs of all steps "
         f"stay in memory.{growth}",
-        fix=f"add the number only: {_plain(name)} += loss.item(), or use .detach() on what goes into it",
+        fix=f"add the number only: {_plain(name)} += loss.item(), or use .detach() on what goes into it"
+        if _adds_up(case, step, stack, tensor)
+        else f"put numbers into {name}, as .item() gives them, or use .detach() on what goes into it",
         nodes=[tensor_id(step.template, tensor)],
     )
+
+
+def _adds_up(case: Case, step: Step, stack: int, tensor: int) -> bool:
+    """Whether the line adds to the value as it is: a sum, not a mean that weighs it anew."""
+    ops = Reach.of(case, step).ops.values()
+    return any(op.stack == stack and "add" in op.name and tensor in op.inputs for op in ops)
 
 
 CHECKS = (second_backwards, graphs_kept, endless_graphs)

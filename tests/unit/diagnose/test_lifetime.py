@@ -260,6 +260,26 @@ BUGS = {
         trainer.fit()
         """,
     ),
+    "a list that a closure rebinds and returns": (
+        "GS404",
+        """
+        def recorder():
+            seen = []
+
+            def note(x, y):
+                nonlocal seen
+                out = net(x)
+                learn(F.cross_entropy(out, y))
+                seen = [*seen, out]  # culprit
+                return seen
+
+            return note
+
+        note = recorder()
+        for x, y in batches(7):
+            everything = note(x, y)
+        """,
+    ),
     "a running sum in a trainer": (
         "GS405",
         """
@@ -274,6 +294,26 @@ BUGS = {
                     self.total = self.total + loss  # culprit
 
         Trainer().fit()
+        """,
+    ),
+    "a weighted mean of outputs that a class chooses": (
+        "GS405",
+        """
+        class Meter:
+            def __init__(self):
+                self.mean = None
+
+            def see(self, out):
+                first = self.mean is None
+                self.mean = out.mean() if first else torch.lerp(self.mean, out.mean(), 0.2)  # culprit
+
+        def main(meter):
+            for x, y in batches(7):
+                out = net(x)
+                learn(F.cross_entropy(out, y))
+                meter.see(out)
+
+        main(Meter())
         """,
     ),
     "a moving average in a helper": (
@@ -311,6 +351,27 @@ def test_growth_is_told_in_numbers(judging: Judging) -> None:
     first = judging(script(BUGS["losses in a history"][1]))[0]
     assert "history['loss'] keeps loss of" in first.message
     assert "grad nodes in step" in first.explanation
+
+
+def test_the_fix_of_an_endless_graph_fits_what_is_done_to_the_value(judging: Judging) -> None:
+    summed = judging(script(BUGS["a running sum in a trainer"][1]))[0]
+    assert "self.total += loss.item()" in summed.fix
+    weighed = judging(script(BUGS["a weighted mean of outputs that a class chooses"][1]))[0]
+    assert "self.mean" in weighed.fix
+    assert "+=" not in weighed.fix
+
+
+def test_a_variable_that_names_nothing_is_not_told(judging: Judging) -> None:
+    text = """
+        held = []
+        for x, y in batches(6):
+            _ = F.cross_entropy(net(x), y)
+            learn(_)
+            held.append(_)
+        """
+    first = judging(script(text))[0]
+    assert first.code == "GS404"
+    assert first.message.startswith("held keeps the result of cross_entropy of")
 
 
 def test_the_backward_that_freed_the_graph_is_related(judging: Judging) -> None:
@@ -370,6 +431,38 @@ HEALTHY = {
         for x, y in batches(8):
             trainer.last = F.cross_entropy(net(x), y)
             learn(trainer.last)
+        """,
+    "variables that a script's validations leave alone": """
+        for epoch in range(4):
+            for x, y in batches(3):
+                out = net(x)
+                loss = F.cross_entropy(out, y)
+                learn(loss)
+            with torch.no_grad():
+                net.eval()
+                for x, _ in batches(4):
+                    print(float(net(x).sum()))
+                net.train()
+        """,
+    "variables of a function that validations leave alone": """
+        def main():
+            for epoch in range(4):
+                for x, y in batches(2):
+                    parts = torch.split(net(x), 1, dim=1)
+                    loss = F.cross_entropy(torch.cat(parts, 1), y)
+                    learn(loss)
+                with torch.no_grad():
+                    for x, _ in batches(3):
+                        print(float(net(x).sum()))
+
+        main()
+        """,
+    "a longer window that is soon full": """
+        recent = deque(maxlen=4)
+        for x, y in batches(20):
+            loss = F.cross_entropy(net(x), y)
+            learn(loss)
+            recent.append(loss)
         """,
     "two backwards with retain_graph": """
         body, one, two = nn.Linear(6, 5), nn.Linear(5, 3), nn.Linear(5, 1)
