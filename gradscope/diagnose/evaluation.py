@@ -14,6 +14,9 @@ from .reach import Reach
 _DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
 _TRAINING = re.compile(r"\btraining=(True|False)")
 _POSITIONAL = re.compile(r"^[\d.e-]+, (True|False)")
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+_LAYERS = re.compile(r"^(?:True|False), (\d+), ([\d.e-]+), (True|False)")  # layers, dropout, training
+_ATTENTION = re.compile(r"\bdropout_p=([\d.e-]+)|\b(?:True|False), ([\d.e-]+)(?=,|$)")  # after add_zero_attn
 _SHARE = re.compile(r"\b(?:p|dropout_p)=([\d.e-]+)|^([\d.e-]+)")
 
 
@@ -48,6 +51,15 @@ def acts_as_training(op: OpCall) -> bool | None:
     if op.name == "batch_norm":
         said = _TRAINING.search(op.arguments)
         return None if said is None or len(op.inputs) < 3 else said[1] == "True"
+    if op.name in _RECURRENT:  # torch drops between layers: with one there is nothing to drop
+        said = _LAYERS.match(op.arguments)
+        return said[3] == "True" if said is not None and int(said[1]) > 1 and float(said[2]) > 0 else None
+    if op.name == "multi_head_attention_forward":
+        drops = _ATTENTION.search(op.arguments)
+        said = _TRAINING.search(op.arguments)
+        return said[1] == "True" if said and drops and float(drops[1] or drops[2]) > 0 else None
+    if op.name == "scaled_dot_product_attention":
+        return True if "dropout_p=" in op.arguments and share(op) > 0 else None
     return None
 
 

@@ -76,7 +76,7 @@ def _name(case: Case, module: int) -> str:
 
 
 def _kinds(reach: Reach, ops: Sequence[int]) -> str:
-    names = sorted({"dropout" if "dropout" in reach.ops[op].name else "batch norm" for op in ops})
+    names = sorted({"batch norm" if reach.ops[op].name == "batch_norm" else "dropout" for op in ops})
     return " and ".join(names)
 
 

@@ -206,14 +206,27 @@ def cleared_between_backwards(case: Case) -> Iterator[Finding]:
     for optimizer in case.optimizers:
         uses = [use for use in slots.of_optimizer(optimizer) if not all(slot.empty for slot in use.slots.values())]
         times = sum(use.times for use in uses)
-        hit = [use for use in uses if any(slot.losses >= slot.fills > 0 for slot in use.slots.values())]
+        hit = [use for use in uses if _outnumbered(case, use)]
         if times < 2 or sum(use.times for use in hit) < times - 1 or not hit:
             continue
         use = hit[0]
-        members = {one: slot for one, slot in use.slots.items() if slot.losses >= slot.fills > 0}
+        members = _outnumbered(case, use)
         slot = next(iter(members.values()))
         if (slot.lost, slot.cleared) in wasted:
             yield _partly_lost(case, use, slot, members)
+
+
+def _outnumbered(case: Case, use: Use) -> dict[int, Slot]:
+    """The slots in which as many backwards were lost before an update as it then used."""
+    found = {one: slot for one, slot in use.slots.items() if slot.losses >= slot.fills > 0}
+    return {one: slot for one, slot in found.items() if not _evaluated_anew(case, use, slot)}
+
+
+def _evaluated_anew(case: Case, use: Use, slot: Slot) -> bool:
+    """Whether the update's own closure cleared what its evaluation before had given, to give the same anew."""
+    update, clear = case.sites(use.stack), case.sites(slot.cleared)
+    inside = 0 < len(update) < len(clear) and clear[-len(update) :] == update
+    return inside and case.sites(slot.lost)[:1] == case.sites(slot.filled)[:1]
 
 
 def _partly_lost(case: Case, use: Use, slot: Slot, members: Mapping[int, Slot]) -> Finding:

@@ -10,7 +10,7 @@ from ..model.records import Backward, GradNode, OpCall, SavedTensor, Stats
 from ..model.trace import Step
 from .case import Case, Event
 from .check import CERTAIN, LIKELY, SURE, Rule, check
-from .writes import ASSIGNED, NUMPY, OPTIMIZER, Write, deed, owner_of, same_line, writer, writes
+from .writes import ASSIGNED, NUMPY, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
 
 DATA_WRITE = Rule(
     "GS151",
@@ -144,7 +144,7 @@ def _finding(
         ),
         explanation=f"The derivative of {saver} is computed from {name} as it was when {saver} ran. "
         f"{proof}{_why(write)}",
-        fix=_fix(case, step, write, name),
+        fix=_fix(case, event, write, name),
         nodes=(tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index)),
     )
 
@@ -168,7 +168,7 @@ def _why(write: Write) -> str:
     return "A write through .data is not counted in the tensor's version, so torch cannot notice and refuse."
 
 
-def _fix(case: Case, step: Step, write: Write, name: str) -> str:
+def _fix(case: Case, event: Event[Backward], write: Write, name: str) -> str:
     if write.cause in ("from_numpy", "as_tensor", "asarray", "frombuffer", "from_dlpack"):
         place = case.place(write.stack)
         call = place.expression if place is not None else ""
@@ -178,7 +178,9 @@ def _fix(case: Case, step: Step, write: Write, name: str) -> str:
         return f"let numpy have a copy: {name}.detach().numpy().copy(), or write a = a - b instead of a -= b"
     if write.cause == OPTIMIZER:
         return "call every backward of this graph before optimizer.step(); the optimizer should write under no_grad()"
-    if owner_of(step, write.tensor) is not None:
+    if running_call(case, event.step, write, event.moment.stack) is not None:
+        return f"write to {name} after optimizer.step() and under torch.no_grad(), not while the model runs"
+    if owner_of(event.step, write.tensor) is not None:
         return "move this line after the backward and optimizer.step(), and use torch.no_grad() rather than .data"
     return f"make a new tensor, which autograd then sees: {name} = {name}.{write.cause.rstrip('_')}(...), without .data"
 

@@ -64,15 +64,29 @@ def writer(case: Case, step: Step, write: Write, backward: int | None) -> tuple[
     """(the line to change, further lines of the write). `backward`: the stack of the backward that it disturbs.
 
     For a module of torch's that works in place, that is the line that made the module. An update of parameters
-    is right in itself and comes at the wrong time: then it is the line that calls for it before the backward.
+    is right in itself and comes at the wrong time: then it is the line that calls for it before the backward,
+    but the write's own line where that call is the model's, which has to run before the backward.
     """
     maker = made_by_module(case, step, write.op)
     if maker is not None:
         return case.place(maker), case.places((write.stack, "the call in which it wrote"))
+    running = running_call(case, step, write, backward)
+    if running is not None:
+        return case.place(write.stack), case.places((running, "the call in which it wrote"))
     if write.cause == OPTIMIZER or owner_of(step, write.tensor) is not None:
         place = case.meeting(write.stack, backward)
         return place, tuple(p for p in case.places((write.stack, "the write itself")) if not same_line(p, place))
     return case.place(write.stack), ()
+
+
+def running_call(case: Case, step: Step, write: Write, backward: int | None) -> int | None:
+    """The stack of the model's call in which a hook or a forward wrote to a parameter, the backward being outside."""
+    if owner_of(step, write.tensor) is None:
+        return None
+    sites, others = case.sites(write.stack), case.sites(backward)
+    calls = {case.sites(call.stack): call.stack for call in step.template.calls if call.moment <= write.moment}
+    around = (sites[outer:] for outer in range(len(sites) - 1, 0, -1) if sites[outer:] in calls)
+    return next((calls[call] for call in around if others[-len(call) :] != call), None)
 
 
 def owner_of(step: Step, tensor: int) -> Tensor | None:

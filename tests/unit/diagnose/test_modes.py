@@ -412,6 +412,59 @@ HEALTHY = {
 }
 
 
+LAYERS_WITH_DROPOUT = {
+    "recurrent": "nn.GRU(6, 8, num_layers=2, dropout=0.3)",
+    "attention": "nn.MultiheadAttention(6, 2, dropout=0.3)",
+    "functional": "Attend()",
+}
+SEQUENCES = """
+class Attend(nn.Module):
+    def forward(self, q, k, v):
+        p = 0.2 if self.training else 0.0
+        return (F.scaled_dot_product_attention(q, k, v, dropout_p=p),)
+
+class Reader(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.last = layer, nn.LazyLinear(3)
+
+    def forward(self, x):
+        several = isinstance(self.layer, (nn.MultiheadAttention, Attend))
+        return self.last(self.layer(x, x, x)[0] if several else self.layer(x)[0])
+
+def scored(model):
+    with torch.no_grad():
+        for x, y in batches(3):
+            out = model(x[:, None])  # culprit
+            print((out[:, 0].argmax(-1) == y).float().mean().item())
+
+reader = Reader(LAYER)
+reader(torch.zeros(8, 1, 6))
+opt = torch.optim.SGD(reader.parameters(), lr=0.1)
+for epoch in range(2):
+    reader.train()
+    for x, y in batches():
+        learn(F.cross_entropy(reader(x[:, None])[:, 0], y))
+BEFORE
+scored(reader)
+"""
+
+
+@pytest.mark.parametrize("layer", LAYERS_WITH_DROPOUT)
+def test_sees_the_dropout_inside_a_layer(layer: str, judging: Judging) -> None:
+    text = SEQUENCES.replace("LAYER", LAYERS_WITH_DROPOUT[layer])
+    found = judging(script(text.replace("BEFORE", "")))
+    assert [one.code for one in loud(found)] == ["GS702"]
+    assert judging.blames(found[0], "# culprit")
+    assert "dropout is at work" in found[0].message
+    assert not loud(judging(script(text.replace("BEFORE", "reader.eval()"))))
+
+
+@pytest.mark.parametrize("layer", ["nn.LSTM(6, 8, num_layers=2)", "nn.MultiheadAttention(6, 2)"])
+def test_layers_without_dropout_have_no_mode(layer: str, judging: Judging) -> None:
+    assert not loud(judging(script(SEQUENCES.replace("LAYER", layer).replace("BEFORE", ""))))
+
+
 @pytest.mark.parametrize("case", HEALTHY)
 def test_what_only_looks_like_it_is_left_alone(case: str, judging: Judging) -> None:
     found = judging(script(HEALTHY[case]))

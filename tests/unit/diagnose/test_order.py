@@ -496,6 +496,25 @@ for _ in range(4):
     ),
 }
 
+BUGS["cleared between two losses of a closure"] = (
+    "GS502",
+    """
+def fit(steps):
+    opt = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=3)
+    def evaluate():
+        opt.zero_grad()
+        x, y = batch()
+        (0.1 * net(x).abs().mean()).backward()
+        net.zero_grad()  # culprit
+        loss = F.mse_loss(net(x), y)
+        loss.backward()
+        return loss
+    for _ in range(steps):
+        opt.step(evaluate)
+fit(4)
+""",
+)
+
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_names_the_line(judging: Judging, bug: str) -> None:
@@ -509,6 +528,34 @@ def test_names_the_line(judging: Judging, bug: str) -> None:
 
 
 HEALTHY = {
+    "a closure that is evaluated several times in one update, of one parameter": """
+class Fit:
+    def __init__(self):
+        self.point = torch.zeros(3, requires_grad=True)
+        self.solver = torch.optim.LBFGS([self.point], max_iter=4)
+    def evaluate(self):
+        self.point.grad = None
+        loss = (self.point - torch.tensor([1.0, 2.0, 3.0])).pow(4).sum()
+        loss.backward()
+        return loss
+    def run(self):
+        return [self.solver.step(lambda: self.evaluate()).item() for _ in range(5)]
+Fit().run()
+""",
+    "an evaluation of the closure before the updates, for the log": """
+def minimise(n):
+    w = torch.ones(2, requires_grad=True)
+    opt = torch.optim.LBFGS([w], lr=0.3, max_iter=3)
+    def closure():
+        opt.zero_grad()
+        cost = (w * w * torch.tensor([1.0, 10.0])).sum() + w.exp().sum()
+        cost.backward()
+        return cost
+    for _ in range(n):
+        print(closure().item())
+        opt.step(closure)
+minimise(4)
+""",
     "the backward of a generator reaches the discriminator": """
 G, D = nn.Linear(2, 2), nn.Linear(2, 1)
 og, od = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())

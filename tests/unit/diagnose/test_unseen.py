@@ -43,6 +43,24 @@ BUGS = {
         h.data[3:7] = 0.0  # culprit
         (h * h).sum().backward()
     """,
+    "GS151 weights projected by what a forward hook calls": """
+        import torch
+        from torch import nn
+        net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        class Project:
+            def __init__(self, layer):
+                self.layer = layer
+            def __call__(self, module, args):
+                w = self.layer.weight
+                w.data.mul_(0.5)  # culprit
+        net[2].register_forward_hook(lambda module, args, out: Project(net[2])(module, args))
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(3):
+            loss = net(torch.randn(5, 4)).pow(2).mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+    """,
     "GS151 weights projected by a callback": """
         import torch
         from torch import nn
@@ -133,6 +151,44 @@ def test_blames_the_line_that_goes_wrong(judging: Judging, bug: str) -> None:
     assert found[0].code == bug.split()[0]
     assert judging.blames(found[0], "# culprit")
     assert "silently wrong" in found[0].message
+
+
+def test_a_write_while_the_model_runs_is_blamed_itself(judging: Judging) -> None:
+    """The call of the model is in its place: what is to be moved is the write in the forward."""
+    first = judging("""
+        import torch
+        from torch import nn
+        def clip(p):
+            p.data.clamp_(-0.05, 0.05)  # culprit
+        class Critic(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Linear(6, 8), nn.Linear(8, 1)
+            def forward(self, x):
+                score = self.head(torch.tanh(self.body(x)))
+                clip(self.head.weight)
+                return score
+        class Trainer:
+            def __init__(self):
+                self.critic = Critic()
+                self.opt = torch.optim.SGD(self.critic.parameters(), lr=0.1)
+            def loss(self, x):
+                return self.critic(x).mean()
+            def fit(self):
+                for _ in range(3):
+                    loss = self.loss(torch.randn(5, 6))
+                    self.opt.zero_grad()
+                    loss.backward()
+                    self.opt.step()
+        Trainer().fit()
+    """)[0]
+    assert first.code == "GS151"
+    assert judging.blames(first, "# culprit")
+    assert "while the model runs" in first.fix
+    assert "this line" not in first.fix
+    assert [one.line for one in first.related if one.note == "the call in which it wrote"] == [
+        judging.line("return self.critic(x).mean()")
+    ]
 
 
 HEALTHY = {
