@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from ..model.build import tensor_id
 from ..model.findings import Finding, Severity
-from ..model.records import ModeChange, OpCall, OptimizerStep
+from ..model.records import ModeChange, OpCall, OptimizerStep, Site
 from ..model.trace import Step
+from ..text import plural
 from .case import Case
+from .case import at as place_of
 from .check import LIKELY, POSSIBLE, SURE, Rule, check
 from .evaluation import ModelCall, acts_as_training, evaluates, model_calls, share, trained_modules
 from .lifetime import differentiated_later
@@ -29,6 +31,7 @@ GRAPH_IN_EVALUATION = Rule(
     "GS704", "evaluation-builds-graph", Severity.WARNING, "An evaluation builds graphs that no backward uses."
 )
 
+_LONGEST = 60  # characters of an expression that a message repeats
 _MEASURING = frozenset({"item", "eq", "ne", "argmax", "topk", "float", "tolist", "__float__"})
 
 
@@ -38,6 +41,15 @@ class Switched(NamedTuple):
     step: int
     moment: int
     change: ModeChange
+
+
+class Vain(NamedTuple):
+    """A call that built a graph for no backward: in which row, whether that graph is kept, the evaluation's line."""
+
+    row: int
+    one: ModelCall
+    kept: bool
+    site: Site | None
 
 
 class Moments(NamedTuple):
@@ -277,7 +289,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
     trained = trained_modules(case)
     later = differentiated_later(case)
     lasting = _lasting(case)
-    found: dict[object, list[tuple[ModelCall, bool]]] = defaultdict(list)
+    found: dict[object, list[Vain]] = defaultdict(list)
     for step in case.distinct:
         if step.number < 0:
             continue
@@ -291,9 +303,28 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
                 for row in case.repeats(step):
                     if not any((row.number, tensor) in later for tensor in made):
                         kept = any((row.number, tensor) in lasting for tensor in made)
-                        found[one.call.stack].append((one, kept))
+                        site = _own_site(case, one.call.stack)
+                        found[site.id if site is not None else one.call.stack].append(Vain(row.number, one, kept, site))
     for calls in found.values():
         yield _graph_in_evaluation(case, calls)
+
+
+def _own_site(case: Case, stack: int | None) -> Site | None:
+    """The innermost line that leads to an evaluation's call and to no call of the training."""
+    sites = case.sites(stack)
+    shared = case.once("lines of training", lambda: _lines_of_training(case))
+    return next((site for site in sites if site.id not in shared), sites[0] if sites else None)
+
+
+def _lines_of_training(case: Case) -> frozenset[int]:
+    calls = (one for step in case.distinct for one in model_calls(case, step) if one.used)
+    return frozenset(site.id for one in calls for site in case.sites(one.call.stack))
+
+
+def _expression(site: Site | None) -> str:
+    """What runs several modules at once, as the evaluation's line has it."""
+    said = site.expression if site is not None else ""
+    return said if 0 < len(said) <= _LONGEST else "the model's parts"
 
 
 def _lasting(case: Case) -> set[tuple[int, int]]:
@@ -303,17 +334,19 @@ def _lasting(case: Case) -> set[tuple[int, int]]:
     return found
 
 
-def _graph_in_evaluation(case: Case, calls: Sequence[tuple[ModelCall, bool]]) -> Finding:
-    one, _ = calls[0]
-    kept = sum(1 for _, stays in calls if stays)
-    name = _name(case, one.call.module)
+def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
+    row, one, _, site = calls[0]
+    kept = sum(1 for call in calls if call.kept)
+    modules = {call.one.call.module for call in calls}
+    name = _name(case, one.call.module) if len(modules) == 1 else _expression(site)
     step = one.step
-    nodes = sum(op.grad_nodes for index in one.ops if isinstance(op := step.moments[index], OpCall))
+    together = [call.one for call in calls if call.row == row] if len(modules) > 1 else [one]
+    nodes = sum(op.grad_nodes for each in together for i in each.ops if isinstance(op := step.moments[i], OpCall))
     stays = f" What is made of it is kept beyond its batch in {kept} of {len(calls)} calls, each with its whole graph."
     return GRAPH_IN_EVALUATION.finding(
-        f"evaluating {name} builds a graph of {nodes} nodes in each call"
+        f"evaluating {name} builds a graph of {plural(nodes, 'node')} in each {'call' if len(modules) == 1 else 'step'}"
         + (", and the graphs are kept" if kept else ", for no backward"),
-        culprit=case.place(one.call.stack),
+        culprit=place_of(site) if site is not None else None,
         step=step.number,
         confidence=SURE if kept > 1 else POSSIBLE,
         related=case.places(*((held, "kept here") for held in _holders(case, step)[:1])),

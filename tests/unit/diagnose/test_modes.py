@@ -169,6 +169,38 @@ BUGS = {
             print(validate())
         """,
     ),
+    "a method of the model that training calls too": (
+        "GS704",
+        """
+        class Encoder(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+            def encode(self, x):
+                return torch.tanh(self.body(x))
+
+            def score(self, x, y):
+                return F.cross_entropy(self.head(self.encode(x)), y)
+
+        net = Encoder()
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def validate():
+            net.eval()
+            scores = []
+            for x, y in batches(3):
+                score = net.score(x, y)  # culprit
+                scores.append(score.item())
+            net.train()
+            return sum(scores)
+
+        for _ in range(3):
+            for x, y in batches():
+                learn(net.score(x, y))
+            print(validate())
+        """,
+    ),
     "a validation that keeps its outputs": (
         "GS704",
         """
@@ -249,6 +281,13 @@ BUGS = {
         """,
     ),
 }
+
+
+def test_an_evaluation_is_told_once_for_all_its_modules(judging: Judging) -> None:
+    found = judging(script(BUGS["a method of the model that training calls too"][1]))
+    told = [one for one in found if one.code == "GS704"]
+    assert len(told) == 1, told
+    assert "evaluating net.score(x, y) builds a graph of" in told[0].message
 
 
 @pytest.mark.parametrize("case", BUGS)
