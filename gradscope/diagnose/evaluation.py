@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..model.records import Backward, ModuleCall, OpCall, OptimizerStep
+from ..model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerStep
 from ..model.trace import Step
 from .case import Case
 from .reach import Reach
@@ -143,3 +143,31 @@ def _trained(case: Case) -> Mapping[int, frozenset[int]]:
             for call in reach.calls_of(index) if mine else ():
                 found.setdefault(call.module, set()).update(number for number in mine if number is not None)
     return {module: frozenset(numbers) for module, numbers in found.items()}
+
+
+def follows(case: Case, one: ModelCall) -> bool:
+    """Whether a call's parameters are written from those that training updates: an average of a model, or a copy."""
+    reach = Reach.of(case, one.step)
+    read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in reach.ops[op].inputs}
+    return not read.isdisjoint(case.once("followers", lambda: _followers(case)))
+
+
+def _owners(step: Step) -> Mapping[int, int]:
+    """The parameter that each storage of a step belongs to."""
+    return {tensor.storage: tensor.parameter for tensor in step.tensors if tensor.parameter is not None}
+
+
+def _followers(case: Case) -> set[int]:
+    """Parameters that no training updates, and that were written from some that it does."""
+    leading = set().union(*trained_modules(case).values())
+    found: set[int] = set()
+    for step in case.distinct:
+        reach, owners = Reach.of(case, step), _owners(step)
+        for tensor in {event.moment.tensor for event in case.events(Mutation, step)}:
+            number = owners.get(step.tensors[tensor].storage)
+            if number is None or number in leading or number in found:
+                continue
+            behind, _ = reach.behind([tensor])
+            if any(owners.get(step.tensors[one].storage) in leading for one in behind):
+                found.add(number)
+    return found

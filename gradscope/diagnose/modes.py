@@ -14,7 +14,7 @@ from ..text import plural
 from .case import Case
 from .case import at as place_of
 from .check import LIKELY, POSSIBLE, SURE, Rule, check
-from .evaluation import ModelCall, acts_as_training, evaluates, model_calls, share, trained_modules
+from .evaluation import ModelCall, acts_as_training, evaluates, follows, model_calls, share, trained_modules
 from .lifetime import differentiated_later
 from .reach import Reach
 
@@ -142,14 +142,14 @@ def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, c
 
 @check(TRAIN_IN_EVALUATION)
 def train_in_evaluation(case: Case) -> Iterator[Finding]:
-    """Evaluations of a trained model with dropout or batch norm at work."""
+    """Evaluations of a trained model, or of an average of one, with dropout or batch norm at work."""
     trained = trained_modules(case)
     for module, story in _story(case).items():
-        if module not in trained:
-            continue
         for at, moment, one in story.calls:
             if at < 0 or one.used or not one.random or not one.call.training or not _measures(case, one):
                 continue
+            if module not in trained and not (follows(case, one) and _only_measured(case, one)):
+                break
             if not one.without_grad and not evaluates(case, one.step):
                 continue
             if _on_purpose(case, story, at, moment, one):
@@ -208,6 +208,21 @@ def _measures(case: Case, one: ModelCall) -> bool:
     _, ops = reach.ahead(one.results)
     names = {reach.ops[op].name for op in ops if op not in set(one.ops)}
     return bool(names & _MEASURING) or any(name.endswith("_loss") or "cross_entropy" in name for name in names)
+
+
+def _only_measured(case: Case, one: ModelCall) -> bool:
+    """Whether what a call gave under no_grad was read as a number, and served no backward then or later.
+
+    A network that follows another may well be a teacher, whose dropout is wanted: its results are targets.
+    """
+    reach = Reach.of(case, one.step)
+    made, ops = reach.ahead(one.results)
+    if not one.without_grad or ops.isdisjoint(reach.exits):
+        return False
+    if made & reach.behind([root for _, backward in reach.backwards for root in backward.roots])[0]:
+        return False
+    lasting = case.once("lasting", lambda: _lasting(case))
+    return not any((row.number, tensor) in lasting for row in case.repeats(one.step) for tensor in made)
 
 
 def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
@@ -288,7 +303,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
     """Evaluations with gradients on: whether what they build is kept, or only built in vain."""
     trained = trained_modules(case)
     later = differentiated_later(case)
-    lasting = _lasting(case)
+    lasting = case.once("lasting", lambda: _lasting(case))
     found: dict[object, list[Vain]] = defaultdict(list)
     for step in case.distinct:
         if step.number < 0:

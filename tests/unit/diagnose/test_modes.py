@@ -504,6 +504,56 @@ def test_layers_without_dropout_have_no_mode(layer: str, judging: Judging) -> No
     assert not loud(judging(script(SEQUENCES.replace("LAYER", layer).replace("BEFORE", ""))))
 
 
+FOLLOWER = """
+class Runner:
+    def __init__(self):
+        self.slow = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+        self.slow.load_state_dict(net.state_dict())
+
+    def follow(self):
+        for mine, its in zip(self.slow.parameters(), net.parameters()):
+            mine.data.mul_(0.9).add_(its.data, alpha=0.1)
+
+    @torch.no_grad()
+    def evaluate(self):
+        hits = 0
+        for x, y in batches(2):
+            hits += (self.slow(x).argmax(1) == y).sum().item()  # culprit
+        print(hits)
+
+    def run(self):
+        for _ in range(2):
+            for x, y in batches():
+                learn(F.cross_entropy(net(x), y)TARGET)
+                self.follow()
+            END
+
+Runner().run()
+"""
+
+
+@pytest.mark.parametrize("end", ["self.evaluate()", "pass"])
+def test_an_average_of_a_model_is_evaluated_as_the_model_is(end: str, judging: Judging) -> None:
+    found = judging(script(FOLLOWER.replace("TARGET", "").replace("END", end)))
+    assert [one.code for one in loud(found)] == (["GS702"] if end != "pass" else [])
+    if end != "pass":
+        assert judging.blames(found[0], "# culprit")
+
+
+@pytest.mark.parametrize("end", ["self.slow.eval(); self.evaluate()", "pass"])
+def test_a_teacher_in_training_mode_is_right(end: str, judging: Judging) -> None:
+    """Its dropout is part of the method: what it gives are targets."""
+    target = " + (net(x) - self.taught(x)).pow(2).mean()"
+    text = FOLLOWER.replace("TARGET", target).replace("            END", "            " + end)
+    text = text.replace(
+        "    def run(self):",
+        "    def taught(self, x):\n        with torch.no_grad():\n"
+        "            said = self.slow.train()(x)\n        print(said.mean().item())\n"
+        "        return said\n\n    def run(self):",
+    )
+    assert not loud(judging(script(text)))
+
+
 @pytest.mark.parametrize("case", HEALTHY)
 def test_what_only_looks_like_it_is_left_alone(case: str, judging: Judging) -> None:
     found = judging(script(HEALTHY[case]))
