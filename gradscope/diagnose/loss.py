@@ -208,17 +208,18 @@ def scrambled(case: Case) -> Iterator[Finding]:
 def _reorders(before: Sequence[int], after: Sequence[int]) -> bool:
     """Whether an axis of `before` is found again in `after` with the same size and another stride, and only so.
 
-    (B, T, C) as (B, C, T), or (B, C, T) as (B·T, C). Axes of size 1 do not matter.
+    (B, T, C) as (B, C, T), or (B, C, T) as (B·T, C), or (B, C, H, W) as (B·H·W, C). Axes of size 1 do not matter.
     """
     one, other = _strides(before), _strides(after)
     sizes = [size for size, _ in one]
-    if len(one) < 2 or len(other) < 2 or len(set(sizes)) != len(sizes):
+    if len(one) < 2 or len(other) < 2:
         return False
-    moved = [size for size, stride in one if any(size == s for s, _ in other) and (size, stride) not in other]
     if len(one) == len(other):
-        return sorted(sizes) == sorted(size for size, _ in other) and bool(moved)
-    merged = len(other) == len(one) - 1 and len(one) >= 3
-    return merged and other[-1][0] in moved and other[-1][0] != sizes[-1]
+        permuted = sorted(sizes) == sorted(size for size, _ in other)
+        return permuted and len(set(sizes)) == len(sizes) and one != other
+    last = other[-1][0]
+    merged = len(other) < len(one) and (len(other) == 2 or len(other) == len(one) - 1)
+    return merged and sizes.count(last) == 1 and last != sizes[-1]
 
 
 def _strides(shape: Sequence[int]) -> list[tuple[int, int]]:

@@ -172,6 +172,8 @@ MOVED = {
     "view": "loss = F.cross_entropy(out.view(4, 5, 7), tags)  # wrong",
     "reshape": "scores = out.reshape(out.shape[0], out.shape[2], -1)  # wrong\n    loss = F.cross_entropy(scores, "
     "tags)",
+    "an image merged": "maps = conv(torch.randn(4, 3, 36)).view(4, 5, 6, 6)\n"
+    "    loss = F.cross_entropy(maps.reshape(-1, 5), torch.zeros(144).long())  # wrong",
     "merged": "loss = F.cross_entropy(image.reshape(-1, 5), tags.flatten())  # wrong",
 }
 KEPT = {
