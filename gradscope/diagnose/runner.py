@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..errors import UnknownName
-from ..model.findings import Finding, Severity, in_order
+from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
 from ..model.trace import Trace
 from .case import Case
@@ -60,7 +60,7 @@ def _apart(check: Check, case: Case) -> list[Finding]:
 def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
     """An exception that no finding explains, and a recording that has too little to judge."""
     failure = case.failure
-    if failure is not None and not any(finding.severity is Severity.ERROR for finding in found):
+    if failure is not None and not any(_explains(finding, case.place(failure.moment.stack)) for finding in found):
         told = failure.moment
         yield UNEXPLAINED.finding(
             f"the script failed with {told.type}: {told.message.splitlines()[0] if told.message else ''}",
@@ -78,6 +78,14 @@ def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
             no_place="this is about the recording",
             fix="gradscope check SCRIPT, or record with --detail full",
         )
+
+
+def _explains(finding: Finding, struck: Place | None) -> bool:
+    """Whether a finding may be why the script failed: an error, or a warning that names the line where it struck."""
+    if finding.severity is not Severity.WARNING or struck is None:
+        return finding.severity is Severity.ERROR
+    named = {(place.file, place.line) for place in (finding.culprit, *finding.related) if place is not None}
+    return (struck.file, struck.line) in named
 
 
 def _causes(found: Sequence[Finding]) -> Iterator[Finding]:

@@ -164,7 +164,7 @@ def test_without_arguments_it_says_how(tmp_path: Path) -> None:
     done = run(["-m", "gradscope"], tmp_path)
     assert done.status == 2
     assert "commands:" in done.stdout
-    for later in ("explain", "diff", "plot", "parquet", "perfetto"):
+    for later in ("diff", "plot", "parquet", "perfetto"):
         assert later not in done.stdout
 
 

@@ -11,6 +11,9 @@ import gradscope
 from gradscope.errors import FindingsError, UnknownName
 from tests.scripts import run
 
+# Loaded by name, whether or not the package is installed with its entry point.
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
 PROJECT = """
 import gradscope
 import pytest
@@ -80,6 +83,7 @@ def test_the_plugin_fails_what_is_wrong_and_passes_what_is_not(tmp_path: Path) -
     ran = run(
         ["-m", "pytest", "-p", "gradscope.pytest_plugin", "-q", "-rA", "--strict-markers", "-p", "no:cacheprovider"],
         tmp_path,
+        **ALONE,
     )
     outcome = set(re.findall(r"^(PASSED|FAILED|ERROR) test_project\.py::(\w+)", ran.stdout, re.MULTILINE))
     assert outcome == {

@@ -70,7 +70,7 @@ def test_a_screenshot_has_the_findings_and_the_size_asked_for(folder: Path, tmp_
         ([], "the following arguments are required: TRACE"),
         (["none.gradscope"], "there is no file none.gradscope"),
         (["."], "is a folder, not a trace file"),
-        (["ab2.py"], "is not a gradscope trace"),
+        (["ab2.py"], "ab2.py is a script: gradscope trace --view"),
         (["empty.gradscope"], "empty.gradscope has no steps: nothing of torch ran"),
         (["ab2.gradscope", "--step", "5"], "there is no step 5"),
         (["ab2.gradscope", "--step", "x"], "--step: 'x' is no place in a trace"),

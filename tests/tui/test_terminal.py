@@ -31,10 +31,13 @@ class Terminal:
         columns, rows = size
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.Stream(self.screen)
+        surroundings = environment(TERM="xterm-256color", COLORTERM="truecolor", **changes)
+        for name in ("COLUMNS", "LINES"):  # the terminal's own size counts, not that of whoever runs the tests
+            surroundings.pop(name, None)
         self.process = pexpect.spawn(
             sys.executable, ["-m", "gradscope", *arguments], cwd=str(folder), dimensions=(rows, columns),
             encoding="utf-8", codec_errors="replace", timeout=PATIENCE,
-            env=environment(TERM="xterm-256color", COLORTERM="truecolor", **changes),
+            env=surroundings,
         )  # fmt: skip
         self.written = ""
         self._rest = ""
@@ -133,7 +136,7 @@ def test_it_leaves_the_terminal_as_it_was(folder: Path) -> None:
     [
         (["none.gradscope"], "there is no file none.gradscope; did you mean train.gradscope?"),
         (["."], "is a folder, not a trace file"),
-        (["train.py"], "is not a gradscope trace"),
+        (["train.py"], "train.py is a script: gradscope trace --view"),
         (["train.gradscope", "--step", "9"], "there is no step 9"),
         (["train.gradscope", "--step", "x"], "is no place in a trace"),
     ],
