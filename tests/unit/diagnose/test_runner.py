@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,24 @@ def test_one_finding_for_each_code_and_line() -> None:
 def test_a_comment_on_the_culprits_line_silences_it(comment: str, kept: int) -> None:
     found = judge(ab2_trace(), checks=(_finds(_finding(Place("train.py", 3, f"y.mul_(2)  {comment}"))),))
     assert len(found) == kept
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(on: bool) -> None:
+    seen = []
+
+    @check(MADE_UP)
+    def looks(case: Case) -> Iterator[Finding]:
+        seen.append(gc.isenabled())
+        yield _finding()
+
+    was_on = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        judge(ab2_trace(), checks=(looks,))
+        assert (seen, gc.isenabled()) == ([False], on)
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_select_and_ignore_take_codes_and_beginnings_of_codes() -> None:
