@@ -360,7 +360,7 @@ def test_findings_are_listed_and_travelled_to() -> None:
         await driver.press("d", "enter")
         moment = driver.scene.step.moments[driver.scene.moment]
         assert driver.scene.trace.source_lines(moment.stack)[0].line == 6
-        assert "make a new tensor" in driver.notices[-1]
+        assert driver.notices[-1].splitlines() == ["y was changed in place", "make a new tensor"]
         await driver.press("home", "f")
         assert driver.scene.trace.source_lines(driver.scene.step.moments[driver.scene.moment].stack)[0].line == 6
         await driver.press("end", "F")

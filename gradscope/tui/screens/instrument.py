@@ -270,8 +270,8 @@ class Instrument(Traveller):
             return
         place = Place(number, jumps.finding_moment(loaded.step, finding))
         self.tell(self.travel, place)
-        text = f"{finding.message}\n{finding.fix}" if finding.fix else finding.message
-        self.tell(self.notify, printable(text), title=finding.code, timeout=10, markup=False)
+        text = "\n".join(printable(part) for part in (finding.message, finding.fix) if part)
+        self.tell(self.notify, text, title=finding.code, timeout=10, markup=False)
 
     def action_stack(self) -> None:
         if self.narrow:
