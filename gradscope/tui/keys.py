@@ -13,7 +13,8 @@ _MOMENT, _PHASE, _STEP = Binding.Group("moment", True), Binding.Group("phase", T
 class Key:
     """`key` as Textual names it, `shown` as it stands on the keyboard; `about` is a sentence for help and palette.
 
-    `footer` is the word at the bottom of the screen, "" for keys that are not shown there.
+    `footer` is the word at the bottom of the screen, "" for keys that are not shown there; a narrow screen shows
+    the first ones only.
     """
 
     key: str
@@ -37,7 +38,11 @@ class Key:
 
 
 KEYS: dict[str, tuple[Key, ...]] = {
-    "First of all": (Key("question_mark", "?", "help", "What all of this means, and every key", "help"),),
+    "First of all": (
+        Key("question_mark", "?", "help", "What all of this means, and every key", "help"),
+        Key("q", "q", "app.quit", "Leave", "quit"),
+        Key("ctrl+p", "^p", "app.command_palette", "Everything by name"),
+    ),
     "Travel in time": (
         Key("left", "←", "moment(-1)", "Back by one moment", "moment", _MOMENT, over_panes=True),
         Key("right", "→", "moment(1)", "On by one moment", "moment", _MOMENT, over_panes=True),
@@ -57,6 +62,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("g", "g", "go_to", "Go to a step, or to a moment of it"),
     ),
     "Jump to what matters": (
+        Key("d", "d", "findings", "Findings: what is wrong, with its line", "findings"),
         Key("f", "f", "seek('finding', 1)", "The next finding"),
         Key("F", "F", "seek('finding', -1)", "The finding before"),
         Key("b", "b", "seek('bad', 1)", "The next bad number: NaN or Inf"),
@@ -77,7 +83,6 @@ KEYS: dict[str, tuple[Key, ...]] = {
     ),
     "Look": (
         Key("v", "v", "kind", "Show the forward graph, the backward graph, or both"),
-        Key("d", "d", "findings", "Findings: what is wrong, with its line", "findings"),
         Key("C", "C", "chart", "Chart of a parameter: it and its gradient at each phase, and over the steps"),
         Key("s", "s", "stack", "The call stack instead of the file, and back"),
         Key("1", "1", "pane('graph')", "Go to the graph"),
@@ -95,9 +100,5 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("y", "y", "copy_line", "Copy path:line"),
         Key("Y", "Y", "copy_value", "Copy the value, or the name, of what the inspector shows"),
         Key("e", "e", "edit", "Open the line in $EDITOR"),
-    ),
-    "The program": (
-        Key("ctrl+p", "^p", "app.command_palette", "Everything by name"),
-        Key("q", "q", "app.quit", "Leave", "quit"),
     ),
 }

@@ -19,6 +19,7 @@ from gradscope.tui.keys import KEYS
 from gradscope.tui.screens import instrument as instrument_module
 from gradscope.tui.screens.instrument import PANES, Instrument
 from gradscope.tui.widgets.header import HeaderPane
+from gradscope.tui.widgets.hints import Hints
 from gradscope.tui.widgets.inspector import InspectorPane
 from gradscope.tui.widgets.source import SourcePane
 from tests.builders import Detail, TraceBuilder, ab2_trace, inplace_trace, mlp_trace
@@ -475,3 +476,45 @@ def test_a_followed_file_that_disappears_is_a_message() -> None:
         assert driver.place == (here[0], here[1] - 1)
 
     drive(mlp_trace(), walk, reopen=gone)
+
+
+# -- hints -------------------------------------------------------------------------------------------------
+
+
+def hints(driver: Driver) -> list[str]:
+    return str(driver.app.screen.query_one(Hints).render()).split("  ")
+
+
+INSTRUMENT = ["? help", "q quit", "←→ moment", "[] phase", "{} step", "d findings", "w when"]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (52, INSTRUMENT[:5]),
+        (60, INSTRUMENT[:6]),
+        (80, [*INSTRUMENT, "m fold"]),
+        (160, [*INSTRUMENT, "m fold", "/ find", "a before", "z after", "p path"]),
+    ],
+)
+def test_hints_are_whole_at_every_width_and_the_first_ones_stay(width: int, shown: list[str]) -> None:
+    async def walk(driver: Driver) -> None:
+        assert hints(driver) == shown
+        assert driver.app.screen.query_one(Hints).region.bottom == 30
+
+    drive(mlp_trace(), walk, size=(width, 30))
+
+
+def test_hints_follow_the_focus_and_a_click_presses_the_key() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("4")
+        assert hints(driver) == [*INSTRUMENT, "enter chart", "r rank", "/ filter"]
+        await driver.press("C")
+        assert hints(driver) == ["esc back"]
+        await driver.press("escape")
+        line = driver.app.screen.query_one(Hints)
+        await driver.pilot.click(line, offset=(1 + str(line.render()).index("→"), 0))
+        await driver.settle()
+        assert driver.place == (0, 0)
+
+    drive(mlp_trace(), walk, size=(160, 30))

@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import Worker, get_current_worker
 
 from ...errors import GradscopeError
@@ -35,6 +35,7 @@ from ..touches import Event, Touch
 from ..widgets.chart import ChartScreen
 from ..widgets.graph import GraphPane
 from ..widgets.header import HeaderPane
+from ..widgets.hints import Hints
 from ..widgets.inspector import InspectorPane
 from ..widgets.parameters import ParametersPane
 from ..widgets.source import SourcePane
@@ -84,7 +85,7 @@ class Instrument(Traveller):
                 yield SourcePane(id="source")
         yield TimelinePane(id="timeline")
         yield Static(id="small")
-        yield Footer(show_command_palette=False, compact=True)
+        yield Hints(id="hints")
 
     def on_mount(self) -> None:
         self.open()
@@ -154,9 +155,9 @@ class Instrument(Traveller):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys that the footer shows: those of the instrument stay in place, the pane's own follow."""
+        """In the order of the hints: those of the instrument stay in place, the pane's own follow."""
         found = super().active_bindings
-        own = {key: one for key, one in found.items() if one.node is self}
+        own = {key.key: found[key.key] for keys in KEYS.values() for key in keys if key.key in found}
         return {**own, **found}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from ...errors import GradscopeError
@@ -25,6 +25,7 @@ from ..figures import CARRIED, KNOWN, NONE, Gradient, PhasePoint, StepFigures, f
 from ..plots import bars, bounds, curve
 from ..scene import Scene
 from ..words import step_word
+from .hints import Hints
 
 _HEIGHT = 7  # lines of a curve
 _DECADES = 100  # how many times the least the greatest is where a curve has a log scale
@@ -114,7 +115,7 @@ class ChartScreen(ModalScreen[None]):
         with VerticalScroll() as frame:
             frame.border_title = self._title()
             yield Chart(self.parameter, self.scene.step.number, ascii=self.scene.ascii)
-        yield Footer(show_command_palette=False)
+        yield Hints()
 
     def _title(self) -> str:
         kind = tensor_type(self.parameter.dtype, self.parameter.shape)
