@@ -28,28 +28,6 @@ class Births:
         for kind in (nn.Module, DataLoader):
             self._install(hooks, kind)
 
-        self._install_hook(hooks)
-
-    def _install_hook(self, hooks: HookSet) -> None:
-        """A module's backward hook can replace gradients, as a tensor's can."""
-        original = nn.Module.register_full_backward_hook
-
-        @functools.wraps(original)
-        def register_full_backward_hook(module: nn.Module, hook: Any, *args: Any, **kwargs: Any) -> Any:
-            journal = self.journal
-            if journal.recording() and threading.get_ident() == journal.thread:
-                try:
-                    with Unseen():
-                        stack, direct = journal.locate(sys._getframe(1))
-                        behind = journal.sites.behind(getattr(hook, "__func__", hook), stack)
-                        name = original.__name__
-                        journal.op(name, stack, direct, [], (), [], 0, 0, behind=behind)
-                except Exception as error:
-                    journal.fault("a module's hook", error)
-            return original(module, hook, *args, **kwargs)
-
-        hooks.patch(nn.Module, "register_full_backward_hook", register_full_backward_hook)
-
     def _install(self, hooks: HookSet, kind: type) -> None:
         original = vars(kind)["__init__"]
 

@@ -35,6 +35,7 @@ from .hooks import HookSet
 from .inside import BackwardMode
 from .journal import Journal
 from .modes import ModeWatch
+from .module_hooks import ModuleHookWatch
 from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
@@ -181,6 +182,7 @@ class Recorder:
             self.modules,
             self.optimizers,
             self.births,
+            ModuleHookWatch(self.journal, self.modules),
             ClipWatch(self.journal, self.pause),
             modes,
             FunctionWatch(self.journal, self.pause),

@@ -193,40 +193,42 @@ def hook_zeroes(case: Case) -> Iterator[Finding]:
     for step in case.distinct:
         if step.detail is not Detail.FULL:
             continue
-        hooks = [event for event in case.events(OpCall, step) if event.moment.name == "register_hook"]
+        hooks: dict[int, list[OpCall]] = {}
+        for event in case.calls("register_hook", step=step):
+            hooks.setdefault(event.moment.inputs[0], []).append(event.moment)
         values = Values(case, step) if hooks else None
-        for hook in hooks:
+        for tensor, registered in hooks.items():
             assert values is not None
-            yield from _zeroed_by(case, values, hook.moment)
+            yield from _zeroed_by(case, values, tensor, registered)
 
 
 @check(HOOK_ZEROES)
 def module_hook_zeroes(case: Case) -> Iterator[Finding]:
     """A module's backward hook: the node that torch puts around the module gets a gradient and gives zeros."""
-    registered = list(case.calls("register_full_backward_hook"))
+    registered = [event.moment for event in case.calls("register_full_backward_hook")]
     for step in case.distinct if registered else ():
         if step.detail is not Detail.FULL:
             continue
         for run in Values(case, step).runs:
             around = run.node.name.startswith("BackwardHookFunction")
             if around and run.outgoing and size(run.incoming) > 0 and not size(run.outgoing) > 0:
-                hook = registered[0].moment
-                yield HOOK_ZEROES.finding(
-                    f"a module's backward hook turned a gradient of norm {size(run.incoming):.3g} into zeros",
-                    culprit=case.place(hook.behind) or case.place(hook.stack),
-                    step=step.number,
-                    confidence=SURE,
-                    related=case.places((hook.stack, "the hook is registered here")),
+                own = [hook for hook in registered if hook.module == run.node.module]
+                path = case.paths.of(run.node.module)
+                yield _zeroing(
+                    case,
+                    own or registered,
+                    on=f"module {path}" if path else "a module",
+                    size=size(run.incoming),
                     explanation="What a full backward hook returns replaces the gradient of the module's input: "
                     "everything before the module gets zeros and does not learn.",
-                    fix="remove the hook, or return None from it",
+                    step=step,
                     nodes=(grad_node_id(step.template, run.graph, run.node.index),),
                 )
                 return
 
 
-def _zeroed_by(case: Case, values: Values, hook: OpCall) -> Iterator[Finding]:
-    step, tensor = values.step, hook.inputs[0]
+def _zeroed_by(case: Case, values: Values, tensor: int, hooks: Sequence[OpCall]) -> Iterator[Finding]:
+    step = values.step
     for run in values.runs:
         if tensor not in (*run.node.output_tensors, run.node.tensor) or not run.incoming or size(run.incoming) > 0:
             continue
@@ -237,18 +239,37 @@ def _zeroed_by(case: Case, values: Values, hook: OpCall) -> Iterator[Finding]:
         if not before > 0:
             continue
         name = case.called(step, tensor)
-        yield HOOK_ZEROES.finding(
-            f"a hook on {name} turned its gradient of norm {before:.3g} into zeros",
-            culprit=case.place(hook.behind) or case.place(hook.stack),
-            step=step.number,
-            confidence=SURE,
-            related=case.places((hook.stack, "the hook is registered here")),
+        yield _zeroing(
+            case,
+            hooks,
+            on=name,
+            size=before,
             explanation=f"What a tensor hook returns replaces the gradient. Everything before {name} gets a gradient "
-            "of zero and "
-            "does not learn.",
-            fix="remove the hook, or return None (or the gradient itself) from it",
+            "of zero and does not learn.",
+            step=step,
             nodes=(tensor, grad_node_id(step.template, run.graph, run.node.index)),
         )
+
+
+def _zeroing(
+    case: Case, hooks: Sequence[OpCall], *, on: str, size: float, explanation: str, step: Step, nodes: Sequence[int]
+) -> Finding:
+    """One of `hooks` made zeros of a gradient of norm `size`; where they have one line, that line did."""
+    lines = dict.fromkeys(case.place(hook.behind) or case.place(hook.stack) for hook in hooks)
+    known = len(lines) == 1
+    which = "a hook" if known else f"one of {len(lines)} hooks"
+    returning = () if known else ((hook.behind, "one of these hooks") for hook in hooks)
+    return HOOK_ZEROES.finding(
+        f"{which} on {on} turned a gradient of norm {size:.3g} into zeros",
+        culprit=next(iter(lines)) if known else None,
+        no_place=None if known else "which of these hooks did it was not recorded",
+        step=step.number,
+        confidence=SURE,
+        related=case.places(*returning, *((hook.stack, "the hook is registered here") for hook in hooks)),
+        explanation=explanation,
+        fix="remove the hook, or return None (or the gradient itself) from it",
+        nodes=nodes,
+    )
 
 
 CHECKS = (wrong_count, returns_none, wrong_derivative, hook_zeroes, module_hook_zeroes)

@@ -224,6 +224,67 @@ def test_a_module_hook_that_zeroes(judging: Judging) -> None:
     assert [place.line for place in first.related] == [judging.line("# registered")]
 
 
+TWO_HOOKS = """
+    import torch
+    from torch import nn
+
+    def look(module, grad_in, grad_out):
+        return None  # looks
+
+    def mute(module, grad_in, grad_out):
+        return tuple(None if g is None else g * 0 for g in grad_in)  # wrong
+
+    net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+    net[{looks}].register_full_backward_hook(look)  # harmless
+    net[2].register_full_backward_hook(mute)  # registered
+    opt = torch.optim.Adam(net.parameters())
+    for _ in range(4):
+        opt.zero_grad()
+        net(torch.randn(8, 3, requires_grad=True)).pow(2).mean().backward()
+        opt.step()
+"""
+
+
+def test_of_several_module_hooks_the_one_of_that_module_is_blamed(judging: Judging) -> None:
+    first = judging(TWO_HOOKS.format(looks=0))[0]
+    assert first.code == "GS814"
+    assert judging.blames(first, "# wrong")
+    assert first.message.startswith("a hook on module 2 turned")
+    assert [place.line for place in first.related] == [judging.line("# registered")]
+
+
+def test_of_two_hooks_on_one_module_both_are_shown(judging: Judging) -> None:
+    first = judging(TWO_HOOKS.format(looks=2))[0]
+    assert first.code == "GS814"
+    assert first.message.startswith("one of 2 hooks on module 2 turned")
+    assert first.culprit is None
+    assert first.no_place == "which of these hooks did it was not recorded"
+    shown = [judging.line(mark) for mark in ("# looks", "# wrong", "# harmless", "# registered")]
+    assert [place.line for place in first.related] == shown
+
+
+def test_two_hooks_on_one_tensor_are_one_finding(judging: Judging) -> None:
+    found = judging("""
+        import torch
+
+        def look(grad):
+            return None  # looks
+
+        def mute(grad):
+            return grad * 0  # wrong
+
+        w = torch.ones(3, requires_grad=True)
+        for _ in range(3):
+            y = w * 2
+            y.register_hook(look)
+            y.register_hook(mute)
+            y.sum().backward()
+    """)
+    (one,) = (finding for finding in loud(found) if finding.code == "GS814")
+    assert one.culprit is None
+    assert {judging.line("# looks"), judging.line("# wrong")} < {place.line for place in one.related}
+
+
 def test_a_module_hook_that_only_looks_is_no_finding(judging: Judging) -> None:
     found = judging("""
         import torch
