@@ -109,11 +109,9 @@ def _exploding(case: Case, values: Values, layers: Sequence[Layer]) -> Finding:
         confidence=LIKELY,
         related=case.places((op.stack if op is not None else None, "the pass that multiplies by it")),
         explanation=f"Each pass multiplies the gradient by about {each:.2g}: from {norms[0]:.2g} at the end to "
-        f"{norms[-1]:.2g} at "
-        f"the start. {name} stretches what goes through it, and it is applied again and again.",
+        f"{norms[-1]:.2g} at the start. {name} stretches what goes through it, and it is applied again and again.",
         fix="start it smaller or orthogonal (torch.nn.init.orthogonal_, standard deviation about 1 / sqrt(width)); "
-        "clip the "
-        "gradients: torch.nn.utils.clip_grad_norm_(parameters, 1.0) before step()",
+        "clip the gradients: torch.nn.utils.clip_grad_norm_(parameters, 1.0) before step()",
         nodes=[grad_node_id(step.template, layer.run.graph, layer.run.node.index) for layer in layers],
     )
 
@@ -145,8 +143,7 @@ def _vanishing(case: Case, values: Values, graph: int, layers: Sequence[Layer]) 
         confidence=LIKELY,
         related=related,
         explanation=f"{why} From {norms[0]:.2g} at the last layer {norms[-1]:.2g} is left at the first, about "
-        f"{each:.2g} of it "
-        "for each layer: the first layers hardly learn.",
+        f"{each:.2g} of it for each layer: the first layers hardly learn.",
         fix=fix,
         nodes=[grad_node_id(step.template, layer.run.graph, layer.run.node.index) for layer in layers],
     )
@@ -324,9 +321,8 @@ def saturated_units(case: Case) -> Iterator[Finding]:
             culprit=case.place(first.op.stack),
             step=first.step.number,
             confidence=LIKELY,
-            explanation="Nearly all results lie at the ends of its range, where it is flat: the gradient through it "
-            "is next to 0. "
-            "What goes into it is too large.",
+            explanation="Nearly all results lie at the ends of its range, where it is flat: the gradient through it is "
+            "next to 0. What goes into it is too large.",
             fix="normalise its input (the data, or LayerNorm / BatchNorm before it), or start the weights before it "
             "smaller",
             severity=Severity.NOTE,

@@ -76,8 +76,7 @@ def wrong_count(case: Case) -> Iterator[Finding]:
                 (op.stack if op is not None else None, "applied here"), (event.moment.stack, "the backward that raised")
             ),
             explanation="backward must return one gradient for each argument that forward got after ctx, in their "
-            "order and "
-            "with their shapes; None for an argument that is no tensor or needs none.",
+            "order and with their shapes; None for an argument that is no tensor or needs none.",
             fix="return as many values as forward has arguments: `return grad * ctx.scale, None` for forward(ctx, x, "
             "scale)",
             nodes=[grad_node_id(step.template, call.graph, call.node.index) for call in calls],
@@ -115,8 +114,7 @@ def _without_gradient(case: Case, call: CustomCall, run: Run) -> Iterator[Findin
             confidence=SURE,
             related=case.places((call.op.stack, "applied here")),
             explanation=f"{name} goes into {call.op.name}, so its gradient has to come out of the backward of "
-            f"{call.op.name}. "
-            f"With None autograd takes it to be zero: {name} gets nothing from this path.",
+            f"{call.op.name}. With None autograd takes it to be zero: {name} gets nothing from this path.",
             fix=f"compute the gradient of {name} and return it in its place; None is for arguments that need none "
             "(ctx.needs_input_grad tells)",
             nodes=(
@@ -128,9 +126,7 @@ def _without_gradient(case: Case, call: CustomCall, run: Run) -> Iterator[Findin
 
 @check(WRONG_DERIVATIVE)
 def wrong_derivative(case: Case) -> Iterator[Finding]:
-    """The derivative that a backward gave against the slope of its own forward, as far as capture could compare "
-    "them.
-    """
+    """The derivative that a backward gave against the slope of its forward, as far as capture could compare them."""
     for step in case.distinct:
         if next(_custom_calls(case, step), None) is None:
             continue
@@ -155,13 +151,10 @@ def wrong_derivative(case: Case) -> Iterator[Finding]:
                 confidence=SURE,
                 related=case.places((op.stack, "applied here")),
                 explanation=f"{op.name} works on each element by itself, so its own results show its slope. At "
-                f"{len(points)} points "
-                "the derivative that backward returned was compared with it; most do not agree.",
+                f"{len(points)} points the derivative that backward returned was compared with it; most do not agree.",
                 fix="derive it again, all terms of the product and chain rules; "
-                "torch.autograd.gradcheck(Function.apply, inputs "
-                "in float64) tests it. If another gradient is meant (straight-through, surrogate), silence this line "
-                "with "
-                "# gradscope: ignore[GS813]",
+                "torch.autograd.gradcheck(Function.apply, inputs in float64) tests it. If another gradient is meant "
+                "(straight-through, surrogate), silence this line with # gradscope: ignore[GS813]",
                 nodes=(grad_node_id(step.template, run.graph, run.node.index),),
             )
 

@@ -118,8 +118,7 @@ def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[F
         confidence=confidence,
         related=case.places(*_makers(step, prediction, "the prediction"), *_makers(step, target, "the target")),
         explanation=f"Shapes that differ are stretched to {_times(rows)}: every prediction is compared with every "
-        "target, "
-        "not with its own. The loss falls only as far as the mean of the targets.",
+        "target, not with its own. The loss falls only as far as the mean of the targets.",
         fix=_same_shape(prediction, target, *names),
         nodes=(*call.inputs[:2], op_id(step.template, event.position)),
     )
@@ -198,8 +197,7 @@ def scrambled(case: Case) -> Iterator[Finding]:
             step=step.number,
             confidence=LIKELY,
             explanation=f"{call.name} only counts the same memory anew: the values of one row end up in several. The "
-            "sizes are "
-            "the same in another order, so moving the axes is most likely what was meant.",
+            "sizes are the same in another order, so moving the axes is most likely what was meant.",
             fix=_moved(before.shape, after.shape, name),
             nodes=(before.number, after.number, op_id(step.template, event.position)),
         )
@@ -280,9 +278,8 @@ def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Findi
         step=step.number,
         confidence=SURE,
         related=case.places((loss.stack, "the loss that applies it again")),
-        explanation=f"Probabilities lie between 0 and 1; taken for scores they are all nearly equal. The loss cannot "
-        "fall below "
-        f"{least:.2f}, even for a perfect answer, and its gradient is small.",
+        explanation="Probabilities lie between 0 and 1; taken for scores they are all nearly equal. The loss cannot "
+        f"fall below {least:.2f}, even for a perfect answer, and its gradient is small.",
         fix=f"return the scores without {made.name}; apply it where probabilities are read",
         nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
     )
@@ -299,8 +296,7 @@ def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -
         confidence=SURE if made.name in _SQUASHED else LIKELY,
         related=case.places((loss.stack, "the loss")),
         explanation=f"{loss.name} takes the mean of its input's negative at the right class. Without a logarithm it "
-        "has no lower "
-        "bound, or one that means nothing: it is not the likelihood.",
+        "has no lower bound, or one that means nothing: it is not the likelihood.",
         fix=f"use {better} in the model, or cross_entropy on the raw scores",
         nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
     )
@@ -329,8 +325,7 @@ def refused(case: Case) -> Iterator[Finding]:
         step=step.number,
         confidence=CERTAIN,
         explanation="cross_entropy wants scores (N, C, …) and class numbers (N, …) of type int64 from 0 to C-1; the "
-        "losses that "
-        "compare numbers want two tensors of one shape and floating type.",
+        "losses that compare numbers want two tensors of one shape and floating type.",
         fix="print both shapes and dtypes at this line; change the target to what the loss wants",
     )
 

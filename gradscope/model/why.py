@@ -1,6 +1,4 @@
-"""Why a tensor's `.grad` is None, or why it is no leaf: a walk through the recorded ops that ends at a cause and its "
-"line.
-"""
+"""Why a tensor's `.grad` is None, or why it is no leaf: a walk through the recorded ops to a cause and its line."""
 
 from __future__ import annotations
 
