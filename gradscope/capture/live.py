@@ -79,9 +79,9 @@ def explanation_of(tensor: torch.Tensor) -> Explanation:
     _must_be_tensor(tensor)
     with Unseen():
         row = _row(tensor)
-        name = row.name or "this tensor"
+        grad = f"{row.name}.grad" if row.name else "the .grad of this tensor"
         if row.grad is not None:
-            return Explanation(f"{name}.grad is there: {row.grad}.")
+            return Explanation(f"{grad} is there: {row.grad}.")
         if row.requires_grad and not row.is_leaf:
             telling = _Telling(tensor, _names(None), _tensors(None))
             told = telling.trace()
@@ -92,7 +92,7 @@ def explanation_of(tensor: torch.Tensor) -> Explanation:
         answer = "it does not require a gradient: it was made so, or where gradients were off, or detached"
         fix = "ask for it with requires_grad_() before computing with it"
     record = "record it to know the line: with gradscope.record(): ..., or gradscope trace SCRIPT"
-    return Explanation(f"{name}.grad is None: {answer}.", (), f"{fix}; {record}")
+    return Explanation(f"{grad} is None: {answer}.", (), f"{fix}; {record}")
 
 
 def _must_be_tensor(tensor: object) -> None:
@@ -122,7 +122,7 @@ def _tensors(names: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor
     if frame is not None:
         for scope in (frame.f_globals, frame.f_locals):
             for name, value in list(scope.items()):
-                if name.startswith("_"):  # a notebook's history, not what the user calls it
+                if name.startswith("_") or not name.isidentifier():  # a notebook's history, a variable of pytest's
                     continue
                 if isinstance(value, torch.Tensor):
                     found[name] = value

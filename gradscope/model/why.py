@@ -87,9 +87,8 @@ class _Walk:
 
     def _no_grad(self, tensor: Tensor) -> Explanation:
         walk = tuple(self._cut_before(self.step, tensor))
-        name = self._name(self.step, tensor)
         return Explanation(
-            f"{name}.grad is None, and backward never reaches it: it does not require a gradient.",
+            f"{self._grad(tensor)} is None, and backward never reaches it: it does not require a gradient.",
             walk,
             "ask for the gradient where the walk ends: requires_grad=True on what you made, or no detach / no_grad "
             "on the way",
@@ -133,7 +132,7 @@ class _Walk:
     # -- a leaf ------------------------------------------------------------------------------------------
 
     def _leaf(self, tensor: Tensor) -> Explanation:
-        name = self._name(self.step, tensor)
+        grad = self._grad(tensor)
         changes = [
             moment for moment in self.step.moments if isinstance(moment, GradChange) and tensor.number in moment.tensors
         ]
@@ -141,21 +140,21 @@ class _Walk:
             words = {"created": "filled it", "accumulated": "added to it", "zeroed": "set it to zero"}
             what = words.get(changes[-1].change, "changed it")
             return Explanation(
-                f"{name}.grad is there.", (Cause(f"the last to touch it {what}", self._line(changes[-1].stack)),)
+                f"{grad} is there.", (Cause(f"the last to touch it {what}", self._line(changes[-1].stack)),)
             )
         if changes:
             cause = Cause("the gradient was there, and this line set it to None", self._line(changes[-1].stack))
-            return Explanation(f"{name}.grad is None: it was cleared.", (cause,), "read it before zero_grad()")
+            return Explanation(f"{grad} is None: it was cleared.", (cause,), "read it before zero_grad()")
         ran = [moment for moment in self.step.moments if isinstance(moment, Backward)]
         if not ran:
             return Explanation(
-                f"{name}.grad is None: no backward has run since this step began.",
+                f"{grad} is None: no backward has run since this step began.",
                 fix="call backward() on the loss before reading it",
             )
         walk = tuple(self._cut_after(tensor))
         return Explanation(
-            f"{name}.grad is None: the backward at {self._where(ran[-1].stack)} did not reach it.",
-            walk or (Cause(f"no op used {name} in this step"),),
+            f"{grad} is None: the backward at {self._where(ran[-1].stack)} did not reach it.",
+            walk or (Cause(f"no op used {self._name(self.step, tensor)} in this step"),),
             "keep the path from it to the loss whole: no detach, no_grad, .item() or new tensor from numbers on it",
         )
 
@@ -187,12 +186,14 @@ class _Walk:
 
     def _result(self, tensor: Tensor) -> Explanation:
         name = self._name(self.step, tensor)
+        code = self._code(self.step, tensor)
+        asking = f"{code}.retain_grad()" if code else "retain_grad() on it"
         kept = "retain_grad() asks to keep it" if tensor.retains_grad else "its .grad stays None"
         return Explanation(
             f"{name} is not a leaf: {tensor.grad_fn} made it, so {kept}. Its gradient passes on to what it was made "
             "from:",
             tuple(self._path_to_leaves(tensor)),
-            "" if tensor.retains_grad else f"{name}.retain_grad() before backward() keeps its gradient",
+            "" if tensor.retains_grad else f"{asking} before backward() keeps its gradient",
         )
 
     def _path_to_leaves(self, tensor: Tensor) -> Iterator[Cause]:
@@ -226,10 +227,21 @@ class _Walk:
             step = self.trace.step(came[1])
             tensor = step.tensors[came[2]]
 
+    def _grad(self, tensor: Tensor) -> str:
+        code = self._code(self.step, tensor)
+        return f"{code}.grad" if code else f"the .grad of {self._name(self.step, tensor)}"
+
+    def _code(self, step: Step, tensor: Tensor) -> str:
+        """What the script calls it, "" where it does not."""
+        return tensor.name or self._original(step, tensor)[1].name
+
     def _name(self, step: Step, tensor: Tensor) -> str:
-        home, first = (step, tensor) if tensor.name else self._original(step, tensor)
+        code = self._code(step, tensor)
+        if code:
+            return code
+        home, first = self._original(step, tensor)
         made = home.moments[first.made_by] if first.made_by is not None else None
-        return first.name or (f"the result of {made.name}" if isinstance(made, OpCall) else "a tensor without a name")
+        return f"the result of {made.name}" if isinstance(made, OpCall) else "a tensor without a name"
 
     def _line(self, stack: int | None) -> SourceLine | None:
         return next(iter(self.trace.source_lines(stack)), None)

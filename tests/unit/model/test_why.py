@@ -39,6 +39,19 @@ def test_a_detach_several_ops_before_is_the_cause() -> None:
     assert "detach() takes it out of the graph" in told.cause.text
 
 
+def test_what_has_no_name_is_not_written_as_code() -> None:
+    made = [torch.ones(2, requires_grad=True)]
+    assert gradscope.explain(made[0]).answer.startswith("the .grad of this tensor is None: no backward")
+    made[0].sum().backward()
+    assert gradscope.explain(made[0]).answer == "the .grad of this tensor is there: [1.0, 1.0]."
+    result = gradscope.explain(made[0].exp())
+    assert result.answer.startswith("the result of exp is not a leaf")
+    assert result.fix == "retain_grad() on it before backward() keeps its gradient"
+    with gradscope.record():
+        told = gradscope.explain(torch.nn.ReLU()(made[0].detach()))
+    assert told.answer.startswith("the .grad of the result of relu is None, and backward never reaches it")
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [
