@@ -90,6 +90,12 @@ def elide_list(items: Iterable[str], most: int, separator: str = ", ") -> str:
     return f"{separator.join(every[:most])} and {len(every) - most:,} more"
 
 
+def raised(kind: str, message: object) -> str:
+    """An exception as a traceback ends with it: `ValueError: no rows`; only its kind where it says nothing."""
+    said = str(message)
+    return f"{kind}: {said}" if said else kind
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 node`, `12,000 nodes`; `many` is the plural where it is not `one` + s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -24,6 +24,7 @@ except ImportError:  # not on Windows, whose stacks do not grow
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
+from ..text import raised
 from .derivative import Probe
 from .draft import Draft, RawGraph
 from .frames import release
@@ -312,7 +313,7 @@ class _Run:
         journal = self.journal
         draft = journal.draft
         kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
-        text = f"{type(error).__name__}: {error}"
+        text = raised(type(error).__name__, error)
         draft.moments[self.moment] = (kind, phase, stack, inputs, results, (*payload[:-1], text))
         if self.graph is not None and not draft.full and names_stale(error):
             self._tell_saved(draft, outputs)

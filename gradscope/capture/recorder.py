@@ -23,6 +23,7 @@ from ..errors import AlreadyRecording
 from ..model.records import Detail, PhaseSpan, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
+from ..text import raised
 from .assemble import Samples, loss_of, norms_of, template_of, unsettled
 from .autograd import BackwardWatch
 from .births import Births
@@ -225,7 +226,7 @@ class Recorder:
         payload = (type(error).__name__, str(error)[:2000], "", False)
         self.tracker.draft.add("failure", self.journal.phase_now(), stack, (), (), payload)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        self.info = replace(self.info, error=f"{type(error).__name__}: {error}"[:2000], traceback=text[-20_000:])
+        self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 
     # -- steps -----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from .. import __version__
 from ..model.records import Detail, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
+from ..text import raised
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -52,7 +53,7 @@ class ScriptRecording:
             recorder.start()
             self._recorder = recorder
         except Exception as error:  # the script goes on without being recorded
-            self.fault = f"the recording could not start: {type(error).__name__}: {error}"
+            self.fault = f"the recording could not start: {raised(type(error).__name__, error)}"
 
     def stop(self, error: BaseException | None, status: int) -> None:
         """Called when the script's main thread has ended."""
@@ -74,7 +75,7 @@ class ScriptRecording:
         if error is None or isinstance(error, SystemExit):
             return info
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        return replace(info, status="failed", error=f"{type(error).__name__}: {error}", traceback=text)
+        return replace(info, status="failed", error=raised(type(error).__name__, error), traceback=text)
 
 
 def _version_of(distribution: str) -> str:

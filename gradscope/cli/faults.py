@@ -8,11 +8,12 @@ import tempfile
 import traceback
 
 from .. import __version__
+from ..text import raised
 
 
 def describe_fault(error: Exception) -> str:
     """Write what is needed to find the fault to a new file; returns the line that names it."""
-    what = f"internal error: {type(error).__name__}: {error}"
+    what = f"internal error: {raised(type(error).__name__, error)}"
     head = f"gradscope {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     text = "".join([head, f"{sys.argv}\n\n", *traceback.format_exception(type(error), error, error.__traceback__)])
     try:

@@ -11,6 +11,7 @@ from ..errors import UnknownName
 from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
 from ..model.trace import Trace
+from ..text import raised
 from .case import Case
 from .check import CERTAIN, POSSIBLE, Check
 from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED
@@ -64,7 +65,7 @@ def _apart(check: Check, case: Case) -> list[Finding]:
         codes = ", ".join(rule.code for rule in check.rules)
         found.append(
             CHECK_FAILED.finding(
-                f"the check {check.name} ({codes}) failed: {type(error).__name__}: {error}",
+                f"the check {check.name} ({codes}) failed: {raised(type(error).__name__, error)}",
                 culprit=None,
                 confidence=CERTAIN,
                 no_place="this is a fault of gradscope, not of the script",
@@ -77,10 +78,12 @@ def _apart(check: Check, case: Case) -> list[Finding]:
 def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
     """An exception that no finding explains, and a recording that has too little to judge."""
     failure = case.failure
+    if failure is not None and failure.moment.type == "KeyboardInterrupt":
+        failure = None  # the user wished it
     if failure is not None and not any(_explains(finding, case.place(failure.moment.stack)) for finding in found):
         told = failure.moment
         yield UNEXPLAINED.finding(
-            f"the script failed with {told.type}: {told.message.splitlines()[0] if told.message else ''}",
+            f"the script failed with {raised(told.type, told.message.partition(chr(10))[0])}",
             culprit=case.place(told.stack),
             step=failure.step.number,
             confidence=POSSIBLE,

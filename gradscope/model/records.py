@@ -597,3 +597,8 @@ class TraceInfo:
     error: str | None = None
     traceback: str | None = None
     faults: tuple[str, ...] = field(default=())  # facts the recorder could not record
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped the script, with Ctrl-C."""
+        return self.status == "failed" and (self.error or "").partition(":")[0] == "KeyboardInterrupt"

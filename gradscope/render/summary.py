@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..model.overview import Fault, GraphSize, Moves, Overview, overview
+from ..model.records import TraceInfo
 from ..model.trace import Trace
 from ..text import byte_count, duration, elide, elide_list, number, plural, printable
 
@@ -33,20 +34,20 @@ def headline(facts: Overview) -> str:
     """How the program went: `train.py ran 1.5 s and ended by itself`."""
     info = facts.info
     name = printable(" ".join((info.script, *info.arguments))) or "a recording"
-    ended = {
+    after = f" after {duration(info.duration)}" if info.duration is not None else ""
+    return f"{name} {ended(info)}{after}"
+
+
+def ended(info: TraceInfo) -> str:
+    """How the program ended, without naming it: `ran to its end`, `failed with ValueError: no rows`."""
+    if info.interrupted:
+        return "was interrupted (Ctrl-C)"
+    return {
         "running": "is still running, or was killed",
         "killed": "was killed",
-        "failed": _failed(info.error or "an exception"),
-        "done": "exited with status " + str(info.exit_status) if info.exit_status else "ran to its end",
+        "failed": f"failed with {elide(printable(info.error or 'an exception'), 100)}",
+        "done": f"exited with status {info.exit_status}" if info.exit_status else "ran to its end",
     }.get(info.status, info.status)
-    after = f" after {duration(info.duration)}" if info.duration is not None else ""
-    return f"{name} {ended}{after}"
-
-
-def _failed(error: str) -> str:
-    """How an exception ended the program; one without a message is only named."""
-    error = printable(error).removesuffix(": ").removesuffix(":")
-    return "was stopped with Ctrl-C" if error == "KeyboardInterrupt" else f"failed with {elide(error, 100)}"
 
 
 def _facts(facts: Overview) -> Iterator[tuple[str, str]]:

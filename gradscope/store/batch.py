@@ -24,6 +24,7 @@ from ..model.records import (
     Tensor,
     TraceInfo,
 )
+from ..text import raised
 from . import packed, rows
 from .packed import Layout
 from .rows import text
@@ -115,7 +116,7 @@ class Batch:
     def _fault(self, record: object, error: Exception) -> None:
         if len(self._faults) < MAX_FAULTS:
             kind = type(record).__name__ if not isinstance(record, (list, tuple)) else "several records"
-            self._faults.append(f"{kind} could not be written: {type(error).__name__}: {error}"[:300])
+            self._faults.append(f"{kind} could not be written: {raised(type(error).__name__, error)}"[:300])
 
     def _write_faults(self) -> None:
         faults = [*self._recorded, *self._faults]

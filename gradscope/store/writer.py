@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch
 from .create import make_file
@@ -158,7 +159,7 @@ class TraceWriter:
         except (sqlite3.Error, OSError) as error:
             self._fail(_words(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the program it watches
-            self._fail(f"a record could not be written ({type(error).__name__}: {error})")
+            self._fail(f"a record could not be written ({raised(type(error).__name__, error)})")
         finally:
             self._queue.clear()
 

@@ -60,12 +60,3 @@ class Follower:
 def _grown(row: StepRow | None) -> tuple[object, ...]:
     """What changes while a step runs: it is written anew under another template."""
     return (row.template, row.open) if row is not None else ()
-
-
-def ending(info: TraceInfo) -> str:
-    """How the script ended, in a line."""
-    if info.status == "failed":
-        return f"the script failed: {info.error or 'an exception left it'}"
-    if info.status == "killed":
-        return "the script was killed"
-    return f"the script ended with exit status {info.exit_status or 0}"

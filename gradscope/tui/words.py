@@ -28,7 +28,7 @@ from ..model.records import (
     ZeroGrad,
 )
 from ..model.trace import Step
-from ..text import elide, elide_list, printable, tensor_type
+from ..text import elide, elide_list, printable, raised, tensor_type
 
 _NAMES = 3  # of a list of names, how many are written out
 _ARGUMENTS = 32  # columns
@@ -198,7 +198,7 @@ def _(moment: ScalerCall, step: Step) -> str:  # noqa: ARG001
 @_words.register
 def _(moment: Failure, step: Step) -> str:  # noqa: ARG001
     after = ", which the script caught" if moment.caught else ""
-    return f"{moment.type} raised{f' by {moment.call}' if moment.call else ''}{after}: {moment.message}"
+    return raised(f"{moment.type} raised{f' by {moment.call}' if moment.call else ''}{after}", moment.message)
 
 
 @_words.register

@@ -434,7 +434,15 @@ def test_a_trace_without_steps_waits_and_keys_do_no_harm() -> None:
     drive(TraceBuilder("x\n", "empty.py").trace(), walk)
 
 
-def test_following_shows_new_steps_and_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said", "shown"),
+    [
+        ({}, "ran to its end", ""),
+        ({"status": "failed", "error": "ValueError: x"}, "failed with ValueError: x", "the script failed"),
+        ({"status": "failed", "error": "KeyboardInterrupt"}, "was interrupted", "the script was interrupted"),
+    ],
+)
+def test_following_shows_new_steps_and_the_end(changes: dict[str, str], said: str, shown: str, tmp_path: Path) -> None:
     source, path = mlp_trace(6), tmp_path / "t.gradscope"
     writer = TraceWriter(path)
 
@@ -451,13 +459,15 @@ def test_following_shows_new_steps_and_the_end(tmp_path: Path) -> None:
         await driver.press("left_curly_bracket", "left_curly_bracket")
         here = driver.place
         write(writer, source, range(4, 6))
-        writer.put_info(source.info)
+        writer.put_info(replace(source.info, **changes))  # type: ignore[arg-type]
         writer.close()
         driver.instrument.look()
         await driver.settle()
         assert driver.place == here, "who looks at an earlier step stays there"
         assert list(driver.scene.step_numbers) == list(range(6))
-        assert "ended with exit status 0" in driver.notices[-1]
+        assert driver.notices[-1].startswith(f"train.py {said}")
+        await driver.press("right_curly_bracket")
+        assert shown in str(driver.instrument.query_one(HeaderPane).render())
 
     with open_trace(path) as trace:
         drive(trace, walk, reopen=lambda: open_trace(path))

@@ -119,6 +119,8 @@ def test_types_lists_and_counts() -> None:
     assert text.tensor_type(None, None) == ""
     assert text.elide_list("abcde", 2) == "a, b and 3 more"
     assert text.elide_list("ab", 2) == "a, b"
+    assert text.raised("ValueError", "no rows") == "ValueError: no rows"
+    assert text.raised("StopIteration", "") == "StopIteration"
     assert (text.plural(1, "node"), text.plural(12_000, "node")) == ("1 node", "12,000 nodes")
     assert text.plural(2, "entry", "entries") == "2 entries"
     assert [text.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 21, 112)] == [

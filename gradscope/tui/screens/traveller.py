@@ -13,9 +13,11 @@ from ...errors import GradscopeError
 from ...model.findings import Finding
 from ...model.graph import Graph, GraphKind
 from ...model.trace import Trace
+from ...render.summary import ended
+from ...text import printable
 from .. import cursor, jumps
 from ..cursor import Place
-from ..follow import Follower, News, ending
+from ..follow import Follower, News
 from ..jumps import Goal
 from ..memory import kept
 from ..messages import Notice, Select, Travel
@@ -146,7 +148,7 @@ class Traveller(Screen[None]):
         self.session.renew(news.trace)
         if not news.runs:
             self.stop_following()
-            self.notify(f"{news.info.script}: {ending(news.info)}", markup=False)
+            self.notify(f"{printable(news.info.script)} {ended(news.info)}", markup=False)
         if not self.steps:
             return
         if self.aim is None:

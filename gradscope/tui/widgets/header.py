@@ -11,6 +11,7 @@ from ..themes import MUTED
 from ..words import line_word, moment_words, phase_word, step_word
 
 _ENDS = {"failed": "the script failed", "killed": "the script was killed"}
+_INTERRUPTED = "the script was interrupted"
 
 
 class HeaderPane(Widget):
@@ -61,7 +62,8 @@ class HeaderPane(Widget):
         facts = []
         if scene.step.row.loss is not None:
             facts.append(f"loss {number(scene.step.row.loss)}")
-        if (ended := _ENDS.get(scene.trace.info.status)) is not None:
+        info = scene.trace.info
+        if (ended := _INTERRUPTED if info.interrupted else _ENDS.get(info.status)) is not None:
             facts.append(ended)
         if scene.findings:
             facts.append(plural(len(scene.findings), "finding"))

@@ -129,7 +129,9 @@ y.sum().backward()
     assert isinstance(recorded.error, KeyboardInterrupt)
     assert leftovers(before, state) == []
     (backward,) = recorded.moments("backward")
-    assert "KeyboardInterrupt" in backward.error
+    assert backward.error == "KeyboardInterrupt", "no colon without a message"
+    assert recorded.trace.info.error == "KeyboardInterrupt"
+    assert recorded.trace.info.interrupted
 
 
 def test_after_an_optimizer_step_that_raised(tmp_path: Path) -> None:

@@ -102,6 +102,12 @@ def test_an_exception_that_nothing_explains_is_a_finding(judging: Judging) -> No
     assert "ValueError: mine" in found.message
 
 
+def test_an_exception_without_a_message_is_only_named_and_an_interruption_is_no_finding(judging: Judging) -> None:
+    (found,) = judging("import torch\nx = torch.ones(2)\nraise StopIteration\n")
+    assert found.message == "the script failed with StopIteration"
+    assert not judging("import torch\nx = torch.ones(2)\nraise KeyboardInterrupt\n")
+
+
 def test_a_recording_of_steps_only_says_that_little_was_judged(judging: Judging) -> None:
     script = "import torch\nx = torch.ones(2, requires_grad=True)\nx.sum().backward()\n"
     assert [one.code for one in judging(script, detail="steps")] == ["GS002"]

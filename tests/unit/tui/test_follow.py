@@ -12,7 +12,7 @@ from gradscope.errors import TraceFileError
 from gradscope.model.graph import GraphKind
 from gradscope.model.trace import Trace
 from gradscope.store import TraceWriter, open_trace
-from gradscope.tui.follow import Follower, ending
+from gradscope.tui.follow import Follower
 from gradscope.tui.memory import kept
 from gradscope.tui.session import Session
 from tests import builders
@@ -64,14 +64,6 @@ def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TraceFileError, match="there is no file"):
         follower.look()
     follower.close()
-
-
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [("done", "exit status 3"), ("failed", "the script failed: ValueError: x"), ("killed", "the script was killed")],
-)
-def test_how_it_ended(status: str, said: str) -> None:
-    assert said in ending(replace(builders.INFO, status=status, exit_status=3, error="ValueError: x"))
 
 
 def test_a_session_reads_open_steps_anew() -> None:
