@@ -6,10 +6,10 @@ equal steps (loss, norms, learning rates) is in `rows`.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from ..model.findings import Place
 from ..model.places import ModulePaths
@@ -32,12 +32,17 @@ M = TypeVar("M", bound=Moment)
 E = TypeVar("E")
 
 
-class Event(NamedTuple, Generic[M]):
-    """One moment where it happened."""
+if TYPE_CHECKING:
 
-    step: Step
-    position: int
-    moment: M
+    class Event(NamedTuple, Generic[M]):
+        """One moment where it happened."""
+
+        step: Step
+        position: int
+        moment: M
+
+else:  # before Python 3.11 no NamedTuple can be generic
+    Event = namedtuple("Event", ("step", "position", "moment"))
 
 
 class Origin(NamedTuple):
