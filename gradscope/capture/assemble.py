@@ -6,10 +6,10 @@ This is where names are given: a tensor is called what the script calls it, else
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import overload
 
 from ..model import records
-from ..model.records import GradEdge, GradGraph, GradNode, Moment, Sample, SavedTensor, Stats, Template, Tensor
+from ..model.packed_samples import PackedSamples
+from ..model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
 from .draft import MADE_BEFORE, Draft, RawGraph, RawMoment, RawSample, RawTensor
 from .source import Sites
 from .tensors import TensorTable
@@ -215,28 +215,14 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
     return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
 
 
-class Samples(Sequence[Sample]):
-    """The raw samples of a step that now has a number, made into records when they are read.
-
-    While they wait to be written they are tuples of numbers, which cost the garbage collector nothing.
-    """
-
-    def __init__(self, step: int, raw: Sequence[RawSample]) -> None:
-        self._step, self._raw = step, raw
-
-    def __len__(self) -> int:
-        return len(self._raw)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return Samples(self._step, self._raw[index])
-        moment, subject, of_parameter, what, (figures, values, shape) = self._raw[index]
-        stats = None if figures is None else Stats(*figures)
-        return Sample(self._step, moment, subject, of_parameter, what, stats, values, shape)
+def samples_of(step: int, raw: Sequence[RawSample]) -> PackedSamples:
+    """The raw samples of a step that now has a number; their readings are settled."""
+    return PackedSamples(
+        step,
+        tuple([(moment, subject, of_parameter, what, got.form) for moment, subject, of_parameter, what, got in raw]),
+        b"".join([sample[4].stats for sample in raw]),
+        b"".join([sample[4].values for sample in raw]),
+    )
 
 
 def unsettled(draft: Draft) -> bool:

@@ -33,7 +33,7 @@ from .inside import BackwardMode
 from .journal import Journal
 from .pause import remove_mode
 from .saved import SavedReader, names_stale
-from .stats import Measured
+from .stats import Reading, of_triples
 from .unseen import Unseen
 
 _ENTRY = "_engine_run_backward"
@@ -183,8 +183,8 @@ class _Run:
                     self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
         self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
-        self.measured: dict[int, tuple[Any, Measured]] = {}  # gradients that were measured, by identity
-        self.received: dict[int, Measured] = {}  # what was sent to each leaf, by the leaf's number
+        self.measured: dict[int, tuple[Any, Reading]] = {}  # gradients that were measured, by identity
+        self.received: dict[int, Reading] = {}  # what was sent to each leaf, by the leaf's number
         self.graph: int | None = None
         if journal.exposed.watched:
             journal.exposed.look()
@@ -279,24 +279,21 @@ class _Run:
         if probe is not None and all(isinstance(grads[0], torch.Tensor) for _, grads in gradients):
             triples = probe.compare(gradients[0][1][0], gradients[1][1][0])
             if triples is not None:
-                shape = (len(triples) // 3, 3)
-                self.journal.tracker.add_sample(
-                    self.journal.draft, (moment, 0, False, "derivative", (None, triples, shape))
-                )
+                self.journal.draft.samples.append((moment, 0, False, "derivative", of_triples(triples)))
 
-    def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Measured | None:
+    def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Reading | None:
         """A gradient that leaves one node and enters the next is measured once."""
         journal = self.journal
         known = self.measured.get(id(grad))
         if known is not None and known[0]() is grad:
-            journal.tracker.add_sample(journal.draft, (moment, position, False, what, known[1]))
+            journal.draft.samples.append((moment, position, False, what, known[1]))
             return known[1]
         measured = journal.sample(grad, moment, position, False, what)
         if measured is not None:
             self.measured[id(grad)] = (weakref.ref(grad), measured)
         return measured
 
-    def _arrived(self, node: int, measured: Measured) -> None:
+    def _arrived(self, node: int, measured: Reading) -> None:
         leaf = self.leaf_of.get(node)
         if leaf is not None:
             self.received[leaf] = measured

@@ -21,8 +21,8 @@ FLUSH_SECONDS = 0.3
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
 
 
-# (moment, subject, of a parameter, what, (statistics, values, shape))
-RawSample = tuple[int, int, bool, str, tuple[Any, Any, Any]]
+# (moment, subject, of a parameter, what, `stats.Reading`)
+RawSample = tuple[int, int, bool, str, Any]
 
 
 class Facts(NamedTuple):
@@ -282,9 +282,9 @@ class _Split:
             (head if sample[0] < at else tail).samples.append(self._moved_sample(sample))
         known = {sample[1]: sample for sample in head.samples if sample[3] == "value" and not sample[2]}
         written = self._last_writes()
-        for number, (moment, subject, _, what, measured) in known.items():
+        for number, (moment, subject, _, what, reading) in known.items():
             if number in self.numbers and written.get(draft.tensors[number].storage, -1) <= moment:
-                tail.samples.append((-1, self.numbers[subject], False, what, measured))  # still the same
+                tail.samples.append((-1, self.numbers[subject], False, what, reading))  # still the same
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
         tail.outputs_by_sequence = {
             s: [self.numbers[n] for n in numbers if n in self.numbers]
@@ -382,12 +382,12 @@ class _Split:
         return (name, op - self.at if here else None, filled, self._renumbered(outputs), moved, hooks, left_behind)
 
     def _moved_sample(self, sample: RawSample) -> RawSample:
-        moment, subject, of_parameter, what, measured = sample
+        moment, subject, of_parameter, what, reading = sample
         if moment < self.at:
             return sample
         if not of_parameter and what not in ("grad_in", "grad_out"):
             subject = self.numbers.get(subject, subject)
-        return (moment - self.at, subject, of_parameter, what, measured)
+        return (moment - self.at, subject, of_parameter, what, reading)
 
     def _share_time(self) -> None:
         """The tail begins with its first phase, or with the next one's where that phase began in the head."""

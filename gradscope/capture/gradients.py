@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..model.records import Phase
-from .stats import Measured
+from .stats import Reading
 from .tensors import version_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Gradients:
         filled: Sequence[tuple[torch.Tensor, int]],
         change: str,
         stack: int | None,
-        received: Mapping[int, Measured],
+        received: Mapping[int, Reading],
     ) -> None:
         """A backward left gradients in these leaves (or tensors that retain theirs).
 
@@ -46,9 +46,9 @@ class Gradients:
         for tensor, number in filled:
             owner = table.entries[id(tensor)].parameter
             subject, of_parameter = (number, False) if owner is None else (owner, True)
-            measured = received.get(number) if change == "created" else None
-            if measured is not None:  # what AccumulateGrad received is the gradient
-                journal.tracker.add_sample(draft, (index, subject, of_parameter, "grad", measured))
+            reading = received.get(number) if change == "created" else None
+            if reading is not None:  # what AccumulateGrad received is the gradient
+                draft.samples.append((index, subject, of_parameter, "grad", reading))
             elif tensor.grad is not None:
                 journal.sample(tensor.grad, index, subject, of_parameter, "grad")
 

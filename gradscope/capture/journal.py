@@ -22,7 +22,7 @@ from .gradients import Gradients
 from .leaves import Leaves
 from .phases import PhaseClock
 from .source import ALONE, NOWHERE, Frames, Sites
-from .stats import Measured, Statistics, readable
+from .stats import Reading, Statistics, readable
 from .switches import Switches
 from .tensors import TensorTable, device_name, dtype_name, version_of
 from .tracker import StepTracker
@@ -240,14 +240,12 @@ class Journal:
         if tensor.is_floating_point() or tensor.numel() <= 16:
             self.sample(tensor, moment, number, False, "value")
 
-    def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Measured | None:
-        """Record the statistics of `tensor`: at once on the CPU (then also returned), else when they arrive."""
-        draft, tracker = self.tracker.draft, self.tracker
-
-        def deliver(measured: Measured) -> None:
-            tracker.add_sample(draft, (moment, subject, of_parameter, what, measured))
-
-        return self.statistics.read(tensor, deliver)
+    def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Reading | None:
+        """Record the statistics of `tensor`, which may still be on their way from a device."""
+        reading = self.statistics.read(tensor)
+        if reading is not None:
+            self.tracker.draft.samples.append((moment, subject, of_parameter, what, reading))
+        return reading
 
     def root_begins(self, name: str, stack: int, loss: bool) -> None:
         """A model or a loss is called. At detail `steps`, its whole call is the only op."""

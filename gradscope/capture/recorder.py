@@ -24,7 +24,7 @@ from ..model.records import Detail, PhaseSpan, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
-from .assemble import Samples, loss_of, norms_of, template_of, unsettled
+from .assemble import loss_of, norms_of, samples_of, template_of, unsettled
 from .autograd import BackwardWatch
 from .births import Births
 from .clipping import ClipWatch
@@ -94,15 +94,14 @@ class Recorder:
         self._kept: list[int] = []
         self._predicted: dict[int, int] = {}
         self._waiting: list[tuple[StepRow, Draft]] = []
+        self._owed: list[tuple[int, list[RawSample]]] = []  # samples that a device still owes to written steps
         frames = Frames(str(Path(torch.__file__).parent))
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
         self.table = TensorTable(sink.put_parameter, self._operand)
         self.survivors = Survivors(self.sites, self.table)
         self.statistics = Statistics()
         self._started_at = perf_counter()
-        self.tracker = StepTracker(
-            self.sites, self.table, self._open_draft, self._close_step, self._late_sample, self._measure
-        )
+        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
         self.journal = Journal(
             frames,
             self.sites,
@@ -290,7 +289,8 @@ class Recorder:
         row = self._row(draft, kind, number, self._template(draft))
         self.sink.put_step(row)
         if draft.samples:
-            self.sink.put_samples(Samples(number, draft.samples))
+            self.statistics.settle()
+            self._put_samples(number, draft.samples)
         if unsettled(draft):
             self._waiting.append((row, draft))
         if number >= 0 and self.options.last is not None:
@@ -360,11 +360,18 @@ class Recorder:
             elif self.options.last is None or row.number in self._kept or row.number < 0:
                 self.sink.put_step(replace(row, loss=loss_of(draft), norms=norms_of(draft)))
         self._waiting = still
+        owed, self._owed = self._owed, []
+        for number, samples in owed:
+            if self.options.last is None or number in self._kept or number < 0:
+                self._put_samples(number, samples)
 
-    def _late_sample(self, draft: Draft, sample: RawSample) -> None:
-        number = draft.mark.number
-        if number is not None and (number < 0 or self.options.keeps(number)):
-            self.sink.put_samples(Samples(number, [sample]))
+    def _put_samples(self, number: int, samples: Sequence[RawSample]) -> None:
+        """Write a step's samples as far as they have arrived; the others are owed."""
+        if any(sample[4].stats is None for sample in samples):
+            self._owed.append((number, [sample for sample in samples if sample[4].stats is None]))
+            samples = [sample for sample in samples if sample[4].stats is not None]
+        if samples:
+            self.sink.put_samples(samples_of(number, samples))
 
     def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
         with Unseen():

@@ -1,27 +1,25 @@
 """Statistics of tensors, without a synchronization of our own.
 
-On the CPU they are read at once. On an accelerator the kernels are queued like any other and their
-results copied to pinned memory; `Pending.ready` tells, without waiting, whether they have arrived.
+On the CPU they are read at once, those of small tensors from copies, many at a time. On an accelerator
+the kernels are queued like any other and their results copied to pinned memory; `Pending.ready` tells,
+without waiting, whether they have arrived.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
+from ..model.packed_samples import Form, pack_stats, pack_values
 from ..model.records import Stats
+from .slab import Slab
 from .unseen import Unseen
 
 Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`
-Measured = tuple[Figures, "tuple[float, ...] | None", tuple[int, ...]]  # statistics, values, shape
 VALUES_UP_TO = 16
-QUICK_UP_TO = 1 << 16
-_QUICK = (torch.float32, torch.float64)
 _NO_DISPATCH: Any = torch.Tensor.__torch_dispatch__
 READABLE_DEVICES = frozenset({"cpu", "cuda"})
 
@@ -29,7 +27,7 @@ READABLE_DEVICES = frozenset({"cpu", "cuda"})
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the numbers of `tensor` can be read without side effects."""
     return (
-        tensor.device.type in READABLE_DEVICES
+        (tensor.is_cpu or tensor.device.type in READABLE_DEVICES)
         and tensor.layout is torch.strided
         and not tensor.is_nested
         and not tensor.is_quantized
@@ -71,6 +69,20 @@ def _zeros(numbers: Sequence[float]) -> int:
     return sum(number == 0 for number in numbers) if 0.0 in numbers else 0
 
 
+class Reading:
+    """What was read of a tensor at one moment, packed as `PackedSamples` holds it. `stats` is None while it is owed."""
+
+    __slots__ = ("form", "stats", "values")
+
+    def __init__(self, form: Form, stats: bytes | None, values: bytes = b"") -> None:
+        self.form, self.stats, self.values = form, stats, values
+
+
+def of_triples(numbers: Sequence[float]) -> Reading:
+    """Numbers that were computed, three by three: they have no statistics."""
+    return Reading(((len(numbers) // 3, 3), False, len(numbers)), b"", pack_values(numbers))
+
+
 class Pending:
     """Statistics on their way from the device. `finish` hands them over."""
 
@@ -93,24 +105,6 @@ class Pending:
         with Unseen():
             numbers = self._host.tolist()
         self.finish(numbers)
-
-
-def _quick_figures(tensor: torch.Tensor, numel: int) -> Figures:
-    """The same numbers by numpy, whose calls cost less than torch's on small tensors."""
-    with np.errstate(all="ignore"):
-        flat = tensor.numpy().ravel("K")  # in the order of memory: no copy of a transposed one
-        wide = flat.astype(np.float64, copy=False)
-        total, norm = float(np.dot(wide, _ones()[:numel])), math.sqrt(float(np.dot(wide, wide)))
-        low, high = float(np.minimum.reduce(flat)), float(np.maximum.reduce(flat))
-        zeros = int(np.count_nonzero(flat == 0))
-    nans, infs = _non_finite(tensor) if not math.isfinite(total + low + high) else (0, 0)
-    return numel, total, total / numel, norm, low, high, zeros, nans, infs
-
-
-@lru_cache(maxsize=1)
-def _ones() -> Any:
-    """A product with ones is the fastest sum that numpy has."""
-    return np.ones(QUICK_UP_TO)
 
 
 def _kernels(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -139,40 +133,47 @@ class Statistics:
 
     def __init__(self) -> None:
         self.pending: list[Pending] = []
+        self._slabs = {torch.float32: Slab("f4"), torch.float64: Slab("f8")}
 
-    def read(self, tensor: torch.Tensor, deliver: Callable[[Measured], None]) -> Measured | None:
-        """Measure a tensor: at once on the CPU (then also returned), when the device sends them elsewhere.
+    def read(self, tensor: torch.Tensor) -> Reading | None:
+        """Measure a tensor as it is now. Its statistics are there after `settle`, a device's after `collect`.
 
-        Empty and unreadable tensors deliver nothing.
+        None for empty and unreadable tensors.
         """
         numel = tensor.numel()
         if not numel or not readable(tensor):
             return None
+        on_cpu = tensor.is_cpu
+        if on_cpu and numel <= Slab.ROOM and (slab := self._slabs.get(tensor.dtype)) is not None:
+            values = numel if numel <= VALUES_UP_TO else None
+            reading = Reading((tuple(tensor.shape), True, values), None)
+            flat = tensor.numpy(force=True)
+            slab.take(reading, flat.ravel("K" if values is None else "C"), numel)
+            return reading
         tensor = tensor.detach()
         shape = tuple(tensor.shape)
-        on_cpu = tensor.device.type == "cpu"
         if numel <= VALUES_UP_TO and on_cpu and not tensor.is_complex():
-            numbers = tuple(map(float, tensor.reshape(-1).tolist()))
-            measured: Measured = (_figures_of(numbers), numbers, shape)
-            deliver(measured)
-            return measured
-        if on_cpu and numel <= QUICK_UP_TO and tensor.dtype in _QUICK and not tensor.is_neg():
-            measured = (_quick_figures(tensor, numel), None, shape)
-            deliver(measured)
-            return measured
+            numbers = list(map(float, tensor.reshape(-1).tolist()))
+            return Reading((shape, True, numel), pack_stats(*_figures_of(numbers)), pack_values(numbers))
+        reading = Reading((shape, True, None), None)
         scalars = _kernels(tensor)
         if on_cpu:
             read = [float(scalar.item()) for scalar in scalars]
             nans, infs = _non_finite(tensor) if not math.isfinite(read[0] + read[2] + read[3]) else (0, 0)
-            measured = (_figures(numel, read, nans, infs), None, shape)
-            deliver(measured)
-            return measured
+            reading.stats = pack_stats(*_figures(numel, read, nans, infs))
+            return reading
         scalars += [torch.isnan(tensor).sum(), torch.isinf(tensor).sum()]
-        packed = torch.stack([scalar.to(torch.float64) for scalar in scalars])
-        self.pending.append(
-            Pending(packed, lambda got: deliver((_figures(numel, got, int(got[5]), int(got[6])), None, shape)))
-        )
-        return None
+
+        def deliver(got: list[Any]) -> None:
+            reading.stats = pack_stats(*_figures(numel, got, int(got[5]), int(got[6])))
+
+        self.pending.append(Pending(torch.stack([scalar.to(torch.float64) for scalar in scalars]), deliver))
+        return reading
+
+    def settle(self) -> None:
+        """Compute the statistics of what was read on the CPU."""
+        for slab in self._slabs.values():
+            slab.settle()
 
     def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
         """The 2-norms of `tensors` (all on one device), in one fused call."""

@@ -11,7 +11,7 @@ from types import CodeType
 import torch
 
 from ..model.records import Phase, StepKind
-from .draft import Draft, RawMoment, RawSample, split
+from .draft import Draft, RawMoment, split
 from .source import Sites
 from .steps import MAX_CUTS, Loop, Watch, innermost_loop
 from .tensors import Entry, TensorTable
@@ -23,7 +23,7 @@ class StepTracker:
     """Turns the stream of facts into steps.
 
     `open_draft(kind)` makes a draft at the right detail for a step that is probably of that kind;
-    `close(draft, kind)` writes a finished one; `late` takes a sample that arrived after its step closed.
+    `close(draft, kind)` writes a finished one.
     """
 
     def __init__(
@@ -32,11 +32,10 @@ class StepTracker:
         table: TensorTable,
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
-        late: Callable[[Draft, RawSample], None],
         measure: Callable[[Sequence[tuple[int, torch.Tensor]]], None],
     ) -> None:
         self.sites, self.table = sites, table
-        self._open, self._close, self._late, self._measure = open_draft, close, late, measure
+        self._open, self._close, self._measure = open_draft, close, measure
         self.draft = open_draft(StepKind.TRAIN)
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
@@ -189,12 +188,6 @@ class StepTracker:
         self.watch = self.lingering = None
         if self.draft.moments:
             self._finish()
-
-    def add_sample(self, draft: Draft, sample: RawSample) -> None:
-        if draft.mark.number is None:
-            draft.samples.append(sample)
-        else:
-            self._late(draft, sample)
 
     def stop(self) -> None:
         """The script ended: what is pending becomes steps."""

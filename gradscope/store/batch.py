@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from ..model.codec import dumps, to_json
+from ..model.packed_samples import Entry, PackedSamples
 from ..model.records import (
     GradNode,
     Module,
@@ -38,6 +39,7 @@ _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
 MAX_FAULTS = 20
+MAX_LAYOUTS = 64  # of samples, that are remembered: where every step has its own they would pile up
 _HELD = (str, bytes, float, type(None))  # what SQLite holds, beside whole numbers of 64 bits
 _ABOUT_THE_FILE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
 R = TypeVar("R")
@@ -53,6 +55,10 @@ class Batch:
         self._connection = connection
         self._execute = connection.execute
         self._layouts: dict[Layout, int] = {}
+        self._sample_layouts: dict[tuple[Entry, ...], int] = {}
+        self._sample_layout_count = 0
+        self._last_entries: tuple[Entry, ...] | None = None
+        self._last_layout = 0
         self._template: Template | None = None
         self._stated: dict[int, dict[int, int]] = {}  # versions that deleting earlier steps made us state
         self._owed: dict[int, int] | None = None  # the same, for a step that is not there yet
@@ -89,6 +95,7 @@ class Batch:
         self._execute("DELETE FROM templates WHERE id NOT IN (SELECT template FROM steps)")
         if self._deleted:
             self._execute("DELETE FROM samples WHERE step NOT IN (SELECT number FROM steps)")
+            self._execute("DELETE FROM sample_layouts WHERE id NOT IN (SELECT layout FROM samples)")
         self._execute("UPDATE writer SET pid = NULL, heartbeat = ?", (time.time(),))
         self.commit()
         self._execute("PRAGMA busy_timeout = 1000")
@@ -163,16 +170,43 @@ class Batch:
         self._execute(_OPTIMIZER, rows.OPTIMIZERS.to_row(optimizer))
 
     def samples(self, samples: Sequence[Sample]) -> None:
-        try:
-            self._connection.executemany(packed.INSERT_SAMPLE, map(packed.sample_row, samples))
-        except _ABOUT_THE_FILE:
-            raise
-        except Exception:  # noqa: BLE001  # one of them: the others are written
-            for sample in samples:
-                self.put(Batch._sample, sample)
+        if isinstance(samples, PackedSamples):
+            self._samples(samples)
+            return
+        by_step: dict[int, list[Sample]] = {}
+        for sample in samples:
+            if self._fits(sample):
+                by_step.setdefault(sample.step, []).append(sample)
+        for step, group in by_step.items():
+            self._samples(PackedSamples.of(step, group))
 
-    def _sample(self, sample: Sample) -> None:
-        self._execute(packed.INSERT_SAMPLE, packed.sample_row(sample))
+    def _fits(self, sample: Sample) -> bool:
+        """Whether a sample can be packed; the others are written without one that cannot."""
+        try:
+            PackedSamples.of(sample.step, [sample])
+        except Exception as error:  # noqa: BLE001  # told in the trace's faults
+            self._fault(sample, error)
+            return False
+        return True
+
+    def _samples(self, samples: PackedSamples) -> None:
+        entries = samples.entries
+        if entries != self._last_entries:
+            self._last_layout = self._sample_layout(entries)
+            self._last_entries = entries
+        self._execute(packed.INSERT_SAMPLES, (samples.step, self._last_layout, samples.stats, samples.values))
+
+    def _sample_layout(self, entries: tuple[Entry, ...]) -> int:
+        """The id of the layout of these entries; the last few are remembered."""
+        number = self._sample_layouts.get(entries)
+        if number is None:
+            number = self._sample_layout_count
+            self._execute("INSERT INTO sample_layouts VALUES (?, ?)", (number, text(packed.entries_text(entries))))
+            self._sample_layout_count += 1
+            if len(self._sample_layouts) >= MAX_LAYOUTS:
+                del self._sample_layouts[next(iter(self._sample_layouts))]
+            self._sample_layouts[entries] = number
+        return number
 
     def step(self, row: StepRow) -> None:
         try:

@@ -14,11 +14,11 @@ from functools import cached_property
 from typing import Any
 
 from ..model.codec import dumps, encode_float, from_json, loads, to_json
-from ..model.records import Json, Sample, Stats, StepRow
-from .rows import Row, numbers, plain, text, whole
+from ..model.packed_samples import Entry, PackedSamples, entries_to_json
+from ..model.records import Json, Sample, StepRow
+from .rows import Row, plain, text, whole
 
 _SWAP = sys.byteorder == "big"
-_STATS = ("numel", "sum", "mean", "norm", "min", "max", "zeros", "nans", "infs")
 
 
 def pack(code: str, values: Iterable[float]) -> bytes:
@@ -42,55 +42,21 @@ def unpack(code: str, data: object, count: int) -> Sequence[float]:
 
 # -- samples ---------------------------------------------------------------------------------------
 
-INSERT_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-SELECT_SAMPLES = (
-    "SELECT step, moment, what, of_parameter, subject, shape, numel, sum, mean, norm, min, max, zeros, nans, infs, "
-    '"values" FROM samples'
-)
+INSERT_SAMPLES = "INSERT INTO samples SELECT ?1, coalesce(max(part) + 1, 0), ?2, ?3, ?4 FROM samples WHERE step = ?1"
+SELECT_SAMPLES = 'SELECT layout, stats, "values" FROM samples WHERE step = ? ORDER BY part'
 
 
-def sample_row(sample: Sample) -> Row:
-    stats = sample.stats
-    facts: Row = (None,) * 9
-    if stats is not None:
-        facts = (
-            stats.numel,
-            encode_float(stats.sum),
-            encode_float(stats.mean),
-            encode_float(stats.norm),
-            encode_float(stats.min),
-            encode_float(stats.max),
-            stats.zeros,
-            stats.nans,
-            stats.infs,
-        )
-    values = None if sample.values is None else pack("d", sample.values)
-    shape = "[" + ",".join(map(str, sample.shape)) + "]"
-    return (sample.step, sample.moment, text(sample.what), sample.of_parameter, sample.subject, shape, *facts, values)
+def entries_text(entries: Sequence[Entry]) -> str:
+    return dumps(entries_to_json(entries))
 
 
-def sample_of(row: Row) -> Sample:
-    step, moment, what, of_parameter, subject, shape = (plain(value) for value in row[:6])
-    stats = None
-    if row[6] is not None:
-        stats = from_json(Stats, dict(zip(_STATS, row[6:15], strict=True)))
-    values = None
-    if row[15] is not None:
-        if not isinstance(row[15], bytes) or len(row[15]) % 8:
-            raise ValueError("samples.values is not packed")
-        values = tuple(unpack("d", row[15], len(row[15]) // 8))
-    if not isinstance(what, str) or of_parameter not in (0, 1):
-        raise ValueError("a sample of nothing known")
-    return Sample(
-        whole(step),
-        whole(moment),
-        whole(subject),
-        bool(of_parameter),
-        what,
-        stats,
-        values,
-        numbers(shape),
-    )
+def samples_of(step: int, rows: Iterable[Row], layout: Callable[[int], tuple[Entry, ...]]) -> tuple[Sample, ...]:
+    """The samples in a step's rows of `samples`, in order; `layout` finds a layout by its id."""
+    found: dict[tuple[int, str, bool, int], Sample] = {}
+    for number, stats, values in rows:
+        for sample in PackedSamples(step, layout(whole(number)), stats, values):
+            found[sample.moment, sample.what, sample.of_parameter, sample.subject] = sample
+    return tuple([found[key] for key in sorted(found)])
 
 
 # -- steps -----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from ..errors import CannotWrite, DamagedTrace, NoSuchStep
 from ..model.codec import decode_float, from_json, loads
+from ..model.packed_samples import Entry, entries_from_json
 from ..model.records import (
     Detail,
     GradGraph,
@@ -302,9 +303,17 @@ class SqliteSource:
         return self._rows.get(("layout", number), read)
 
     def _read_samples(self, step: int) -> Sequence[Sample]:
-        where = "WHERE step = ? ORDER BY moment, what, of_parameter, subject"
         with self._reading(f"samples of step {step}"):
-            return tuple([packed.sample_of(row) for row in self._ask(f"{packed.SELECT_SAMPLES} {where}", step)])
+            return packed.samples_of(step, self._ask(packed.SELECT_SAMPLES, step), self._sample_layout)
+
+    def _sample_layout(self, number: int) -> tuple[Entry, ...]:
+        def read() -> tuple[Entry, ...]:
+            found = self._ask("SELECT entries FROM sample_layouts WHERE id = ?", number)
+            if not found:
+                raise ValueError(f"layout {number} is not there")
+            return entries_from_json(loads(plain(found[0][0])))
+
+        return self._rows.get(("sample layout", number), read)
 
     def _read_template(self, number: int) -> Template:
         where = "WHERE template = ? ORDER BY idx"

@@ -3,7 +3,7 @@
 `PRAGMA application_id` is 0x47524144 ("GRAD") and `PRAGMA user_version` the schema's number. Text that
 is JSON is made by `gradscope.model.codec`: one object a record, with fields at their default left out.
 Floats that SQLite cannot hold are the texts 'NaN', 'Infinity' and '-Infinity'; text that UTF-8
-cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 an 8-byte float.
+cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 an 8-byte float, i8 an 8-byte integer.
 
 | table | a row is | columns worth a word |
 |---|---|---|
@@ -22,7 +22,8 @@ cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 
 | grad_edges | `next_functions[slot]` of `source` | `target` is a node's `idx`, `input_nr` its input |
 | steps | one step | see below |
 | layouts | what rows of `steps` are packed like | see below |
-| samples | statistics of one tensor at a moment | `values`: f8 each, row-major, for tiny tensors |
+| samples | the samples of one step | see below |
+| sample_layouts | what rows of `samples` are packed like | see below |
 
 A row of `steps` holds what differs between steps that did the same, packed as its `layout` says:
 `phase_times` has two f4 (seconds from the step's start, duration) for each [phase, moment] in
@@ -31,6 +32,12 @@ for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present,
 `versions` (JSON [[parameter, version]]) are the versions at the step's start that counting the
 templates' bumps on from the step before would get wrong. `kept` is a JSON list of `Kept` records,
 `alive` JSON [tensors, grad nodes].
+
+A row of `samples` holds the statistics of tensors, packed as its `layout` says: `sample_layouts.entries` is a
+JSON list of [moment, what, of_parameter, subject, shape, has_stats, how many values or null]. `stats` has 72
+bytes for each entry with statistics, the fields of `Stats` in order: i8 numel, f8 sum, mean, norm, min, max,
+i8 zeros, nans, infs. `values` has the f8 of tiny tensors one after the other, row-major. A step has one row,
+`part` 0, and further ones for what arrived late from a device; an entry in a later part replaces an equal one's.
 
 In `templates`, `version_bumps` is JSON [[parameter, rise]] and `calls` JSON [[module, call, stack,
 training (0 or 1), moment, parent]].
@@ -41,7 +48,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 3
+VERSION = 4
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -80,10 +87,9 @@ TABLES: dict[str, str] = {
     number INTEGER PRIMARY KEY, kind TEXT, detail TEXT, template INTEGER, layout INTEGER, start REAL, duration REAL,
     loss REAL, phase_times BLOB, rates BLOB, norms BLOB, versions TEXT, carried TEXT, memory TEXT, open INTEGER,
     kept TEXT, alive TEXT)""",
+    "sample_layouts": "CREATE TABLE sample_layouts (id INTEGER PRIMARY KEY, entries TEXT NOT NULL)",
     "samples": """CREATE TABLE samples (
-    step INTEGER, moment INTEGER, what TEXT, of_parameter INTEGER, subject INTEGER, shape TEXT, numel INTEGER,
-    sum REAL, mean REAL, norm REAL, min REAL, max REAL, zeros INTEGER, nans INTEGER, infs INTEGER, "values" BLOB,
-    PRIMARY KEY (step, moment, what, of_parameter, subject)) WITHOUT ROWID""",
+    step INTEGER, part INTEGER, layout INTEGER, stats BLOB, "values" BLOB, PRIMARY KEY (step, part))""",
 }
 
 INDEXES: dict[str, str] = {

@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.errors import DamagedTrace
+from gradscope.model.codec import loads
 from gradscope.model.memory import MemorySource
+from gradscope.model.packed_samples import PackedSamples, entries_from_json
 from gradscope.model.records import Detail, GradGraph, Moment, Sample, StepKind, StepRow, Template, TraceInfo
 from gradscope.model.spec import STRUCTURE, violations
 from gradscope.model.trace import Trace
 from gradscope.store import SqliteSource, TraceWriter, open_trace
-from gradscope.store.packed import Layout, sample_of, sample_row, step_of, step_row
+from gradscope.store.packed import Layout, entries_text, samples_of, step_of, step_row
 from gradscope.store.rows import (
     GRAD_NODES,
     MODULES,
@@ -63,10 +65,18 @@ def test_a_moment_comes_back_from_its_row(data: st.DataObject) -> None:
     assert repr(moment_of(moment_row(moment))) == repr(moment)
 
 
-@given(records(Sample))
+@given(st.lists(st.lists(records(Sample), max_size=3), max_size=3))
 @settings(deadline=None)
-def test_a_sample_comes_back_from_its_row(sample: Sample) -> None:
-    assert repr(sample_of(sample_row(sample))) == repr(sample)
+def test_samples_come_back_from_their_rows(parts: list[list[Sample]]) -> None:
+    table, layouts = [], []
+    for part in parts:
+        packed = PackedSamples.of(7, part)
+        assert repr(list(packed)) == repr([replace(sample, step=7) for sample in part])
+        table.append((len(layouts), packed.stats, packed.values))
+        layouts.append(entries_text(packed.entries))
+    last = {(s.moment, s.what, s.of_parameter, s.subject): replace(s, step=7) for part in parts for s in part}
+    read = samples_of(7, table, lambda number: entries_from_json(loads(layouts[number])))
+    assert repr(read) == repr(tuple(last[key] for key in sorted(last)))
 
 
 @st.composite

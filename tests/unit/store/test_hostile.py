@@ -97,7 +97,7 @@ def test_a_trace_of_an_older_schema_says_what_made_it_not_that_it_is_damaged(ver
 
 def test_tables_that_change_take_a_new_version() -> None:
     told = "\n".join((*schema.TABLES.values(), *schema.INDEXES.values()))
-    assert (schema.VERSION, hashlib.sha256(told.encode()).hexdigest()[:16]) == (3, "3a99d9ecaa039978")
+    assert (schema.VERSION, hashlib.sha256(told.encode()).hexdigest()[:16]) == (4, "2c85b7f3976d859c")
 
 
 def test_a_truncated_trace_says_so(path: Path) -> None:
@@ -138,7 +138,8 @@ COLUMNS = {
     "grad_edges": ("source", "target", "slot"),
     "layouts": ("id", "phases", "rates", "norms"),
     "steps": ("number", "kind", "detail", "template", "layout", "start", "loss", "phase_times", "norms", "versions"),
-    "samples": ("moment", "what", "of_parameter", "subject", "shape", "numel", "sum", '"values"'),
+    "sample_layouts": ("id", "entries"),
+    "samples": ("step", "part", "layout", "stats", '"values"'),
     "writer": ("pid", "token", "host", "heartbeat"),
 }  # fmt: skip
 
@@ -172,6 +173,11 @@ def test_rows_that_are_gone_are_noticed(path: Path) -> None:
         "UPDATE steps SET norms = NULL",
         "UPDATE steps SET phase_times = x'0011'",
         "UPDATE samples SET \"values\" = x'0011'",
+        "UPDATE samples SET stats = x'0011'",
+        "UPDATE samples SET stats = stats || x'00'",
+        "UPDATE samples SET stats = NULL",
+        "UPDATE samples SET layout = 9",
+        "DELETE FROM sample_layouts",
     ):
         path.write_bytes(whole)
         sql(path, statement)
@@ -196,6 +202,29 @@ def test_json_of_any_kind_is_read_or_refused(text: str, path: Path) -> None:
     with pytest.raises(DamagedTrace) as error:
         read_all(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "[]",
+        '[0,"value",0,0,[2],1]',
+        '[0,"value",0,0,[2],1,null,null]',
+        "[0,7,0,0,[2],1,null]",
+        '["0","value",0,0,[2],1,null]',
+        '[0,"value",2,0,[2],1,null]',
+        '[0,"value",0,0,2,1,null]',
+        '[0,"value",0,0,["2"],1,null]',
+        '[0,"value",0,0,[2],7,null]',
+        '[0,"value",0,0,[2],1,-1]',
+        '[0,"value",0,0,[2],1,4611686018427387904]',
+        '[0,"value",0,0,[2],1,[]]',
+        '[0,"value",0,0,[2],1,1e300]',
+    ],
+)
+def test_a_layout_of_samples_that_is_none_is_refused(entry: str, path: Path) -> None:
+    sql(path, f"UPDATE sample_layouts SET entries = '[{entry}]'")
+    refused(path, DamagedTrace, "samples of step")
 
 
 def test_random_damage_never_ends_in_another_error(path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 
 from gradscope.errors import CannotWrite, NoSuchStep
 from gradscope.model.memory import MemorySource
+from gradscope.model.packed_samples import PackedSamples
 from gradscope.model.records import Detail, OpCall, Sample, Stats, Template, TraceInfo
 from gradscope.model.trace import Trace
 from gradscope.store import SqliteSource, TraceWriter, is_trace, open_trace
@@ -59,11 +62,14 @@ def test_plain_sql_tells_the_story(tmp_path: Path) -> None:
         ops = connection.execute("SELECT name FROM moments WHERE kind = 'op' ORDER BY idx").fetchall()
         leaves = connection.execute("SELECT name FROM tensors WHERE is_leaf AND requires_grad ORDER BY idx").fetchall()
         lines = connection.execute("SELECT code FROM sites ORDER BY line").fetchall()
-        grad = connection.execute("SELECT sum FROM samples WHERE what = 'grad' ORDER BY subject").fetchall()
+        layout, stats = connection.execute("SELECT layout, stats FROM samples").fetchone()
+        (entries,) = connection.execute("SELECT entries FROM sample_layouts WHERE id = ?", (layout,)).fetchone()
     assert ops == [("tensor",), ("tensor",), ("mul",), ("mul",)]
     assert leaves == [("A",), ("B",)]
     assert ("F = A * B",) in lines
-    assert grad == [(40.0,), (20.0,)]
+    with_stats = [entry for entry in json.loads(entries) if entry[5]]
+    sums = [numbers[1] for numbers in struct.iter_unpack("<q5d3q", stats)]
+    assert {entry[3]: total for entry, total in zip(with_stats, sums) if entry[1] == "grad"} == {0: 40.0, 1: 20.0}
 
 
 HOSTILE = (
@@ -165,6 +171,59 @@ def test_deleting_steps_takes_their_samples_and_keeps_later_versions(tmp_path: P
             trace.step(number).versions for number in (2, 4, 5)
         ]
         assert read.source.samples(1) == ()
+
+
+def test_a_deleted_step_takes_its_samples_along_also_those_that_come_after_it(tmp_path: Path) -> None:
+    trace = builders.mlp_trace(3)
+    writer = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, writer)
+    odd = replace(trace.step(1).samples[0], what="update")
+    writer.delete_steps([1])
+    writer.put_samples([odd])  # a device was late
+    writer.close()
+    with closing(sqlite3.connect(writer.path)) as connection:
+        assert connection.execute("SELECT DISTINCT step FROM samples ORDER BY 1").fetchall() == [(0,), (2,)]
+        layouts = connection.execute("SELECT id FROM sample_layouts ORDER BY 1").fetchall()
+        assert layouts == connection.execute("SELECT DISTINCT layout FROM samples ORDER BY 1").fetchall()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["records", "packed"])
+def test_samples_that_arrive_late_join_those_of_their_step_and_replace_equal_ones(packed: bool, tmp_path: Path) -> None:
+    trace = builders.mlp_trace(3)
+    first, *others = trace.step(1).samples
+    again = replace(first, values=(1.5, -0.0), shape=(2,))
+    late = replace(first, moment=first.moment + 1, stats=None)
+    writer = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, writer)
+    for group in ([again], [late]):
+        writer.put_samples(PackedSamples.of(1, group) if packed else group)
+        writer.flush()
+    writer.close()
+    with open_trace(writer.path) as read:
+        key = lambda sample: (sample.moment, sample.what, sample.of_parameter, sample.subject)  # noqa: E731
+        assert repr(read.source.samples(1)) == repr(tuple(sorted([again, late, *others], key=key)))
+        assert read.source.samples(2) == tuple(trace.step(2).samples)
+
+
+def test_steps_that_measured_the_same_share_a_layout_and_others_have_their_own(tmp_path: Path) -> None:
+    trace = builders.mlp_trace(1)
+    writer = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, writer)
+
+    def measured(number: int) -> tuple[Sample, ...]:
+        samples = (replace(sample, step=number) for sample in trace.step(0).samples)
+        return tuple(replace(sample, shape=(number % 100, 1)) if number % 2 else sample for sample in samples)
+
+    for number in range(1, 300):  # more than are remembered
+        writer.put_step(replace(trace.step(0).row, number=number))
+        writer.put_samples(measured(number))
+    writer.close()
+    with closing(sqlite3.connect(writer.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM samples").fetchone() == (300,)
+        assert connection.execute("SELECT count(*) FROM sample_layouts").fetchone()[0] < 200
+    with open_trace(writer.path) as read:
+        for number in (0, 1, 2, 99, 150, 299):
+            assert read.source.samples(number) == measured(number)
 
 
 def test_versions_stay_right_when_the_last_step_is_deleted_and_another_follows(tmp_path: Path) -> None:
