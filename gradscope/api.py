@@ -21,7 +21,7 @@ from .errors import FindingsError, NothingToDraw, UnknownName, UsageError
 from .model.findings import Finding, Severity
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
-from .model.records import Detail, GradChange
+from .model.records import Detail, GradChange, Parameter
 from .model.trace import Step, Trace, TraceSource
 from .model.why import Explanation
 from .options import CaptureOptions, ViewOptions, option_fields
@@ -265,8 +265,8 @@ def expect_clean(
 def expect_gradients(trace: Trace, *, ignore: Sequence[str] = ()) -> None:
     """Every parameter that requires a gradient got one in `trace`, at least once.
 
-    `ignore` are shell-style patterns of qualified names (`head.*`). Raises FindingsError, which names the
-    parameters without one.
+    `ignore` are shell-style patterns of qualified names (`head.*`, and `D.head.*` where several models have a head).
+    Raises FindingsError, which names the parameters without one.
     """
     got = {number for row in trace.source.step_rows() for number, _, gradient in row.norms if gradient is not None}
     for number in trace.source.step_numbers():
@@ -275,11 +275,16 @@ def expect_gradients(trace: Trace, *, ignore: Sequence[str] = ()) -> None:
             if isinstance(moment, GradChange) and moment.has_grad:
                 got.update(p for t in moment.tensors if (p := step.tensors[t].parameter) is not None)
     wanted = [one for one in trace.parameters() if one.requires_grad and one.role != "buffer"]
-    without = [one.name for one in wanted if one.id not in got and not any(fnmatchcase(one.name, p) for p in ignore)]
+    without = [one.name for one in wanted if one.id not in got and not _matches(trace, one, ignore)]
     if not wanted:
         raise FindingsError("no parameter that requires a gradient was used in this recording")
     if without:
         raise FindingsError(f"{len(without)} of {len(wanted)} parameters got no gradient: {', '.join(without)}")
+
+
+def _matches(trace: Trace, parameter: Parameter, patterns: Sequence[str]) -> bool:
+    names = {parameter.name, trace.names.path(parameter.id)}
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 @contextmanager

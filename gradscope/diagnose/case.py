@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from ..model.findings import Place
-from ..model.places import ModulePaths
 from ..model.records import (
     Failure,
     Module,
@@ -58,9 +57,10 @@ class Case:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.info = trace.info
-        self.parameters: Mapping[int, Parameter] = trace.source.parameters()
+        self.names = trace.names
+        self.parameters: Mapping[int, Parameter] = self.names.parameters
         self.optimizers: Mapping[int, Optimizer] = trace.source.optimizers()
-        self.modules: Mapping[int, Module] = trace.source.modules()
+        self.modules: Mapping[int, Module] = self.names.modules
 
     def once(self, key: object, make: Callable[[], E]) -> E:
         """What `make` returns, made once for each key: for evidence that several checks share."""
@@ -210,13 +210,9 @@ class Case:
             return first.name
         made = home.moments[first.made_by] if first.made_by is not None else None
         if isinstance(made, OpCall):
-            path = self.paths.of(made.module)
+            path = self.names.box(made.module)
             return f"the result of {path} ({made.name})" if path else f"the result of {made.name}"
         return "a tensor without a name"
-
-    @cached_property
-    def paths(self) -> ModulePaths:
-        return ModulePaths(self.modules)
 
     def parameter(self, step: Step, tensor: int) -> Parameter | None:
         """The parameter, buffer or hand-made leaf that a tensor of `step` is."""

@@ -63,8 +63,7 @@ def _compared(case: Case, step: Step, reach: Reach, op: int, backward: Backward)
         call = _same_module(target.calls, value.calls)
         if call is None:
             continue
-        record = case.modules.get(call.module)
-        name = (case.paths.of(call.module) or record.root) if record is not None else "the network"
+        name = case.names.module(call.module) if call.module in case.modules else "the network"
         made = case.place(call.stack)
         result = inputs[0] if target is sides[0] else inputs[1]
         yield TARGET_WITH_GRADIENT.finding(
@@ -248,7 +247,7 @@ def _players_call(case: Case, calls: Sequence[ModuleCall], theirs: set[int]) -> 
         under = {
             number
             for number, one in case.parameters.items()
-            if one.root == record.root and one.role == "parameter" and one.name.startswith(prefix)
+            if one.root == record.root and one.role == "parameter" and case.names.path(number).startswith(prefix)
         }
         if not under <= theirs:
             break

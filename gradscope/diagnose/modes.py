@@ -83,8 +83,7 @@ def _told(case: Case) -> dict[int, Moments]:
 
 
 def _name(case: Case, module: int) -> str:
-    record = case.modules.get(module)
-    return (case.paths.of(module) or record.root or record.type) if record is not None else "the model"
+    return case.names.module(module) if module in case.modules else "the model"
 
 
 def _kinds(reach: Reach, ops: Sequence[int]) -> str:

@@ -156,12 +156,12 @@ def _cut_off(case: Case, step: Step, reach: Reach, cut: Cut, parameters: set[int
 def _is_copy(case: Case, parameters: set[int], missing: Untrained) -> bool:
     """Whether a trained network has a parameter for each of these: they are its target, teacher or average."""
     trained = [case.parameters[number] for number in missing.trained if number in case.parameters]
-    return all(any(_twins(case.parameters[number], other) for other in trained) for number in parameters)
+    return all(any(_twins(case, case.parameters[number], other) for other in trained) for number in parameters)
 
 
-def _twins(one: Parameter, other: Parameter) -> bool:
+def _twins(case: Case, one: Parameter, other: Parameter) -> bool:
     """Whether two parameters have one shape and paths that differ in one word: target.0.weight, online.0.weight."""
-    paths = [f"{p.root}.{p.name}".split(".") for p in (one, other)]
+    paths = [f"{p.root}.{case.names.path(p.id)}".split(".") for p in (one, other)]
     if one.shape != other.shape or len(paths[0]) != len(paths[1]):
         return False
     different = [pair for pair in zip(*paths, strict=True) if pair[0] != pair[1]]

@@ -113,7 +113,7 @@ def _value_written(step: Step, position: int) -> int | None:
 def _kind(case: Case, parameter: int) -> str:
     """The class of the layer that has the parameter."""
     known = case.parameters[parameter]
-    path = known.name.rpartition(".")[0]
+    path = case.names.path(parameter).rpartition(".")[0]
     layer = next((one for one in case.modules.values() if (one.root, one.path) == (known.root, path)), None)
     return layer.type if layer is not None else ""
 

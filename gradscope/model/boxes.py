@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .flow import Call, Flow, Value
 from .gradients import Gradients
 from .graph import GraphNode, NodeKind
-from .places import Lines, ModulePaths
+from .places import Lines
 from .records import GradChange, OpCall, Sample, Tensor
 from .samples import SampleIndex, not_finite
 
@@ -31,15 +31,13 @@ class Boxes:
     """Makes the nodes of one step's graph. `end`: gradients count as they are before that moment."""
 
     def __init__(self, step: Step, gradients: Gradients, end: int) -> None:
-        source = step.trace.source
         self.step = step
         self.end = end
         self.moments = step.moments
         self.tensors = step.tensors
         self.lines = Lines(step.trace)
         self.place = self.lines.place
-        self.modules = ModulePaths(source.modules())
-        self.parameters = source.parameters()
+        self.names = step.trace.names
         self.samples = SampleIndex(step.samples)
         self.carried = {tensor: made_in for tensor, made_in, _ in step.row.carried}
         self._had_grad = {owner: grad is not None for owner, _, grad in step.row.norms}
@@ -139,7 +137,7 @@ class Boxes:
             has_grad=self.has_grad(tensor, value.requires_grad, value.retains_grad),
             role=role,
             module=module,
-            module_type=self.modules.types.get(module) if module is not None else None,
+            module_type=self.names.types.get(module) if module is not None else None,
             source=self.lines.line(op.stack if op and value.id >= len(self.tensors) else tensor.first_use),
             value=sample.values if sample else None,
             grad=grad.values if grad else None,
@@ -172,10 +170,9 @@ class Boxes:
 
     def module_of(self, tensor: Tensor, op: OpCall | None) -> str | None:
         """The path of the module that a tensor lies in: a parameter's owner, else that of the op that made it."""
-        parameter = self.parameters.get(tensor.parameter) if tensor.parameter is not None else None
-        if parameter is not None:
-            return self.modules.of_parameter(parameter)
-        return self.modules.of(op.module) if op else None
+        if tensor.parameter is not None and tensor.parameter in self.names.parameters:
+            return self.names.box_of(tensor.parameter)
+        return self.names.box(op.module) if op else None
 
     def _value_notes(self, tensor: Tensor, value: Value, cut: Call | None) -> tuple[str, ...]:
         notes = value.notes
@@ -195,7 +192,7 @@ class Boxes:
     def op_box(self, flow: Flow, call: Call) -> GraphNode:
         moment = self.moments[call.moment]
         op = moment if isinstance(moment, OpCall) else None
-        module = self.modules.of(op.module) if op else None
+        module = self.names.box(op.module) if op else None
         outputs = [self.tensors[flow.values[position].tensor] for position in call.outputs[:1]]
         notes = [f"arguments: {op.arguments}"] if op and op.arguments else []
         if call.cut:
@@ -209,7 +206,7 @@ class Boxes:
             dtype=outputs[0].dtype if outputs else None,
             device=outputs[0].device if outputs else None,
             module=module,
-            module_type=self.modules.types.get(module) if module is not None else None,
+            module_type=self.names.types.get(module) if module is not None else None,
             source=self.lines.line(moment.stack),
             marks=frozenset(("cut",)) if call.cut else frozenset(),
             notes=tuple(notes),

@@ -65,7 +65,7 @@ def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> 
         tuple(edges),
         step.number,
         PurePath(step.trace.info.script).name,
-        work.boxes.modules.types,
+        work.boxes.names.types,
         work.failures(),
         work.elsewhere(),
     )

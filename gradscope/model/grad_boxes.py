@@ -81,9 +81,9 @@ class GradBoxes:
             if node.output_tensors:
                 tensor = boxes.tensors[node.output_tensors[0]]
             kind = NodeKind.ACCUMULATE_GRAD if node.name == ACCUMULATE else NodeKind.GRAD_FN
-            module = boxes.modules.of(node.module)
+            module = boxes.names.box(node.module)
             if module is None and isinstance(made, OpCall):
-                module = boxes.modules.of(made.module)
+                module = boxes.names.box(made.module)
         runs = self.gradients.runs.get(place, ())
         arrived = boxes.samples.of_node(runs[-1], "grad_in") if runs else None
         return _node(
@@ -99,7 +99,7 @@ class GradBoxes:
             has_grad,
             "",
             module,
-            boxes.modules.types.get(module) if module is not None else None,
+            boxes.names.types.get(module) if module is not None else None,
             boxes.lines.line(stack),
             None,  # value
             arrived.values if arrived else None,

@@ -105,10 +105,10 @@ def overview(trace: Trace) -> Overview:
     source = trace.source
     rows = list(source.step_rows())
     uses = Counter(row.template for row in rows)
-    templates = {number: source.template(number) for number in uses}
+    templates = {number: trace.template(number) for number in uses}
     numbered = [row for row in rows if row.number >= 0]
     losses = [row.loss for row in numbered if row.loss is not None]
-    known = [item for item in source.parameters().values() if item.root or item.optimizers or item.name]
+    known = [item for item in trace.parameters() if item.root or item.optimizers or item.name]
     trained = [item for item in known if item.role == "parameter"]
     wanting = [item for item in known if item.role != "buffer" and item.requires_grad]
     got = _with_gradient(known, rows, templates)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import NoSuchStep
 from .graph import Graph, GraphKind, SourceLine
+from .names import Names
 from .records import (
     Detail,
     GradGraph,
@@ -103,8 +104,16 @@ def count_versions(
     return versions
 
 
+_NAMING = 16  # the first steps, which tell models of one root apart
+
+
 class Trace:
-    """One recording. Steps are read when asked for; closing it closes its source."""
+    """One recording. Steps are read when asked for; closing it closes its source.
+
+    Parameters, modules and templates have their shown names here (see `Names`); the source has them as recorded.
+    """
+
+    _named: Names | None = None
 
     def __init__(self, source: TraceSource, path: str | None = None) -> None:
         self.source = source
@@ -145,8 +154,22 @@ class Trace:
 
         return State.at(self.step(step), moment)
 
+    @property
+    def names(self) -> Names:
+        """What parameters and modules are called, by what was recorded of them up to now."""
+        source = self.source
+        modules, parameters = source.modules(), source.parameters()
+        known = self._named
+        if known is None or not known.made_of(modules, parameters):
+            known = self._named = Names(modules, parameters, lambda: _first_templates(source))
+        return known
+
     def parameters(self) -> tuple[Parameter, ...]:
-        return tuple(self.source.parameters().values())
+        return tuple(self.names.parameters.values())
+
+    def template(self, number: int) -> Template:
+        """What the steps of a template did."""
+        return self.names.shown(self.source.template(number))
 
     def source_lines(self, stack: int | None) -> tuple[SourceLine, ...]:
         """The user's lines of a call stack, innermost first; empty when it was not seen."""
@@ -165,6 +188,11 @@ class Trace:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _first_templates(source: TraceSource) -> Iterator[Template]:
+    numbers = source.step_numbers()[:_NAMING]
+    return (source.template(number) for number in dict.fromkeys(source.step_row(one).template for one in numbers))
 
 
 class Step:
@@ -191,7 +219,7 @@ class Step:
 
     @cached_property
     def template(self) -> Template:
-        return self.trace.source.template(self.row.template)
+        return self.trace.template(self.row.template)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

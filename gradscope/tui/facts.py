@@ -361,11 +361,11 @@ def _op_sheet(scene: Scene, index: int) -> Sheet:
     moment = scene.step.moments[index]
     if not isinstance(moment, OpCall):
         return _moment_sheet(scene)
-    source = scene.trace.source
+    names = scene.trace.names
     facts = [Fact("line", line_word(next(iter(scene.trace.source_lines(moment.stack)), None)), moment=index)]
-    if moment.module is not None and moment.module in source.modules():
-        module = source.modules()[moment.module]
-        facts.append(Fact("module", printable(f"{module.path or module.root} ({module.type})")))
+    if moment.module is not None and moment.module in names.modules:
+        module = f"{names.module(moment.module)} ({names.modules[moment.module].type})"
+        facts.append(Fact("module", printable(module)))
     if moment.arguments:
         facts.append(Fact("arguments", printable(moment.arguments)))
     facts.append(Fact("grad mode", "on" if moment.grad_enabled else "off: no history is recorded"))

@@ -71,7 +71,7 @@ class InTemplate:
 
     def possible(self, row: StepRow, session: Session) -> bool:
         if row.template not in self._known or row.open:
-            self._known[row.template] = self.find(session.trace.source.template(row.template))
+            self._known[row.template] = self.find(session.trace.template(row.template))
         return bool(self._known[row.template])
 
     def moments(self, loaded: Loaded) -> Sequence[int]:

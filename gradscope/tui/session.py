@@ -78,8 +78,11 @@ class Session:
     def renew(self, trace: Trace) -> None:
         """Go on with a newer reading of the same file; steps that were still open are read again."""
         with self._reading:
+            renamed = trace.names.qualified != self.trace.names.qualified
             self.trace = trace
-            self._steps.drop(lambda loaded: loaded.step.row.open)
+            self._steps.drop(lambda loaded: renamed or loaded.step.row.open)
+            if renamed:
+                self._graphs.drop(lambda _: True)
 
     def _load(self, number: int) -> Loaded:
         read_tables(self.trace)
@@ -98,6 +101,7 @@ def read_tables(trace: Trace) -> None:
     source = trace.source
     for table in (source.info, source.sites, source.stacks, source.modules, source.parameters, source.optimizers):
         table()
+    _ = trace.names
 
 
 K = TypeVar("K", bound=Hashable)

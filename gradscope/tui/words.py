@@ -127,9 +127,9 @@ def _(moment: Move, step: Step) -> str:
 @_words.register
 def _(moment: ModeChange, step: Step) -> str:
     where = ""
-    if moment.module is not None:
-        module = step.trace.source.modules().get(moment.module)
-        where = f" of {module.path or module.type}" if module else ""
+    names = step.trace.names
+    if moment.module is not None and moment.module in names.modules:
+        where = f" of {names.module(moment.module)}"
     return f"{moment.mode} mode{where}: {moment.value}"
 
 

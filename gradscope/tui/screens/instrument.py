@@ -173,7 +173,7 @@ class Instrument(Traveller):
             return
         node = scene.graph.by_id.get(scene.selected) if scene.selected is not None else None
         owner = parameter_of(scene.step.template, node) if node is not None else None
-        known = scene.trace.source.parameters()
+        known = scene.trace.names.parameters
         parameter = known.get(owner) if owner is not None else table.current or next(iter(known.values()), None)
         if parameter is None:
             self.notify("no parameter was recorded")

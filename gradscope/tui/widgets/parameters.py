@@ -132,7 +132,7 @@ class ParametersPane(Rows):
         scene, figures = self.scene, self.figures
         if scene is None or figures is None:
             return
-        every = scene.trace.source.parameters()
+        every = scene.trace.names.parameters
         by_step = None if self.sort in ("name", "shape") else figures
         key = (by_step, len(every), self.sort, self.descending, self.roles, self.wanted)
         if self._listed == key:
