@@ -1,7 +1,7 @@
 """Hand-built traces, for tests of everything that reads a trace. No torch, no file.
 
 `TraceBuilder` and `StepBuilder` write records the way a recorder would; `MemorySource` holds them.
-Ready-made: `ab2_trace()`, `mlp_trace()`, `deep_trace(n)`.
+Ready-made: `ab2_trace()`, `mlp_trace()`, `gan_trace()`, `deep_trace(n)`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gradscope.model.memory import MemorySource
 from gradscope.model.records import (
@@ -112,9 +113,9 @@ class TraceBuilder:
             self.source.put_stack(Stack(self._stacks[key], key))
         return self._stacks[key]
 
-    def module(self, path: str, type: str, parent: int | None = None) -> int:
+    def module(self, path: str, type: str, parent: int | None = None, root: str = "model") -> int:
         number = len(self.source.modules())
-        self.source.put_module(Module(number, "model", path, type, parent))
+        self.source.put_module(Module(number, root, path, type, parent))
         return number
 
     def parameter(
@@ -648,6 +649,38 @@ def _mlp_step(
     step.backward(loss, line=24)
     step.update(0, trained, line=25)
     step.done(loss=value, lr=1e-3)
+
+
+GAN_CODE = """\
+fake = G(z)
+d_loss = D(fake.detach()).mean()
+d_loss.backward()
+g_loss = D(fake).mean()
+g_loss.backward()
+"""
+
+
+def gan_trace(roots: tuple[str, str] = ("G", "D")) -> Trace:
+    """A generator and a discriminator with parameters of equal names, and a backward for the loss of each."""
+    trace = TraceBuilder(GAN_CODE, "gan.py")
+    layers, weights = [], []
+    for root in roots:
+        model = trace.module("", "Sequential", root=root)
+        layers.append(trace.module("0", "Linear", model, root))
+        weights.append(trace.parameter("0.weight", (2, 2), root=root))
+    step = trace.step(0)
+    inner, outer = (step.parameter(weight) for weight in weights)
+    z = step.tensor("z", (4, 2))
+    linear: dict[str, Any] = {"shape": (4, 2), "grad_fn": "MmBackward0"}
+    fake = step.op("linear", (z, inner), "fake", line=1, module=layers[0], saved=(inner,), **linear)
+    cut = step.op("detach", (fake,), "fake.detach()", line=2, shape=(4, 2))
+    judged = step.op("linear", (cut, outer), "", line=2, module=layers[1], **linear)
+    step.backward(step.op("mean", (judged,), "d_loss", line=2, shape=(), grad_fn="MeanBackward0"), line=3)
+    step.phase = Phase.FORWARD
+    judged = step.op("linear", (fake, outer), "", line=4, module=layers[1], **linear)
+    step.backward(step.op("mean", (judged,), "g_loss", line=4, shape=(), grad_fn="MeanBackward0"), line=5)
+    step.done()
+    return trace.trace()
 
 
 def deep_trace(n: int = 50_000, *, detail: Detail = Detail.GRAPH) -> Trace:

@@ -21,6 +21,7 @@ from ..model import records
 from ..model.graph import Graph
 from ..model.leaf import TensorRow
 from ..model.memory import MemorySource
+from ..model.names import sharing
 from ..model.records import Detail, Phase, StepKind, StepRow, Template, TraceInfo
 from ..model.trace import Trace
 from ..model.why import Explanation, explain
@@ -116,20 +117,25 @@ def _caller() -> FrameType | None:
 
 
 def _tensors(names: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
-    """Every tensor in the caller's sight, by name: variables, then modules' parameters, then `names`."""
-    found: dict[str, torch.Tensor] = {}
+    """Every tensor in the caller's sight, by name: modules' parameters, then variables, then `names`."""
     frame = _caller()
-    if frame is not None:
-        for scope in (frame.f_globals, frame.f_locals):
-            for name, value in list(scope.items()):
-                if name.startswith("_") or not name.isidentifier():  # a notebook's history, a variable of pytest's
-                    continue
-                if isinstance(value, torch.Tensor):
-                    found[name] = value
-                elif isinstance(value, torch.nn.Module):
-                    found.update(value.named_parameters())
-    found.update(names or {})
-    return found
+    variables = {**frame.f_globals, **frame.f_locals} if frame is not None else {}
+    found: dict[str, torch.Tensor] = {}
+    modules: dict[tuple[int, ...], tuple[str, dict[str, torch.Tensor]]] = {}  # by what they hold: two names, one model
+    for name, value in variables.items():
+        if name.startswith("_") or not name.isidentifier():  # a notebook's history, a variable of pytest's
+            continue
+        if isinstance(value, torch.Tensor):
+            found[name] = value
+        elif isinstance(value, torch.nn.Module):
+            held: dict[str, torch.Tensor] = dict(value.named_parameters())
+            modules.setdefault(tuple(id(tensor) for tensor in held.values()), (name, held))
+    inside = {identity for tensors in modules for identity in tensors}
+    free = [name for name, tensor in found.items() if id(tensor) not in inside]
+    qualified = sharing({**dict(modules.values()), "": free})
+    for model, own in modules.values():
+        found = {f"{model}.{name}" if model in qualified else name: own[name] for name in own} | found
+    return found | dict(names or {})
 
 
 def _names(names: Mapping[str, torch.Tensor] | None) -> dict[int, str]:

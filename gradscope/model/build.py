@@ -68,6 +68,7 @@ def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> 
         work.boxes.names.types,
         work.failures(),
         work.elsewhere(),
+        work.boxes.names.aliases,
     )
 
 
@@ -239,7 +240,20 @@ class _Work:
         return tuple(f"{record.call} at {place(record.stack)} failed: {record.error}" for record in calls)
 
     def elsewhere(self) -> dict[int, int]:
-        """The ids of ops, tensors and grad nodes without a box of their own, with the box that tells of them."""
+        """The ids of ops, tensors and grad nodes without a box of their own, with the box that tells of them.
+
+        A grad node that several backwards ran through has its box under its id in the first of them.
+        """
+        found = self._without_a_box()
+        for graph, (_, ids) in self.gradients.graphs.items():
+            for own, place in enumerate(ids, grad_node_id(self.step.template, graph, 0)):
+                home = found.get(place) if self.kind is GraphKind.FORWARD else place
+                if home is not None and own != place:
+                    found[own] = home
+        return found
+
+    def _without_a_box(self) -> dict[int, int]:
+        """What the kind of graph does not draw."""
         template, tensors = self.step.template, len(self.step.tensors)
         found: dict[int, int] = {}
         if self.kind is GraphKind.FORWARD:

@@ -1,7 +1,7 @@
 """A whole trace as one JSON document, `gradscope.trace/1`: the records of `model.records`, table by table.
 
 Records are objects whose keys are their fields; fields that hold their default are left out (see
-`model.codec`). Ids and numbers mean what `model.records` says.
+`model.codec`). Ids and numbers mean what `model.records` says. Names are those that readers show (see `model.names`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def trace_json(trace: Trace) -> Iterator[str]:
     tables: dict[str, Iterable[Any]] = {
         "sites": source.sites().values(),
         "stacks": source.stacks().values(),
-        "modules": source.modules().values(),
-        "parameters": source.parameters().values(),
+        "modules": trace.names.modules.values(),
+        "parameters": trace.parameters(),
         "optimizers": source.optimizers().values(),
-        "templates": (source.template(number) for number in used),
+        "templates": (trace.template(number) for number in used),
         "steps": source.step_rows(),
         "samples": (sample for number in source.step_numbers() for sample in source.samples(number)),
     }

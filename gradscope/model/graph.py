@@ -7,7 +7,7 @@ edges from a grad node to the nodes it sends gradients to (`next_functions`).
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -101,8 +101,9 @@ class GraphEdge:
 class Graph:
     """A directed graph of one step. Raises ValueError when an edge names a node that is not there.
 
+    `aliases` are other ways to name its modules and parameters, each with the names that it may mean (see `Names`).
     `elsewhere` has the step's nodes that this kind of graph does not draw, each with the node that tells of it
-    here: an op's result, a grad node's tensor, a tensor's grad node.
+    here: an op's result, a grad node's tensor, a tensor's grad node, a grad node in the first backward through it.
     """
 
     kind: GraphKind
@@ -113,6 +114,7 @@ class Graph:
     modules: Mapping[str, str] = field(default_factory=dict)  # qualified path -> class name
     notes: tuple[str, ...] = ()  # what a reader should know of the whole: a backward that failed
     elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False, compare=False)
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known = self.by_id

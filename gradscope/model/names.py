@@ -187,7 +187,7 @@ class _Models:
         for key in sorted(unknown):
             one = self._parameters[key]
             if key not in found:
-                heads = [before[one.root]] * (one.root in before) + self._models[one.root]
+                heads = ([before[one.root]] if one.root in before else []) + self._models[one.root]
                 free = [head for head in heads if (head, one.name) not in taken and (head, _owner(one)) in places]
                 found[key] = (free or heads)[0]
                 taken.add((found[key], one.name))

@@ -19,7 +19,7 @@ from .fit import Fitted, fit
 from .modules import fold_modules, known_modules
 from .repeats import block_counts, enclosing_count, fold_repeats, own_count, run_label
 from .runs import fold_runs
-from .select import focus, nearest, prune
+from .select import focus, nearest, prefixes, prune
 from .sides import is_backward
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "nearest",
     "own_count",
     "passes",
+    "prefixes",
     "prune",
     "run_label",
     "simplify",

@@ -27,7 +27,7 @@ COMFORTABLE = 60  # nodes that fit a screen; beyond it a graph is tidied, though
 
 
 def fit(graph: Graph, limit: int, expand: Iterable[str] = ()) -> Fitted:
-    """`graph` in at most `limit` nodes; modules in `expand` are not folded.
+    """`graph` in at most `limit` nodes; modules in `expand` are neither folded nor drawn as one of several equals.
 
     Beyond a screenful it is tidied: what no gradient depends on goes, parameters and ops are drawn inside what
     reads and results from them, equal blocks once. Beyond `limit`, until it fits, what a loop repeats is drawn once,
@@ -41,7 +41,7 @@ def fit(graph: Graph, limit: int, expand: Iterable[str] = ()) -> Fitted:
         (enough, prune, "what no gradient depends on is left out"),
         (enough, attach_parameters, "parameters are written on the op that reads them"),
         (enough, attach_results, "ops are written on their results"),
-        (enough, fold_repeats, "equal blocks are drawn once, ×N"),
+        (enough, lambda current: fold_repeats(current, expand=opened), "equal blocks are drawn once, ×N"),
         (limit, fold_runs, "what a loop repeats is drawn once, ×N"),
         (limit, lambda current: _fold_modules_to(current, limit, opened), "modules are folded (open one with expand)"),
         (limit, fold_chains, "long chains are folded"),

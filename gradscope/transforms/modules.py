@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import UnknownName, UsageError
-from ..model.graph import Graph, GraphNode, NodeKind
+from ..errors import UsageError
+from ..model.graph import Graph, GraphNode
 from .contract import contiguous_runs, contract, only, standing_for
-from .repeats import block_counts, run_label
-from .select import nearest_names
+from .repeats import block_counts, enclosing_count, run_label
+from .select import opened_modules, prefixes
 from .sides import BACKWARD, is_backward
 
 
@@ -20,7 +20,7 @@ def fold_modules(graph: Graph, depth: int, expand: Iterable[str] = ()) -> Graph:
     Depth 0 shows the outermost modules as nodes, depth 1 what is directly inside them. The forward and
     the backward of a module fold apart. A module that data leaves and enters again (a shared layer,
     a cell in a loop) folds into one node per visit, so that no cycle appears.
-    Raises UsageError for a negative depth and UnknownName for an unknown module in `expand`.
+    Raises UsageError for a negative depth, UnknownName and UsageError as `opened_modules` does.
     """
     if depth < 0:
         raise UsageError(f"the depth to fold at is {depth}; it must be 0 or more")
@@ -42,38 +42,19 @@ def fold_modules(graph: Graph, depth: int, expand: Iterable[str] = ()) -> Graph:
 
 
 def known_modules(graph: Graph, names: Iterable[str]) -> Graph:
-    """`graph` as it is. Raises UnknownName, with the nearest names, for a module that it does not have."""
+    """`graph` as it is. Raises what `opened_modules` raises."""
     opened_modules(graph, names)
     return graph
 
 
-def opened_modules(graph: Graph, expand: Iterable[str]) -> frozenset[str]:
-    """The modules to keep open: those named and all that they lie in. Raises UnknownName for one that is not there."""
-    known = {path for path in graph.modules if path}
-    for node in graph.nodes:
-        known.update(_prefixes(node.module or ""))
-        if node.kind is NodeKind.MODULE and node.name:
-            known.add(node.name)
-    opened: set[str] = set()
-    for name in expand:
-        if name not in known and graph.nodes:
-            raise UnknownName("module", name, nearest_names(name, sorted(known)))
-        opened.update(_prefixes(name))
-    return frozenset(opened)
-
-
-def _prefixes(path: str) -> list[str]:
-    parts = path.split(".") if path else []
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-
-
 def _fold_path(module: str, depth: int, opened: frozenset[str]) -> str | None:
     """The module that a node of `module` folds into, or None when it stays."""
-    return next((path for path in _prefixes(module)[depth:] if path not in opened), None)
+    return next((path for path in prefixes(module)[depth:] if path not in opened), None)
 
 
 def _module_node(graph: Graph, run: Sequence[GraphNode], path: str, counts: Mapping[str, int]) -> GraphNode:
     elements = sum(node.count * math.prod(node.shape or ()) for node in run if node.role == "parameter")
+    around = enclosing_count(path, counts)
     own_type = only(node.module_type for node in run if node.module == path)
     return replace(
         standing_for(run, label=run_label(path, counts)),
@@ -81,5 +62,5 @@ def _module_node(graph: Graph, run: Sequence[GraphNode], path: str, counts: Mapp
         module=path.rpartition(".")[0] or None,
         module_type=graph.modules.get(path) or own_type,
         notes=(f"{elements:,} parameter elements",) if elements else (),
-        count=math.gcd(*(node.count for node in run)),
+        count=math.gcd(*(node.count * around // enclosing_count(node.module or "", counts) for node in run)),
     )

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
 from ..model.graph import Graph, GraphNode, NodeKind
 from .contract import all_members, contract
+from .select import opened_modules
 from .sides import is_backward
 
 
-def fold_repeats(graph: Graph, least: int = 2) -> Graph:
+def fold_repeats(graph: Graph, least: int = 2, expand: Iterable[str] = ()) -> Graph:
     """Runs of at least `least` structurally equal numbered siblings become the first of them, ×N.
 
     Each node of the first block then stands for its twins in all of them (`count`, `members`). Names
-    play no part; marks do, so a block that holds a NaN stays apart from its healthy siblings.
-    Raises UsageError when `least` is below 2.
+    play no part; marks do, so a block that holds a NaN stays apart from its healthy siblings. So does a block
+    that is in `expand`, or has a module that is.
+    Raises UsageError when `least` is below 2, and what `opened_modules` raises.
     """
     if least < 2:
         raise UsageError(f"a run of repeats has at least 2 blocks, not {least}")
+    apart = opened_modules(graph, expand)
     deepest = max((node.module.count(".") + 1 for node in graph.nodes if node.module), default=0)
     for level in range(deepest):
-        for blocks in _families(graph, level):
+        for blocks in _families(graph, level, apart):
             graph = _fold_family(graph, blocks, least)
     return graph
 
@@ -58,12 +61,12 @@ def run_label(path: str, counts: Mapping[str, int]) -> str:
     return path if run < 2 else f"{path}–{int(path.rpartition('.')[2]) + run - 1}"
 
 
-def _families(graph: Graph, level: int) -> list[dict[int, list[int]]]:
-    """Numbered siblings at `level`, forward and backward apart: for each parent, number -> nodes."""
+def _families(graph: Graph, level: int, apart: frozenset[str]) -> list[dict[int, list[int]]]:
+    """Numbered siblings at `level`, forward and backward apart, without those `apart`: number -> nodes by parent."""
     families: dict[tuple[str, bool], dict[int, list[int]]] = {}
     for node in graph.nodes:
         parts = node.module.split(".") if node.module else []
-        if len(parts) > level and parts[level].isdecimal():
+        if len(parts) > level and parts[level].isdecimal() and ".".join(parts[: level + 1]) not in apart:
             parent = ".".join(parts[:level])
             families.setdefault((parent, is_backward(node)), {}).setdefault(int(parts[level]), []).append(node.id)
     return [family for family in families.values() if len(family) > 1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from ..errors import UnknownName
-from ..model.graph import EdgeKind, Graph
+from ..errors import UnknownName, UsageError
+from ..model.graph import EdgeKind, Graph, NodeKind
 from .findings import SEVERITY_MARKS
 from .sides import is_backward
 
@@ -16,20 +16,19 @@ _MOST_NAMES = 12  # how many known names an error lists when there are many
 
 
 def focus(graph: Graph, name: str) -> Graph:
-    """What flows into and out of the tensor or module called `name`, and nothing else.
+    """What flows into and out of the tensor or module called `name`, with or without its model, and nothing else.
 
     Data is followed among tensors and ops, gradients among grad nodes, each from the node itself: from a tensor one
     does not get into the backward of everything that depends on it.
-    Raises UnknownName, with the nearest names, when no node is called that.
+    Raises UnknownName, with the nearest names, when no node is called that, UsageError when several models have one.
     """
     if not graph.nodes:
         return graph
+    known = {called for node in graph.nodes for called in (node.name, node.label) if called}
+    known |= {path for node in graph.nodes for path in prefixes(node.module)}
+    name = meant(graph, "tensor or module", name, known)
     found = [node.id for node in graph.find(name)]
-    found += [node.id for node in graph.nodes if node.module and node.module.startswith(name + ".")]
-    if not found:
-        names = {known for node in graph.nodes for known in (node.name, node.label, node.module) if known}
-        raise UnknownName("tensor or module", name, nearest_names(name, sorted(names)))
-    named = frozenset(found)
+    named = frozenset([*found, *(node.id for node in graph.nodes if name in prefixes(node.module))])
     partners = {
         end
         for edge in graph.edges
@@ -74,6 +73,40 @@ def nearest(graph: Graph, limit: int) -> Graph:
 
 def _named_by_findings(graph: Graph) -> list[int]:
     return [node.id for node in graph.nodes if node.marks & SEVERITY_MARKS]
+
+
+def opened_modules(graph: Graph, expand: Iterable[str]) -> frozenset[str]:
+    """The modules to keep open: those named, with or without their model, and all that they lie in.
+
+    Raises UnknownName, with the nearest names, for one that is not there, UsageError for one that several models have.
+    """
+    known = {path for path in graph.modules if path}
+    for node in graph.nodes:
+        known.update(prefixes(node.module))
+        if node.kind is NodeKind.MODULE and node.name:
+            known.add(node.name)
+    opened: set[str] = set()
+    for name in expand:
+        opened.update(prefixes(meant(graph, "module", name, known) if graph.nodes else name))
+    return frozenset(opened)
+
+
+def prefixes(path: str | None) -> list[str]:
+    """A module's path and those of all modules around it, the outermost first."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def meant(graph: Graph, what: str, name: str, known: Collection[str]) -> str:
+    """The one of `known` that `name` stands for. Raises UnknownName for none, UsageError for several."""
+    if name in known:
+        return name
+    found = [one for one in graph.aliases.get(name, ()) if one in known]
+    if len(found) > 1:
+        raise UsageError(f"several models have a {what} called {name!r}: name {' or '.join(found)}")
+    if not found:
+        raise UnknownName(what, name, nearest_names(name, sorted(known)))
+    return found[0]
 
 
 def nearest_names(name: str, known: Sequence[str]) -> Sequence[str]:

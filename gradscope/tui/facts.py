@@ -73,7 +73,7 @@ def _findings(scene: Scene, subject: Subject) -> Iterator[Fact]:
             continue
         culprit = finding.culprit
         here = line is not None and culprit is not None and (culprit.file, culprit.line) == (line.file, line.line)
-        if here or node in finding.nodes:
+        if here or any(scene.graph.elsewhere.get(one, one) == node for one in finding.nodes):
             yield Fact(finding.code, printable(finding.message), Tone.BAD)
             if finding.fix:
                 yield Fact("fix", printable(finding.fix))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model.build import grad_node_id, op_id, tensor_id
-from ..model.graph import Graph, GraphNode, NodeKind
+from ..model.graph import Graph, GraphKind, GraphNode, NodeKind
 from ..model.records import (
     Backward,
     GradChange,
@@ -38,12 +39,27 @@ def subject_of(template: Template, node: GraphNode) -> Subject:
         return Subject(tensor=_tensor_of(template, node, tensors, moments))
     if node.kind is NodeKind.OP:
         return Subject(op=node.id - tensors if tensors <= node.id < tensors + moments else None)
-    place = node.id - tensors - moments
+    return Subject(grad=_grad_of(template, node.id))
+
+
+def _grad_of(template: Template, node: int) -> tuple[int, int] | None:
+    """The (graph, index) of the grad node with that id."""
+    place = node - len(template.tensors) - len(template.moments)
     for graph, found in enumerate(template.graphs):
         if 0 <= place < len(found.nodes):
-            return Subject(grad=(graph, place))
+            return (graph, place)
         place -= len(found.nodes)
-    return Subject()
+    return None
+
+
+def sights_of(template: Template, graph: Graph, node: GraphNode) -> Sequence[Subject]:
+    """What `node` stands for, once for each backward that ran through it: a grad node has an index in each."""
+    first = subject_of(template, node)
+    if first.grad is None or len(template.graphs) < 2:
+        return (first,)
+    again = sorted(own for own, home in graph.elsewhere.items() if home == node.id)
+    found = [_grad_of(template, own) for own in again]
+    return (first, *(Subject(grad=grad) for grad in found if grad is not None))
 
 
 def _tensor_of(template: Template, node: GraphNode, tensors: int, moments: int) -> int | None:
@@ -99,11 +115,15 @@ def grad_node(template: Template, subject: Subject) -> GradNode | None:
 
 
 def node_of(template: Template, graph: Graph, subject: Subject) -> int | None:
-    """The id of the node that stands for `subject` in `graph`, None when the graph does not show it."""
+    """The id of the node that stands for `subject` in `graph`, None when the graph does not show it.
+
+    A grad node is the same in every backward that ran through it.
+    """
     if subject.tensor is not None:
         wanted = tensor_id(template, subject.tensor)
     elif subject.grad is not None:
-        wanted = grad_node_id(template, *subject.grad)
+        own = grad_node_id(template, *subject.grad)
+        wanted = graph.elsewhere.get(own, own) if graph.kind is not GraphKind.FORWARD else own
     elif subject.op is not None:
         wanted = op_id(template, subject.op)
     else:

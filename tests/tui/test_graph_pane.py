@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from gradscope.model.findings import Finding, Severity
-from gradscope.model.graph import GraphKind
+from gradscope.model.graph import GraphKind, NodeKind
 from gradscope.model.records import Detail
 from gradscope.tui.messages import Notice, Select, Travel
 from gradscope.tui.widgets.graph import GraphPane
-from tests.builders import ab2_trace, cut_trace, deep_trace, inplace_trace, mlp_trace, move_trace
+from tests.builders import ab2_trace, cut_trace, deep_trace, gan_trace, inplace_trace, mlp_trace, move_trace
 from tests.tui.hosting import Stage, host
+from tests.tui.test_picture import blocks_trace
 
 
 def moment_of(stage: Stage, name: str) -> int:
@@ -113,6 +114,38 @@ def test_modules_fold_and_unfold() -> None:
         assert stage.pane.count == before
 
     host(GraphPane(), mlp_trace(), walk, step=1)
+
+
+def test_a_folded_run_of_equal_blocks_opens_and_closes() -> None:
+    async def walk(stage: Stage) -> None:
+        await stage.go(selected=next(node.id for node in stage.scene.graph.nodes if node.module == "h.3"))
+        await stage.press("M", "equals_sign")
+        assert "≡ h " in stage.text()
+        await stage.press("m")
+        assert [node.label for node in stage.pane.picture.nodes if node.kind is NodeKind.MODULE] == ["h.0–4"] * 2
+        assert "≡ 0–4 ×5" in stage.text()
+        folded = stage.pane.count
+        await stage.press("m")
+        assert stage.pane.count > folded
+        assert stage.pane.picture.nodes[stage.pane.cursor].module == "h.0"
+        await stage.press("m")
+        assert stage.pane.count == folded
+
+    host(GraphPane(), blocks_trace(5), walk)
+
+
+def test_a_grad_node_of_two_backwards_lights_up_in_both() -> None:
+    async def walk(stage: Stage) -> None:
+        node = next(one for one in stage.scene.graph.nodes if "ran 2 times" in one.notes)
+        assert node.name == "D.0.weight"
+        runs = stage.pane.picture.reach.runs[node.id]
+        for run in runs:
+            await stage.go(moment=run)
+            assert "AccumulateGrad" in stage.line("▸")
+            assert "D.0.weight" in stage.line("▸")
+        assert len(runs) == 2
+
+    host(GraphPane(), gan_trace(), walk, kind=GraphKind.BACKWARD)
 
 
 def test_a_node_outside_modules_cannot_fold() -> None:

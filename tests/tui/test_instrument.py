@@ -13,16 +13,21 @@ import pytest
 
 from gradscope.errors import DamagedTrace, GradscopeError
 from gradscope.model.findings import Finding, Place, Severity
+from gradscope.model.records import Backward, NodeRun
 from gradscope.model.trace import Trace
 from gradscope.store import TraceWriter, open_trace
+from gradscope.tui import cursor
 from gradscope.tui.keys import KEYS
+from gradscope.tui.messages import Select
 from gradscope.tui.screens import instrument as instrument_module
 from gradscope.tui.screens.instrument import PANES, Instrument
+from gradscope.tui.widgets.chart import ChartScreen
 from gradscope.tui.widgets.header import HeaderPane
 from gradscope.tui.widgets.hints import Hints
 from gradscope.tui.widgets.inspector import InspectorPane
+from gradscope.tui.widgets.parameters import ParametersPane
 from gradscope.tui.widgets.source import SourcePane
-from tests.builders import Detail, TraceBuilder, ab2_trace, inplace_trace, mlp_trace
+from tests.builders import Detail, TraceBuilder, ab2_trace, gan_trace, inplace_trace, mlp_trace
 from tests.tui.driving import Driver, drive
 from tests.unit.tui.test_follow import write
 
@@ -34,6 +39,46 @@ def lines_of(driver: Driver, pane: str) -> str:
     found = driver.instrument.query_one(f"#{pane}", InspectorPane if pane == "inspector" else SourcePane)
     count = found.virtual_size.height
     return "\n".join(line.plain for number in range(count) if (line := found.line_at(number)) is not None)
+
+
+# -- names -------------------------------------------------------------------------------------------
+
+
+def test_all_panes_say_whose_parameter_it_is() -> None:
+    async def walk(driver: Driver) -> None:
+        table = driver.instrument.query_one("#parameters", ParametersPane)
+        assert [one.name for one in table.shown] == ["G.0.weight", "D.0.weight"]
+        await driver.select("D.0.weight")
+        assert table.current is not None
+        assert table.current.name == "D.0.weight"
+        assert lines_of(driver, "inspector").startswith("D.0.weight")
+        await driver.press("C")
+        assert isinstance(driver.app.screen, ChartScreen)
+        assert driver.app.screen.parameter.name == "D.0.weight"
+
+    drive(gan_trace(), walk, size=(160, 50))
+
+
+def test_the_inspector_tells_of_a_nodes_run_in_the_backward_at_hand() -> None:
+    async def walk(driver: Driver) -> None:
+        step, graph = driver.scene.step, driver.scene.graph
+        node = next(one for one in graph.nodes if "ran 2 times" in one.notes)
+        driver.instrument.post_message(Select(node.id))
+        starts = [index for index, moment in enumerate(step.moments) if isinstance(moment, Backward)]
+        for start, following in zip(starts, [*starts[1:], len(step.moments)], strict=True):
+            run = next(
+                index
+                for index in range(start, following)
+                if isinstance(moment := step.moments[index], NodeRun)
+                and step.graphs[moment.graph].nodes[moment.node].tensor is not None
+                and step.tensors[step.graphs[moment.graph].nodes[moment.node].tensor or 0].name == "D.0.weight"
+            )
+            driver.instrument.travel(cursor.Place(0, run))
+            await driver.settle()
+            assert driver.scene.selected == node.id
+            assert "runs now" in lines_of(driver, "inspector")
+
+    drive(gan_trace(), walk, size=(160, 50))
 
 
 # -- layout ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
 from gradscope.tui.lanes.gallery import Gallery
-from gradscope.tui.lanes.picture import MANY, Focus, Picture, Shape, closed, modules_of, nearby
+from gradscope.tui.lanes.picture import MANY, Focus, Picture, Shape, modules_of, nearby
 from gradscope.tui.lanes.reach import Reach, bad_nodes, bad_rows
 from gradscope.tui.lanes.rows import AHEAD, DONE, NOW
 from gradscope.tui.scene import Scene
@@ -192,7 +192,7 @@ def test_equal_blocks_are_one_row_that_stands_for_all() -> None:
     trace = blocks_trace(6)
     picture = picture_of(trace, shape=Shape(frozenset(), repeats=True))
     folded = [node for node in picture.nodes if node.kind is NodeKind.MODULE]
-    assert [node.count for node in folded] == [6, 6]
+    assert [(node.label, node.count) for node in folded] == [("h", 1), ("h", 1)]
     assert len({picture.row_of[node.id] for node in picture.graph.nodes if node.module}) == 2
     every = picture_of(trace, shape=Shape(modules_of(picture.graph), repeats=True))
     assert len(every) < len(picture_of(trace)) // 3
@@ -220,9 +220,32 @@ def blocks_trace(count: int) -> Trace:
 
 
 def test_closing_a_module_closes_what_lies_in_it() -> None:
-    modules = frozenset({"a", "a.0", "a.0.fc", "ab", "b"})
-    assert closed(None, modules, "a") == {"ab", "b"}
-    assert closed(frozenset({"a", "a.0", "b"}), modules, "a.0") == {"a", "b"}
+    trace = builders.TraceBuilder("x = f(x)\n")
+    step = trace.step(0)
+    x = step.leaf("x", [1.0], 1)
+    for path in ("a.0.fc", "ab", "b"):
+        x = step.op("relu", (x,), "", line=1, module=trace.module(path, "Block"))
+    step.done()
+    picture = picture_of(trace.trace())
+    assert picture.modules == {"a", "a.0", "a.0.fc", "ab", "b"}
+    assert picture.closed("a") == {"ab", "b"}
+    assert picture_of(trace.trace(), shape=Shape(frozenset({"a", "a.0", "b"}))).closed("a.0") == {"a", "b"}
+
+
+def test_a_run_of_equal_blocks_is_open_where_one_of_them_is() -> None:
+    trace = blocks_trace(4)
+    shut = picture_of(trace, shape=Shape(frozenset({"h"}), repeats=True))
+    assert [node.count for node in shut.nodes if node.label == "h.0–3"] == [4, 4]
+    every = shut.opened("h.0")
+    assert every == {"h", "h.0", "h.1", "h.2", "h.3"}
+    opened = picture_of(trace, shape=Shape(every, repeats=True))
+    assert not [node for node in opened.nodes if node.kind is NodeKind.MODULE]
+    assert opened.closed("h.0") == {"h"}
+    of_one = picture_of(trace, shape=Shape(frozenset({"h", "h.2"}), repeats=True))
+    assert [node.label for node in of_one.nodes] == [node.label for node in opened.nodes]
+    assert of_one.closed("h.0") == {"h"}
+    each = picture_of(trace, shape=Shape(frozenset({"h", "h.2"})))
+    assert {node.label for node in each.nodes if node.kind is NodeKind.MODULE} == {"h.0", "h.1", "h.3"}
 
 
 def test_search_takes_all_words_and_finds_what_is_folded() -> None:

@@ -20,6 +20,7 @@ from gradscope.transforms import (
     prune,
     simplify,
 )
+from tests.builders import gan_trace, mlp_trace
 from tests.unit.render import graphs
 
 
@@ -58,6 +59,47 @@ def test_expand_keeps_a_module_open_and_folds_what_is_in_it() -> None:
     folded = fold_modules(graphs.transformer(2), 0, ["h.1"])
     assert {"h.0", "h.1.attn", "h.1.mlp", "wte"} <= labels(folded)
     assert "h.1" not in labels(folded)
+
+
+def test_a_block_to_expand_stays_out_of_the_run_that_its_equals_fold_into() -> None:
+    fitted = fit(graphs.transformer(12, kind="both"), 200, ("h.3",))
+    counts = {node.module.partition(".attn")[0]: node.count for node in fitted.graph.nodes if node.module}
+    own = {path: count for path, count in counts.items() if path.count(".") == 1 and path.startswith("h.")}
+    assert own == {"h.0": 3, "h.3": 1, "h.4": 8}
+
+
+def test_a_module_of_equal_blocks_is_one_however_many_blocks_it_has() -> None:
+    folded = fold_modules(fold_repeats(graphs.transformer(12)), 0)
+    assert {node.label: node.count for node in folded.nodes if node.kind is NodeKind.MODULE}["h"] == 1
+    inside = fold_modules(fold_repeats(graphs.transformer(12)), 1)
+    assert {node.label: node.count for node in inside.nodes if node.kind is NodeKind.MODULE}["h.0–11"] == 12
+
+
+@pytest.mark.parametrize("name", ["D.0.weight", "D.0", "D"])
+def test_models_are_focused_on_and_expanded_by_their_own_names(name: str) -> None:
+    graph = gan_trace().step(0).graph("forward")
+    assert "d_loss" in labels(focus(graph, name))
+    if name != "D.0.weight":
+        assert "D.0" in labels(fold_modules(graph, 0, ("D",)))
+
+
+@pytest.mark.parametrize("name", ["0.weight", "0"])
+def test_a_name_that_several_models_have_is_an_error_that_names_them(name: str) -> None:
+    graph = gan_trace().step(0).graph("both")
+    with pytest.raises(UsageError, match=f"several models .* '{name}': name G.{name} or D.{name}$"):
+        focus(graph, name)
+    alone = gan_trace().step(0).graph("backward", backward=0)
+    assert labels(focus(alone, name)) == labels(focus(alone, f"D.{name}")), "no other model is in this graph"
+    with pytest.raises(UsageError, match=r"^several models have a module called '0': name G\.0 or D\.0$"):
+        fold_modules(graph, 0, ("0",))
+
+
+def test_a_model_that_shares_no_name_may_be_said_or_not() -> None:
+    graph = mlp_trace().step(1).graph("forward")
+    assert focus(graph, "model.fc1.weight") == focus(graph, "fc1.weight")
+    assert fold_modules(graph, 0, ("model.fc1",)) == fold_modules(graph, 0, ("fc1",))
+    with pytest.raises(UnknownName, match=r"did you mean 'fc1.weight'"):
+        focus(graph, "other.fc1.weight")
 
 
 def test_an_unknown_module_to_expand_names_the_nearest() -> None:

@@ -60,9 +60,11 @@ class Gallery:
 def _findings(picture: Picture, scene: Scene) -> Mapping[int, tuple[str, ...]]:
     """The codes of the findings of this step, by row."""
     rows: dict[int, tuple[str, ...]] = {}
+    elsewhere = picture.graph.elsewhere
     for finding in scene.findings:
         if finding.step in (None, scene.step.number):
-            for row in dict.fromkeys(picture.row_of.get(node) for node in finding.nodes):
+            homes = (node if node in picture.row_of else elsewhere.get(node, node) for node in finding.nodes)
+            for row in dict.fromkeys(picture.row_of.get(node) for node in homes):
                 if row is not None and finding.code not in rows.get(row, ()):
                     rows[row] = (*rows.get(row, ()), finding.code)
     return rows

@@ -14,7 +14,7 @@ from typing import Literal
 from ...model.graph import EdgeKind, Graph, GraphNode
 from ...render.lanes import Lanes, order
 from ...render.view import Density, GraphView
-from ...transforms import fold_modules, fold_repeats, is_backward
+from ...transforms import fold_modules, fold_repeats, is_backward, prefixes
 from .reach import Reach, Span
 
 Relation = Literal["ancestors", "descendants", "path"]
@@ -55,7 +55,7 @@ class Picture:
         self.graph = graph
         self.shape = shape
         self.reach = reach
-        self.shown = _shown(graph, shape)
+        self.shown, self._drawn_in = _shown(graph, shape)
         self.lanes = _lanes(self.shown, graph, reach)
         self.view = GraphView(self.shown, density=Density.BRIEF)
         self.nodes: Sequence[GraphNode] = [self.shown.by_id[node] for node in self.lanes.order]
@@ -67,7 +67,11 @@ class Picture:
             reach.span([by_id[member] for member in node.members]) if node.members else reach.span((node,))
             for node in self.nodes
         ]
-        ran = sorted((span.first, row) for row, span in enumerate(self.spans) if span is not None and span.first >= 0)
+        self.again: Mapping[int, Sequence[int]] = {
+            row: later for row, node in enumerate(self.nodes) if (later := reach.again(node.members or (node.id,)))
+        }
+        ran = [(span.first, row) for row, span in enumerate(self.spans) if span is not None and span.first >= 0]
+        ran = sorted([*ran, *((moment, row) for row, later in self.again.items() for moment in later)])
         self._moments = [moment for moment, _ in ran]
         self._ran = [row for _, row in ran]
 
@@ -87,6 +91,15 @@ class Picture:
     def innermost(self, row: int) -> str | None:
         """The module that folding at `row` folds."""
         return self.nodes[row].module
+
+    def opened(self, path: str) -> frozenset[str]:
+        """The open modules once `path` is opened; of a run of equal blocks, all blocks."""
+        return (self.shape.opened or frozenset()) | {path, *(one for one, run in self._drawn_in.items() if run == path)}
+
+    def closed(self, path: str) -> frozenset[str]:
+        """The open modules once `path` is closed, with what lies in it; of a run of equal blocks, all blocks."""
+        every = self.modules if self.shape.opened is None else self.shape.opened
+        return frozenset(one for one in every if path not in prefixes(self._drawn_in.get(one, one)))
 
     @cached_property
     def modules(self) -> frozenset[str]:
@@ -116,12 +129,6 @@ def modules_of(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def closed(opened: frozenset[str] | None, modules: frozenset[str], path: str) -> frozenset[str]:
-    """`opened` without `path` and what lies in it."""
-    every = modules if opened is None else opened
-    return frozenset(one for one in every if one != path and not one.startswith(f"{path}."))
-
-
 def nearby(rows: Sequence[int], row: int, by: int) -> tuple[int, int]:
     """The next (by 1) or previous (by -1) of `rows` from `row` on, around the end, and its position."""
     place = bisect_right(rows, row) if by > 0 else bisect_left(rows, row) - 1
@@ -129,14 +136,28 @@ def nearby(rows: Sequence[int], row: int, by: int) -> tuple[int, int]:
     return rows[place], place
 
 
-def _shown(graph: Graph, shape: Shape) -> Graph:
+def _shown(graph: Graph, shape: Shape) -> tuple[Graph, Mapping[str, str]]:
+    """The graph as it is drawn, and each module of a run of equal blocks with the one that is drawn for it."""
     shown = _focused(graph, shape.focus)
+    drawn_in: Mapping[str, str] = {}
     if shape.repeats:
         shown = fold_repeats(shown)
+        drawn_in = _drawn_in(graph, shown)
     if shape.opened is not None:
         known = modules_of(shown)
-        shown = fold_modules(shown, 0, [path for path in shape.opened if path in known])
-    return shown
+        opened = {one for path in shape.opened for one in (path, drawn_in.get(path, path))}
+        shown = fold_modules(shown, 0, opened & known)
+    return shown, drawn_in
+
+
+def _drawn_in(graph: Graph, shown: Graph) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for node in shown.nodes:
+        for member in node.members:
+            own, drawn = graph.by_id[member].module, node.module
+            if own != drawn:
+                found.update(zip(prefixes(own), prefixes(drawn)))
+    return {own: drawn for own, drawn in found.items() if own != drawn}
 
 
 def _focused(graph: Graph, focus: Focus | None) -> Graph:

@@ -89,6 +89,10 @@ class Reach:
         found = [moment for moment in known if moment >= 0] or known
         return Span(min(found), max(found)) if found else None
 
+    def again(self, nodes: Iterable[int]) -> Sequence[int]:
+        """The moments at which `nodes` ran once more: in a later backward that goes through them too."""
+        return [moment for node in nodes for moment in self.runs.get(node, ())[1:]]
+
     def gradient(self, node: int, tensor: int | None, moment: int, samples: SampleIndex) -> float | None:
         """The norm of the gradient that came in to the node, or to its tensor, last before `moment` ends."""
         runs = self.runs.get(node) if tensor is None else self.arrivals.get(tensor)

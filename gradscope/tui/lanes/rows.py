@@ -59,7 +59,8 @@ class Reader:
             return AHEAD
         latest = self.latest
         inside = span.first >= 0 and latest is not None and (span.first <= latest <= span.last)
-        return NOW if inside or span.first == latest else DONE
+        again = latest is not None and latest in self.picture.again.get(row, ())
+        return NOW if inside or again or span.first == latest else DONE
 
     def words(self, row: int, view: NodeView) -> RowWords:
         node = self.picture.nodes[row]

@@ -18,7 +18,7 @@ from ...render.signs import to_ascii
 from ...render.view import NodeView
 from ...text import plural
 from ..lanes.gallery import Gallery
-from ..lanes.picture import Focus, Picture, Relation, Shape, closed, nearby
+from ..lanes.picture import Focus, Picture, Relation, Shape, nearby
 from ..lanes.rows import Reader
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
@@ -260,12 +260,12 @@ class GraphPane(Rows):
         if path is None:
             self.post_message(Notice("this node lies in no module that could be folded"))
             return
-        self._reshape(replace(shape, opened=closed(shape.opened, self.picture.modules, path)))
+        self._reshape(replace(shape, opened=self.picture.closed(path)))
 
     def _open(self, node: GraphNode) -> None:
         shape = self.wanted_shape()
-        if node.name is not None and shape.opened is not None:
-            self._reshape(replace(shape, opened=shape.opened | {node.name}))
+        if node.name is not None and shape.opened is not None and self.picture is not None:
+            self._reshape(replace(shape, opened=self.picture.opened(node.name)))
 
     def action_fold_all(self) -> None:
         """All modules folded; again: all unfolded."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from textual import events
 from textual.content import Content
@@ -10,7 +10,7 @@ from textual.content import Content
 from ..facts import Fact, Sheet, Tone, sheet
 from ..messages import Travel
 from ..scene import Scene
-from ..subject import Subject, subject_at, subject_of
+from ..subject import Subject, sights_of, subject_at
 from ..themes import MUTED
 from .lines import LinesPane
 
@@ -67,10 +67,17 @@ class InspectorPane(LinesPane):
 def subject_in(scene: Scene) -> Subject:
     """What the panes speak of: the selected node, else what the moment is about."""
     if scene.selected is not None and (node := scene.graph.by_id.get(scene.selected)) is not None:
-        found = subject_of(scene.step.template, node)
-        if found != Subject():
-            return found
+        found = sights_of(scene.step.template, scene.graph, node)
+        if found[0] != Subject():
+            return _latest(scene, found)
     return subject_at(scene.step.template, scene.moment)
+
+
+def _latest(scene: Scene, sights: Sequence[Subject]) -> Subject:
+    """Of a node that several backwards run through, the sight of the one that the moment is in, or comes after."""
+    starts = {one: scene.touches.backward(one.grad[0]) for one in sights if one.grad is not None}
+    begun = [one for one, start in starts.items() if start is not None and start <= scene.moment]
+    return begun[-1] if begun else sights[0]
 
 
 def _lines(sheet: Sheet, width: int) -> Iterator[tuple[Content, int | None]]:

@@ -143,7 +143,7 @@ BUGS = {
         run = make(model["enc"], model["head"])
         fit(model, lambda m, x, y: F.cross_entropy(run(x), y))
         """,
-        "bias, weight never get a gradient",
+        "enc.bias, enc.weight never get a gradient",
     ),
     "a cast to integers": (
         "GS202",

@@ -250,6 +250,23 @@ def test_two_models_with_equal_module_names_are_told_apart() -> None:
     assert graph.modules == {"netD": "Net", "netG": "Net", "netD.fc": "Linear", "netG.fc": "Linear"}
 
 
+def test_a_grad_node_of_two_backwards_has_one_box_that_each_of_its_ids_leads_to() -> None:
+    step = builders.gan_trace().step(0)
+    template = step.template
+    own = [
+        grad_node_id(template, graph, node.index)
+        for graph, found in enumerate(template.graphs)
+        for node in found.nodes
+        if node.tensor is not None and template.tensors[node.tensor].name == "D.0.weight"
+    ]
+    assert len(set(own)) == 2
+    both, forward = step.graph("both"), step.graph("forward")
+    assert [both.elsewhere.get(one, one) for one in own] == [own[0]] * 2
+    assert own[0] in both.by_id
+    assert own[1] not in both.by_id
+    assert {forward.by_id[forward.elsewhere[one]].name for one in own} == {"D.0.weight"}
+
+
 # -- broken paths ----------------------------------------------------------------------------------
 
 

@@ -90,3 +90,21 @@ def test_the_collector_waits_only_inside() -> None:
         assert not gc.isenabled()
     assert gc.isenabled()
     gc.unfreeze()
+
+
+def test_names_that_a_second_model_changes_change_in_what_was_read_before() -> None:
+    trace = builders.mlp_trace(2)
+    session = Session(trace)
+    loaded = session.load(0)
+    graph = session.build(loaded, GraphKind.BOTH)
+    assert {node.module for node in graph.nodes if node.name == "fc1.weight"} == {"fc1"}
+    later = builders.mlp_trace(2)
+    teacher = builders.TraceBuilder("")
+    teacher.source = later.source  # type: ignore[assignment]
+    teacher.parameter("fc1.weight", (8, 4), root="teacher")
+    session.renew(later)
+    assert session.step(0) is None
+    renamed = session.build(session.load(0), GraphKind.BOTH)
+    assert {node.module for node in renamed.nodes if node.name == "model.fc1.weight"} == {"model.fc1"}
+    session.renew(later)
+    assert session.step(0) is not None, "nothing changed"

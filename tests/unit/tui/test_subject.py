@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from gradscope.model.graph import GraphKind, NodeKind
 from gradscope.model.records import NodeRun
 from gradscope.model.trace import Trace
-from gradscope.tui.subject import Subject, node_of, same_node, subject_at, subject_of
+from gradscope.tui.subject import Subject, node_of, same_node, sights_of, subject_at, subject_of
 from tests import builders
 from tests.properties.traces_at_random import programs
 
@@ -42,7 +42,7 @@ def test_the_node_of_a_subject_stands_for_it(trace: Trace) -> None:
             subject = subject_at(step.template, moment)
             node = node_of(step.template, graph, subject)
             if node is not None:
-                assert subject_of(step.template, graph.by_id[node]) == subject
+                assert subject in sights_of(step.template, graph, graph.by_id[node])
 
 
 def test_a_running_node_is_the_moments_subject() -> None:
@@ -50,6 +50,20 @@ def test_a_running_node_is_the_moments_subject() -> None:
     for index, moment in enumerate(step.moments):
         if isinstance(moment, NodeRun):
             assert subject_at(step.template, index) == Subject(grad=(moment.graph, moment.node))
+
+
+@pytest.mark.parametrize("kind", [GraphKind.BOTH, GraphKind.BACKWARD])
+def test_every_run_has_its_node_also_in_a_second_backward(kind: GraphKind) -> None:
+    step = builders.gan_trace().step(0)
+    graph = step.graph(kind)
+    ran = [index for index, moment in enumerate(step.moments) if isinstance(moment, NodeRun)]
+    nodes = [node_of(step.template, graph, subject_at(step.template, index)) for index in ran]
+    assert None not in nodes
+    assert len(nodes) == len(set(nodes)) + 1, "D's AccumulateGrad alone runs in both"
+    shared = next(node for node in nodes if nodes.count(node) == 2)
+    sights = sights_of(step.template, graph, graph.by_id[shared or 0])
+    assert [one.grad[0] for one in sights if one.grad] == [0, 1]
+    assert graph.by_id[shared or 0].name == "D.0.weight"
 
 
 @pytest.mark.parametrize("moment", [-1, 10_000])
