@@ -206,7 +206,7 @@ def module_hook_zeroes(case: Case) -> Iterator[Finding]:
             around = run.node.name.startswith("BackwardHookFunction")
             if around and run.outgoing and size(run.incoming) > 0 and not size(run.outgoing) > 0:
                 own = [hook for hook in registered if hook.module == run.node.module]
-                path = case.paths.of(run.node.module)
+                path = case.names.box(run.node.module)
                 yield _zeroing(
                     case,
                     own or registered,
