@@ -186,7 +186,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Find
     half = dtype == "float16" and born.result.infs and not born.result.nans
     if half:
         trap = Trap(
-            f"float16 holds nothing above {_LARGEST_HALF:.0f}",
+            f"The type float16 holds nothing above {_LARGEST_HALF:.0f}.",
             "compute this part in float32: x.float(), or inside torch.autocast, which keeps such ops in float32",
         )
     return BORN_IN_FORWARD.finding(
@@ -195,7 +195,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Find
         step=step.number,
         confidence=CERTAIN,
         related=related,
-        explanation=_sentence(trap.why if trap else f"{op.name} gives {what} for these values")
+        explanation=(trap.why if trap else f"For these values {op.name} gives {what}.")
         + f" Its inputs were finite: {_ranges(case, step, born.inputs)}.",
         fix=trap.fix if trap else "look at the values of its inputs, and keep them in the range where it is finite",
         nodes=nodes,
@@ -247,7 +247,7 @@ def _in_backward(case: Case, values: Values) -> Finding | None:
             confidence=CERTAIN,
             related=case.places((backward.stack, "the backward in which it happened")),
             explanation=f"{run.node.name} got a finite gradient and gave {count} of {total} numbers that are not. "
-            + _sentence(trap.why if trap else f"the derivative of {op.name} does not exist at these values")
+            + (trap.why if trap else f"The derivative of {op.name} does not exist at these values.")
             + " A zero that comes in does not help: 0 · inf is NaN, also behind a mask."
             + (f" Its inputs: {_ranges(case, step, inputs)}." if inputs else ""),
             fix=trap.fix if trap else "keep its inputs away from the values where its derivative is infinite",
@@ -287,10 +287,6 @@ def _what(stats: Stats) -> str:
     if stats.nans and stats.infs:
         return "NaN and Inf"
     return "NaN" if stats.nans else "Inf"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
 
 
 def _ranges(case: Case, step: Step, inputs: Mapping[int, Stats]) -> str:

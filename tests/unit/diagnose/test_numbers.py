@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gradscope.diagnose.traps import TRAPS
 from tests.judging import Judging, loud
 
 TRAIN = """
@@ -133,6 +134,24 @@ def test_an_update_that_divides_by_zero(judging: Judging) -> None:
     """)[0]
     assert first.code == "GS805"
     assert judging.blames(first, "# the update")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("loss = (out - 100).log().mean()", "The logarithm of 0 is -inf, that of a negative number NaN"),
+        ("loss = (out * 0).lgamma().mean()", "For these values lgamma gives Inf."),
+    ],
+)
+def test_an_op_keeps_its_name_where_a_sentence_begins(judging: Judging, body: str, told: str) -> None:
+    assert judging(train(body))[0].explanation.startswith(told)
+
+
+def test_each_trap_is_told_in_a_sentence() -> None:
+    for names, trap in TRAPS.items():
+        assert trap.why[0].isupper(), names
+        assert trap.why.endswith("."), names
+        assert not trap.why.casefold().startswith(names + "("), f"{names} is written as code with a capital"
 
 
 HEALTHY = {
