@@ -100,18 +100,22 @@ def _exploding(case: Case, values: Values, layers: Sequence[Layer]) -> Finding:
     parameter = case.parameter(step, weight) if weight is not None else None
     culprit = _values_made(case, step, layers)
     op = _op(step, layers[-1])
-    name = parameter.name if parameter is not None else "the weights"
+    if parameter is not None:
+        word, over = "pass", f"passes through {parameter.name}"
+        why = f"{parameter.name} stretches what goes through it, and it is applied again and again."
+    else:
+        word, over, why = "layer", "layers", "Their weights stretch what goes through them."
     each = (norms[-1] / norms[0]) ** (1 / (len(norms) - 1))
     return EXPLODING.finding(
-        f"the gradient grows {norms[-1] / norms[0]:.1e}-fold over {len(norms)} passes through {name}",
+        f"the gradient grows {norms[-1] / norms[0]:.1e}-fold over {len(norms)} {over}",
         culprit=culprit or (case.place(op.stack) if op is not None else None),
         step=step.number,
         confidence=LIKELY,
-        related=case.places((op.stack if op is not None else None, "the pass that multiplies by it")),
-        explanation=f"Each pass multiplies the gradient by about {each:.2g}: from {norms[0]:.2g} at the end to "
-        f"{norms[-1]:.2g} at the start. {name} stretches what goes through it, and it is applied again and again.",
-        fix="start it smaller or orthogonal (torch.nn.init.orthogonal_, standard deviation about 1 / sqrt(width)); "
-        "clip the gradients: torch.nn.utils.clip_grad_norm_(parameters, 1.0) before step()",
+        related=case.places((op.stack if op is not None else None, f"the {word} that multiplies by it")),
+        explanation=f"Each {word} multiplies the gradient by about {each:.2g}: from {norms[0]:.2g} at the end to "
+        f"{norms[-1]:.2g} at the start. {why}",
+        fix="start the weights smaller or orthogonal (torch.nn.init.orthogonal_, standard deviation about "
+        "1 / sqrt(width)); clip the gradients: torch.nn.utils.clip_grad_norm_(parameters, 1.0) before step()",
         nodes=[grad_node_id(step.template, layer.run.graph, layer.run.node.index) for layer in layers],
     )
 
@@ -182,9 +186,10 @@ def _distinct(step: Step, layers: Sequence[Layer]) -> bool:
 
 
 def _shared_weight(step: Step, layers: Sequence[Layer]) -> int | None:
-    """The parameter that most layers of the line share; of the last layer if they share none."""
-    weights = Counter(weight for layer in layers if (weight := _weight(step, layer)) is not None)
-    return weights.most_common(1)[0][0] if weights else None
+    """The parameter that more than half of the layers of the line multiply by, if there is one."""
+    weights = Counter(_weight(step, layer) for layer in layers)
+    weight, count = weights.most_common(1)[0]
+    return weight if count > len(layers) / 2 else None
 
 
 def value_made(case: Case, step: Step, tensor: int) -> Place | None:
@@ -268,8 +273,9 @@ def dead_units(case: Case) -> Iterator[Finding]:
             step=step.number,
             confidence=SURE if culprit is not None else LIKELY,
             related=[shown] if shown is not None and culprit is not None else [],
-            explanation=f"What goes into it is negative for every input, so its derivative is 0 too: nothing before "
-            f"it gets a gradient, and it can never recover. {name} pushes it down{numbers}.",
+            explanation="What goes into it is negative for every input, so its derivative is 0 too: no gradient passes "
+            "it, and what leads to it alone stays as it is until other inputs, or changes from elsewhere, bring it "
+            f"above 0. {name} pushes it down{numbers}.",
             fix="start the bias at 0 and the weights at their usual size, or use LeakyReLU / GELU",
             nodes=(*first.op.outputs,),
         )

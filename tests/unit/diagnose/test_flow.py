@@ -40,7 +40,25 @@ net = Memory()
     assert first.code == "GS821"
     assert judging.blames(first, "# wrong")
     assert [place.line for place in first.related] == [judging.line("# the pass")]
-    assert "recur.weight" in first.message
+    assert "15 passes through recur.weight" in first.message
+    assert "applied again and again" in first.explanation
+
+
+def test_layers_of_their_own_that_stretch_are_not_one_that_is_applied_again(judging: Judging) -> None:
+    first = judging(
+        HEAD
+        + """
+net = nn.Sequential(*[nn.Linear(8, 8, bias=False) for _ in range(12)])
+for layer in net:
+    nn.init.normal_(layer.weight, std=1.5)  # wrong
+"""
+        + LOOP.replace(".pow", ".mul(1e-12).pow")
+    )[0]
+    assert first.code == "GS821"
+    assert judging.blames(first, "# wrong")
+    assert first.message.endswith("over 12 layers")
+    assert "Each layer multiplies the gradient" in first.explanation
+    assert "again" not in first.explanation
 
 
 def test_deep_sigmoids_called_in_forward(judging: Judging) -> None:
@@ -119,6 +137,7 @@ net = Net()
     assert first.code == "GS823"
     assert judging.blames(first, "# wrong")
     assert "hidden.bias" in first.explanation
+    assert "never" not in first.explanation, "other inputs can lift it"
 
 
 def test_a_saturated_layer_is_a_note(judging: Judging) -> None:
