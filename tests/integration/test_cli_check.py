@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gradscope.diagnose import rule
 from tests.scripts import run
 
 BUG = """\
@@ -63,7 +64,9 @@ def test_options_select_and_fail(folder: Path) -> None:
     assert check(folder, "bug.gradscope", "--ignore", "GS101,GS001")[0] == 0
     assert check(folder, "bug.gradscope", "--fail-on", "error")[0] == 1
     assert check(folder, "bug.gradscope", "--format", "github")[1].startswith("::error file=bug.py,line=7")
-    assert json.loads(check(folder, "bug.gradscope", "--format=sarif")[1])["version"] == "2.1.0"
+    sarif = json.loads(check(folder, "bug.gradscope", "--format=sarif")[1])
+    (told,) = sarif["runs"][0]["tool"]["driver"]["rules"]
+    assert told["shortDescription"] == {"text": rule(told["id"]).title}
 
 
 def test_a_comment_silences_a_line(folder: Path) -> None:

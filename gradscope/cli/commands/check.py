@@ -52,7 +52,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
 
 
 def run(namespace: argparse.Namespace) -> int:
-    from ...diagnose import judge
+    from ...diagnose import RULES, judge
     from ...render.findings import FORMATS, Look, report
     from ...store import open_trace
 
@@ -68,7 +68,8 @@ def run(namespace: argparse.Namespace) -> int:
         with open_trace(path) as trace:
             found = judge(trace, select=namespace.select, ignore=namespace.ignore)
         look = Look(width=width(), ascii=ascii_only(), colour=colour())
-        put(report(namespace.target, found, namespace.format, look))
+        titles = {code: rule.title for code, rule in RULES.items()}
+        put(report(namespace.target, found, namespace.format, look, titles))
     threshold = Severity(namespace.fail_on)
     return FOUND if any(finding.severity.reaches(threshold) for finding in found) else DONE
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...model.findings import Finding, Severity
-from .look import Look
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
-def as_github(target: str, findings: Sequence[Finding], look: Look) -> str:
+def as_github(findings: Sequence[Finding]) -> str:
     """One command a finding, each one line."""
-    del target, look
     return "".join(f"{_command(finding)}\n" for finding in findings)
 
 

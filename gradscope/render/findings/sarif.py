@@ -6,21 +6,22 @@ The format: OASIS, Static Analysis Results Interchange Format 2.1.0.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 from ...model.findings import Finding, Place, Severity
-from .look import Look
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 
 
-def as_sarif(target: str, findings: Sequence[Finding], look: Look) -> str:
-    """One SARIF log with one run. Results without a place have no location; their message says why."""
-    del target, look
+def as_sarif(findings: Sequence[Finding], titles: Mapping[str, str]) -> str:
+    """One SARIF log with one run. Results without a place have no location; their message says why.
+
+    `titles` say in a sentence what the codes stand for.
+    """
     from ... import __version__
 
     rules = list(dict.fromkeys((finding.code, finding.name) for finding in findings))
@@ -28,7 +29,7 @@ def as_sarif(target: str, findings: Sequence[Finding], look: Look) -> str:
     driver = {
         "name": "gradscope",
         "version": __version__,
-        "rules": [{"id": code, "name": name, "shortDescription": {"text": name}} for code, name in rules],
+        "rules": [_rule(code, name, titles.get(code)) for code, name in rules],
     }
     run = {
         "tool": {"driver": driver},
@@ -36,6 +37,10 @@ def as_sarif(target: str, findings: Sequence[Finding], look: Look) -> str:
         "results": [_result(finding, numbers[finding.code]) for finding in findings],
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _rule(code: str, name: str, title: str | None) -> dict[str, Any]:
+    return {"id": code, "name": name, **({"shortDescription": {"text": title}} if title is not None else {})}
 
 
 def _result(finding: Finding, rule: int) -> dict[str, Any]:

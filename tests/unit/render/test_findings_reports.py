@@ -67,7 +67,8 @@ def test_json_is_what_its_schema_says_and_reads_back() -> None:
 
 
 def test_sarif_is_what_the_standard_says() -> None:
-    log = json.loads(report("train.py", FOUND, "sarif", Look()))
+    titles = {"GS101": "A saved tensor was changed."}
+    log = json.loads(report("train.py", FOUND, "sarif", Look(), titles))
     jsonschema.validate(log, SARIF)
     first, second = log["runs"][0]["results"]
     assert (first["ruleId"], first["level"]) == ("GS101", "error")
@@ -79,6 +80,8 @@ def test_sarif_is_what_the_standard_says() -> None:
     assert "locations" not in second
     rules = log["runs"][0]["tool"]["driver"]["rules"]
     assert [rules[one["ruleIndex"]]["id"] for one in (first, second)] == ["GS101", "GS000"]
+    assert rules[0]["shortDescription"] == {"text": "A saved tensor was changed."}
+    assert "shortDescription" not in rules[1], "a name said twice tells nothing"
 
 
 @pytest.mark.parametrize(("file", "uri"), [("a b/ü.py", "a%20b/%C3%BC.py"), ("/x/y z.py", "file:///x/y%20z.py")])
