@@ -10,7 +10,7 @@ from ..errors import UnknownName, UsageError
 from ..model.graph import GraphKind
 from ..model.records import Detail
 from ..options import CaptureOptions, ViewOptions, option_fields
-from .terminal import put
+from .terminal import tell
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings)
 
     def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002  # errors are raised
-        put(message)
+        tell(message)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message.replace(chr(10), ' ')} (try: {self.prog} --help)")

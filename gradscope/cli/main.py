@@ -12,7 +12,7 @@ from ..errors import GradscopeError, UnknownName
 from . import exit_codes
 from .arguments import Parser
 from .exit_codes import ScriptInterrupted
-from .terminal import complain, put, quiet_stdout
+from .terminal import complain, quiet_stdout, tell
 
 VERBS = ("trace", "view", "graph", "check", "explain", "info", "export", "doctor")
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     parser = _parser()
     if not arguments:
-        put(parser.format_help())
+        tell(parser.format_help())
         return exit_codes.USAGE
     verb = arguments[0]
     if verb.startswith("-"):

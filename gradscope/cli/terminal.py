@@ -1,4 +1,4 @@
-"""Where commands write: data to stdout, talk to stderr; and what the terminal can show."""
+"""Where commands write: what was asked for to stdout, talk to stderr; and what the terminal can show."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from typing import TextIO
 from ..errors import CannotWrite
 from ..text import printable
 
+_PLAIN = {"→": "->", "…": "...", "×": "x", "·": "*", "–": "-", "µ": "u", "²": "^2"}  # what the house's words hold
+
 
 def put(text: str) -> None:
-    """Write data to stdout, now, so that a reader who left is noticed here. Raises BrokenPipeError, CannotWrite."""
+    """Write data to stdout, now, so that a reader who left is noticed here. Raises BrokenPipeError, CannotWrite.
+
+    What the encoding of stdout lacks is escaped.
+    """
     stream = sys.stdout
     try:
         try:
@@ -28,11 +33,17 @@ def put(text: str) -> None:
         raise CannotWrite(f"cannot write to stdout: {why.strerror}") from why
 
 
+def tell(text: str) -> None:
+    """Write words for a person to stdout; as `put`, but signs that stdout lacks have plain forms."""
+    put(_plain(text, sys.stdout))
+
+
 def say(text: str, stream: TextIO | None = None) -> None:
     """Write lines to stderr; never fails, because what is said is not what was asked for."""
     stream = stream or sys.stderr
     try:
-        encoding = getattr(stream, "encoding", None) or "utf-8"
+        text = _plain(text, stream)
+        encoding = _encoding(stream)
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except (OSError, ValueError, AttributeError):  # a closed pipe, a closed stream, none at all
@@ -42,6 +53,26 @@ def say(text: str, stream: TextIO | None = None) -> None:
 def complain(message: str, stream: TextIO | None = None) -> None:
     """One line on stderr that says what went wrong."""
     say(f"gradscope: {printable(message)}", stream)
+
+
+def _plain(text: str, stream: TextIO) -> str:
+    """`text` without the house's signs that `stream` lacks: `->` for an arrow."""
+    encoding = _encoding(stream)
+    if _fits(text, encoding):
+        return text
+    return text.translate({ord(sign): plain for sign, plain in _PLAIN.items() if not _fits(sign, encoding)})
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def quiet_stdout() -> None:
@@ -79,8 +110,4 @@ def colour(stream: TextIO | None = None) -> bool:
 
 def ascii_only(stream: TextIO | None = None) -> bool:
     """Whether `stream` (stdout) cannot show box-drawing characters."""
-    try:
-        "│─┌▸▶×→…".encode((stream or sys.stdout).encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return True
-    return False
+    return not _fits("│─┌▸▶×→…", (stream or sys.stdout).encoding or "ascii")

@@ -69,6 +69,26 @@ def test_options_select_and_fail(folder: Path) -> None:
     assert told["shortDescription"] == {"text": rule(told["id"]).title}
 
 
+ROOTS = """\
+import torch
+w = torch.zeros(3, requires_grad=True)
+opt = torch.optim.SGD([w], lr=0.0)
+for step in range(3):
+    loss = w.sqrt().sum() + step
+    opt.zero_grad()
+    loss.backward()
+"""
+
+
+def test_a_terminal_without_unicode_gets_plain_signs(folder: Path) -> None:
+    (folder / "roots.py").write_text(ROOTS)
+    summed_up = run(["-m", "gradscope", "trace", "roots.py"], folder, PYTHONIOENCODING="ascii").stderr
+    assert "  loss         0 -> 2\n" in summed_up
+    told = " ".join(run(["-m", "gradscope", "check", "roots.py"], folder, PYTHONIOENCODING="ascii").stdout.split())
+    assert "1 / (2*sqrt(x))" in told
+    assert "0 * inf is NaN" in told
+
+
 def test_a_comment_silences_a_line(folder: Path) -> None:
     silenced = BUG.replace("y += 1", "y += 1  # gradscope: ignore[GS101]")
     (folder / "bug.py").write_text(

@@ -18,7 +18,7 @@ from pathlib import Path
 from ...model.findings import Severity
 from ..arguments import one_of, split_script
 from ..exit_codes import DONE, FOUND, INTERRUPTED
-from ..terminal import ascii_only, colour, put, width
+from ..terminal import ascii_only, colour, put, tell, width
 from .graph import is_script, trace_script
 
 
@@ -69,7 +69,8 @@ def run(namespace: argparse.Namespace) -> int:
             found = judge(trace, select=namespace.select, ignore=namespace.ignore)
         look = Look(width=width(), ascii=ascii_only(), colour=colour())
         titles = {code: rule.title for code, rule in RULES.items()}
-        put(report(namespace.target, found, namespace.format, look, titles))
+        write = tell if namespace.format == "text" else put
+        write(report(namespace.target, found, namespace.format, look, titles))
     threshold = Severity(namespace.fail_on)
     return FOUND if any(finding.severity.reaches(threshold) for finding in found) else DONE
 

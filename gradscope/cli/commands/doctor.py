@@ -15,7 +15,7 @@ from importlib import metadata
 
 from ...text import printable
 from ..exit_codes import DONE
-from ..terminal import ascii_only, colour, put, width
+from ..terminal import ascii_only, colour, tell, width
 
 PACKAGES = ("executing", "graphviz", "graphviz-pure", "rich", "textual", "numpy", "ipython")
 TORCH_SECONDS = 60
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:  # noqa: ARG001  # every
 
 def run(namespace: argparse.Namespace) -> int:  # noqa: ARG001
     for label, fact in _facts():
-        put(f"{label:<14} {printable(fact)}\n")
+        tell(f"{label:<14} {printable(fact)}\n")
     return DONE
 
 

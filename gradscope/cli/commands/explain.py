@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from ..exit_codes import DONE
-from ..terminal import colour, put, width
+from ..terminal import colour, tell, width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def run(namespace: argparse.Namespace) -> int:
     from ...diagnose import RULES, page, rule
 
     if namespace.code is None:
-        put("".join(f"{one.code}  {one.severity.value:7}  {one.name:32} {one.title}\n" for one in RULES.values()))
+        tell("".join(f"{one.code}  {one.severity.value:7}  {one.name:32} {one.title}\n" for one in RULES.values()))
         return DONE
     text = page(rule(namespace.code))
-    put(_on_terminal(text) if colour() else text)
+    tell(_on_terminal(text) if colour() else text)
     return DONE
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...text import byte_count, printable
 from ..exit_codes import DONE
-from ..terminal import put, summed_up
+from ..terminal import put, summed_up, tell
 
 if TYPE_CHECKING:
     from ...model.overview import Overview
@@ -36,7 +36,7 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.json:
         put(dumps({"schema": SCHEMA, "trace": namespace.trace, **overview_json(facts)}) + "\n")
     else:
-        put(summed_up(_lines(namespace.trace, facts)) + "\n")
+        tell(summed_up(_lines(namespace.trace, facts)) + "\n")
     return DONE
 
 

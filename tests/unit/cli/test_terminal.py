@@ -40,6 +40,18 @@ def test_put_escapes_what_the_encoding_lacks(monkeypatch: pytest.MonkeyPatch) ->
     assert stream.text() == "a \\u2192 b\n"
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "4 → 2…  3 × é\n"), ("latin-1", "4 -> 2...  3 × é\n"),
+                                                  ("ascii", "4 -> 2...  3 x \\xe9\n")])  # fmt: skip
+def test_words_have_plain_forms_of_signs_that_a_stream_lacks(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, err = Stream(encoding), Stream(encoding)
+    monkeypatch.setattr("sys.stdout", out)
+    terminal.tell("4 → 2…  3 × é\n")
+    terminal.say("4 → 2…  3 × é", err)
+    assert (out.text(), err.text()) == (shown, shown)
+
+
 def test_say_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = Stream()
     closed.close()
@@ -51,7 +63,7 @@ def test_say_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_complain_is_one_harmless_line() -> None:
     stream = Stream("ascii")
     terminal.complain("no file \x1b[31mred\nnext\u202e…", stream)
-    assert stream.text() == "gradscope: no file \\x1b[31mred\\nnext\\u202e\\u2026\n"
+    assert stream.text() == "gradscope: no file \\x1b[31mred\\nnext\\u202e...\n"
 
 
 @pytest.mark.parametrize(
