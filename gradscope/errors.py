@@ -25,6 +25,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+_MOST_NAMES = 16  # a longer list would bury the reader
+
 
 class GradscopeError(Exception):
     """Base of all of gradscope's own errors. `str(error)` is one line for a person."""
@@ -35,13 +37,17 @@ class UsageError(GradscopeError):
 
 
 class UnknownName(UsageError):
-    """`name` is not among `known`; the message names the nearest and lists all."""
+    """`name` is not among `known`; the message names the nearest and lists all, or those most like it."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"no {what} is called {name!r}: {hint}known are {', '.join(names) or 'none'}")
+        shown = names
+        if len(names) > _MOST_NAMES:
+            shown = difflib.get_close_matches(name, names, n=_MOST_NAMES, cutoff=0.0)
+        more = f" and {len(names) - len(shown):,} more" if len(shown) < len(names) else ""
+        super().__init__(f"no {what} is called {name!r}: {hint}known are {', '.join(shown) or 'none'}{more}")
 
 
 class NoSuchStep(UsageError):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ..errors import UnknownName, UsageError
 from ..model.graph import EdgeKind, Graph, NodeKind
 from .findings import SEVERITY_MARKS
 from .sides import is_backward
-
-_MOST_NAMES = 12  # how many known names an error lists when there are many
 
 
 def focus(graph: Graph, name: str) -> Graph:
@@ -105,12 +102,5 @@ def meant(graph: Graph, what: str, name: str, known: Collection[str]) -> str:
     if len(found) > 1:
         raise UsageError(f"several models have a {what} called {name!r}: name {' or '.join(found)}")
     if not found:
-        raise UnknownName(what, name, nearest_names(name, sorted(known)))
+        raise UnknownName(what, name, known)
     return found[0]
-
-
-def nearest_names(name: str, known: Sequence[str]) -> Sequence[str]:
-    """`known`, or only its most similar names when listing all would bury the reader."""
-    if len(known) <= _MOST_NAMES:
-        return known
-    return difflib.get_close_matches(name, known, n=_MOST_NAMES, cutoff=0.0)

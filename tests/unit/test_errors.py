@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradscope.errors import NoSuchStep
+from gradscope.errors import NoSuchStep, UnknownName
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,13 @@ from gradscope.errors import NoSuchStep
 )
 def test_an_unknown_step_names_the_nearest(known: list[int], words: str) -> None:
     assert str(NoSuchStep(7, known)) == words
+
+
+def test_an_unknown_name_lists_what_is_known_or_says_how_many_more() -> None:
+    assert str(UnknownName("format", "svgg", ["svg", "dot"])) == (
+        "no format is called 'svgg': did you mean 'svg'? known are dot, svg"
+    )
+    many = str(UnknownName("module", "layer.7", [f"layer.{number}" for number in range(100, 200)]))
+    assert many.endswith(" and 84 more")
+    assert many.count("layer.") == 1 + 1 + 16
+    assert str(UnknownName("module", "x", [])).endswith("known are none")
