@@ -89,7 +89,7 @@ class Flow:
         self.roots: dict[int, tuple[int, ...]] = {}
         self.of_tensor: dict[int, list[int]] = {}
         self._bases = step.versions if any(tensor.parameter is not None for tensor in step.tensors) else {}
-        self._optimizers = step.trace.source.optimizers()
+        self._optimizer_name = step.trace.optimizer_name
         self._place = place
         self._next_id = first_id
         self._writes: dict[int, _Write] = {}
@@ -195,8 +195,7 @@ class Flow:
 
     def _updated(self, moment: OptimizerStep) -> None:
         """An optimizer's update before a later backward of the step: what that backward saved may be stale."""
-        found = self._optimizers.get(moment.optimizer)
-        where = f"{found.type if found else 'an optimizer'}.step at {self._place(moment.stack)}"
+        where = f"{self._optimizer_name(moment.optimizer)}.step at {self._place(moment.stack)}"
         for tensor, (before, after) in zip(moment.updated, moment.versions, strict=False):
             value = self.values[self._current(tensor)]
             value.version = self.absolute(tensor, after)

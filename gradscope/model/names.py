@@ -60,6 +60,7 @@ class Names:
         self._boxes = {key: self._box(module, parents) for key, module in self.modules.items()}
         self.types = {path: modules[key].type for key, path in self._boxes.items() if path is not None}
         self._places = {(module.root, module.path): key for key, module in self.modules.items()}
+        self._called = {key: one.name for key, one in self.parameters.items() if one.root and one.name}
         self._renamed: dict[int, tuple[Template, Template]] = {}
 
     def made_of(self, modules: Mapping[int, Module], parameters: Mapping[int, Parameter]) -> bool:
@@ -109,7 +110,7 @@ class Names:
         return known[1]
 
     def _rename(self, template: Template) -> Template:
-        called = {key: one.name for key, one in self.parameters.items() if one.root and one.name}
+        called = self._called
         tensors = tuple(
             replace(tensor, name=called[tensor.parameter])
             if tensor.parameter is not None and called.get(tensor.parameter, tensor.name) != tensor.name

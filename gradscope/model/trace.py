@@ -167,6 +167,28 @@ class Trace:
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(self.names.parameters.values())
 
+    def optimizer_name(self, number: int | None) -> str:
+        """What an optimizer is called: by its class, or where there are several as the script's variable.
+
+        One of several that no variable tells from the others goes by its recorded name, which is numbered.
+        """
+        known = self.source.optimizers()
+        if number is None or number not in known:
+            return "an optimizer"
+        if len(known) == 1:
+            return known[number].type
+        variables = {key: self._variable(one.stack) for key, one in known.items()}
+        own = variables[number]
+        return own if own and list(variables.values()).count(own) == 1 else known[number].name
+
+    def _variable(self, stack: int | None) -> str:
+        """The one name that a statement of the stack binds its value to, the innermost that binds any; else ""."""
+        found = self.source.stacks().get(stack) if stack is not None else None
+        sites = self.source.sites()
+        called = (sites[site].targets for site in (found.sites if found else ()) if site in sites)
+        targets = next((names for names in called if names), ())
+        return targets[0] if len(targets) == 1 else ""
+
     def template(self, number: int) -> Template:
         """What the steps of a template did."""
         return self.names.shown(self.source.template(number))

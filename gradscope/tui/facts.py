@@ -133,10 +133,12 @@ def _autograd(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
 
 
 def _optimizers(scene: Scene, tensor: Tensor) -> Fact:
-    known = scene.trace.source.optimizers().values()
-    owners = [one.type for one in known if any(tensor.parameter in group for group in one.groups)]
+    known = scene.trace.source.optimizers()
+    owners = [one for one in known.values() if any(tensor.parameter in group for group in one.groups)]
     if owners:
-        return Fact("optimizer", elide_list(owners, _NAMES))
+        names = [scene.trace.optimizer_name(one.id) for one in owners]
+        words = [name if name.startswith(one.type) else f"{name} ({one.type})" for name, one in zip(names, owners)]
+        return Fact("optimizer", printable(elide_list(words, _NAMES)))
     return Fact("optimizer", "in none: no step() will change it", Tone.BAD if tensor.requires_grad else Tone.DIM)
 
 
@@ -406,7 +408,10 @@ def _moment_sheet(scene: Scene) -> Sheet:
     row = scene.step.row
     if row.loss is not None:
         facts.append(Fact("loss", number(row.loss)))
-    facts += [Fact("lr", f"{number(rate)} (group {group})") for _, group, rate in row.learning_rates[:_NAMES]]
+    several = len(scene.trace.source.optimizers()) > 1
+    for optimizer, group, rate in row.learning_rates[:_NAMES]:
+        of = f"{printable(scene.trace.optimizer_name(optimizer))}, " * several
+        facts.append(Fact("lr", f"{number(rate)} ({of}group {group})"))
     facts.append(Fact("detail", row.detail.value))
     kind = scene.step.moments[scene.moment].kind if scene.moment >= 0 else ""
     verdict = _LESSONS.get(kind, "step on with the right arrow; [ and ] travel by phases")

@@ -169,9 +169,8 @@ def _(moment: ZeroGrad, step: Step) -> str:  # noqa: ARG001
 
 @_words.register
 def _(moment: OptimizerChange, step: Step) -> str:
-    optimizer = step.trace.source.optimizers().get(moment.optimizer)
-    kind = optimizer.type if optimizer else "an optimizer"
-    return f"{kind} is built" if moment.group is None else f"{kind} gets parameter group {moment.group}"
+    name = printable(step.trace.optimizer_name(moment.optimizer))
+    return f"{name} is built" if moment.group is None else f"{name} gets parameter group {moment.group}"
 
 
 @_words.register
@@ -181,8 +180,8 @@ def _(moment: Registration, step: Step) -> str:
 
 @_words.register
 def _(moment: OptimizerStep, step: Step) -> str:
-    optimizer = step.trace.source.optimizers().get(moment.optimizer)
-    return f"{optimizer.type if optimizer else 'optimizer'}.step() updates {_names(step, moment.updated) or 'nothing'}"
+    name = printable(step.trace.optimizer_name(moment.optimizer))
+    return f"{name}.step() updates {_names(step, moment.updated) or 'nothing'}"
 
 
 @_words.register

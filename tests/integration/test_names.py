@@ -13,8 +13,13 @@ from torch import nn
 import gradscope
 from gradscope.api import expect_gradients
 from gradscope.errors import FindingsError
+from gradscope.model.records import OptimizerStep
 from gradscope.store import open_trace
+from gradscope.tui.facts import sheet
+from gradscope.tui.subject import Subject
+from gradscope.tui.words import moment_words
 from tests.scripts import Ran, ScriptServer, run
+from tests.unit.tui.scenes import scene_of
 
 GAN = """\
 import torch
@@ -24,6 +29,7 @@ G = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
 spare = nn.Linear(2, 1)
 to_train = torch.optim.Adam([*D.parameters(), *spare.parameters()])
+never = torch.optim.Adam(spare.parameters())
 real, ones, zeros = torch.randn(16, 2), torch.ones(16, 1), torch.zeros(16, 1)
 loss_fn = nn.BCEWithLogitsLoss()
 for step in range(3):
@@ -98,6 +104,20 @@ def test_pictures_say_whose_parameters_they_show(folder: Path) -> None:
     names = [node["name"] for node in graph["nodes"] if node.get("role") == "parameter"]
     assert len(names) == len(set(names)) == 10
     assert {"G", "G.0", "D", "D.0", "spare"} <= graph["modules"].keys()
+
+
+def test_the_inspector_says_whose_optimizer_and_learning_rate_it_tells(folder: Path) -> None:
+    with open_trace(folder / "gan.gradscope") as trace:
+        start = sheet(scene_of(trace, 1), Subject())
+        rates = [fact.text for section in start.sections for fact in section.facts if fact.label == "lr"]
+        assert rates == ["0.001 (to_train, group 0)"]
+        step = trace.step(1)
+        spare = next(tensor.number for tensor in step.tensors if tensor.name == "weight")
+        told = sheet(scene_of(trace, 1), Subject(tensor=spare))
+        owners = [fact.text for section in told.sections for fact in section.facts if fact.label == "optimizer"]
+        assert owners == ["to_train (Adam), never (Adam)"]
+        (update,) = (index for index, moment in enumerate(step.moments) if isinstance(moment, OptimizerStep))
+        assert moment_words(step, update).startswith("to_train.step() updates D.0.weight, D.0.bias")
 
 
 def test_a_step_with_two_backwards_has_every_node_once(folder: Path) -> None:

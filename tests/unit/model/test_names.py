@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from gradscope.model.codec import loads
 from gradscope.model.document import trace_json
+from gradscope.model.memory import MemorySource
 from gradscope.model.names import Names, sharing
 from gradscope.model.overview import overview
-from gradscope.model.records import Module, OpCall, Parameter, Phase, Template
+from gradscope.model.records import Module, OpCall, Optimizer, Parameter, Phase, Site, Stack, Template
 from gradscope.model.trace import Trace
-from tests.builders import TraceBuilder, gan_trace, mlp_trace
+from tests.builders import INFO, TraceBuilder, gan_trace, mlp_trace
 
 
 def shown(trace: Trace) -> list[str]:
@@ -195,3 +196,32 @@ def test_tensors_of_a_model_are_called_as_it_was_known_at_last(renamed: str) -> 
     old = replace(template, tensors=tuple(replace(one, name=renamed or one.name) for one in template.tensors))
     names = trace.names.shown(old)
     assert {one.name for one in names.tensors if one.parameter is not None} == set(shown(trace))
+
+
+# -- optimizers ------------------------------------------------------------------------------------
+
+
+def optimizers(*variables: str) -> Trace:
+    """A trace with an optimizer for each variable, "" for one that no statement gives a name."""
+    source = MemorySource(INFO)
+    for key, variable in enumerate(variables):
+        targets = (variable,) if variable else ()
+        source.put_site(Site(key, "train.py", key + 1, key + 1, 0, "<module>", "", targets=targets))
+        source.put_stack(Stack(key, (key,)))
+        source.put_optimizer(Optimizer(key, "Adam" if key == 0 else f"Adam {key}", "Adam", (), key))
+    return Trace(source)
+
+
+@pytest.mark.parametrize(
+    ("variables", "called"),
+    [
+        (["opt"], ["Adam"]),
+        (["opt_g", "opt_d"], ["opt_g", "opt_d"]),
+        (["opt", "opt"], ["Adam", "Adam 1"]),
+        (["opt_g", ""], ["opt_g", "Adam 1"]),
+    ],
+)
+def test_several_optimizers_go_by_their_variables(variables: list[str], called: list[str]) -> None:
+    trace = optimizers(*variables)
+    assert [trace.optimizer_name(key) for key in range(len(variables))] == called
+    assert trace.optimizer_name(9) == trace.optimizer_name(None) == "an optimizer"
