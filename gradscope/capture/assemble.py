@@ -6,11 +6,12 @@ This is where names are given: a tensor is called what the script calls it, else
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..model import records
 from ..model.packed_samples import PackedSamples
 from ..model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
-from .draft import MADE_BEFORE, Draft, RawGraph, RawMoment, RawSample, RawTensor
+from .draft import MADE_BEFORE, Draft, Facts, RawGraph, RawMoment, RawSample, RawTensor
 from .source import Sites
 from .tensors import TensorTable
 
@@ -71,22 +72,12 @@ def _tensor(index: int, raw: RawTensor, names: _Names) -> Tensor:
         role = "leaf"
     elif raw.made_by is None:
         role = "input"
-    return Tensor(
+    return tensor_of(
+        facts,
         number=index,
         name=names.of(index, raw),
-        shape=facts.shape,
-        dtype=facts.dtype,
-        device=facts.device,
-        layout=facts.layout,
-        requires_grad=facts.requires_grad,
-        is_leaf=facts.is_leaf,
-        grad_fn=facts.grad_fn,
-        retains_grad=facts.retains_grad,
-        is_inference=facts.is_inference,
         version=raw.version,
         storage=raw.storage,
-        nbytes=facts.nbytes,
-        is_view=facts.is_view,
         base=raw.base,
         parameter=raw.parameter,
         made_by=raw.made_by,
@@ -96,6 +87,11 @@ def _tensor(index: int, raw: RawTensor, names: _Names) -> Tensor:
         carried=raw.carried,
         gradient_of=raw.gradient_of,
     )
+
+
+def tensor_of(facts: Facts, **place: Any) -> Tensor:
+    """The record of a tensor that says these facts of itself; `place` are its other fields: where the step has it."""
+    return Tensor(**facts._asdict(), **place)
 
 
 def _graph(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:

@@ -25,6 +25,7 @@ from ..model.names import sharing
 from ..model.records import Detail, Phase, StepKind, StepRow, Template, TraceInfo
 from ..model.trace import Trace
 from ..model.why import Explanation, explain
+from .assemble import tensor_of
 from .autograd import root_node, walk
 from .frames import is_ours
 from .stats import of_values, values
@@ -260,22 +261,12 @@ class _Telling:
         index = len(self._tensors)
         key = storage_key(tensor)
         self._tensors.append(
-            records.Tensor(
+            tensor_of(
+                facts,
                 number=index,
                 name=name,
-                shape=facts.shape,
-                dtype=facts.dtype,
-                device=facts.device,
-                layout=facts.layout,
-                requires_grad=facts.requires_grad,
-                is_leaf=facts.is_leaf,
-                grad_fn=facts.grad_fn,
-                retains_grad=facts.retains_grad,
-                is_inference=facts.is_inference,
                 version=None if facts.is_inference else version_of(tensor),
                 storage=self._storages.setdefault(key, index) if key is not None else index,
-                nbytes=facts.nbytes,
-                is_view=facts.is_view,
                 made_by=made_by,
                 output=tensor.output_nr,
                 role="parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf" if facts.is_leaf else "tensor",
