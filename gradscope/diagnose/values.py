@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from ..model.order import topological
 from ..model.records import Backward, GradChange, GradGraph, GradNode, NodeRun, OpCall, OptimizerStep, Stats, StepRow
 from ..model.trace import Step
 from .case import Case
@@ -130,22 +131,16 @@ def made_from(case: Case, step: Step, tensors: Sequence[int], end: int) -> set[i
 
 def main_line(graph: GradGraph) -> list[int]:
     """The longest way from a root to an end of a backward graph, as node indices in the order they run. Iterative."""
-    nexts: dict[int, list[int]] = {}
-    waiting = {node.index: 0 for node in graph.nodes}
+    nexts: dict[int, list[int]] = {node.index: [] for node in graph.nodes}
     for edge in graph.edges:
-        nexts.setdefault(edge.source, []).append(edge.target)
-        waiting[edge.target] += 1
-    ready = [node for node, count in waiting.items() if not count]
-    depth = dict.fromkeys(ready, 0)
+        nexts[edge.source].append(edge.target)
+    depth: dict[int, int] = {}
     came: dict[int, int] = {}
-    while ready:
-        node = ready.pop()
-        for target in nexts.get(node, ()):
+    for node in topological(nexts, nexts):
+        depth.setdefault(node, 0)
+        for target in nexts[node]:
             if depth[node] + 1 > depth.get(target, -1):
                 depth[target], came[target] = depth[node] + 1, node
-            waiting[target] -= 1
-            if not waiting[target]:
-                ready.append(target)
     if not depth:
         return []
     line = [max(depth, key=lambda node: depth[node])]

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .order import topological
 from .records import GradGraph, GradNode, NodeRun, Template
 
 ACCUMULATE = "AccumulateGrad"
@@ -135,20 +136,8 @@ def _shapes(graph: GradGraph) -> list[list[tuple[object, ...]]]:
 
 
 def _has_cycle(template: Template, ids: _Ids) -> bool:
-    targets: dict[int, list[int]] = defaultdict(list)
-    waiting: dict[int, int] = {}
+    targets: dict[int, list[int]] = {number: [] for numbers in ids.values() for number in numbers}
     for graph, numbers in ids.items():
-        for number in numbers:
-            waiting.setdefault(number, 0)
         for edge in template.graphs[graph].edges:
             targets[numbers[edge.source]].append(numbers[edge.target])
-            waiting[numbers[edge.target]] += 1
-    ready = [number for number, count in waiting.items() if not count]
-    done = 0
-    while ready:
-        done += 1
-        for target in targets[ready.pop()]:
-            waiting[target] -= 1
-            if not waiting[target]:
-                ready.append(target)
-    return done != len(waiting)
+    return len(topological(targets, targets)) != len(targets)

@@ -6,12 +6,13 @@ edges from a grad node to the nodes it sends gradients to (`next_functions`).
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
+from .order import topological
 from .records import Stats
 
 
@@ -149,20 +150,11 @@ class Graph:
         return tuple(edge.source for edge in self.incoming.get(node, ()))
 
     def topological(self) -> tuple[int, ...]:
-        """Node ids, each after all its predecessors (Kahn 1962); ties keep the table's order.
+        """Node ids, each after all its predecessors; ties keep the table's order.
 
         Raises ValueError on a cycle, which no autograd graph has.
         """
-        waiting = {node.id: len(self.incoming.get(node.id, ())) for node in self.nodes}
-        ready = deque(node.id for node in self.nodes if not waiting[node.id])
-        order: list[int] = []
-        while ready:
-            current = ready.popleft()
-            order.append(current)
-            for target in self.successors(current):
-                waiting[target] -= 1
-                if not waiting[target]:
-                    ready.append(target)
+        order = topological(self.by_id, {node: self.successors(node) for node in self.outgoing})
         if len(order) != len(self.nodes):
             raise ValueError("the graph has a cycle")
         return tuple(order)

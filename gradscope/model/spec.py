@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .gradients import ACCUMULATE
 from .graph import EdgeKind, Graph, NodeKind
+from .order import topological
 from .records import (
     Backward,
     GradChange,
@@ -139,22 +140,12 @@ def _grad_graphs_acyclic(template: Template) -> bool:
 
 
 def _acyclic(graph: GradGraph) -> bool:
-    targets: list[list[int]] = [[] for _ in graph.nodes]
-    waiting = [0] * len(graph.nodes)
+    targets: dict[int, list[int]] = {node: [] for node in range(len(graph.nodes))}
     for edge in graph.edges:
-        if not (0 <= edge.source < len(targets) and 0 <= edge.target < len(targets)):
+        if edge.source not in targets or edge.target not in targets:
             return True  # another rule's business
         targets[edge.source].append(edge.target)
-        waiting[edge.target] += 1
-    ready = [node for node, count in enumerate(waiting) if not count]
-    done = 0
-    while ready:
-        done += 1
-        for target in targets[ready.pop()]:
-            waiting[target] -= 1
-            if not waiting[target]:
-                ready.append(target)
-    return done == len(waiting)
+    return len(topological(targets, targets)) == len(targets)
 
 
 STRUCTURE: tuple[TemplateRule, ...] = (
