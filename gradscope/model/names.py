@@ -28,6 +28,24 @@ def sharing(names: Mapping[M, Iterable[str]]) -> frozenset[M]:
     return frozenset(model for found in owners.values() if len(found) > 1 for model in found)
 
 
+def _to_qualify(has: Mapping[str, Collection[str]], parents: Collection[str]) -> frozenset[str]:
+    """The models that share a name with another, by its long names too; "" has the names of no model.
+
+    A model that is no parent is itself a name.
+    """
+    found: frozenset[str] = frozenset()
+    while True:
+        shown = {
+            model: {f"{model}.{name}" if model in found else name for name in own}
+            | ({model} if model in found or model not in parents else set()) - {""}
+            for model, own in has.items()
+        }
+        more = found | sharing(shown) - {""}
+        if more == found:
+            return found
+        found = more
+
+
 class Names:
     """The shown names of one trace. `templates` gives some of its templates, the first ones first.
 
@@ -49,14 +67,13 @@ class Names:
         for key, parameter in parameters.items():
             has[models.of_parameter[key]].add(parameter.name)
         for module in self.modules.values():
-            if module.path:
-                has[module.root].add(module.path)
-        self.qualified = sharing(has)
+            has[module.root].add(module.path)
+        parents = {module.root for module in self.modules.values() if module.path}
+        self.qualified = _to_qualify({model: own - {""} for model, own in has.items()}, parents)
         self.parameters = {
             key: replace(one, name=self._long(models.of_parameter[key], one.name), root=models.of_parameter[key])
             for key, one in parameters.items()
         }
-        parents = {module.root for module in self.modules.values() if module.path}
         self._boxes = {key: self._box(module, parents) for key, module in self.modules.items()}
         self.types = {path: modules[key].type for key, path in self._boxes.items() if path is not None}
         self._places = {(module.root, module.path): key for key, module in self.modules.items()}
@@ -69,7 +86,7 @@ class Names:
         return modules is mine and parameters is own and [len(modules), len(parameters)] == sizes
 
     def _long(self, model: str, name: str) -> str:
-        return f"{model}.{name}" if name and model in self.qualified and model else name
+        return f"{model}.{name}" if name and model in self.qualified else name
 
     def _box(self, module: Module, parents: Collection[str]) -> str | None:
         if module.path:

@@ -78,9 +78,29 @@ def test_a_bare_layer_is_told_from_another_one() -> None:
     assert [names.box_of(key) for key in names.parameters] == ["encoder", "decoder"]
 
 
+def test_a_long_name_is_not_another_models_short_one() -> None:
+    modules = models("G", "D", layers=("0",)) | {
+        9: Module(9, "gan", "", "Gan", None),
+        10: Module(10, "gan", "G", "G", 9),
+    }
+    modules[11] = Module(11, "gan", "G.0", "Linear", 10)
+    names = Names(modules, {})
+    assert [names.box(key) for key in modules] == ["G", "G.0", "D", "D.0", "gan", "gan.G", "gan.G.0"]
+
+
+def test_a_bare_layer_is_not_another_models_module_of_that_name() -> None:
+    modules = models("net", layers=("head",)) | {9: Module(9, "head", "", "Linear", None)}
+    names = Names(modules, {0: parameter(0, "head.weight", "net"), 1: parameter(1, "weight", "head")})
+    assert [names.box(key) for key in modules] == ["net", "net.head", "head"]
+    assert [one.name for one in names.parameters.values()] == ["net.head.weight", "head.weight"]
+
+
 def test_leaves_of_the_script_stay_as_they_are() -> None:
     names = Names({}, {0: parameter(0, "w", ""), 1: parameter(1, "w", "")})
     assert [one.name for one in names.parameters.values()] == ["w", "w"]
+    head = {2: Module(2, "head", "", "Linear", None)}
+    beside = Names(head, {0: parameter(0, "weight", ""), 1: parameter(1, "weight", "head")})
+    assert [one.name for one in beside.parameters.values()] == ["weight", "head.weight"]
 
 
 def test_every_reader_has_the_shown_names() -> None:
@@ -145,7 +165,7 @@ def test_modules_that_are_their_own_ancestors_are_no_trap() -> None:
 
 # -- laws ------------------------------------------------------------------------------------------
 
-_WORDS = st.sampled_from(["0", "1", "fc", "h.0", "h.1", "h.0.fc"])
+_WORDS = st.sampled_from(["0", "1", "fc", "h.0", "h.1", "h.0.fc", "A", "A.0", "B.fc"])
 
 
 @given(st.lists(st.tuples(st.sampled_from("ABC"), st.frozensets(_WORDS, min_size=1)), min_size=1, max_size=5))
