@@ -165,7 +165,7 @@ class _Models:
     ) -> None:
         self._modules, self._parameters = modules, parameters
         self._heads = {key: self._head(key) for key in modules}
-        self._models = self._by_root()
+        self._models = self._by_root(templates)
         several = {root for root, heads in self._models.items() if len(heads) > 1}
         called = {
             head: f"{root} ({number})" if number > 1 else root
@@ -186,15 +186,29 @@ class _Models:
             module = parent
         return module
 
-    def _by_root(self) -> dict[str, list[int]]:
-        """The outermost modules by root, of the roots that have parameters or further modules."""
+    def _by_root(self, templates: Callable[[], Iterable[Template]]) -> dict[str, list[int]]:
+        """The models by root. A module without parameters and modules of its own (a loss made anew) is none.
+
+        Whether one that nothing is registered in has parameters all the same, the ops tell that read them.
+        """
         roots = {one.root for one in self._parameters.values()}
         roots |= {one.root for one in self._modules.values() if one.path}
         found: dict[str, list[int]] = defaultdict(list)
         for head in sorted(set(self._heads.values())):
-            if self._modules[head].root in roots:
-                found[self._modules[head].root].append(head)
-        return found
+            found[self._modules[head].root].append(head)
+        bare = {root for root, heads in found.items() if len(heads) > 1 and root not in roots}
+        reading = self._reading(templates) if bare else frozenset()
+        return {root: [one for one in heads if root not in bare or one in reading] for root, heads in found.items()}
+
+    def _reading(self, templates: Callable[[], Iterable[Template]]) -> frozenset[int]:
+        """The outermost modules whose ops read a parameter, whatever it is called."""
+        return frozenset(
+            self._heads[moment.module]
+            for template in templates()
+            for moment in template.moments
+            if isinstance(moment, OpCall) and moment.module is not None and moment.module in self._heads
+            if any(template.tensors[tensor].parameter is not None for tensor in moment.inputs)
+        )
 
     def _told_apart(self, unknown: Collection[int], templates: Callable[[], Iterable[Template]]) -> dict[int, int]:
         """The head of the model that each of these parameters belongs to."""

@@ -154,8 +154,14 @@ def test_what_no_op_read_goes_with_the_parameter_before_it() -> None:
 
 def test_losses_made_anew_are_one() -> None:
     modules = {key: Module(key, "MSELoss", "", "MSELoss", None) for key in range(3)}
-    names = Names(modules, {0: parameter(0, "w", "")})
+    names = Names(modules, {0: parameter(0, "w", "")}, lambda: [reads((9, 0))])
     assert {names.module(key) for key in modules} == {"MSELoss"}
+
+
+def test_layers_that_no_module_registers_are_told_apart_by_what_they_read() -> None:
+    modules = {key: Module(key, "Linear", "", "Linear", None) for key in range(3)}
+    names = Names(modules, {0: parameter(0, "", ""), 1: parameter(1, "", "")}, lambda: [reads((0, 0), (2, 1))])
+    assert [names.box(key) for key in modules] == ["Linear", "Linear", "Linear (2)"]
 
 
 def test_modules_that_are_their_own_ancestors_are_no_trap() -> None:
