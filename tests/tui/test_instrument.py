@@ -518,6 +518,29 @@ def test_following_shows_new_steps_and_the_end(changes: dict[str, str], said: st
         drive(trace, walk, reopen=lambda: open_trace(path))
 
 
+def test_names_follow_a_script_that_comes_to_a_second_model(tmp_path: Path) -> None:
+    source, path = mlp_trace(4), tmp_path / "t.gradscope"
+    writer = TraceWriter(path)
+    late = replace(source.parameters()[0], id=9, root="teacher")
+    writer.put_parameter(replace(late, name="", root=""))
+    write(writer, source, range(2))
+
+    async def walk(driver: Driver) -> None:
+        await driver.press("end")
+        table = driver.instrument.query_one("#parameters", ParametersPane)
+        assert table.shown[0].name == "fc1.weight"
+        writer.put_parameter(late)
+        write(writer, source, range(2, 4))
+        driver.instrument.look()
+        await driver.settle()
+        assert [one.name for one in table.shown][:: len(table.shown) - 1] == ["model.fc1.weight", "teacher.fc1.weight"]
+        assert "model.fc1.weight" in {node.name for node in driver.scene.graph.nodes}
+
+    with open_trace(path) as trace:
+        drive(trace, walk, reopen=lambda: open_trace(path))
+    writer.close()
+
+
 def test_a_followed_file_that_disappears_is_a_message() -> None:
     def gone() -> Trace:
         raise GradscopeError("there is no file t.gradscope")

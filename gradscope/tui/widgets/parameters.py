@@ -132,16 +132,16 @@ class ParametersPane(Rows):
         scene, figures = self.scene, self.figures
         if scene is None or figures is None:
             return
-        every = scene.trace.names.parameters
+        names = scene.trace.names
         by_step = None if self.sort in ("name", "shape") else figures
-        key = (by_step, len(every), self.sort, self.descending, self.roles, self.wanted)
+        key = (by_step, names, self.sort, self.descending, self.roles, self.wanted)
         if self._listed == key:
             return
         self._listed = key
         words = self.wanted.lower().split()
         chosen = [
             one
-            for one in every.values()
+            for one in names.parameters.values()
             if (self.roles is None or (one.role == "buffer") == (self.roles == "buffer"))
             and all(word in f"{one.root} {one.name} {one.role} {one.dtype}".lower() for word in words)
         ]
