@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.judging import Judging, loud
+from tests.unit.diagnose.loops import NET, PLAIN, loop
 
 ELEMENTWISE = """
 import torch
@@ -153,100 +154,80 @@ def test_what_torch_refuses_is_explained(judging: Judging, returned: str) -> Non
 
 
 def test_a_hook_that_zeroes(judging: Judging) -> None:
-    first = judging("""
-        import torch
-        from torch import nn
-
-        def silence(strength):
-            def scaled(grad):
-                return strength * grad  # wrong
-            return scaled
-
-        class Net(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 1)
-            def forward(self, x):
-                h = self.a(x).tanh()
-                h.register_hook(silence(0.0))  # registered
-                return self.b(h)
-
-        net = Net()
-        opt = torch.optim.Adam(net.parameters())
-        for _ in range(4):
-            opt.zero_grad()
-            net(torch.randn(8, 3)).pow(2).mean().backward()
-            opt.step()
-    """)[0]
+    first = judging(
+        NET
+        + """
+def silence(strength):
+    def scaled(grad):
+        return strength * grad  # wrong
+    return scaled
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 1)
+    def forward(self, x):
+        h = self.a(x).tanh()
+        h.register_hook(silence(0.0))  # registered
+        return self.b(h)
+net = Net()
+"""
+        + PLAIN
+    )[0]
     assert first.code == "GS814"
     assert judging.blames(first, "# wrong")
     assert [place.line for place in first.related] == [judging.line("# registered")]
 
 
 def test_a_hook_that_looks_or_scales_is_no_finding(judging: Judging) -> None:
-    found = judging("""
-        import torch
-        from torch import nn
-        norms = []
-        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-        opt = torch.optim.Adam(net.parameters())
-        for p in net.parameters():
-            p.register_hook(lambda grad: grad.clamp(-1, 1))
-        for _ in range(4):
-            opt.zero_grad()
-            h = net[1](net[0](torch.randn(8, 3)))
-            h.register_hook(lambda grad: norms.append(grad.norm().item()))
-            net[2](h).pow(2).mean().backward()
-            opt.step()
-    """)
-    assert not [one for one in loud(found) if one.code == "GS814"]
+    found = judging(
+        NET
+        + """
+norms = []
+for p in net.parameters():
+    p.register_hook(lambda grad: grad.clamp(-1, 1))
+"""
+        + loop("""
+opt.zero_grad()
+h = net[1](net[0](x))
+h.register_hook(lambda grad: norms.append(grad.norm().item()))
+net[2](h).pow(2).mean().backward()
+opt.step()
+""")
+    )
+    assert not loud(found)
+
+
+MUTE = """
+def mute(module, grad_in, grad_out):
+    return tuple(None if g is None else g * 0 for g in grad_in)  # wrong
+"""
 
 
 def test_a_module_hook_that_zeroes(judging: Judging) -> None:
-    first = judging("""
-        import torch
-        from torch import nn
-
-        def mute(module, grad_in, grad_out):
-            return tuple(None if g is None else g * 0 for g in grad_in)  # wrong
-
-        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-        for layer in [net[2]]:
-            layer.register_full_backward_hook(mute)  # registered
-        opt = torch.optim.Adam(net.parameters())
-        for _ in range(4):
-            opt.zero_grad()
-            net(torch.randn(8, 3)).pow(2).mean().backward()
-            opt.step()
-    """)[0]
+    registered = "for layer in [net[2]]:\n    layer.register_full_backward_hook(mute)  # registered\n"
+    first = judging(NET + MUTE + registered + PLAIN)[0]
     assert first.code == "GS814"
     assert judging.blames(first, "# wrong")
     assert [place.line for place in first.related] == [judging.line("# registered")]
 
 
-TWO_HOOKS = """
-    import torch
-    from torch import nn
-
-    def look(module, grad_in, grad_out):
-        return None  # looks
-
-    def mute(module, grad_in, grad_out):
-        return tuple(None if g is None else g * 0 for g in grad_in)  # wrong
-
-    net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-    net[{looks}].register_full_backward_hook(look)  # harmless
-    net[2].register_full_backward_hook(mute)  # registered
-    opt = torch.optim.Adam(net.parameters())
-    for _ in range(4):
-        opt.zero_grad()
-        net(torch.randn(8, 3, requires_grad=True)).pow(2).mean().backward()
-        opt.step()
+def two_hooks(looks: int) -> str:
+    """One hook that looks, at that layer, and one at the last layer that zeroes."""
+    return (
+        NET
+        + MUTE
+        + f"""
+def look(module, grad_in, grad_out):
+    return None  # looks
+net[{looks}].register_full_backward_hook(look)  # harmless
+net[2].register_full_backward_hook(mute)  # registered
 """
+        + PLAIN
+    )
 
 
 def test_of_several_module_hooks_the_one_of_that_module_is_blamed(judging: Judging) -> None:
-    first = judging(TWO_HOOKS.format(looks=0))[0]
+    first = judging(two_hooks(1))[0]
     assert first.code == "GS814"
     assert judging.blames(first, "# wrong")
     assert first.message.startswith("a hook on module 2 turned")
@@ -254,7 +235,7 @@ def test_of_several_module_hooks_the_one_of_that_module_is_blamed(judging: Judgi
 
 
 def test_of_two_hooks_on_one_module_both_are_shown(judging: Judging) -> None:
-    first = judging(TWO_HOOKS.format(looks=2))[0]
+    first = judging(two_hooks(2))[0]
     assert first.code == "GS814"
     assert first.message.startswith("one of 2 hooks on module 2 turned")
     assert first.culprit is None
@@ -286,16 +267,5 @@ def test_two_hooks_on_one_tensor_are_one_finding(judging: Judging) -> None:
 
 
 def test_a_module_hook_that_only_looks_is_no_finding(judging: Judging) -> None:
-    found = judging("""
-        import torch
-        from torch import nn
-        seen = []
-        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-        net[2].register_full_backward_hook(lambda module, grad_in, grad_out: seen.append(len(grad_out)))
-        opt = torch.optim.Adam(net.parameters())
-        for _ in range(3):
-            opt.zero_grad()
-            net(torch.randn(8, 3)).pow(2).mean().backward()
-            opt.step()
-    """)
-    assert not [one for one in loud(found) if one.code == "GS814"]
+    looks = "seen = []\nnet[2].register_full_backward_hook(lambda module, inner, outer: seen.append(len(outer)))\n"
+    assert not loud(judging(NET + looks + PLAIN))

@@ -33,6 +33,19 @@ def learn(loss, *optimizers):
         one.step()
 
 
+def evaluate(net):
+    net.eval()
+    with torch.no_grad():
+        print(sum(F.cross_entropy(net(x), y).item() for x, y in batches(2)))
+
+
+def learn_and_evaluate(net):
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    for x, y in batches():
+        learn(F.cross_entropy(net(x), y), opt)
+    evaluate(net)
+
+
 """
 
 
@@ -121,13 +134,7 @@ BUGS = {
             def forward(self, x):
                 return self.two(self.hidden(x))
 
-        net = Net()
-        opt = torch.optim.SGD(net.parameters(), lr=0.1)
-        for x, y in batches():
-            learn(F.cross_entropy(net(x), y))
-        net.eval()
-        with torch.no_grad():
-            print(sum(F.cross_entropy(net(x), y).item() for x, y in batches(2)))
+        learn_and_evaluate(Net())
         """,
     ),
     "attention that drops in evaluation": (
@@ -142,13 +149,7 @@ BUGS = {
                 q, k, v = self.qkv(x)[None].chunk(3, -1)
                 return self.out(F.scaled_dot_product_attention(q, k, v, dropout_p=0.2)[0])  # culprit
 
-        net = Attend()
-        opt = torch.optim.SGD(net.parameters(), lr=0.1)
-        for x, y in batches():
-            learn(F.cross_entropy(net(x), y))
-        net.eval()
-        with torch.no_grad():
-            print(sum(F.cross_entropy(net(x), y).item() for x, y in batches(2)))
+        learn_and_evaluate(Attend())
         """,
     ),
     "a validation that sums losses with their graphs": (
@@ -307,9 +308,7 @@ HEALTHY = {
             net.train()
             for x, y in batches():
                 learn(F.cross_entropy(net(x), y))
-            net.eval()
-            with torch.no_grad():
-                print(sum(F.cross_entropy(net(x), y).item() for x, y in batches(2)))
+            evaluate(net)
         """,
     "batch norm frozen on purpose": """
         for _ in range(2):
@@ -317,9 +316,7 @@ HEALTHY = {
             net[1].eval()
             for x, y in batches():
                 learn(F.cross_entropy(net(x), y))
-            net.eval()
-            with torch.no_grad():
-                print(sum(F.cross_entropy(net(x), y).item() for x, y in batches(2)))
+            evaluate(net)
         """,
     "a whole model fine-tuned in evaluation mode on purpose": """
         for x, y in batches():
@@ -375,13 +372,7 @@ HEALTHY = {
             def forward(self, x):
                 return self.two(F.dropout(self.one(x), 0.3, self.training))
 
-        net = Net()
-        opt = torch.optim.SGD(net.parameters(), lr=0.1)
-        for x, y in batches():
-            learn(F.cross_entropy(net(x), y))
-        net.eval()
-        with torch.no_grad():
-            print(sum(F.cross_entropy(net(x), y).item() for x, y in batches(2)))
+        learn_and_evaluate(Net())
         """,
     "a saliency map in evaluation mode": """
         for x, y in batches():

@@ -5,18 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.judging import Judging, loud
+from tests.unit.diagnose.loops import NET, loop
 
-NET = """
-import copy, torch
-from dataclasses import dataclass
-from torch import nn
-import torch.nn.functional as F
-torch.manual_seed(0)
-net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
-def batch():
-    x = torch.randn(8, 4)
-    return x, x.sum(1, keepdim=True)
-"""
+SCALER = 'scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)'
 
 BUGS = {
     "no zero_grad, in a method": (
@@ -169,15 +160,15 @@ for _ in range(3):
     ),
     "the first of two losses is lost": (
         "GS502",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(4):
-    x, y = batch()
-    F.mse_loss(net(x), y).backward()
-    opt.zero_grad()  # culprit
-    sum(p.abs().sum() for p in net.parameters()).backward()
-    opt.step()
+        loop(
+            """
+F.mse_loss(net(x), y).backward()
+opt.zero_grad()  # culprit
+sum(p.abs().sum() for p in net.parameters()).backward()
+opt.step()
 """,
+            times=4,
+        ),
     ),
     "micro-batches cleared one by one": (
         "GS502",
@@ -207,18 +198,17 @@ for _ in range(4):
     "clip by value before the backward": (
         "GS504",
         """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
 clip = nn.utils.clip_grad_value_
 for p in net.parameters():
     p.grad = torch.zeros_like(p)
-for _ in range(3):
-    x, y = batch()
-    loss = F.mse_loss(net(x), y)
-    opt.zero_grad(set_to_none=False)
-    clip(net.parameters(), 0.1)  # culprit
-    loss.backward()
-    opt.step()
-""",
+"""
+        + loop("""
+loss = F.mse_loss(net(x), y)
+opt.zero_grad(set_to_none=False)
+clip(net.parameters(), 0.1)  # culprit
+loss.backward()
+opt.step()
+"""),
     ),
     "the step comes after the epoch only": (
         "GS502",
@@ -233,15 +223,12 @@ for epoch in range(4):
     ),
     "the gradients themselves are clipped": (
         "GS504",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    F.mse_loss(net(x), y).backward()
-    nn.utils.clip_grad_norm_([p.grad for p in net.parameters()], 1.0)  # culprit
-    opt.step()
-""",
+        loop("""
+opt.zero_grad()
+F.mse_loss(net(x), y).backward()
+nn.utils.clip_grad_norm_([p.grad for p in net.parameters()], 1.0)  # culprit
+opt.step()
+"""),
     ),
     "clip by value where there is no gradient at all": (
         "GS504",
@@ -256,16 +243,15 @@ opt.step()
     "clip after the step": (
         "GS504",
         """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
 def finish():
     opt.step()
     torch.nn.utils.clip_grad_norm_(net.parameters(), max_norm=1.0)  # culprit
     opt.zero_grad()
-for _ in range(3):
-    x, y = batch()
-    F.mse_loss(net(x), y).backward()
-    finish()
-""",
+"""
+        + loop("""
+F.mse_loss(net(x), y).backward()
+finish()
+"""),
     ),
     "clip a generator that is used up": (
         "GS504",
@@ -304,86 +290,71 @@ Run(opt, torch.optim.lr_scheduler.ExponentialLR(opt, 0.5)).go()
     ),
     "clip by value on scaled gradients": (
         "GS506",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    scaler.scale(F.mse_loss(net(x), y)).backward()
-    nn.utils.clip_grad_value_(net.parameters(), 0.5)  # culprit
-    scaler.step(opt)
-    scaler.update()
-""",
+        SCALER
+        + loop("""
+opt.zero_grad()
+scaler.scale(F.mse_loss(net(x), y)).backward()
+nn.utils.clip_grad_value_(net.parameters(), 0.5)  # culprit
+scaler.step(opt)
+scaler.update()
+"""),
     ),
     "unscaled after the clipping": (
         "GS506",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    scaler.scale(F.mse_loss(net(x), y)).backward()
-    nn.utils.clip_grad_norm_(net.parameters(), 0.5)  # culprit
-    scaler.unscale_(opt)
-    scaler.step(opt)
-    scaler.update()
-""",
+        SCALER
+        + loop("""
+opt.zero_grad()
+scaler.scale(F.mse_loss(net(x), y)).backward()
+nn.utils.clip_grad_norm_(net.parameters(), 0.5)  # culprit
+scaler.unscale_(opt)
+scaler.step(opt)
+scaler.update()
+"""),
     ),
     "a plain step on scaled gradients": (
         "GS506",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=1e-5)
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    scaler.scale(F.mse_loss(net(x), y)).backward()
-    opt.step()  # culprit
-    scaler.update(1024.0)
+        SCALER
+        + loop(
+            """
+opt.zero_grad()
+scaler.scale(F.mse_loss(net(x), y)).backward()
+opt.step()  # culprit
+scaler.update(1024.0)
 """,
+            lr=1e-5,
+        ),
     ),
     "no update of the scaler": (
         "GS507",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    scaler.scale(F.mse_loss(net(x), y)).backward()
-    scaler.step(opt)  # culprit
-""",
+        SCALER
+        + loop("""
+opt.zero_grad()
+scaler.scale(F.mse_loss(net(x), y)).backward()
+scaler.step(opt)  # culprit
+"""),
     ),
     "the loss is never scaled": (
         "GS507",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    F.mse_loss(net(x), y).backward()  # culprit
-    scaler.step(opt)
-    scaler.update()
-""",
+        SCALER
+        + loop("""
+opt.zero_grad()
+F.mse_loss(net(x), y).backward()  # culprit
+scaler.step(opt)
+scaler.update()
+"""),
     ),
     "unscaled twice": (
         "GS507",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    scaler.scale(F.mse_loss(net(x), y)).backward()
-    scaler.unscale_(opt)
-    nn.utils.clip_grad_norm_(net.parameters(), 0.5)
-    scaler.unscale_(opt)  # culprit
-    scaler.step(opt)
-    scaler.update()
-""",
+        SCALER
+        + loop("""
+opt.zero_grad()
+scaler.scale(F.mse_loss(net(x), y)).backward()
+scaler.unscale_(opt)
+nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+scaler.unscale_(opt)  # culprit
+scaler.step(opt)
+scaler.update()
+"""),
     ),
     "means of micro-batches, a step now and then": (
         "GS508",
@@ -404,16 +375,16 @@ for i in range(1, 13):
     ),
     "means of the slices of a batch": (
         "GS508",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.01)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    for part in torch.arange(8).chunk(4):
-        xs, ys = x[part[0]:part[-1] + 1], y[part[0]:part[-1] + 1]
-        (net(xs) - ys).pow(2).mean().backward()  # culprit
-    opt.step()
+        loop(
+            """
+opt.zero_grad()
+for part in torch.arange(8).chunk(4):
+    xs, ys = x[part[0]:part[-1] + 1], y[part[0]:part[-1] + 1]
+    (net(xs) - ys).pow(2).mean().backward()  # culprit
+opt.step()
 """,
+            lr=0.01,
+        ),
     ),
     "means of micro-batches under a scaler": (
         "GS508",
@@ -471,14 +442,15 @@ for epoch in range(4):
     ),
     "step is named but not called": (
         "GS510",
-        """
-opt = torch.optim.SGD(net.parameters(), lr=0.01)
-for _ in range(4):
-    x, y = batch()
-    opt.zero_grad()
-    F.mse_loss(net(x), y).backward()  # culprit
-    opt.step
+        loop(
+            """
+opt.zero_grad()
+F.mse_loss(net(x), y).backward()  # culprit
+opt.step
 """,
+            lr=0.01,
+            times=4,
+        ),
     ),
     "one optimizer steps twice, the other never": (
         "GS510",
@@ -591,17 +563,17 @@ for _ in range(5):
     (-D(G(torch.randn(8, 2))).mean()).backward()
     og.step()
 """,
-    "adversarial examples first": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(4):
-    x, y = batch()
-    x.requires_grad_(True)
-    F.mse_loss(net(x), y).backward()
-    x = (x + 0.1 * x.grad.sign()).detach()
-    opt.zero_grad()
-    F.mse_loss(net(x), y).backward()
-    opt.step()
+    "adversarial examples first": loop(
+        """
+x.requires_grad_(True)
+F.mse_loss(net(x), y).backward()
+x = (x + 0.1 * x.grad.sign()).detach()
+opt.zero_grad()
+F.mse_loss(net(x), y).backward()
+opt.step()
 """,
+        times=4,
+    ),
     "the loop starts with the step": """
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for _ in range(4):
@@ -622,29 +594,29 @@ for _ in range(5):
     v.grad.detach_()
     v.grad.zero_()
 """,
-    "old gradients decay by hand": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(4):
-    x, y = batch()
-    for p in net.parameters():
-        if p.grad is not None:
-            p.grad.mul_(0.9)
-    F.mse_loss(net(x), y).backward()
-    opt.step()
+    "old gradients decay by hand": loop(
+        """
+for p in net.parameters():
+    if p.grad is not None:
+        p.grad.mul_(0.9)
+F.mse_loss(net(x), y).backward()
+opt.step()
 """,
-    "gradients of two tasks are read and put together": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(4):
-    x, y = batch()
-    parts = []
-    for loss_fn in (F.mse_loss, F.l1_loss):
-        opt.zero_grad()
-        loss_fn(net(x), y).backward()
-        parts.append([p.grad.clone() for p in net.parameters()])
-    for p, a, b in zip(net.parameters(), *parts):
-        p.grad = (a + b) / 2
-    opt.step()
+        times=4,
+    ),
+    "gradients of two tasks are read and put together": loop(
+        """
+parts = []
+for loss_fn in (F.mse_loss, F.l1_loss):
+    opt.zero_grad()
+    loss_fn(net(x), y).backward()
+    parts.append([p.grad.clone() for p in net.parameters()])
+for p, a, b in zip(net.parameters(), *parts):
+    p.grad = (a + b) / 2
+opt.step()
 """,
+        times=4,
+    ),
     "leftover micro-batches are dropped at the end of an epoch": """
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for epoch in range(3):
@@ -656,26 +628,26 @@ for epoch in range(3):
             opt.step()
             opt.zero_grad()
 """,
-    "sharpness-aware minimisation": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(4):
-    x, y = batch()
-    F.mse_loss(net(x), y).backward()
-    norm = torch.stack([p.grad.norm() for p in net.parameters()]).norm()
-    moves = []
-    with torch.no_grad():
-        for p in net.parameters():
-            e = p.grad * 0.05 / norm
-            p.add_(e)
-            moves.append(e)
-    opt.zero_grad()
-    F.mse_loss(net(x), y).backward()
-    with torch.no_grad():
-        for p, e in zip(net.parameters(), moves):
-            p.sub_(e)
-    opt.step()
-    opt.zero_grad()
+    "sharpness-aware minimisation": loop(
+        """
+F.mse_loss(net(x), y).backward()
+norm = torch.stack([p.grad.norm() for p in net.parameters()]).norm()
+moves = []
+with torch.no_grad():
+    for p in net.parameters():
+        e = p.grad * 0.05 / norm
+        p.add_(e)
+        moves.append(e)
+opt.zero_grad()
+F.mse_loss(net(x), y).backward()
+with torch.no_grad():
+    for p, e in zip(net.parameters(), moves):
+        p.sub_(e)
+opt.step()
+opt.zero_grad()
 """,
+        times=4,
+    ),
     "a skipped update": """
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for i in range(6):
@@ -688,15 +660,12 @@ for i in range(6):
         continue
     opt.step()
 """,
-    "a norm measured after the step": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    F.mse_loss(net(x), y).backward()
-    opt.step()
-    print(nn.utils.clip_grad_norm_(net.parameters(), float("inf")))
-""",
+    "a norm measured after the step": loop("""
+opt.zero_grad()
+F.mse_loss(net(x), y).backward()
+opt.step()
+print(nn.utils.clip_grad_norm_(net.parameters(), float("inf")))
+"""),
     "mixed precision as it should be": """
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -747,26 +716,23 @@ for _ in range(3):
     F.l1_loss(b(x), y).backward()
     opt.step()
 """,
-    "sums over micro-batches, divided at the end": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    for xs, ys in zip(x.split(2), y.split(2)):
-        F.mse_loss(net(xs), ys).backward()
-    for p in net.parameters():
-        p.grad /= 4
-    opt.step()
+    "sums over micro-batches, divided at the end": loop("""
+opt.zero_grad()
+for xs, ys in zip(x.split(2), y.split(2)):
+    F.mse_loss(net(xs), ys).backward()
+for p in net.parameters():
+    p.grad /= 4
+opt.step()
+"""),
+    "sums of squares over micro-batches": loop(
+        """
+opt.zero_grad()
+for xs, ys in zip(x.split(2), y.split(2)):
+    F.mse_loss(net(xs), ys, reduction="sum").backward()
+opt.step()
 """,
-    "sums of squares over micro-batches": """
-opt = torch.optim.SGD(net.parameters(), lr=0.001)
-for _ in range(3):
-    x, y = batch()
-    opt.zero_grad()
-    for xs, ys in zip(x.split(2), y.split(2)):
-        F.mse_loss(net(xs), ys, reduction="sum").backward()
-    opt.step()
-""",
+        lr=0.001,
+    ),
     "a loss for each task": """
 opt = torch.optim.SGD(net.parameters(), lr=0.01)
 def task(k):

@@ -5,16 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.judging import Judging, loud
+from tests.unit.diagnose.loops import SETUP
 
-NET = """
-import copy, torch
-from dataclasses import dataclass, field
-from torch import nn
-import torch.nn.functional as F
-torch.manual_seed(0)
-def batch():
-    x = torch.randn(8, 4)
-    return x, x.sum(1, keepdim=True)
+NET = (
+    SETUP
+    + """
 def train(model, opt, n=4):
     for _ in range(n):
         x, y = batch()
@@ -28,7 +23,22 @@ class Net(nn.Module):
         self.head = nn.Linear(8, 1)
     def forward(self, x):
         return self.head(torch.tanh(self.body(x)))
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+        self.tie()
+    def forward(self, t):
+        return self.out(self.emb(t))
+def read(model):
+    opt = torch.optim.Adam(model.parameters())
+    for _ in range(3):
+        t = torch.randint(0, 10, (5, 4))
+        opt.zero_grad()
+        F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
+        opt.step()
 """
+)
 
 BUGS = {
     "the head is replaced by a helper": (
@@ -335,40 +345,20 @@ run(2)
     "tied by a detached clone": (
         "GS606",
         """
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+class Words(Tied):
+    def tie(self):
         w = self.emb.weight.detach().clone()
         self.out.weight = nn.Parameter(w)  # culprit
-    def forward(self, t):
-        return self.out(self.emb(t))
-model = Tied()
-opt = torch.optim.Adam(model.parameters())
-for _ in range(3):
-    t = torch.randint(0, 10, (5, 4))
-    opt.zero_grad()
-    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
-    opt.step()
+read(Words())
 """,
     ),
     "tied by a deep copy of the parameter": (
         "GS606",
         """
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+class Words(Tied):
+    def tie(self):
         self.out.weight = copy.deepcopy(self.emb.weight)  # culprit
-    def forward(self, t):
-        return self.out(self.emb(t))
-model = Tied()
-opt = torch.optim.Adam(model.parameters())
-for _ in range(3):
-    t = torch.randint(0, 10, (5, 4))
-    opt.zero_grad()
-    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
-    opt.step()
+read(Words())
 """,
     ),
     "an autoencoder tied by a transposed copy": (
@@ -456,64 +446,33 @@ Early()
     "tied by copying the values": (
         "GS606",
         """
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+class Words(Tied):
+    def tie(self):
         with torch.no_grad():
             self.out.weight.copy_(self.emb.weight)  # culprit
-    def forward(self, t):
-        return self.out(self.emb(t))
-model = Tied()
-opt = torch.optim.Adam(model.parameters())
-for _ in range(3):
-    t = torch.randint(0, 10, (5, 4))
-    opt.zero_grad()
-    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
-    opt.step()
+read(Words())
 """,
     ),
     "tied by .data": (
         "GS606",
         """
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
-        self.tie()
+class Words(Tied):
     def tie(self):
         self.out.weight.data = self.emb.weight.data.clone()  # culprit
-    def forward(self, t):
-        return self.out(self.emb(t))
-model = Tied()
-opt = torch.optim.Adam(model.parameters())
-for _ in range(3):
-    t = torch.randint(0, 10, (5, 4))
-    opt.zero_grad()
-    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
-    opt.step()
+read(Words())
 """,
     ),
     "tied, then one side made anew": (
         "GS606",
         """
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+class Words(Tied):
+    def tie(self):
         self.out.weight = self.emb.weight
-    def forward(self, t):
-        return self.out(self.emb(t))
 def load(model, table):
     model.emb = nn.Embedding.from_pretrained(table, freeze=False)  # culprit
-model = Tied()
+model = Words()
 load(model, torch.randn(10, 6))
-opt = torch.optim.Adam(model.parameters())
-for _ in range(3):
-    t = torch.randint(0, 10, (5, 4))
-    opt.zero_grad()
-    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
-    opt.step()
+read(model)
 """,
     ),
 }
@@ -668,20 +627,10 @@ for i in range(4):
     opt.step()
 """,
     "tied by assignment": """
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb, self.out = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+class Words(Tied):
+    def tie(self):
         self.out.weight = self.emb.weight
-    def forward(self, t):
-        return self.out(self.emb(t))
-model = Tied()
-opt = torch.optim.Adam(model.parameters())
-for _ in range(3):
-    t = torch.randint(0, 10, (5, 4))
-    opt.zero_grad()
-    F.cross_entropy(model(t).flatten(0, 1), t.flatten()).backward()
-    opt.step()
+read(Words())
 """,
     "layers copied from one": """
 class Stack(nn.Module):
