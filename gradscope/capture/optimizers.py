@@ -49,6 +49,9 @@ class _Known:
     state: tuple[str, ...] | None = None
 
 
+_ELSEWHERE = "training in another thread: only the thread that starts a recording is recorded"
+
+
 class OptimizerWatch:
     """Records how optimizers are built, `step`, `zero_grad`, schedulers and scalers."""
 
@@ -61,6 +64,7 @@ class OptimizerWatch:
         self._running: list[_Running] = []
         self._scheduling = 0
         self._scaling = 0
+        self._elsewhere = False
 
     def install(self, hooks: HookSet) -> None:
         hooks.add(register_optimizer_step_pre_hook(self._before).remove)
@@ -100,7 +104,10 @@ class OptimizerWatch:
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if threading.get_ident() != journal.thread or not journal.active:
+        if not journal.active:
+            return None
+        if threading.get_ident() != journal.thread:
+            self._stepped_elsewhere()
             return None
         if self.raised() and not any(run.optimizer is optimizer for run in self._running):
             self.abandon()
@@ -126,6 +133,12 @@ class OptimizerWatch:
         journal.draft.begins(Phase.OPTIMIZER_STEP)
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
+
+    def _stepped_elsewhere(self) -> None:
+        """Another thread trains: only this is told of it, once."""
+        if not self._elsewhere:
+            self._elsewhere = True
+            self.journal.faults.append(_ELSEWHERE)
 
     def _sums(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> list[int | None]:
         """Checksums of what an optimizer of the script's own is about to update; none for torch's."""

@@ -63,7 +63,7 @@ CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in fam
 # What the judgement says of itself, not of a cause.
 CHECK_FAILED = Rule("GS000", "check-failed", Severity.NOTE, "A check could not be made on this trace.")
 UNEXPLAINED = Rule("GS001", "unexplained-failure", Severity.ERROR, "The script failed, and no check explains why.")
-TOO_LITTLE = Rule("GS002", "recorded-too-little", Severity.NOTE, "The trace holds too little for most checks.")
+TOO_LITTLE = Rule("GS002", "recorded-too-little", Severity.NOTE, "The trace holds too little to judge all of the run.")
 OWN = (CHECK_FAILED, UNEXPLAINED, TOO_LITTLE)
 
 RULES: dict[str, Rule] = {

@@ -11,7 +11,7 @@ from ..errors import UnknownName
 from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
 from ..model.trace import Trace
-from ..text import raised
+from ..text import elide_list, raised
 from .case import Case
 from .check import CERTAIN, POSSIBLE, Check
 from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED
@@ -97,6 +97,13 @@ def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
             confidence=CERTAIN,
             no_place="this is about the recording",
             fix="gradscope check SCRIPT, or record with --detail full",
+        )
+    elif case.info.faults:
+        yield TOO_LITTLE.finding(
+            f"not recorded: {elide_list(case.info.faults, 1, '; ')}",
+            culprit=None,
+            confidence=CERTAIN,
+            no_place="this is about the recording",
         )
 
 

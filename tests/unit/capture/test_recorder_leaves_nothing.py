@@ -32,6 +32,7 @@ from gradscope.capture import (
 )
 from gradscope.capture.recorder import active_recorders
 from gradscope.errors import AlreadyRecording
+from gradscope.render.summary import summary
 from tests.capturing import bits, new_recording, record_text, recording, run_plain
 from tests.conftest import leftovers, snapshot, torch_state
 
@@ -305,7 +306,8 @@ for worker in workers:
     plain = run_plain(script)
     recorded = record_text(tmp_path, text)
     assert recorded.error is None
-    assert recorded.faults == ()
+    assert recorded.faults == ("training in another thread: only the thread that starts a recording is recorded",)
+    assert "  not recorded training in another thread" in summary(recorded.trace)
     assert len(recorded.namespace["results"]) == 1
     assert bits(recorded.namespace["w"].grad) == bits(plain["w"].grad)
     assert len(recorded.moments("backward")) == 1

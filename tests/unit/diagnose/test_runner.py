@@ -114,6 +114,25 @@ def test_a_recording_of_steps_only_says_that_little_was_judged(judging: Judging)
     assert not judging(script)
 
 
+def test_training_in_another_thread_is_told_of(judging: Judging) -> None:
+    (found,) = judging("""
+        import threading
+        import torch
+        net = torch.nn.Linear(2, 1)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        def work():
+            for _ in range(3):
+                opt.zero_grad()
+                net(torch.ones(1, 2)).sum().backward()
+                opt.step()
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+    """)
+    assert (found.code, found.severity) == ("GS002", Severity.NOTE)
+    assert "training in another thread" in found.message
+
+
 def test_a_finding_without_a_line_says_why() -> None:
     (found,) = judge(ab2_trace(), checks=(_finds(_finding(None)),))
     assert found.no_place
