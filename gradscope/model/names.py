@@ -85,6 +85,11 @@ class Names:
         mine, own, *sizes = self._made_of
         return modules is mine and parameters is own and [len(modules), len(parameters)] == sizes
 
+    def keeps(self, other: Names) -> bool:
+        """Whether all that `other` knows is called the same here."""
+        same = all(self._called.get(key) == other._called.get(key) for key in other.parameters)
+        return same and other._boxes.items() <= self._boxes.items()
+
     def _long(self, model: str, name: str) -> str:
         return f"{model}.{name}" if name and model in self.qualified else name
 

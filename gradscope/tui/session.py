@@ -78,7 +78,7 @@ class Session:
     def renew(self, trace: Trace) -> None:
         """Go on with a newer reading of the same file; steps that were still open are read again."""
         with self._reading:
-            renamed = trace.names.qualified != self.trace.names.qualified
+            renamed = not trace.names.keeps(self.trace.names)
             self.trace = trace
             self._steps.drop(lambda loaded: renamed or loaded.step.row.open)
             if renamed:

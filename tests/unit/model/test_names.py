@@ -129,6 +129,15 @@ def test_names_grow_with_the_trace_and_only_then() -> None:
     assert shown(trace)[-1] == "teacher.fc1.weight"
 
 
+def test_names_that_only_had_more_added_are_kept() -> None:
+    parameters = {0: parameter(0, "0.weight", "G"), 1: parameter(1, "", "")}
+    before = Names(models("G"), parameters)
+    more = models("G") | {9: Module(9, "head", "", "Linear", None)}
+    assert Names(more, {**parameters, 2: parameter(2, "weight", "head")}).keeps(before)
+    assert not Names(models("G", "D"), parameters).keeps(before), "its names are long now"
+    assert not Names(models("G"), {**parameters, 1: parameter(1, "2.weight", "G")}).keeps(before), "it has a name now"
+
+
 # -- several models of one root --------------------------------------------------------------------
 
 
