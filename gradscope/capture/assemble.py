@@ -6,10 +6,11 @@ This is where names are given: a tensor is called what the script calls it, else
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from ..model import records
-from ..model.packed_samples import PackedSamples
+from ..model.packed_samples import Entries, PackedSamples
 from ..model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
 from .draft import MADE_BEFORE, Draft, Facts, RawGraph, RawMoment, RawSample, RawTensor
 from .source import Sites
@@ -211,14 +212,14 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
     return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
 
 
+_form, _stats, _values = attrgetter("form"), attrgetter("stats"), attrgetter("values")
+
+
 def samples_of(step: int, raw: Sequence[RawSample]) -> PackedSamples:
-    """The raw samples of a step that now has a number; their readings are settled."""
-    return PackedSamples(
-        step,
-        tuple([(moment, subject, of_parameter, what, got.form) for moment, subject, of_parameter, what, got in raw]),
-        b"".join([sample[4].stats for sample in raw]),
-        b"".join([sample[4].values for sample in raw]),
-    )
+    """The raw samples (at least one) of a step that now has a number; their readings are settled."""
+    moments, subjects, of_parameters, whats, readings = zip(*raw)  # no line of ours runs for each of them
+    entries = Entries(moments, subjects, of_parameters, whats, tuple(map(_form, readings)))
+    return PackedSamples(step, entries, b"".join(map(_stats, readings)), b"".join(map(_values, readings)))
 
 
 def unsettled(draft: Draft) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from threading import get_ident
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..model.records import Phase
 from ..text import raised
 from .derivative import Probe
-from .draft import Draft, RawGraph
+from .draft import Draft, RawGraph, RawMoment, RawSample
 from .frames import release
 from .hooks import HookSet
 from .inside import BackwardMode
@@ -156,6 +156,12 @@ class BackwardWatch:
         journal.call_ends()
 
 
+@lru_cache(maxsize=4096)
+def _node_moment(stack: int, graph: int | None, node: int) -> RawMoment:
+    """That a node ran: the same object each time, which is quickly found to be equal."""
+    return ("node", Phase.BACKWARD, stack, (), (), (graph, node))
+
+
 class _Run:
     """One backward: what was there before, what it did."""
 
@@ -263,40 +269,47 @@ class _Run:
         journal = self.journal
         try:
             with Unseen():
-                self._measure_node(node, (("grad_in", grads_in), ("grad_out", grads_out)))
+                draft = journal.tracker.draft
+                moment = draft.take(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
+                self._measure(draft.samples, moment, grads_in, grads_out)
+                leaf = self.leaf_of.get(node)
+                if leaf is not None and isinstance(grads_in[0], torch.Tensor):
+                    self._arrived(leaf, grads_in[0])
+                probe = self.probes.get(node)
+                if probe is not None:
+                    self._compare(probe, moment, grads_in[0], grads_out[0])
         except Exception as error:
             journal.fault("a grad node's gradients", error)
 
-    def _measure_node(self, node: int, gradients: Sequence[tuple[str, Any]]) -> None:
-        moment = self.journal.draft.add("node", Phase.BACKWARD, self.stack, (), (), (self.graph, node))
-        for what, grads in gradients:
+    def _measure(self, samples: list[RawSample], moment: int, grads_in: Any, grads_out: Any) -> None:
+        """Read gradients; one that leaves a node and enters the next is read once."""
+        measured, read = self.measured, self.journal.statistics.read
+        what = "grad_in"
+        for grads in (grads_in, grads_out):
             for position, grad in enumerate(grads[:8]):
-                if isinstance(grad, torch.Tensor):
-                    measured = self._sample(moment, position, what, grad)
-                    if measured is not None and not position and what == "grad_in":
-                        self._arrived(node, measured)
-        probe = self.probes.get(node)
-        if probe is not None and all(isinstance(grads[0], torch.Tensor) for _, grads in gradients):
-            triples = probe.compare(gradients[0][1][0], gradients[1][1][0])
-            if triples is not None:
-                self.journal.draft.samples.append((moment, 0, False, "derivative", of_triples(triples)))
+                if grad is None:
+                    continue
+                known = measured.get(id(grad))
+                reading = known[1] if known is not None and known[0]() is grad else None
+                if reading is None:
+                    reading = read(grad)
+                    if reading is None:
+                        continue
+                    measured[id(grad)] = (weakref.ref(grad), reading)
+                samples.append((moment, position, False, what, reading))
+            what = "grad_out"
 
-    def _sample(self, moment: int, position: int, what: str, grad: torch.Tensor) -> Reading | None:
-        """A gradient that leaves one node and enters the next is measured once."""
-        journal = self.journal
+    def _arrived(self, leaf: int, grad: torch.Tensor) -> None:
         known = self.measured.get(id(grad))
         if known is not None and known[0]() is grad:
-            journal.draft.samples.append((moment, position, False, what, known[1]))
-            return known[1]
-        measured = journal.sample(grad, moment, position, False, what)
-        if measured is not None:
-            self.measured[id(grad)] = (weakref.ref(grad), measured)
-        return measured
+            self.received[leaf] = known[1]
 
-    def _arrived(self, node: int, measured: Reading) -> None:
-        leaf = self.leaf_of.get(node)
-        if leaf is not None:
-            self.received[leaf] = measured
+    def _compare(self, probe: Probe, moment: int, came: Any, left: Any) -> None:
+        """The gradients of a custom Function's backward beside the slope of its forward."""
+        if isinstance(came, torch.Tensor) and isinstance(left, torch.Tensor):
+            triples = probe.compare(came, left)
+            if triples is not None:
+                self.journal.draft.samples.append((moment, 0, False, "derivative", of_triples(triples)))
 
     def remove_hooks(self) -> None:
         for handle in self.handles:

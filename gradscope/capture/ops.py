@@ -19,7 +19,7 @@ from .frames import release, trampoline
 from .journal import Journal
 from .replaced import Replaced
 from .replay import Replay
-from .tensors import device_name, dtype_name, tensors_in, version_of, versions_of
+from .tensors import PLAIN, device_name, dtype_name, tensors_in, version_of, versions_of
 from .unseen import Unseen
 
 _Tensor = torch.Tensor
@@ -366,25 +366,32 @@ def _describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
     return name, method, name in _MOVES, internal
 
 
-_PRINTED = (bool, int, float, str, type(None), torch.dtype, torch.device)
+_PLAINLY = (bool, int, float, type(None))
+_PRINTED = (*_PLAINLY, str, torch.dtype, torch.device)
 
 
 def arguments_text(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The arguments that are no tensors, as text: exact scalars, short tuples, never a tensor's repr."""
     shown = [text for text in map(_argument, args) if text]
-    shown += [f"{key}={text}" for key, text in ((key, _argument(value)) for key, value in kwargs.items()) if text]
+    for key, value in kwargs.items():
+        text = _argument(value)
+        if text:
+            shown.append(f"{key}={text}")
     return ", ".join(shown)[:120]
 
 
 def _argument(value: Any) -> str:
+    kind = type(value)
+    if kind in PLAIN:  # nearly all are tensors
+        return ""
+    if kind in _PLAINLY:
+        return repr(value)
     if isinstance(value, torch.dtype):
         return dtype_name(value)
     if isinstance(value, torch.device):
         return device_name(value)
     if isinstance(value, str):
         return repr(value[:40])
-    if type(value) in _PRINTED:
-        return repr(value)
     if isinstance(value, slice):
         parts = [value.start, value.stop, value.step]
         if all(part is None or type(part) is int for part in parts):

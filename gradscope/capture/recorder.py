@@ -367,7 +367,7 @@ class Recorder:
 
     def _put_samples(self, number: int, samples: Sequence[RawSample]) -> None:
         """Write a step's samples as far as they have arrived; the others are owed."""
-        if any(sample[4].stats is None for sample in samples):
+        if self.statistics.pending and any(sample[4].stats is None for sample in samples):
             self._owed.append((number, [sample for sample in samples if sample[4].stats is None]))
             samples = [sample for sample in samples if sample[4].stats is not None]
         if samples:

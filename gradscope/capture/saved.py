@@ -21,15 +21,12 @@ RawSaved = tuple[str, "int | None", "int | None", int, bool]  # name, tensor num
 _PACKED: Any = object()  # in the place of a tensor that code of the script's would have to unpack
 _TELLING = re.compile(r"is at version (\d+); expected version (\d+)")
 _RAW = "_raw_saved_"
-# of each kind of grad node; a custom Function's class may go
-_NAMES: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
-
-
-class _Met(NamedTuple):
-    """A tensor of the step. `base`: what its versions are told relative to."""
-
-    number: int
-    base: int
+# of each kind of grad node: (x, _raw_saved_x, _saved_x where there is such); a custom Function's class may go
+_Names = tuple[tuple[str, str, "str | None"], ...]
+_NAMES: weakref.WeakKeyDictionary[type, _Names] = weakref.WeakKeyDictionary()
+_NAMES_OF_TORCH: dict[type, _Names] = {}
+_MAY_GO = 1 << 9  # a type's flag: it was made while the program runs
+_Met = tuple[int, int]  # a tensor of the step: its number, and what its versions are told relative to
 
 
 class _Stale(NamedTuple):
@@ -51,26 +48,49 @@ class SavedReader:
 
         `op` is the moment that made the node, `results` are the numbers of the tensors whose grad_fn it is.
         """
+        kind = type(node)
+        names = _NAMES_OF_TORCH.get(kind)
         found: list[RawSaved] = []
-        for name in _names(type(node)):
+        for name, raw_name, plain_name in _names(kind) if names is None else names:
             try:
-                raw = getattr(node, _RAW + name)
+                raw = getattr(node, raw_name)
             except RuntimeError:
                 continue  # already freed
-            listed = isinstance(raw, (tuple, list))
-            kept = [_data(item) for item in (raw if listed else (raw,))]
-            told = _staleness(node, name) if not any(data is _PACKED for data in kept) else None
-            for position, data in enumerate(kept):
-                if data is _PACKED:
-                    found.append((name, None, None, 0, False))
-                elif isinstance(data, torch.Tensor):
-                    met = self._met(data, op, results if name == "result" else ())
-                    met = met or (self._met_before(data) if told is not None else None)
-                    version, stale = self._version(data, met, op, told, listed)
-                    nbytes = data.numel() * data.element_size()
-                    label = f"{name}[{position}]" if listed else name
-                    found.append((label, met.number if met is not None else None, version, nbytes, stale))
+            if plain_name is None or isinstance(raw, (tuple, list)):
+                self._read_listed(found, node, name, raw, op, results)
+                continue
+            data, told = _unpacked(node, raw, plain_name)
+            if data is _PACKED:
+                found.append((name, None, None, 0, False))
+            elif data is not None:
+                met = self._met(data, op, results if name == "result" else ())
+                if met is None and told is not None:
+                    met = self._met_before(data)
+                found.append((name, *self._of(data, met, op, told, False)))
         return tuple(found)
+
+    def _read_listed(
+        self, found: list[RawSaved], node: Any, name: str, raw: Any, op: int | None, results: Sequence[int]
+    ) -> None:
+        """The tensors of a list that a node keeps, or of a custom Function's `saved_tensors`."""
+        listed = isinstance(raw, (tuple, list))
+        kept = [_data(item) for item in (raw if listed else (raw,))]
+        told = _staleness(node, name) if not any(data is _PACKED for data in kept) else None
+        for position, data in enumerate(kept):
+            if data is _PACKED:
+                found.append((name, None, None, 0, False))
+            elif isinstance(data, torch.Tensor):
+                met = self._met(data, op, results if name == "result" else ())
+                met = met or (self._met_before(data) if told is not None else None)
+                label = f"{name}[{position}]" if listed else name
+                found.append((label, *self._of(data, met, op, told, listed)))
+
+    def _of(
+        self, data: torch.Tensor, met: _Met | None, op: int | None, told: _Stale | None, listed: bool
+    ) -> tuple[int | None, int | None, int, bool]:
+        """(number, version, bytes, whether stale) of a saved tensor."""
+        version, stale = self._version(data, met, op, told, listed)
+        return (None if met is None else met[0], version, data.numel() * data.element_size(), stale)
 
     def _version(
         self, data: torch.Tensor, met: _Met | None, op: int | None, told: _Stale | None, listed: bool
@@ -81,21 +101,21 @@ class SavedReader:
         now = saved = data._version
         if told is not None:
             saved = self._saved_at(met, op, now, told) if listed else told.saved
-        return saved - (met.base if met is not None else 0), saved != now
+        return saved - (met[1] if met is not None else 0), saved != now
 
     def _met(self, data: torch.Tensor, op: int | None, results: Sequence[int]) -> _Met | None:
         """The tensor of the step that was saved: of those that share its memory, the one that looks the same."""
         key = storage_key(data)
         sharing = self._storages.get(key, ()) if key is not None else ()
         if not sharing:  # the script holds it no longer
-            return _Met(results[0], 0) if len(results) == 1 else None
+            return (results[0], 0) if len(results) == 1 else None
         best = sharing[0]
         if len(sharing) > 1:
             moment = self._draft.moments[op] if op is not None else None
             used = (*moment[3], *moment[4]) if moment is not None else ()
             best = min(sharing, key=lambda one: (not _alike(one[1], data), one[0].number not in used, one[0].number))
         entry = best[0]
-        return _Met(entry.number, entry.base_version if entry.parameter is not None else 0)
+        return entry.number, entry.base_version if entry.parameter is not None else 0
 
     def _met_before(self, data: torch.Tensor) -> _Met | None:
         """A tensor of an earlier step, which this step has not used yet: now it is a tensor of this step too."""
@@ -104,14 +124,14 @@ class SavedReader:
             tensor = entry.reference()
             if tensor is not None and key is not None and storage_key(tensor) == key:
                 number = table.number(self._draft, tensor)
-                return _Met(number, entry.base_version if entry.parameter is not None else 0)
+                return number, entry.base_version if entry.parameter is not None else 0
         return None
 
     def _saved_at(self, met: _Met | None, op: int | None, version: int, told: _Stale) -> int:
         """The version at which a tensor of a list was saved: its version now, less the writes since `op`."""
         if met is None or op is None:
             return told.saved if version == told.now else version
-        number = met.number
+        number = met[0]
         moments = self._draft.moments
         made_at, at = moments[op][2], op + 1
         while at < len(moments) and moments[at][2] == made_at and moments[at][0] in ("mutation", "leaf"):
@@ -130,11 +150,28 @@ def names_stale(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _TELLING.search(str(error)) is not None
 
 
-def _names(kind: type) -> tuple[str, ...]:
+def _names(kind: type) -> _Names:
     found = _NAMES.get(kind)
     if found is None:
-        found = _NAMES[kind] = tuple(name[len(_RAW) :] for name in dir(kind) if name.startswith(_RAW))
+        names = [name[len(_RAW) :] for name in dir(kind) if name.startswith(_RAW)]
+        plain = (f"_saved_{name}" if hasattr(kind, f"_saved_{name}") else None for name in names)
+        found = tuple([(name, _RAW + name, own) for name, own in zip(names, plain)])
+        if kind.__flags__ & _MAY_GO:
+            _NAMES[kind] = found
+        else:
+            _NAMES_OF_TORCH[kind] = found
     return found
+
+
+def _unpacked(node: Any, raw: Any, name: str) -> tuple[Any, _Stale | None]:
+    """A node's one saved tensor and, if it is stale, what torch says of that; see `_data`."""
+    try:
+        if raw.unpack_hook is not None:
+            return _PACKED, None
+        with torch._C._DisableTorchDispatch():
+            return getattr(node, name), None
+    except RuntimeError as error:
+        return _data(raw), _told(error)
 
 
 def _staleness(node: Any, name: str) -> _Stale | None:
@@ -144,9 +181,13 @@ def _staleness(node: Any, name: str) -> _Stale | None:
         with torch._C._DisableTorchDispatch():
             getattr(node, "saved_tensors" if custom else "_saved_" + name, None)
     except RuntimeError as error:
-        words = _TELLING.search(str(error))
-        return _Stale(int(words[1]), int(words[2])) if words else None
+        return _told(error)
     return None
+
+
+def _told(error: RuntimeError) -> _Stale | None:
+    words = _TELLING.search(str(error))
+    return _Stale(int(words[1]), int(words[2])) if words else None
 
 
 def _data(saved: Any) -> Any:

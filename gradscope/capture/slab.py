@@ -5,16 +5,18 @@ For a tensor of a few thousand numbers, numpy's calls cost more than the numbers
 
 from __future__ import annotations
 
-from itertools import pairwise
+import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..model.packed_samples import STATS_BYTES
+from ..model.packed_samples import STATS_BYTES, Form
 
 if TYPE_CHECKING:
     from .stats import Reading
 
+_EACH = struct.Struct(f"{STATS_BYTES}s").iter_unpack
 _EXACT = 1e-280, 1e300  # sums of squares between which neither squares nor their sum overflow or vanish
 
 
@@ -28,15 +30,21 @@ class Slab:
         self._numbers: Any = None
         self._readings: list[Reading] = []
         self._ends: list[int] = [0]  # where each tensor's numbers end, after a first 0
+        self._told: list[tuple[Reading, int, int]] = []  # readings that tell their values, and where these lie
 
-    def take(self, reading: Reading, flat: Any, count: int) -> None:
-        """Copy the `count` numbers of `flat`; `settle` computes what `reading` lacks."""
+    def take(self, reading: Reading, form: Form, array: Any) -> None:
+        """Copy the numbers of `array`, at most `ROOM`; `settle` computes what `reading` lacks."""
+        count = array.size
         begin = self._ends[-1]
-        if begin + count > self.ROOM or self._numbers is None:
-            self._make_room()
-            begin = 0
         end = begin + count
-        self._numbers[begin:end] = flat
+        if end > self.ROOM or self._numbers is None:
+            self._make_room()
+            begin, end = 0, count
+        if form[2] is None:
+            self._numbers[begin:end] = array.ravel("K")  # as they lie in memory, which is the fastest
+        else:
+            self._numbers[begin:end] = array.ravel()
+            self._told.append((reading, begin, end))
         self._ends.append(end)
         self._readings.append(reading)
 
@@ -50,41 +58,43 @@ class Slab:
         """Compute the statistics of all that was taken."""
         if not self._readings:
             return
-        readings, ends = self._readings, self._ends
-        self._readings, self._ends = [], [0]
+        readings, ends, told = self._readings, self._ends, self._told
+        self._readings, self._ends, self._told = [], [0], []
         flat, wide = self._numbers[: ends[-1]], self._wide[: ends[-1]]
         with np.errstate(all="ignore"):
             np.copyto(wide, flat)
-            for reading, (begin, end) in zip(readings, pairwise(ends)):
-                if reading.form[2] is not None:
-                    reading.values = wide[begin:end].tobytes()
+            for reading, begin, end in told:
+                reading.values = wide[begin:end].tobytes()
             stats = _stats(flat, wide, ends)
-        for place, reading in enumerate(readings):
-            reading.stats = stats[place * STATS_BYTES : (place + 1) * STATS_BYTES]
+        for reading, (found,) in zip(readings, _EACH(stats)):
+            reading.stats = found
 
 
-def _stats(flat: Any, wide: Any, ends: list[int]) -> bytes:
+def _stats(flat: Any, wide: Any, ends: Sequence[int]) -> bytes:
     """The fields of `Stats`, packed, of each stretch of `flat`. `wide`: the same as f8, which is used up."""
-    starts, sizes = np.array(ends[:-1]), np.diff(ends)
-    rows = np.empty((len(starts), STATS_BYTES // 8), "<f8")
-    counts = rows.view("<i8")
-    total = np.add.reduceat(wide, starts)
-    low, high = np.minimum.reduceat(flat, starts), np.maximum.reduceat(flat, starts)
+    bounds = np.array(ends)
+    starts = bounds[:-1]
+    columns = np.empty((STATS_BYTES // 8, len(starts)), "<f8")
+    counts = columns.view("<i8")
+    counts[0] = bounds[1:] - starts
+    np.add.reduceat(wide, starts, out=columns[1])
+    np.divide(columns[1], counts[0], out=columns[2])
     np.multiply(wide, wide, out=wide)
     squares = np.add.reduceat(wide, starts)
-    zero = flat == 0
-    count = np.count_nonzero
-    counts[:, 0] = sizes
-    rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4], rows[:, 5] = total, total / sizes, np.sqrt(squares), low, high
-    counts[:, 6] = [count(zero[begin:end]) for begin, end in pairwise(ends)]
-    counts[:, 7:] = 0
-    plain = (squares > _EXACT[0]) & (squares < _EXACT[1]) | (low == 0) & (high == 0)
-    if not plain.all():
-        for place in np.flatnonzero(~plain).tolist():
+    np.sqrt(squares, out=columns[3])
+    low, high = np.minimum.reduceat(flat, starts), np.maximum.reduceat(flat, starts)
+    columns[4], columns[5] = low, high
+    zeros = (flat == 0).nonzero()[0].searchsorted(bounds)
+    counts[6] = zeros[1:] - zeros[:-1]
+    counts[7:] = 0
+    if not (squares.min() > _EXACT[0] and squares.max() < _EXACT[1]):
+        odd = ~((squares > _EXACT[0]) & (squares < _EXACT[1])) & ~((low == 0) & (high == 0))
+        for place in odd.nonzero()[0].tolist():
             numbers = flat[ends[place] : ends[place + 1]].astype("f8")
-            counts[place, 7], counts[place, 8] = count(np.isnan(numbers)), count(np.isinf(numbers))
-            rows[place, 3] = _norm(numbers)
-    return rows.tobytes()
+            counts[7:, place] = np.count_nonzero(np.isnan(numbers)), np.count_nonzero(np.isinf(numbers))
+            columns[3, place] = _norm(numbers)
+    packed: bytes = np.ascontiguousarray(columns.T).tobytes()
+    return packed
 
 
 def _norm(numbers: Any) -> float:

@@ -20,6 +20,7 @@ from .unseen import Unseen
 
 Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`
 VALUES_UP_TO = 16
+MAX_FORMS = 4096
 _NO_DISPATCH: Any = torch.Tensor.__torch_dispatch__
 READABLE_DEVICES = frozenset({"cpu", "cuda"})
 
@@ -74,7 +75,7 @@ class Reading:
 
     __slots__ = ("form", "stats", "values")
 
-    def __init__(self, form: Form, stats: bytes | None, values: bytes = b"") -> None:
+    def __init__(self, form: Form, stats: bytes | None = None, values: bytes = b"") -> None:
         self.form, self.stats, self.values = form, stats, values
 
 
@@ -133,6 +134,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self.pending: list[Pending] = []
+        self._forms: dict[tuple[int, ...], Form] = {}  # by shape
         self._slabs = {torch.float32: Slab("f4"), torch.float64: Slab("f8")}
 
     def read(self, tensor: torch.Tensor) -> Reading | None:
@@ -140,22 +142,25 @@ class Statistics:
 
         None for empty and unreadable tensors.
         """
+        slab = self._slabs.get(tensor.dtype)
+        if slab is not None and tensor.is_cpu and readable(tensor):
+            form = self._forms.get(tensor.shape) or self._form(tensor)
+            if form is not None:
+                reading = Reading(form)
+                slab.take(reading, form, tensor.numpy(force=True))
+                return reading
+        if not readable(tensor):
+            return None
         numel = tensor.numel()
-        if not numel or not readable(tensor):
+        if not numel:
             return None
         on_cpu = tensor.is_cpu
-        if on_cpu and numel <= Slab.ROOM and (slab := self._slabs.get(tensor.dtype)) is not None:
-            values = numel if numel <= VALUES_UP_TO else None
-            reading = Reading((tuple(tensor.shape), True, values), None)
-            flat = tensor.numpy(force=True)
-            slab.take(reading, flat.ravel("K" if values is None else "C"), numel)
-            return reading
         tensor = tensor.detach()
         shape = tuple(tensor.shape)
         if numel <= VALUES_UP_TO and on_cpu and not tensor.is_complex():
             numbers = list(map(float, tensor.reshape(-1).tolist()))
             return Reading((shape, True, numel), pack_stats(*_figures_of(numbers)), pack_values(numbers))
-        reading = Reading((shape, True, None), None)
+        reading = Reading((shape, True, None))
         scalars = _kernels(tensor)
         if on_cpu:
             read = [float(scalar.item()) for scalar in scalars]
@@ -169,6 +174,17 @@ class Statistics:
 
         self.pending.append(Pending(torch.stack([scalar.to(torch.float64) for scalar in scalars]), deliver))
         return reading
+
+    def _form(self, tensor: torch.Tensor) -> Form | None:
+        """The form of what a slab reads of tensors like this one; None where a slab takes none such."""
+        numel = tensor.numel()
+        if not 0 < numel <= Slab.ROOM:
+            return None
+        if len(self._forms) >= MAX_FORMS:
+            self._forms.clear()
+        shape = tuple(tensor.shape)
+        form = self._forms[shape] = (shape, True, numel if numel <= VALUES_UP_TO else None)
+        return form
 
     def settle(self) -> None:
         """Compute the statistics of what was read on the CPU."""

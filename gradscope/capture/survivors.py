@@ -72,10 +72,10 @@ class Survivors:
         own: list[Entry] = []
         earlier: list[Entry] = []
         for entry in list(self._table.entries.values()):
-            if entry.parameter is not None or entry.mark is None:
+            tensor = entry.reference()  # most are gone
+            if tensor is None or entry.parameter is not None or entry.mark is None:
                 continue
-            tensor = entry.reference()
-            if tensor is None or not tensor.requires_grad or tensor.is_leaf:
+            if not tensor.requires_grad or tensor.is_leaf:
                 continue
             if entry.mark is draft.mark:
                 raw = draft.tensors[entry.number]

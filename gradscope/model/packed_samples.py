@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from .records import Sample, Stats
 
@@ -15,7 +15,16 @@ _STATS = struct.Struct("<q5d3q")  # the fields of `Stats`, in their order
 STATS_BYTES = _STATS.size
 
 Form = tuple[tuple[int, ...], bool, "int | None"]  # shape, whether there are statistics, how many values if any
-Entry = tuple[int, int, bool, str, Form]  # moment, subject, of a parameter, what, form: see `Sample`
+
+
+class Entries(NamedTuple):
+    """What samples are of, field by field, an item for each sample: see `Sample`."""
+
+    moments: tuple[int, ...] = ()
+    subjects: tuple[int, ...] = ()
+    of_parameters: tuple[bool, ...] = ()
+    whats: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ()
 
 
 def pack_stats(*stats: float) -> bytes:
@@ -37,32 +46,38 @@ class PackedSamples(Sequence[Sample]):
 
     __slots__ = ("_read", "entries", "stats", "step", "values")
 
-    def __init__(self, step: int, entries: tuple[Entry, ...], stats: Any, values: Any) -> None:
+    def __init__(self, step: int, entries: Entries, stats: Any, values: Any) -> None:
         self.step, self.entries, self.stats, self.values = step, entries, stats, values
         self._read: tuple[Sample, ...] | None = None
 
     @classmethod
     def of(cls, step: int, samples: Sequence[Sample]) -> PackedSamples:
         """Pack samples of that step. Raises ValueError, TypeError or struct.error where one holds what is no number."""
-        entries: list[Entry] = []
+        forms: list[Form] = []
         stats, values = [], []
         for sample in samples:
             numbers: tuple[Any, ...] = (sample.step, sample.moment, sample.subject, *sample.shape)
             if not all(isinstance(number, int) and -(1 << 63) <= number < 1 << 63 for number in numbers):
                 raise ValueError("a number too large for 64 bits")
             count = None if sample.values is None else len(sample.values)
-            form: Form = (tuple(sample.shape), sample.stats is not None, count)
-            entries.append((sample.moment, sample.subject, bool(sample.of_parameter), str(sample.what), form))
+            forms.append((tuple(sample.shape), sample.stats is not None, count))
             if sample.stats is not None:
                 found = sample.stats
                 counted = (found.zeros, found.nans, found.infs)
                 stats.append(pack_stats(found.numel, found.sum, found.mean, found.norm, found.min, found.max, *counted))
             if sample.values is not None:
                 values.append(pack_values(sample.values))
-        return cls(step, tuple(entries), b"".join(stats), b"".join(values))
+        entries = Entries(
+            tuple([sample.moment for sample in samples]),
+            tuple([sample.subject for sample in samples]),
+            tuple([bool(sample.of_parameter) for sample in samples]),
+            tuple([str(sample.what) for sample in samples]),
+            tuple(forms),
+        )
+        return cls(step, entries, b"".join(stats), b"".join(values))
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.entries.forms)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -80,7 +95,7 @@ class PackedSamples(Sequence[Sample]):
         return self._read
 
     def _unpacked(self) -> Iterator[Sample]:
-        forms = [entry[4] for entry in self.entries]
+        forms = self.entries.forms
         with_stats = sum(has_stats for _, has_stats, _ in forms)
         count = sum(count or 0 for _, _, count in forms)
         if not isinstance(self.stats, bytes) or len(self.stats) != with_stats * STATS_BYTES:
@@ -90,29 +105,29 @@ class PackedSamples(Sequence[Sample]):
         stats = _STATS.iter_unpack(self.stats)
         values = struct.unpack(f"<{count}d", self.values)
         place = 0
-        for moment, subject, of_parameter, what, (shape, has_stats, size) in self.entries:
+        for moment, subject, of_parameter, what, (shape, has_stats, size) in zip(*self.entries, strict=True):
             found = Stats(*next(stats)) if has_stats else None
             own = None if size is None else values[place : place + size]
             place += size or 0
             yield Sample(self.step, moment, subject, of_parameter, what, found, own, shape)
 
 
-def entries_to_json(entries: Sequence[Entry]) -> list[Any]:
+def entries_to_json(entries: Entries) -> list[Any]:
     """Entries as a JSON value: [moment, what, of a parameter, subject, shape, has statistics, values] each."""
     return [
         [moment, what, int(of_parameter), subject, list(shape), int(has_stats), count]
-        for moment, subject, of_parameter, what, (shape, has_stats, count) in entries
+        for moment, subject, of_parameter, what, (shape, has_stats, count) in zip(*entries, strict=True)
     ]
 
 
-def entries_from_json(data: object) -> tuple[Entry, ...]:
+def entries_from_json(data: object) -> Entries:
     """The entries that `entries_to_json` wrote. Raises ValueError for anything else."""
     if not isinstance(data, list):
         raise ValueError("entries of samples are a list")
-    return tuple([_entry(each) for each in data])
+    return Entries(*zip(*[_entry(each) for each in data], strict=True))
 
 
-def _entry(data: object) -> Entry:
+def _entry(data: object) -> tuple[int, int, bool, str, Form]:
     if not isinstance(data, list) or len(data) != 7:
         raise ValueError("an entry of samples has seven parts")
     moment, what, of_parameter, subject, shape, has_stats, count = data

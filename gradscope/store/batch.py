@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from ..model.codec import dumps, to_json
-from ..model.packed_samples import Entry, PackedSamples
+from ..model.packed_samples import Entries, PackedSamples
 from ..model.records import (
     GradNode,
     Module,
@@ -55,9 +55,9 @@ class Batch:
         self._connection = connection
         self._execute = connection.execute
         self._layouts: dict[Layout, int] = {}
-        self._sample_layouts: dict[tuple[Entry, ...], int] = {}
+        self._sample_layouts: dict[Entries, int] = {}
         self._sample_layout_count = 0
-        self._last_entries: tuple[Entry, ...] | None = None
+        self._last_entries: Entries | None = None
         self._last_layout = 0
         self._template: Template | None = None
         self._stated: dict[int, dict[int, int]] = {}  # versions that deleting earlier steps made us state
@@ -196,7 +196,7 @@ class Batch:
             self._last_entries = entries
         self._execute(packed.INSERT_SAMPLES, (samples.step, self._last_layout, samples.stats, samples.values))
 
-    def _sample_layout(self, entries: tuple[Entry, ...]) -> int:
+    def _sample_layout(self, entries: Entries) -> int:
         """The id of the layout of these entries; the last few are remembered."""
         number = self._sample_layouts.get(entries)
         if number is None:

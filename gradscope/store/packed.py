@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ..model.codec import dumps, encode_float, from_json, loads, to_json
-from ..model.packed_samples import Entry, PackedSamples, entries_to_json
+from ..model.packed_samples import Entries, PackedSamples, entries_to_json
 from ..model.records import Json, Sample, StepRow
 from .rows import Row, plain, text, whole
 
@@ -46,11 +46,11 @@ INSERT_SAMPLES = "INSERT INTO samples SELECT ?1, coalesce(max(part) + 1, 0), ?2,
 SELECT_SAMPLES = 'SELECT layout, stats, "values" FROM samples WHERE step = ? ORDER BY part'
 
 
-def entries_text(entries: Sequence[Entry]) -> str:
+def entries_text(entries: Entries) -> str:
     return dumps(entries_to_json(entries))
 
 
-def samples_of(step: int, rows: Iterable[Row], layout: Callable[[int], tuple[Entry, ...]]) -> tuple[Sample, ...]:
+def samples_of(step: int, rows: Iterable[Row], layout: Callable[[int], Entries]) -> tuple[Sample, ...]:
     """The samples in a step's rows of `samples`, in order; `layout` finds a layout by its id."""
     found: dict[tuple[int, str, bool, int], Sample] = {}
     for number, stats, values in rows:

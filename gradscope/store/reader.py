@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ..errors import CannotWrite, DamagedTrace, NoSuchStep
 from ..model.codec import decode_float, from_json, loads
-from ..model.packed_samples import Entry, entries_from_json
+from ..model.packed_samples import Entries, entries_from_json
 from ..model.records import (
     Detail,
     GradGraph,
@@ -306,8 +306,8 @@ class SqliteSource:
         with self._reading(f"samples of step {step}"):
             return packed.samples_of(step, self._ask(packed.SELECT_SAMPLES, step), self._sample_layout)
 
-    def _sample_layout(self, number: int) -> tuple[Entry, ...]:
-        def read() -> tuple[Entry, ...]:
+    def _sample_layout(self, number: int) -> Entries:
+        def read() -> Entries:
             found = self._ask("SELECT entries FROM sample_layouts WHERE id = ?", number)
             if not found:
                 raise ValueError(f"layout {number} is not there")

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from gradscope.capture.assemble import samples_of
 from gradscope.capture.slab import Slab
 from gradscope.capture.stats import VALUES_UP_TO, Reading, Statistics
-from gradscope.model.packed_samples import PackedSamples
 from gradscope.model.records import Sample
 
 _ODD = (0.0, -0.0, math.nan, math.inf, -math.inf, 1.0, -3.5)
@@ -45,9 +45,7 @@ def tensors(draw: st.DrawFn) -> torch.Tensor:
 
 
 def records(readings: list[Reading]) -> list[Sample]:
-    entries = tuple((0, number, False, "value", reading.form) for number, reading in enumerate(readings))
-    stats, values = (b"".join(getattr(each, name) for each in readings) for name in ("stats", "values"))
-    return list(PackedSamples(0, entries, stats, values))
+    return list(samples_of(0, [(0, number, False, "value", reading) for number, reading in enumerate(readings)]))
 
 
 def expected_norm(numbers: Any) -> float:
