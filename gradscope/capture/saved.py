@@ -64,6 +64,10 @@ class SavedReader:
                 found.append((name, None, None, 0, False))
             elif data is not None:
                 met = self._met(data, op, results if name == "result" else ())
+                if told is None and met is not None and not data.is_inference():
+                    nbytes = data.numel() * data.element_size()
+                    found.append((name, met[0], data._version - met[1], nbytes, False))
+                    continue
                 if met is None and told is not None:
                     met = self._met_before(data)
                 found.append((name, *self._of(data, met, op, told, False)))
@@ -106,8 +110,8 @@ class SavedReader:
     def _met(self, data: torch.Tensor, op: int | None, results: Sequence[int]) -> _Met | None:
         """The tensor of the step that was saved: of those that share its memory, the one that looks the same."""
         key = storage_key(data)
-        sharing = self._storages.get(key, ()) if key is not None else ()
-        if not sharing:  # the script holds it no longer
+        sharing = self._storages.get(key) if key is not None else None
+        if sharing is None:  # the script holds it no longer
             return (results[0], 0) if len(results) == 1 else None
         best = sharing[0]
         if len(sharing) > 1:

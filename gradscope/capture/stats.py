@@ -16,11 +16,14 @@ import torch
 from ..model.packed_samples import Form, pack_stats, pack_values
 from ..model.records import Stats
 from .slab import Slab
+from .tensors import PLAIN
 from .unseen import Unseen
 
 Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`
 VALUES_UP_TO = 16
 MAX_FORMS = 4096
+_STRIDED = torch.strided
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 _NO_DISPATCH: Any = torch.Tensor.__torch_dispatch__
 READABLE_DEVICES = frozenset({"cpu", "cuda"})
 
@@ -33,8 +36,18 @@ def readable(tensor: torch.Tensor) -> bool:
         and not tensor.is_nested
         and not tensor.is_quantized
         and not tensor._is_zerotensor()  # no memory behind it
-        and torch._C._len_torch_dispatch_stack() == 0  # a dispatch mode of the script's would see our reads
+        and _dispatch_modes() == 0  # a dispatch mode of the script's would see our reads
         and type(tensor).__torch_dispatch__ is _NO_DISPATCH  # and so would a class that computes for itself
+    )
+
+
+def _in_memory(tensor: torch.Tensor) -> bool:
+    """Whether a tensor of a usual class is `readable`, and on the CPU: the same, told with less."""
+    return (
+        tensor.is_cpu
+        and type(tensor) in PLAIN
+        and tensor.layout is _STRIDED
+        and not (tensor.is_nested or tensor._is_zerotensor() or _dispatch_modes())
     )
 
 
@@ -143,7 +156,7 @@ class Statistics:
         None for empty and unreadable tensors.
         """
         slab = self._slabs.get(tensor.dtype)
-        if slab is not None and tensor.is_cpu and readable(tensor):
+        if slab is not None and _in_memory(tensor):
             form = self._forms.get(tensor.shape) or self._form(tensor)
             if form is not None:
                 reading = Reading(form)
