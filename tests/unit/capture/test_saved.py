@@ -64,7 +64,7 @@ for _ in range(2):
     )
     step = recorded.trace.step(1)
     stale = [saved for saved in saved_by(recorded, "AddmmBackward0", 1, 1) if saved.stale]
-    assert [named(recorded, saved, 1) for saved in stale] == [("weight", 0, True)]
+    assert [named(recorded, saved, 1) for saved in stale] == [("head.weight", 0, True)]
     (update,) = [moment for moment in step.moments if moment.kind == "optimizer"]
     assert update.versions[update.updated.index(stale[0].tensor)] == (0, 1)
     assert recorded.line(update) == 7
