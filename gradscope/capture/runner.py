@@ -30,6 +30,7 @@ from .uncaught import exit_status, flush_streams, report
 from .wake import when_imported
 
 _LARGEST_LIMIT = (1 << 31) - 1
+_C_CALLS_COUNT = sys.version_info < (3, 12)  # for the recursion limit
 
 
 class Recording(Protocol):
@@ -152,8 +153,9 @@ def _same_recursion_depth(exec: bool) -> Iterator[None]:
     """
     tell, set_limit = sys.getrecursionlimit, sys.setrecursionlimit
     limit = tell()
-    below = limit - _depth_left() - 2 + exec  # two frames here are not below the script
-
+    below = limit - _depth_left() - 1  # there is one frame more here than below the script
+    if _C_CALLS_COUNT and not exec:
+        below -= 1  # and the call of `next` that led here, where `exec` would lead to the script
     asked = limit
 
     def getrecursionlimit() -> int:
@@ -179,7 +181,7 @@ def _same_recursion_depth(exec: bool) -> Iterator[None]:
 
 
 def _depth_left() -> int:
-    """How deep calls can go from here. Tried, because some calls of C functions count too."""
+    """How deep calls can go from here. Tried, because calls of C functions may count too."""
     reached = 0
 
     def down() -> None:
@@ -249,9 +251,7 @@ def _code(path: str) -> CodeType:
 
 
 def _undecodable(source: bytes, path: str) -> SyntaxError | None:
-    """What Python 3.11 and earlier say of a file that they cannot decode; `compile` says it otherwise."""
-    if sys.version_info >= (3, 12):
-        return None
+    """What `python` says of a file that it cannot decode; `compile` says it otherwise."""
     cookie = re.match(rb"(?:[ \t\f]*(?:#[^\r\n]*)?\r?\n)?[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", source)
     encoding = cookie[1].decode() if cookie else "utf-8"
     try:
@@ -261,9 +261,11 @@ def _undecodable(source: bytes, path: str) -> SyntaxError | None:
     except UnicodeDecodeError as error:
         if cookie:
             return SyntaxError(f"encoding problem: {encoding}")
-        line = source.count(b"\n", 0, error.start) + 1
+        line, page = source.count(b"\n", 0, error.start) + 1, "peps.python.org"
+        if sys.version_info < (3, 11):
+            line, page = line + 1, "python.org/dev/peps"  # it names the line after
         return SyntaxError(
             f"Non-UTF-8 code starting with '\\x{source[error.start]:02x}' in file {path} on line {line}, "
-            "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
+            f"but no encoding declared; see https://{page}/pep-0263/ for details"
         )
     return None

@@ -51,9 +51,7 @@ class Batch:
     A record that cannot be written is left out, or stands there without its facts; the trace's `faults` say so.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._execute = connection.execute
+    def __init__(self) -> None:
         self._layouts: dict[Layout, int] = {}
         self._sample_layouts: dict[Entries, int] = {}
         self._sample_layout_count = 0
@@ -69,6 +67,11 @@ class Batch:
         self._written_faults = 0
 
     # -- transactions --------------------------------------------------------------------------------
+
+    def use(self, connection: sqlite3.Connection) -> None:
+        """Write on this connection from now on. What earlier ones wrote is known."""
+        self._connection = connection
+        self._execute = connection.execute
 
     def begin(self) -> None:
         self._execute("BEGIN IMMEDIATE")

@@ -1,7 +1,8 @@
 """`TraceWriter`: puts a recording into a file while the program runs.
 
 `put_*` append to a queue and return; one daemon thread owns the database and commits about five times a
-second. What cannot be written is remembered in `failed`, never raised into the program.
+second. What cannot be written is remembered in `failed`, never raised into the program. While the program
+forks the thread rests: SQLite must not be open across a fork, and Python warns of one with several threads.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from .create import make_file
 INTERVAL = 0.2  # seconds between commits
 BACKLOG = 200_000  # rows that may wait in memory before `put_*` waits for the disk
 PATIENCE = 30.0  # seconds that a full backlog may stand still before writing is given up
+PAUSE = 2.0  # seconds that a fork waits for the disk
 _SETTINGS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA busy_timeout = 5000")
 
 Put = tuple[Callable[[Batch, Any], None], Any, int]
@@ -51,9 +54,11 @@ class TraceWriter:
         self._wake = threading.Event()
         self._closing = False
         self._closed = False
-        # The connection lives in the thread's frame only, so that a forked child never closes it.
-        self._thread = threading.Thread(target=self._run, name="gradscope-writer", daemon=True)
-        self._thread.start()
+        self._resting = False
+        self._starts = threading.Lock()
+        self._batch = Batch()
+        self._start()
+        _rest_at_forks(self)
 
     # -- TraceSink -----------------------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class TraceWriter:
         self._wake.set()
         end = time.monotonic() + timeout
         while not written.wait(0.05):
+            self._go_on()
             if not self._thread.is_alive() or time.monotonic() > end:
                 return written.is_set()
         return True
@@ -112,10 +118,37 @@ class TraceWriter:
         self._closing = True
         self._wake.set()
         self._thread.join(2 * PATIENCE)
+        if self._resting:
+            self._go_on()
+            self._thread.join(2 * PATIENCE)
         if self._thread.is_alive():
             self._fail("the disk does not answer")
 
+    def rest(self) -> None:
+        """Write what there is and close the file until there is more to write; the thread ends."""
+        if self._closed or self._elsewhere():
+            return
+        self._resting = True
+        self._wake.set()
+        self._thread.join(PAUSE)
+
     # -- the program's side --------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        # The connection lives in the thread's frame only, so that a forked child never closes it.
+        self._thread = threading.Thread(target=self._run, name="gradscope-writer", daemon=True)
+        self._thread.start()
+
+    def _go_on(self) -> None:
+        """Have a thread again after a rest."""
+        if not self._starts.acquire(blocking=False):
+            return  # another thread, or what a signal interrupted, is at it
+        try:
+            if self._resting and not self._thread.is_alive() and self.failed is None:
+                self._resting = False
+                self._start()
+        finally:
+            self._starts.release()
 
     def _elsewhere(self) -> bool:
         """Whether this is a forked child, in which the file is its parent's."""
@@ -126,6 +159,8 @@ class TraceWriter:
             return
         self._queue.append((write, record, rows))
         self._put_rows += rows
+        if self._resting:
+            self._go_on()
         if self._put_rows - self._done_rows > BACKLOG:
             self._wait_for_disk()
 
@@ -149,11 +184,13 @@ class TraceWriter:
 
     def _run(self) -> None:
         try:
+            self._same_file()
             connection = sqlite3.connect(self._absolute, isolation_level=None, cached_statements=256)
             try:
                 for setting in _SETTINGS:
                     connection.execute(setting)
-                self._serve(Batch(connection))
+                self._batch.use(connection)
+                self._serve(self._batch)
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as error:
@@ -161,12 +198,13 @@ class TraceWriter:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the program it watches
             self._fail(f"a record could not be written ({raised(type(error).__name__, error)})")
         finally:
-            self._queue.clear()
+            if self.failed is not None:
+                self._queue.clear()
 
     def _serve(self, batch: Batch) -> None:
         beat = 0.0
         while True:
-            closing = self._closing
+            closing, resting = self._closing, self._resting
             now = time.monotonic()
             due = now - beat >= HEARTBEAT
             if self._queue or due:
@@ -179,6 +217,8 @@ class TraceWriter:
                 batch.commit()
             if closing and not self._queue:
                 batch.finish()
+                return
+            if resting:
                 return
             if not self._queue or not closing:
                 self._wake.wait(INTERVAL)
@@ -198,6 +238,23 @@ class TraceWriter:
         stat = self._absolute.stat()
         if (stat.st_dev, stat.st_ino) != self._file:
             raise FileNotFoundError
+
+
+_writers: weakref.WeakSet[TraceWriter] = weakref.WeakSet()
+_hooked = False
+
+
+def _rest_at_forks(writer: TraceWriter) -> None:
+    global _hooked
+    _writers.add(writer)
+    if not _hooked and hasattr(os, "register_at_fork"):
+        _hooked = True
+        os.register_at_fork(before=_rest)
+
+
+def _rest() -> None:
+    for writer in list(_writers):
+        writer.rest()
 
 
 def _words(error: Exception) -> str:

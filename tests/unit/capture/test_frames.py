@@ -351,13 +351,17 @@ def test_warn_refuses_what_it_always_refused() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="skip_file_prefixes came with Python 3.12")
-def test_skip_file_prefixes() -> None:
-    with Transparency(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        warnings.warn("x", skip_file_prefixes=("/nowhere",))  # type: ignore[call-overload]
-        warnings.warn("x", skip_file_prefixes=(__file__,))  # type: ignore[call-overload]
-    assert caught[0].filename == __file__
-    assert caught[1].filename != __file__
+@pytest.mark.parametrize("prefixes", [("/nowhere",), (str(Path(__file__).parent),), (sys.prefix,)])
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_skip_file_prefixes(prefixes: tuple[str, ...], level: int) -> None:
+    found = []
+    for opened in (contextlib.nullcontext(), Transparency()):
+        with opened, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warnings.warn("x", stacklevel=level, skip_file_prefixes=prefixes)  # type: ignore[call-overload]
+        found.append([(each.filename, each.lineno) for each in caught])
+    assert len(found[0]) == 1
+    assert found[1] == found[0]
 
 
 def test_everything_below_bottom_is_hidden() -> None:

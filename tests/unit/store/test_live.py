@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +21,7 @@ from gradscope.model.records import Detail, TraceInfo
 from gradscope.store import TraceWriter, alive, open_trace
 from tests import builders
 
-from .helpers import everything, pour, shared_folder, sql, without_privileges, write
+from .helpers import everything, in_memory, pour, shared_folder, sql, without_privileges, write
 
 ROOT = Path(__file__).parents[3]
 RUNNING = TraceInfo("train.py", (), "0", "3", "2", "now", Detail.AUTO)
@@ -249,3 +251,66 @@ def test_a_trace_from_another_machine_goes_by_its_heartbeat(tmp_path: Path) -> N
         sql(path, f"UPDATE writer SET pid = 7, host = 'elsewhere', heartbeat = {time.time() - age}")
         with open_trace(path) as read:
             assert read.info.status == status
+
+
+def writers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "gradscope-writer"]
+
+
+def fork_and_wait() -> None:
+    with warnings.catch_warnings():  # the tests' process has other threads
+        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        os._exit(0 if not writers() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_fork_meets_no_thread_and_no_open_file(tmp_path: Path) -> None:
+    trace = builders.mlp_trace(2)
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, sink)
+    assert len(writers()) == 1
+    fork_and_wait()
+    fork_and_wait()
+    assert not writers()
+    assert [found.name for found in tmp_path.iterdir()] == ["t.gradscope"]
+    with open_trace(sink.path) as read:
+        assert everything(read) == everything(in_memory(trace))  # written before the fork
+
+
+def test_a_trace_goes_on_after_a_fork(tmp_path: Path) -> None:
+    trace = builders.mlp_trace(4)
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, sink)
+    written = trace.step(3)
+    for number in range(4, 9):
+        fork_and_wait()
+        sink.put_step(replace(written.row, number=number))
+        assert len(writers()) == 1
+    assert sink.flush()
+    fork_and_wait()
+    sink.put_samples([replace(sample, step=8) for sample in written.samples])
+    fork_and_wait()
+    assert sink.flush()
+    sink.put_step(replace(written.row, number=9))
+    fork_and_wait()
+    sink.close()
+    assert sink.failed is None
+    assert [found.name for found in tmp_path.iterdir()] == ["t.gradscope"]
+    with open_trace(sink.path) as read:
+        assert read.info.status == trace.info.status
+        assert read.steps == list(range(10))
+        assert [replace(sample, step=3) for sample in read.step(8).samples] == list(written.samples)
+        assert read.step(9).versions == dict.fromkeys(range(4), 9)
+
+
+def test_a_file_that_is_taken_away_at_a_fork_is_not_made_anew(tmp_path: Path) -> None:
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    fork_and_wait()
+    sink.path.unlink()
+    pour(builders.mlp_trace(2), sink)
+    sink.close()
+    assert sink.failed is not None
+    assert "moved or removed" in sink.failed
+    assert not list(tmp_path.iterdir())
