@@ -15,7 +15,8 @@ import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, SimpleNamespace
+from typing import Any
 
 from executing import Source
 
@@ -54,6 +55,7 @@ class Reading:
 
 _DEFINES = re.compile(r"(async\s+)?def\b")
 _SWITCHES = re.compile(r"no_grad|enable_grad|inference_mode|set_grad_enabled")
+_OF_A_MODULE = ("__name__", "__loader__", "__spec__")  # what linecache finds a source by
 ALONE = -2  # a position: the only tensor of two operands
 NOWHERE = -3  # a position: inside a list, or not among the arguments
 
@@ -301,11 +303,14 @@ def _line_of(code: CodeType, offset: int) -> int:
 
 
 def _node_at(frame: FrameType) -> tuple[ast.AST | None, str]:
+    # On Python 3.10 executing leaves cycles that hold what it is given, so it is not given the frame.
+    known = {name: frame.f_globals[name] for name in _OF_A_MODULE if name in frame.f_globals}
+    place: Any = SimpleNamespace(f_code=frame.f_code, f_lasti=frame.f_lasti, f_lineno=frame.f_lineno, f_globals=known)
     try:
-        source = Source.for_frame(frame)
+        source = Source.for_frame(place)
         if source.tree is None:
             return None, ""
-        return Source.executing(frame).node, source.text
+        return Source.executing(place).node, source.text
     except (SyntaxError, ValueError, KeyError, IndexError, AssertionError, OSError, RecursionError):
         return None, ""  # the source is gone, or not what was compiled: the line alone must do
 

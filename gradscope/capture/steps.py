@@ -10,6 +10,7 @@ as *cuts* until an update (they were micro-batches) or the end of the loop (each
 from __future__ import annotations
 
 import dis
+from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
@@ -18,16 +19,61 @@ Positions = tuple[tuple[CodeType, int], ...]  # a stack's (code, last instructio
 MAX_CUTS = 64
 
 
+_ENDS = ("RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE", "JUMP_BACKWARD")
+
+
+class Instruction(NamedTuple):
+    """One instruction, in the order of `offset`; `target`: where it jumps to, if it does."""
+
+    offset: int
+    name: str
+    target: int | None
+
+
 @lru_cache(maxsize=4096)
 def loops_of(code: CodeType) -> tuple[tuple[int, int], ...]:
-    """Byte ranges (first, last) of the code's loops, found by their backward jumps."""
+    """Byte ranges (first, last) of the code's loops."""
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    found = dis.get_instructions(code)
+    return tuple(
+        loops_in([Instruction(at.offset, at.opname, at.argval if at.opcode in jumps else None) for at in found])
+    )
+
+
+def loops_in(instructions: Sequence[Instruction]) -> list[tuple[int, int]]:
+    """Byte ranges (first, last) of the loops, found by their backward jumps.
+
+    A handler of exceptions stands at the function's end and jumps back to where the script goes on: a jump is
+    a loop's only if its target leads to it without an exception.
+    """
     ends: dict[int, int] = {}
-    for instruction in dis.get_instructions(code):
-        if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
-            target = instruction.argval
-            if target < instruction.offset and "NO_INTERRUPT" not in instruction.opname:  # not an await
-                ends[target] = max(ends.get(target, 0), instruction.offset)
-    return tuple(sorted(ends.items()))
+    targets: set[int] = set()
+    led_to: dict[int, set[int]] = {}
+    for offset, name, target in instructions:
+        if target is not None and target < offset and "NO_INTERRUPT" not in name:  # not an await
+            ends[target] = offset
+            if target not in led_to:
+                led_to[target] = _led_to(instructions, target)
+            if offset in led_to[target]:
+                targets.add(target)
+    return sorted((first, last) for first, last in ends.items() if first in targets)
+
+
+def _led_to(instructions: Sequence[Instruction], start: int) -> set[int]:
+    """The offsets that are reached from `start` while nothing is raised."""
+    places = {instruction.offset: place for place, instruction in enumerate(instructions)}
+    waiting, reached = [places[start]], set[int]()
+    while waiting:
+        place = waiting.pop()
+        if place >= len(instructions) or instructions[place].offset in reached:
+            continue
+        offset, name, target = instructions[place]
+        reached.add(offset)
+        if target is not None and target in places:
+            waiting.append(places[target])
+        if not name.startswith(_ENDS):
+            waiting.append(place + 1)
+    return reached
 
 
 class Loop(NamedTuple):

@@ -561,6 +561,8 @@ def _torch_has_patched_itself() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:Sparse CSR:UserWarning")
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events:UserWarning")  # torch 2.11
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # Python 3.13.0
 @pytest.mark.parametrize("detail", ["full", "graph", "steps"])
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_same_with_and_without(tmp_path: Path, name: str, detail: str) -> None:
