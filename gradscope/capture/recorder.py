@@ -91,6 +91,7 @@ class Recorder:
         self._patterns = Patterns()
         self._template_count = 0
         self._next = 0
+        self._unfinished: int | None = None  # the number of a step that was written as far as it got
         self._kept: list[int] = []
         self._predicted: dict[int, int] = {}
         self._waiting: list[tuple[StepRow, Draft]] = []
@@ -247,6 +248,7 @@ class Recorder:
             self._template_count += 1
             self.sink.put_template(template_of(draft, number, self.sites, self.table))
             self.sink.put_step(self._row(draft, kind_of(draft), self._next, number, open=True))
+            self._unfinished = self._next
         now = perf_counter()
         draft.flush_at = now + max(FLUSH_SECONDS, 20 * (now - begin))  # at most a twentieth of the time
 
@@ -271,11 +273,15 @@ class Recorder:
             self._next += 1
             self._counts[kind] = self._counts.get(kind, 0) + 1
         draft.mark.number = number
+        kept = number < 0 or self.options.keeps(number)
         self._memory(draft)
         if self.detail is Detail.FULL:
             self._look_for_survivors(draft)
-        if number < 0 or self.options.keeps(number):
+        if kept:
             self._write(draft, kind, number)
+        if self._unfinished is not None and not (kept and number == self._unfinished):
+            self.sink.delete_steps([self._unfinished])
+        self._unfinished = None
         self.statistics.collect()
         self._settle_waiting()
 

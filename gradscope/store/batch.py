@@ -197,7 +197,8 @@ class Batch:
         if entries != self._last_entries:
             self._last_layout = self._sample_layout(entries)
             self._last_entries = entries
-        self._execute(packed.INSERT_SAMPLES, (samples.step, self._last_layout, samples.stats, samples.values))
+        values = {"step": samples.step, "layout": self._last_layout, "stats": samples.stats, "values": samples.values}
+        self._execute(packed.INSERT_SAMPLES, values)
 
     def _sample_layout(self, entries: Entries) -> int:
         """The id of the layout of these entries; the last few are remembered."""

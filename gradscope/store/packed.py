@@ -42,7 +42,10 @@ def unpack(code: str, data: object, count: int) -> Sequence[float]:
 
 # -- samples ---------------------------------------------------------------------------------------
 
-INSERT_SAMPLES = "INSERT INTO samples SELECT ?1, coalesce(max(part) + 1, 0), ?2, ?3, ?4 FROM samples WHERE step = ?1"
+INSERT_SAMPLES = (
+    "INSERT INTO samples SELECT :step, coalesce(max(part) + 1, 0), :layout, :stats, :values FROM samples "
+    "WHERE step = :step"
+)
 SELECT_SAMPLES = 'SELECT layout, stats, "values" FROM samples WHERE step = ? ORDER BY part'
 
 

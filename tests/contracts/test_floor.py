@@ -1,8 +1,9 @@
-"""What Python 3.10, the oldest promised, refuses when a module is imported, and neither ruff nor mypy tells."""
+"""What the oldest Python promised, or a new one, refuses, and neither ruff nor mypy tells."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,15 @@ def test_the_guard_can_fail() -> None:
     assert refused(generic) == [1]
     assert refused(f"if TYPE_CHECKING:\n    {generic}\nelse:\n    {generic}") == [4]
     assert refused("class Event(NamedTuple): ...") == []
+
+
+def test_no_sql_has_numbered_placeholders() -> None:
+    """Python 3.12 warns where `?1` is given a sequence, 3.14 refuses it."""
+    texts = [
+        node.value
+        for file in sorted((PACKAGE / "store").glob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert any("WHERE step = ?" in text for text in texts)
+    assert [text for text in texts if re.search(r"\?\d", text)] == []

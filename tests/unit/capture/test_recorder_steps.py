@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradscope.model.memory import MemorySource
 from gradscope.model.trace import Trace
 from tests.capturing import record_text
 from tests.scripts import run
@@ -203,3 +204,26 @@ for i in range(4):
         home, made_as = carried["state"]
         assert home == step.number - 1
         assert recorded.trace.source.template(recorded.source.step_row(home).template).tensors[made_as].name == "state"
+
+
+@pytest.mark.parametrize(("steps", "kept"), [((2, 4), [2, 3]), ((None, 2), [0, 1])])
+def test_what_was_written_of_a_step_that_is_not_kept_goes_again(
+    steps: tuple[int | None, int], kept: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", 0.0)
+    text = """
+import torch
+w = torch.ones(3, requires_grad=True)
+optimizer = torch.optim.SGD([w], 0.1)
+for _ in range(6):
+    optimizer.zero_grad()
+    (w * 2).sin().sum().backward()
+    optimizer.step()
+"""
+    opened: list[int] = []
+    put = MemorySource.put_step
+    monkeypatch.setattr(MemorySource, "put_step", lambda self, row: (opened.append(row.number), put(self, row))[1])
+    recorded = record_text(tmp_path, text, steps=steps)
+    assert set(range(6)) <= set(opened)
+    assert [step.number for step in recorded.steps if step.number >= 0] == kept
