@@ -372,19 +372,14 @@ _PRINTED = (*_PLAINLY, str, torch.dtype, torch.device)
 
 def arguments_text(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The arguments that are no tensors, as text: exact scalars, short tuples, never a tensor's repr."""
-    shown = [text for text in map(_argument, args) if text]
-    for key, value in kwargs.items():
-        text = _argument(value)
-        if text:
-            shown.append(f"{key}={text}")
+    shown = [text for value in args if type(value) not in PLAIN and (text := _argument(value))]
+    if kwargs:
+        shown += [f"{key}={text}" for key, value in kwargs.items() if (text := _argument(value))]
     return ", ".join(shown)[:120]
 
 
 def _argument(value: Any) -> str:
-    kind = type(value)
-    if kind in PLAIN:  # nearly all are tensors
-        return ""
-    if kind in _PLAINLY:
+    if type(value) in _PLAINLY:
         return repr(value)
     if isinstance(value, torch.dtype):
         return dtype_name(value)

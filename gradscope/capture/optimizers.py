@@ -218,10 +218,11 @@ class OptimizerWatch:
         journal.updates.parameters_updated(run.number, risen, stack)
         if journal.draft.full:
             moment = len(journal.draft.moments) - 1
+            entries = journal.table.entries  # each has its entry since the update was told
             for tensor, _, _ in risen:
-                entry = journal.table.find(tensor)
-                if entry is not None and entry.parameter is not None:
-                    journal.sample(tensor, moment, entry.parameter, True, "value")
+                parameter = entries[id(tensor)].parameter
+                if parameter is not None:
+                    journal.sample(tensor, moment, parameter, True, "value")
         journal.tracker.updated(stack)
         self._remember(run.optimizer)
 
