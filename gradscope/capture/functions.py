@@ -30,13 +30,13 @@ class FunctionWatch:
 
     def install(self, hooks: HookSet) -> None:
         function = torch.autograd.Function
-        original = vars(function)["apply"].__func__
+        bound_to = vars(function)["apply"].__get__  # a classmethod, since torch 2.15 one written in C
         sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
         def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
             if not self._mine():
-                return original(kind, *args, **kwargs)
+                return bound_to(None, kind)(*args, **kwargs)
             frame = sys._getframe(1)
             with self.pause:
                 try:
@@ -47,9 +47,9 @@ class FunctionWatch:
                         numbers = journal.enter_inputs(inputs, stack, False, direct, versions, args)
                 except Exception as error:
                     journal.fault(f"the inputs of {kind.__name__}", error)
-                    return original(kind, *args, **kwargs)
+                    return bound_to(None, kind)(*args, **kwargs)
                 first = sequence()
-                result = original(kind, *args, **kwargs)
+                result = bound_to(None, kind)(*args, **kwargs)
                 last = sequence()
                 try:
                     with Unseen():
@@ -69,7 +69,7 @@ class FunctionWatch:
                     journal.fault(f"the result of {kind.__name__}", error)
                 return result
 
-        apply.__doc__ = original.__doc__
+        apply.__doc__ = function.apply.__doc__
         hooks.patch(function, "apply", classmethod(apply))
 
     def _returned(

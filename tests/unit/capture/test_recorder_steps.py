@@ -161,6 +161,32 @@ gone = seen() is None
     assert torch.equal(recorded.namespace["x"].grad, torch.full((2,), 2.0))
 
 
+def test_a_custom_function_is_recorded_where_apply_is_written_in_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = vars(torch._C._FunctionBase)["apply"]  # what torch 2.15 has in `Function` itself
+    assert type(base).__name__ == "classmethod_descriptor"
+    monkeypatch.setattr(torch.autograd.Function, "apply", base)
+    text = """
+import torch
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, by):
+        return x * 2 + by
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2, None
+x = torch.ones(2, requires_grad=True)
+Double.apply(x, 1).sum().backward()
+"""
+    recorded = record_text(tmp_path, text)
+    assert recorded.error is None
+    assert recorded.faults == ()
+    assert [op.name for op in recorded.moments("op")] == ["ones", "Double", "sum", "mul"]
+    assert torch.equal(recorded.namespace["x"].grad, torch.full((2,), 2.0))
+    assert vars(torch.autograd.Function)["apply"] is base
+
+
 @pytest.mark.parametrize("detail", ["graph", "steps"])
 def test_a_loop_that_updates_first(tmp_path: Path, detail: str) -> None:
     recorded = record_text(
