@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from .journal import Journal
 
-_DECORATING = frozenset({"decorate_context", "generator_context"})  # torch's, around a decorated function
+_DECORATING = frozenset({"func", "ctx_factory"})  # variables of torch's function around a decorated one
 
 
 class Switches:
@@ -55,7 +55,7 @@ class Switches:
         stack, _ = journal.locate(frame)
         torchs: FrameType | None = frame
         while torchs is not None and not journal.frames[torchs.f_code]:
-            if torchs.f_code.co_name in _DECORATING:
+            if _DECORATING.issubset(torchs.f_code.co_freevars):
                 function = torchs.f_locals.get("func")
                 code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
                 return stack if code is None else journal.sites.decorator(stack, code)

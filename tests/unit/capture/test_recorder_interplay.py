@@ -560,7 +560,7 @@ def _torch_has_patched_itself() -> None:
     torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:Sparse CSR:UserWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit", "ignore:Sparse CSR:UserWarning")
 @pytest.mark.filterwarnings("ignore:Warning. Profiler clears events:UserWarning")  # torch 2.11
 @pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # Python 3.13.0
 @pytest.mark.parametrize("detail", ["full", "graph", "steps"])
