@@ -200,7 +200,9 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
         count = len(numbers) // 2
         if cell and numbers[count:] == tuple([-1 - number for number in numbers[:count]]):  # each has a gradient
             measured = cell[0]
-            return tuple(sorted(zip(numbers, measured, measured[count:])))
+            found = list(zip(numbers, measured, measured[count:]))
+            found.sort()
+            return tuple(found)
     parameters: dict[int, float] = {}
     gradients: dict[int, float] = {}
     for _, numbers, cell in draft.norms:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from threading import get_ident
 from typing import Any
 
@@ -31,12 +31,16 @@ from .frames import release
 from .hooks import HookSet
 from .inside import BackwardMode
 from .journal import Journal
+from .ops import QUIET, OpMode
 from .pause import remove_mode
 from .saved import SavedReader, names_stale
 from .stats import Reading, of_triples
 from .unseen import Unseen
 
 _ENTRY = "_engine_run_backward"
+_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
+_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
+_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
 
 def root_node(output: Any) -> Any:
@@ -117,6 +121,30 @@ class BackwardWatch:
 
         hooks.patch(graph_module, _ENTRY, _engine_run_backward)
         hooks.patch(torch.autograd, _ENTRY, _engine_run_backward)
+        if self.inside is not None and torch.Tensor.backward.__code__.co_filename == torch._tensor.__file__:
+            self._install_method(hooks, self.inside.ops)
+
+    def _install_method(self, hooks: HookSet, mode: OpMode) -> None:
+        """`Tensor.backward` takes our mode off the stack itself, which is less than half the way through the mode."""
+        original: Any = torch.Tensor.backward
+
+        @wraps(original)
+        def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if torch.compiler.is_compiling() or _modes() != 1 or _top(0) is not mode or mode.quiet:
+                original(tensor, *args, **kwargs)
+                return
+            _pop()
+            try:
+                original(tensor, *args, **kwargs)
+            except BaseException as error:
+                release(error)
+                del tensor, args, kwargs  # this frame lives as long as the traceback does, its tensors must not
+                raise
+            finally:
+                _push(mode)
+
+        mode.actions[backward] = QUIET
+        hooks.patch(torch.Tensor, "backward", backward)
 
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
@@ -168,15 +196,16 @@ class _Run:
     def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
         self.journal = journal
         self.stack, _ = journal.locate(frame)  # a new step may begin here
-        draft = journal.draft
+        draft = journal.tracker.ahead
         given = [*args, *([None] * 6)]
         self.retain_graph, self.create_graph = bool(given[1]), bool(given[2])
         wanted = given[3] or ()
         self.accumulates = bool(kwargs.get("accumulate_grad", given[5]))
         self.handles: list[Any] = []
         tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
-        self.roots = tuple(journal.table.number(draft, t, self.stack) for t in tensors)
-        inputs = tuple(journal.table.number(draft, t, self.stack) for t in wanted if isinstance(t, torch.Tensor))
+        self.roots = tuple([journal.table.number(draft, t, self.stack) for t in tensors])
+        named = [t for t in wanted if isinstance(t, torch.Tensor)]
+        inputs = tuple([journal.table.number(draft, t, self.stack) for t in named])
         self.restricted = bool(wanted)
         self.wanted = {id(t) for t in wanted}
         self.call = "backward" if self.accumulates else "grad"
@@ -184,7 +213,7 @@ class _Run:
         self.retained: list[tuple[torch.Tensor, int, bool]] = []
         self.kept: list[tuple[torch.Tensor, int, bool, bool]] = []  # results named as inputs, which keep their gradient
         if self.accumulates:
-            for t, number in zip((t for t in wanted if isinstance(t, torch.Tensor)), inputs):
+            for t, number in zip(named, inputs):
                 if t.requires_grad and t.grad_fn is not None:
                     self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
         self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
@@ -194,14 +223,15 @@ class _Run:
         self.graph: int | None = None
         if journal.exposed.watched:
             journal.exposed.look()
-        if journal.with_graph:
+        if journal.with_graph and not self._follows(draft, outputs):
+            draft = journal.draft
             self._walk(outputs)
         payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
         self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
         if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
             journal.loss(tensors[0])
         journal.backward_called(self.stack, self.accumulates or not self.create_graph)
-        if journal.draft is not draft:
+        if journal.tracker.ahead is not draft:
             self._renumber()
 
     def _renumber(self) -> None:
@@ -217,6 +247,35 @@ class _Run:
         self.kept = [(t, table.number(draft, t), retained, had) for t, _, retained, had in self.kept]
 
     # -- before ----------------------------------------------------------------------------------
+
+    def _follows(self, draft: Draft, outputs: Sequence[Any]) -> bool:
+        """Whether the graph is known without a walk; then it is taken over from the pattern.
+
+        It is where the step did nothing but what its pattern has: the same calls on the same tensors, which made as
+        many grad nodes as then and no other call any between, so that the nodes stand in the same relations.
+        """
+        journal, expected, walked = self.journal, draft.expected, draft.walked
+        if not draft.faithful() or draft.full or not draft.made or journal.probes or journal.leaves.retained():
+            return False
+        if _sequence() - draft.made[0][1] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
+            return False
+        kind, _, _, roots, _, payload = expected.moments[draft.at]
+        root = outputs[0]
+        if kind != "backward" or roots != self.roots or payload[0] != walked or not isinstance(root, torch.Tensor):
+            return False
+        made = [node for cue, _, node in draft.made if cue.number == roots[0]]
+        node = root.grad_fn
+        if node is None or made != [node._sequence_nr()]:
+            return False
+        met = draft.met
+        for number in expected.leaves[walked]:
+            leaf = met[number].reference() if number < draft.count else None
+            if leaf is None:
+                self.leaves.clear()
+                return False
+            self.leaves.append((leaf, number, leaf.grad is not None))
+        self.graph, draft.walked = walked, walked + 1
+        return True
 
     def _walk(self, outputs: Sequence[Any]) -> None:
         journal = self.journal
@@ -345,11 +404,9 @@ class _Run:
     def finished(self) -> None:
         journal = self.journal
         if self.accumulates:
-            created: list[tuple[torch.Tensor, int]] = []
-            accumulated: list[tuple[torch.Tensor, int]] = []
-            for leaf, number, had in self.leaves:
-                if (not self.restricted or id(leaf) in self.wanted) and leaf.grad is not None:
-                    (accumulated if had else created).append((leaf, number))
+            leaves = [one for one in self.leaves if not self.restricted or id(one[0]) in self.wanted]
+            created = [(leaf, number) for leaf, number, had in leaves if not had and leaf.grad is not None]
+            accumulated = [(leaf, number) for leaf, number, had in leaves if had and leaf.grad is not None]
             for tensor, number, retained, had in self.kept:
                 if not retained and tensor.retains_grad:
                     journal.leaves.retained_by_backward(tensor, number, self.stack)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..model.records import Kept, Phase
 
 if TYPE_CHECKING:
-    from .replay import Cue
+    from .replay import Cue, Pattern
 
 FLUSH_SECONDS = 0.3
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
@@ -94,20 +94,30 @@ class Draft:
 
     __slots__ = (
         "alive",
+        "at",
+        "behind",
         "bumps",
+        "called",
+        "calling",
         "calls",
         "carried",
         "carriers",
+        "checked",
+        "count",
         "cues",
         "cuts",
         "end",
+        "expected",
+        "expected_count",
         "flush",
         "flush_at",
         "full",
         "graphs",
+        "grown",
         "kept",
         "learning_rates",
         "losses",
+        "made",
         "mark",
         "memory",
         "met",
@@ -118,6 +128,7 @@ class Draft:
         "outputs_by_sequence",
         "phase",
         "phases",
+        "returned",
         "returns",
         "roots",
         "samples",
@@ -129,6 +140,7 @@ class Draft:
         "storages",
         "tensors",
         "versions",
+        "walked",
         "zeroed",
     )  # fmt: skip
 
@@ -139,7 +151,14 @@ class Draft:
         self.flush = flush
         self.flush_at = self.start + FLUSH_SECONDS
         self.full = full
-        self.cues: Mapping[int, Cue] = {}  # by moment: what this step is expected to do
+        self.expected: Any = None  # the Pattern of what it will probably do
+        self.expected_count = 0
+        self.behind = False  # its lists lack what was taken over; what follows holds only then
+        self.at = self.count = self.called = self.returned = self.walked = 0
+        self.checked = 0  # calls that are known to be the pattern's
+        self.grown = 0  # grad nodes that the ops taken over made
+        self.cues: Mapping[int, Cue] = {}
+        self.made: list[tuple[Cue, int, int | None]] = []
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
         self.graphs: list[RawGraph] = []
@@ -169,6 +188,7 @@ class Draft:
         self.zeroed = False
         self.module_calls: dict[int, int] = {}
         self.calls: list[RawCall] = []
+        self.calling: int | None = None  # the place among them of the one that runs
         self.kept: tuple[Kept, ...] = ()
         self.alive: tuple[int, int] | None = None
 
@@ -187,8 +207,15 @@ class Draft:
         outputs: tuple[int, ...] = (),
         payload: tuple[Any, ...] = (),
     ) -> int:
-        """Append a raw moment and return its index."""
-        return self.take((kind, phase, stack, inputs, outputs, payload), phase)
+        """A raw moment happened: list it, or take it over where it is the expected one. Returns its index."""
+        moment = (kind, phase, stack, inputs, outputs, payload)
+        if self.behind:
+            at = self.at
+            if self.expected.moments[at : at + 1] == [moment]:
+                self.took(phase)
+                return at
+            self.catch_up()
+        return self.take(moment, phase)
 
     def take(self, moment: RawMoment, phase: Phase) -> int:
         """Append a raw moment of this phase, which an earlier step may have, too, and return its index."""
@@ -202,207 +229,128 @@ class Draft:
             self.flush(self)
         return index
 
+    @property
+    def length(self) -> int:
+        """How many moments there were."""
+        return self.at if self.behind else len(self.moments)
+
+    def first(self) -> RawMoment:
+        """The first moment, of a step that has one."""
+        moment: RawMoment = self.moments[0] if self.moments or not self.behind else self.expected.moments[0]
+        return moment
+
+    # -- ahead of its lists ----------------------------------------------------------------------
+
+    def expect(self, pattern: Pattern) -> None:
+        """The step will probably do what the pattern has; so far nothing happened."""
+        self.expected, self.cues = pattern, pattern.cues
+        self.expected_count = len(pattern.tensors)
+        self.behind = True
+
+    def cue(self) -> Cue | None:
+        """The op that is expected next."""
+        if not self.behind:
+            if self.expected is None:
+                return None
+            self._join()
+        return self.cues.get(self.at)
+
+    def _join(self) -> None:
+        """Compare with the pattern again. The module calls must have been its: their numbers are taken from it."""
+        checked, self.called = self.checked, len(self.calls)
+        if self.calls[checked:] != self.expected.calls[checked : self.called]:
+            self.expected, self.cues = None, {}
+        self.checked = self.called
+        self.at, self.count = len(self.moments), len(self.tensors)
+        self.returned, self.walked = len(self.returns), len(self.graphs)
+
+    def took(self, phase: Phase) -> None:
+        """The expected moment, which is of this phase, happened."""
+        now, at = perf_counter(), self.at
+        self.at = at + 1
+        if phase is not self.phase:
+            self.phase = phase
+            self.phases.append((phase, at, now))
+        if now >= self.flush_at:
+            self.catch_up()
+            self.flush(self)
+
+    def called_again(self, module: int, stack: int, training: bool) -> int | None:
+        """How often the module was called before, if this call is the expected one; then it is taken over."""
+        place = self.called
+        if not self.behind or place >= len(self.expected.calls):
+            return None
+        number, call, expected_stack, expected_training, moment, parent = self.expected.calls[place]
+        if (
+            number != module
+            or expected_stack != stack
+            or expected_training is not training
+            or moment != self.at
+            or parent != self.calling
+        ):
+            return None
+        self.calling, self.called = place, place + 1
+        times: int = call
+        return times
+
+    def returns_on(self, returned: tuple[int, tuple[int, ...]]) -> bool:
+        """Whether this is what the expected module call returns; then it is taken over."""
+        if not self.behind or self.expected.returns[self.returned : self.returned + 1] != [returned]:
+            return False
+        self.returned += 1
+        return True
+
+    def faithful(self) -> bool:
+        """Whether the step has done nothing but what its pattern has, up to now."""
+        return self.behind and not (self.moments or self.tensors or self.calls or self.returns or self.graphs)
+
+    def complete(self) -> bool:
+        """Whether the step has done what its pattern has, all of it and nothing else."""
+        expected = self.expected
+        return (
+            self.faithful()
+            and self.at == len(expected.moments)
+            and self.count == len(expected.tensors)
+            and self.called == len(expected.calls)
+            and self.returned == len(expected.returns)
+            and self.walked == len(expected.graphs)
+        )
+
+    def catch_up(self) -> None:
+        """List what was taken over from the pattern."""
+        expected = self.expected
+        self.behind = False
+        first, listed = len(self.moments), len(self.tensors)
+        self.moments += expected.moments[first : self.at]
+        self.tensors += expected.tensors[listed : self.count]
+        for call in expected.calls[len(self.calls) : self.called]:
+            self.calls.append(call)
+            self.module_calls[call[0]] = call[1]
+        self.returns += expected.returns[len(self.returns) : self.returned]
+        self.graphs += expected.graphs[len(self.graphs) : self.walked]
+        for entry in self.met[listed:]:
+            if entry.parameter is not None:
+                self.versions[entry.parameter] = entry.base_version
+            tensor = entry.reference() if entry.key is not None else None
+            if tensor is not None:
+                self.storages[entry.key] = id(tensor)
+        for parameter, rise in bumps_in(self, first, self.at).items():
+            self.bumps[parameter] = self.bumps.get(parameter, 0) + rise
+        for cue, made_from, node in self.made:
+            for sequence in range(made_from, made_from + cue.count):
+                self.nodes_by_sequence[sequence] = cue.index
+            if node is not None:
+                self.outputs_by_sequence.setdefault(node, []).append(cue.number)
+        self.made.clear()
+
     def begins(self, phase: Phase) -> None:
         """From now on it is `phase`, whatever moment comes next."""
         if phase is not self.phase:
             self.phase = phase
-            self.phases.append((phase, len(self.moments), perf_counter()))
+            self.phases.append((phase, self.length, perf_counter()))
 
 
-def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
-    """The moments before `at`, those from it on, and the second part's new tensor numbers by old ones.
-
-    Tensors that the second part took over from the first become carried ones there.
-    """
-    return _Split(draft, at).parts()
-
-
-class _Split:
-    """A draft being cut in two."""
-
-    def __init__(self, draft: Draft, at: int) -> None:
-        self.draft, self.at = draft, at
-        self.head, self.tail = Draft(draft.full), Draft(draft.full, draft.flush)
-        used = [number for moment in draft.moments[:at] for number in (*moment[3], *moment[4])]
-        self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
-        self.numbers: dict[int, int] = {}
-        self.graphs: dict[int, int] = {}
-        self.called: dict[int, int] = {}  # module -> how often the first part calls it
-        for call in draft.calls:
-            if call[4] < at:
-                self.called[call[0]] = call[1] + 1
-        self.current = self._at_the_cut()
-
-    def _at_the_cut(self) -> dict[int, RawTensor]:
-        """What the first part changed of the tensors it met: leaf status and versions."""
-        found: dict[int, RawTensor] = {}
-        for kind, _, _, inputs, _, payload in self.draft.moments[: self.at]:
-            if kind == "leaf":
-                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
-                names = ("requires_grad", "is_leaf", "grad_fn", "retains_grad")
-                facts = raw.facts._replace(**dict(zip(names, payload[1:5])))
-                found[inputs[0]] = raw._replace(facts=facts)
-            elif kind == "mutation" and payload[1] is not None:
-                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
-                if raw.parameter is None:
-                    found[inputs[0]] = raw._replace(version=payload[1])
-        return found
-
-    def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
-        draft, head, tail, at = self.draft, self.head, self.tail, self.at
-        head.mark, head.start = draft.mark, draft.start
-        self._share_time()
-        head.learning_rates, tail.learning_rates = dict(draft.learning_rates), dict(draft.learning_rates)
-        head.bumps, tail.bumps = _bumps(draft, 0, at), _bumps(draft, at, len(draft.moments))
-        head.versions, tail.versions = dict(draft.versions), dict(draft.versions)
-        for parameter, rise in head.bumps.items():
-            tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
-        head.moments = draft.moments[:at]
-        head.tensors = draft.tensors[: self.count]
-        tail.moments += [self._moved(moment) for moment in draft.moments[at:]]
-        head.graphs = draft.graphs[: min(self.graphs, default=len(draft.graphs))]
-        head.carried = [entry for entry in draft.carried if entry[0] < self.count]
-        later = [entry for entry in draft.carried if entry[0] >= self.count and entry[0] in self.numbers]
-        tail.carried += [(self.numbers[number], mark, made_as) for number, mark, made_as in later]
-        self._share_out()
-        return head, tail, self.numbers
-
-    def _share_out(self) -> None:
-        """What is kept beside the moments, to the part it belongs to."""
-        draft, head, tail, at = self.draft, self.head, self.tail, self.at
-        for stack, outputs in draft.returns:
-            if max(outputs, default=0) < self.count:
-                head.returns.append((stack, outputs))
-            else:
-                tail.returns.append((stack, self._renumbered(outputs)))
-        for name in ("losses", "norms"):
-            for entry in getattr(draft, name):
-                getattr(head if entry[0] < at else tail, name).append(entry)
-        for sample in draft.samples:
-            (head if sample[0] < at else tail).samples.append(self._moved_sample(sample))
-        known = {sample[1]: sample for sample in head.samples if sample[3] == "value" and not sample[2]}
-        written = self._last_writes()
-        for number, (moment, subject, _, what, reading) in known.items():
-            if number in self.numbers and written.get(draft.tensors[number].storage, -1) <= moment:
-                tail.samples.append((-1, self.numbers[subject], False, what, reading))  # still the same
-        tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
-        tail.outputs_by_sequence = {
-            s: [self.numbers[n] for n in numbers if n in self.numbers]
-            for s, numbers in draft.outputs_by_sequence.items()
-        }
-        self._share_out_calls()
-        tail.roots, tail.memory, tail.zeroed = set(draft.roots), draft.memory, draft.zeroed
-        tail.cuts = [cut - at for cut in draft.cuts if cut > at]
-        tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
-        tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
-        tail.sharing = dict(draft.sharing)
-
-    def _share_out_calls(self) -> None:
-        draft, head, tail, at = self.draft, self.head, self.tail, self.at
-        positions: dict[int | None, int] = {}
-        for position, (module, call, stack, training, moment, parent) in enumerate(draft.calls):
-            if moment < at:
-                head.calls.append(draft.calls[position])
-            else:
-                positions[position] = len(tail.calls)
-                number = call - self.called.get(module, 0)
-                tail.calls.append((module, number, stack, training, moment - at, positions.get(parent)))
-        tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
-
-    def _last_writes(self) -> dict[int, int]:
-        """The last moment of the first part that wrote to each storage: the op, where a mutation is told after it."""
-        written: dict[int, int] = {}
-        op = -1
-        for index, (kind, _, _, inputs, _, _) in enumerate(self.draft.moments[: self.at]):
-            if kind == "op":
-                op = index
-            elif kind in ("mutation", "optimizer"):
-                for number in inputs:
-                    written[self.draft.tensors[number].storage] = op if kind == "mutation" else index
-        return written
-
-    def _moved(self, moment: RawMoment) -> RawMoment:
-        kind, phase, stack, inputs, outputs, payload = moment
-        moved = (self._renumbered(inputs), self._renumbered(outputs))
-        if kind == "op" and payload[2] in self.called and payload[3] is not None:
-            call = max(payload[3] - self.called[payload[2]], 0)
-            payload = (*payload[:3], call, *payload[4:])
-        if kind in ("backward", "node"):
-            payload = (self._moved_graph(payload[0]), *payload[1:])
-        elif kind == "mutation":
-            before, after = (self._shifted(inputs[0], version) for version in payload[:2])
-            payload = (before, after, *payload[2:])
-        elif kind == "optimizer":
-            pairs = zip(inputs, payload[1])
-            payload = (payload[0], tuple((self._shifted(n, old), self._shifted(n, new)) for n, (old, new) in pairs))
-        return (kind, phase, stack, *moved, payload)
-
-    def _renumbered(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
-        for number in numbers:
-            if number not in self.numbers:
-                self.numbers[number] = self._taken_over(number)
-        return tuple(self.numbers[number] for number in numbers)
-
-    def _taken_over(self, number: int) -> int:
-        raw = self.current.get(number, self.draft.tensors[number])
-        new = len(self.tail.tensors)
-        made_by = raw.made_by - self.at if raw.made_by is not None and raw.made_by >= self.at else None
-        if made_by is None and raw.parameter is None and number < self.count:
-            self.tail.carried.append((new, self.head.mark, number))
-            raw = raw._replace(carried=True, position=MADE_BEFORE if raw.made_by is not None else raw.position)
-        base = self.numbers.get(raw.base) if raw.base is not None else None
-        owner = self.numbers.get(raw.gradient_of) if raw.gradient_of is not None else None
-        self.tail.tensors.append(raw._replace(made_by=made_by, base=base, gradient_of=owner))
-        return new
-
-    def _shifted(self, number: int | None, version: int | None) -> int | None:
-        """A version relative to the draft's start, made relative to the tail's."""
-        parameter = self.draft.tensors[number].parameter if number is not None else None
-        if version is None or parameter is None:
-            return version
-        return version - self.head.bumps.get(parameter, 0)
-
-    def _moved_graph(self, graph: int | None) -> int | None:
-        if graph is not None and graph not in self.graphs:
-            raw = self.draft.graphs[graph]
-            nodes = tuple(self._moved_node(node) for node in raw.nodes)
-            self.graphs[graph] = len(self.tail.graphs)
-            self.tail.graphs.append(raw._replace(nodes=nodes))
-        return None if graph is None else self.graphs[graph]
-
-    def _moved_node(self, node: tuple[Any, ...]) -> tuple[Any, ...]:
-        name, op, leaf, outputs, saved, hooks, carried = node
-        here = op is not None and op >= self.at
-        moved = tuple(
-            (what, None if number is None else self._renumbered((number,))[0], self._shifted(number, version), *rest)
-            for what, number, version, *rest in saved
-        )
-        filled = None if leaf is None else self._renumbered((leaf,))[0]
-        left_behind = carried or (op is not None and not here)
-        return (name, op - self.at if here else None, filled, self._renumbered(outputs), moved, hooks, left_behind)
-
-    def _moved_sample(self, sample: RawSample) -> RawSample:
-        moment, subject, of_parameter, what, reading = sample
-        if moment < self.at:
-            return sample
-        if not of_parameter and what not in ("grad_in", "grad_out"):
-            subject = self.numbers.get(subject, subject)
-        return (moment - self.at, subject, of_parameter, what, reading)
-
-    def _share_time(self) -> None:
-        """The tail begins with its first phase, or with the next one's where that phase began in the head."""
-        spans, at, tail = self.draft.phases, self.at, self.tail
-        first = max((place for place, span in enumerate(spans) if span[1] <= at), default=0)
-        phase, index, time = spans[first]
-        if index < at:
-            time = spans[first + 1][2] if first + 1 < len(spans) else perf_counter()
-        self.head.phases = spans[:first] if index == at else spans[: first + 1]
-        self.head.end = tail.start = time
-        tail.phases = [(phase, 0, time), *((phase, index - at, time) for phase, index, time in spans[first + 1 :])]
-        tail.phase = self.draft.phase
-
-
-def _bumps(draft: Draft, first: int, end: int) -> dict[int, int]:
+def bumps_in(draft: Draft, first: int, end: int) -> dict[int, int]:
     """How far each parameter's version rises in moments `first` to `end`-1."""
     bumps: dict[int, int] = {}
     for kind, _, _, inputs, aliases, payload in draft.moments[first:end]:

@@ -39,8 +39,8 @@ class Gradients:
         `received`: what AccumulateGrad got, by the number of its leaf, where it was measured.
         """
         journal = self.journal
-        draft, table = journal.draft, journal.table
-        index = draft.add("grad", Phase.BACKWARD, stack, tuple(number for _, number in filled), (), (change, True))
+        draft, table = journal.tracker.ahead, journal.table
+        index = draft.add("grad", Phase.BACKWARD, stack, tuple([number for _, number in filled]), (), (change, True))
         if not draft.full:
             return
         for tensor, number in filled:
@@ -100,7 +100,7 @@ class Gradients:
                 journal.draft, tensor, stack, 0, True, direct
             )  # what is done to it is told of its leaf
             journal.table.read_as_gradient(journal.draft, result, journal.table.entry(tensor))
-        elif not (tensor.is_leaf and (tensor.requires_grad or not journal.frames[frame.f_code])):
+        elif not (tensor.is_leaf and (tensor.requires_grad or not journal.frames.users(frame.f_code))):
             stack, direct = journal.locate(frame)
             numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             journal.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
@@ -110,11 +110,12 @@ class Gradients:
     ) -> None:
         """`zero_grad()` of an optimizer or a module; `tensors`: with a gradient before, and whether still."""
         journal = self.journal
-        draft = journal.draft
+        draft = journal.tracker.ahead
         draft.zeroed = True
-        to_none = not any(still for _, still in tensors)
-        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, to_none, optimizer))
-        for kept in (True, False):
-            numbers = tuple(journal.table.number(draft, tensor, stack) for tensor, still in tensors if still is kept)
-            if numbers:
+        zeroed = [tensor for tensor, still in tensors if still]
+        cleared = [tensor for tensor, still in tensors if not still]
+        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, not zeroed, optimizer))
+        for kept, found in ((True, zeroed), (False, cleared)):
+            if found:
+                numbers = journal.table.numbers(draft, found, stack)
                 draft.add("grad", Phase.ZERO_GRAD, stack, numbers, (), ("zeroed" if kept else "cleared", kept))

@@ -64,7 +64,7 @@ class BackwardMode(TorchFunctionMode):
             code = frame.f_code
             if code.co_name == "_run" and is_ours(code):
                 return users
-            users = users or self.journal.frames[code]
+            users = users or self.journal.frames.users(code)
             if "torch" in code.co_filename and any(part in code.co_filename for part in _AGAIN):
                 return False
             frame = frame.f_back

@@ -24,8 +24,9 @@ from .phases import PhaseClock
 from .source import ALONE, NOWHERE, Frames, Sites
 from .stats import Reading, Statistics, readable
 from .switches import Switches
-from .tensors import TensorTable, device_name, dtype_name, version_of
+from .tensors import TensorTable, device_name, dtype_name, tensors_in, version_of
 from .tracker import StepTracker
+from .unseen import Unseen
 from .updates import Updates
 from .versions import Versions
 
@@ -52,7 +53,7 @@ def _past_recorders(frame: FrameType) -> FrameType:
 
 
 HANDLE: CodeType = handle_torch_function.__code__
-_CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
+CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 DETACHING = frozenset({"detach", "data"})
@@ -94,7 +95,6 @@ class Journal:
         self.clock = PhaseClock()
         self.module: int | None = None
         self.module_call: int | None = None
-        self.calling: tuple[Draft, int] | None = None  # the module call that runs: its place in that draft's calls
         self.autocast: str | None = None
         self.faults: list[str] = []
         self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
@@ -130,9 +130,10 @@ class Journal:
         elif code is HANDLE and caller is not None and caller.f_back is not None:
             frame = caller.f_back  # past the function that torch calls a second time
             code, caller = frame.f_code, frame.f_back
-        direct = self.frames[code]
+        known = self.frames.get(id(code))
+        direct = known if known is not None else self.frames.users(code)
         stack = sites.anchor_stack
-        if direct or stack < 0 or caller is None or caller.f_code is not _CALL_IMPL:
+        if direct or stack < 0 or caller is None or caller.f_code is not CALL_IMPL:
             stack = sites.locate(frame)  # else torch's own forward: no user frame since the module call
         watch = tracker.watch
         if watch is not None and not self.backwards and (watch.judged.get(stack) != "" or tracker.lingering):
@@ -142,12 +143,12 @@ class Journal:
     def call_begins(self, phase: Phase, frame: FrameType) -> int:
         """A call of the script's that is a phase of its own begins. Returns the stack that made it."""
         stack, _ = self.locate(frame)
-        self.draft.begins(phase)
+        self.tracker.ahead.begins(phase)
         return stack
 
     def call_ends(self) -> None:
         """Such a call returned, or raised: what comes next is another phase."""
-        self.draft.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
+        self.tracker.ahead.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
 
     def fault(self, what: str, error: BaseException) -> None:
         """A fact could not be recorded: remember that, and go on."""
@@ -244,14 +245,14 @@ class Journal:
         """Record the statistics of `tensor`, which may still be on their way from a device."""
         reading = self.statistics.read(tensor)
         if reading is not None:
-            self.tracker.draft.samples.append((moment, subject, of_parameter, what, reading))
+            self.tracker.ahead.samples.append((moment, subject, of_parameter, what, reading))
         return reading
 
     def root_begins(self, name: str, stack: int, loss: bool) -> None:
         """A model or a loss is called. At detail `steps`, its whole call is the only op."""
         grad_enabled = torch.is_grad_enabled()
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-        self.draft.begins(phase)
+        self.tracker.ahead.begins(phase)
         if self.with_graph:
             return
         payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "", None)
@@ -274,24 +275,50 @@ class Journal:
         if numbers:
             self.draft.returns.append((stack, numbers))
 
+    def name_arguments(self, stack: int, args: tuple[Any, ...]) -> None:
+        """A tensor that was not met yet is called what the script passes it as."""
+        entries, mark = self.table.entries, self.tracker.ahead.mark
+        for position, argument in enumerate(args):
+            if isinstance(argument, torch.Tensor):
+                entry = entries.get(id(argument))
+                if entry is None or entry.mark is not mark or entry.reference() is not argument:
+                    with Unseen():
+                        self.table.number(self.tracker.ahead, argument, stack, position, False, True)
+
+    def name_results(self, stack: int, result: Any) -> None:
+        """What the call returned is called what the script assigns it to."""
+        draft = self.tracker.ahead
+        entry = self.table.entries.get(id(result))
+        if entry is not None and entry.mark is draft.mark and entry.reference() is result:
+            returned = (stack, (entry.number,))
+            if not draft.returns_on(returned):
+                self.draft.returns.append(returned)
+            return
+        outputs = tensors_in((result,))
+        if outputs:
+            with Unseen():
+                self.returned(stack, outputs)
+
     # -- backward --------------------------------------------------------------------------------
 
     def backward_called(self, stack: int, decides: bool) -> None:
         self.clock.backward()
-        self.draft.seen_backward += 1
+        self.tracker.ahead.seen_backward += 1
         if decides:
             self.tracker.backward(stack)
 
     def backward_done(self, leaves: Sequence[torch.Tensor]) -> None:
-        """A backward returned; it accumulated into `leaves`."""
+        """A backward returned; it accumulated into `leaves`, which the step has met."""
         if leaves:
-            self.tracker.gradients_ready(leaves)
+            entries = self.table.entries
+            self.tracker.gradients_ready([entries[id(leaf)] for leaf in leaves])
 
     def loss(self, root: torch.Tensor) -> None:
         if not readable(root):
             return
         cell: list[float] = []
-        self.draft.losses.append((len(self.draft.moments), cell))
+        draft = self.tracker.ahead
+        draft.losses.append((draft.length, cell))
         self.statistics.scalar(root, cell.append)
 
     # -- modes, moves, modules -------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import FrameType
 from typing import Any
 
@@ -19,6 +20,9 @@ from .journal import Journal
 from .pause import Pause
 from .tensors import dtype_name, tensors_in
 from .unseen import Unseen
+
+_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
+_NOTHING = nullcontext()
 
 
 class ModeWatch:
@@ -135,14 +139,10 @@ class ModeWatch:
         leave: Callable[..., Any] = ranges.__exit__
 
         def enter_(region: Any) -> Any:
-            if not self._mine():
-                return enter(region)
             with self._aside_of_a_range():
                 return enter(region)
 
         def exit_(region: Any, *exc: Any) -> Any:
-            if not self._mine():
-                return leave(region, *exc)
             with self._aside_of_a_range():
                 return leave(region, *exc)
 
@@ -151,8 +151,12 @@ class ModeWatch:
 
     def _aside_of_a_range(self) -> Any:
         """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
-        alone = self.pause.mode is not None and torch._C._len_torch_function_stack() == 1
-        return Unseen() if alone else self.pause
+        modes = _modes()
+        if not modes:
+            return _NOTHING
+        if modes == 1 and _top(0) is self.pause.mode:
+            return Unseen()
+        return self.pause if self._mine() else _NOTHING
 
     def _install_overrides(self, hooks: HookSet) -> None:
         """`has_torch_function` decides between fast and slow paths (attention): our mode must not count.

@@ -26,7 +26,8 @@ from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
 from .phases import is_loss_module
-from .tensors import device_name, dtype_name, tensors_in
+from .singles import UNEXPECTED, Single, SingleCalls, may_be_single
+from .tensors import device_name, dtype_name
 from .unseen import Unseen
 from .zeroing import zero_grad
 
@@ -37,7 +38,7 @@ _Was = tuple[torch.device, torch.dtype, int, "Parameter | None"]  # a parameter 
 class Known:
     """One module that was met."""
 
-    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "training")
+    __slots__ = ("compiled", "id", "judged", "loss", "reference", "scanned", "single", "training")
 
     def __init__(self, module: nn.Module, number: int) -> None:
         self.reference = weakref.ref(module)
@@ -46,6 +47,8 @@ class Known:
         self.compiled = "_orig_mod" in module._modules
         self.scanned = False
         self.training = module.training
+        self.single: Single | None = None  # what to expect of a call, where it is one op
+        self.judged = False  # whether that is known
 
 
 class ModuleWatch:
@@ -67,12 +70,18 @@ class ModuleWatch:
         self._apply: Callable[..., nn.Module] = nn.Module._apply
         watch = self
 
-        original = self._call
+        original, met = self._call, self._known
+        make = SingleCalls(self.journal, self.pause.mode, original).make
         is_compiling, caller = torch.compiler.is_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if is_compiling():
                 return original(module, *args, **kwargs)
+            known = met.get(id(module))
+            if known is not None and known.single is not None and not kwargs and known.reference() is module:
+                result = make(module, known, args, caller(1))
+                if result is not UNEXPECTED:
+                    return result
             return watch._called(caller(1), module, args, kwargs)
 
         def train(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -132,7 +141,7 @@ class ModuleWatch:
         frame = sys._getframe(2)
         if frame.f_code is _SETATTR and frame.f_back is not None:
             frame = frame.f_back
-        if self.journal.with_optimizer or self.journal.frames[frame.f_code]:
+        if self.journal.with_optimizer or self.journal.frames.users(frame.f_code):
             self._registered(module, name, [parameter], frame)
 
     def _module_registered(self, module: nn.Module, name: str, added: Any) -> None:
@@ -164,9 +173,11 @@ class ModuleWatch:
                 journal.fault("a module", error)
                 return self._call(module, *args, **kwargs)
         clock, sites, loss = journal.clock, journal.sites, known.loss
-        outer = (journal.module, journal.module_call, journal.calling, sites.anchor, sites.anchor_stack)
         root = not (clock.depth or loss)
-        stack, users = self._begins(frame, module, known, root, args)
+        stack, users = self._located(frame, module, known, root, args)
+        draft = journal.tracker.ahead
+        outer = (journal.module, journal.module_call, draft.calling, sites.anchor, sites.anchor_stack)
+        begun = self._begins(module, known, stack)
         clock.enter(loss)
         sites.anchor, sites.anchor_stack = frame, stack
         try:
@@ -177,16 +188,32 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            journal.module, journal.module_call, journal.calling, sites.anchor, sites.anchor_stack = outer
+            journal.module, journal.module_call, draft.calling, sites.anchor, sites.anchor_stack = outer
             clock.leave(loss)
         if users or root:
             self._ends(stack, users, root, result)
+        if not known.judged:
+            self._judge(known, module, args, begun)
         return result
 
-    def _begins(
+    def _judge(self, known: Known, module: nn.Module, args: tuple[Any, ...], begun: int) -> None:
+        """Whether a call that began at the moment `begun` can be expected to be one op from now on."""
+        try:
+            if not may_be_single(module) or self.pause.mode is None:
+                known.judged = True
+                return
+            draft = self.journal.tracker.draft
+            cue = draft.expected.cues.get(begun) if draft.expected is not None else None
+            if cue is not None and len(draft.moments) == begun + 1 and draft.moments[begun] is cue.moment:
+                with Unseen():
+                    known.single, known.judged = Single.of(module, args, cue, self.journal.table), True
+        except Exception as error:
+            self.journal.fault("a module that repeats", error)
+
+    def _located(
         self, frame: Any, module: nn.Module, known: Known, root: bool, args: tuple[Any, ...]
     ) -> tuple[int, bool]:
-        """(stack, whether the user's own line made the call) of a module call that begins."""
+        """(stack, whether the user's own line makes the call) of a module call that is about to begin."""
         journal = self.journal
         stack, users = -1, False
         try:
@@ -195,40 +222,38 @@ class ModuleWatch:
                     stack, users = self._root_begins(frame, module, known)
             else:
                 stack, users = journal.locate(frame)
-            draft = journal.tracker.draft
-            number, counts = known.id, draft.module_calls
-            call = counts[number] = counts.get(number, -1) + 1
-            journal.module, journal.module_call = number, call
-            if journal.with_graph:
-                above, calls = journal.calling, draft.calls
-                journal.calling = (draft, len(calls))
-                parent = above[1] if above is not None and above[0] is draft else None
-                calls.append((number, call, stack, module.training, len(draft.moments), parent))
-            if not journal.clock.depth:
-                journal.root_begins(type(module).__name__, stack, known.loss)
             if users:
-                self._name_arguments(stack, args)
+                journal.name_arguments(stack, args)
         except Exception as error:
-            journal.fault("a module call", error)
+            journal.fault("where a module is called", error)
         return stack, users
 
-    def _name_arguments(self, stack: int, args: tuple[Any, ...]) -> None:
-        """A tensor that was not met yet is called what the script passes it as."""
+    def _begins(self, module: nn.Module, known: Known, stack: int) -> int:
+        """A module call begins. Returns how many moments there were before it."""
         journal = self.journal
-        draft = journal.tracker.draft
-        entries, mark = journal.table.entries, draft.mark
-        for position, argument in enumerate(args):
-            if isinstance(argument, torch.Tensor):
-                entry = entries.get(id(argument))
-                if entry is None or entry.mark is not mark or entry.reference() is not argument:
-                    with Unseen():
-                        journal.table.number(draft, argument, stack, position, False, True)
+        try:
+            draft = journal.tracker.ahead
+            begun, number = draft.length, known.id
+            call = draft.called_again(number, stack, module.training)
+            if call is None:
+                draft, counts = journal.draft, draft.module_calls
+                call = counts[number] = counts.get(number, -1) + 1
+                if journal.with_graph:
+                    draft.calls.append((number, call, stack, module.training, begun, draft.calling))
+                    draft.calling = len(draft.calls) - 1
+            journal.module, journal.module_call = number, call
+            if not journal.clock.depth:
+                journal.root_begins(type(module).__name__, stack, known.loss)
+        except Exception as error:
+            journal.fault("a module call", error)
+            return -1
+        return begun
 
     def _ends(self, stack: int, users: bool, root: bool, result: Any) -> None:
         journal = self.journal
         try:
             if users:
-                self._name_results(stack, result)
+                journal.name_results(stack, result)
             if root:
                 journal.tracker.root_left(stack)
                 if journal.table.nameless:
@@ -249,19 +274,6 @@ class ModuleWatch:
             known.training = module.training
             journal.switches.switched("training", "train" if module.training else "eval", known.id, frame)
         return stack, direct
-
-    def _name_results(self, stack: int, result: Any) -> None:
-        """What the call returned is called what the script assigns it to."""
-        journal = self.journal
-        draft = journal.tracker.draft
-        entry = journal.table.entries.get(id(result))
-        if entry is not None and entry.mark is draft.mark and entry.reference() is result:
-            draft.returns.append((stack, (entry.number,)))
-            return
-        outputs = tensors_in((result,))
-        if outputs:
-            with Unseen():
-                journal.returned(stack, outputs)
 
     # -- names -----------------------------------------------------------------------------------
 

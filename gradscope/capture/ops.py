@@ -18,7 +18,7 @@ from .exposed import EXPOSING
 from .frames import release, trampoline
 from .journal import Journal
 from .replaced import Replaced
-from .replay import Replay
+from .replay import Cue, Replay
 from .tensors import PLAIN, device_name, dtype_name, tensors_in, version_of, versions_of
 from .unseen import Unseen
 
@@ -176,13 +176,15 @@ class OpMode(TorchFunctionMode):
             info = self.names[func] = self._described(func)
         if info[3]:
             return trampoline(frame)(func, args, kwargs)
+        cue: Cue | None
+        versions: Sequence[int | None] | None
         try:
             with Unseen():
                 inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
                 stack, direct = journal.locate(frame)
-                expected = self.replay.begins(stack, direct, inputs)
-                if expected is not None:
-                    cue, versions = expected
+                cue = journal.tracker.ahead.cue()
+                versions = self.replay.begins(cue, stack, direct, inputs) if cue is not None else None
+                if cue is not None and versions is not None:
                     numbers = cue.inputs
                 else:
                     cue, versions = None, versions_of(inputs)
@@ -199,19 +201,35 @@ class OpMode(TorchFunctionMode):
         except BaseException as error:
             journal.call_failed(info[0], stack, numbers, error)
             raise
-        try:
-            with Unseen():
-                text = arguments_text(args, kwargs) if journal.tracker.draft.full else ""
-                if cue is None or not self.replay.ends(cue, info[0], text, first, result):
-                    self._told(info, stack, direct, inputs, numbers, first, result, text)
-                changed = versions_of(inputs)
-                if changed != versions:
-                    self._written(info[0], stack, inputs, versions, changed, numbers)
-                if info[2] and inputs:
-                    self._moved(stack, inputs[0], result)
-        except Exception as error:
-            journal.fault(f"the result of {info[0]}", error)
+        with Unseen():
+            text = arguments_text(args, kwargs) if journal.tracker.ahead.full else ""
+            self.returned(info, stack, direct, inputs, numbers, cue, versions, first, result, text)
         return result
+
+    def returned(
+        self,
+        info: tuple[str, bool, bool, bool],
+        stack: int,
+        direct: bool,
+        inputs: list[torch.Tensor],
+        numbers: tuple[int, ...],
+        cue: Cue | None,
+        versions: Sequence[int | None],
+        first: int,
+        result: Any,
+        arguments: str,
+    ) -> None:
+        """A call returned. `cue`: the op that it is expected to be."""
+        try:
+            if cue is None or not self.replay.ends(cue, info[0], arguments, first, result):
+                self.told(info[0], stack, direct, inputs, numbers, first, result, arguments)
+            changed = versions_of(inputs)
+            if changed != versions:
+                self.written(info[0], stack, inputs, versions, changed, numbers)
+            if info[2] and inputs:
+                self._moved(stack, inputs[0], result)
+        except Exception as error:
+            self.journal.fault(f"the result of {info[0]}", error)
 
     def behind(self, frame: Any, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call of `func` that was made at `frame`, whichever mode or wrapper has seen it first."""
@@ -230,9 +248,9 @@ class OpMode(TorchFunctionMode):
             self.journal.fault("the name of a call", error)
             return "a call", False, False, True
 
-    def _told(
+    def told(
         self,
-        info: tuple[str, bool, bool, bool],
+        name: str,
         stack: int,
         direct: bool,
         inputs: list[torch.Tensor],
@@ -241,6 +259,7 @@ class OpMode(TorchFunctionMode):
         result: Any,
         arguments: str,
     ) -> None:
+        """A call returned that was not the expected one."""
         last = _sequence()
         outputs: list[torch.Tensor]
         if isinstance(result, _Tensor):
@@ -249,7 +268,6 @@ class OpMode(TorchFunctionMode):
             outputs = tensors_in((result,))
         else:
             outputs = []
-        name = info[0]
         journal = self.journal
         journal.op(
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
@@ -257,7 +275,7 @@ class OpMode(TorchFunctionMode):
         if journal.exposed.watched or name in EXPOSING:
             journal.exposed.of_call(name, inputs, outputs, stack)
 
-    def _written(
+    def written(
         self,
         name: str,
         stack: int,
@@ -266,6 +284,7 @@ class OpMode(TorchFunctionMode):
         changed: Sequence[int | None],
         numbers: tuple[int, ...],
     ) -> None:
+        """A call wrote to operands of its."""
         journal = self.journal
         journal.versions.call_writes()
         for tensor, before, after, number in zip(inputs, versions, changed, numbers):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.optim import Optimizer, lr_scheduler
@@ -26,12 +26,12 @@ from .unseen import Unseen
 from .zeroing import zero_grad
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(NamedTuple):
     """A step that began: what to compare with when it ends."""
 
     optimizer: Optimizer
     number: int
+    stack: int
     parameters: list[torch.Tensor]
     versions: list[int | None]
     sums: list[int | None]  # checksums, where the optimizer may write past the version counter
@@ -45,6 +45,7 @@ class _Known:
     number: int
     stack: int | None
     identities: tuple[int, ...] = ()
+    parameters: list[int | None] = field(default_factory=list)  # their numbers as parameters
     record: records.Optimizer | None = None
     state: tuple[str, ...] | None = None
 
@@ -117,20 +118,21 @@ class OptimizerWatch:
         parameters: list[torch.Tensor] = []
         versions: list[int | None] = []
         sums: list[int | None] = []
-        number = -1
+        number = stack = -1
         try:
             with Unseen():
-                journal.locate(sys._getframe(1))
+                stack, _ = journal.locate(sys._getframe(1))
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 versions = versions_of(parameters)
-                number = self._number(optimizer, parameters)
-                self._measure(parameters)
+                known = self._current(optimizer, parameters)
+                number = known.number
+                self._measure(known, parameters)
                 self._read_rates(optimizer, number)
                 sums = self._sums(optimizer, parameters)
         except Exception as error:
             journal.fault("an optimizer before its step", error)
-        self._running.append(_Running(optimizer, number, parameters, versions, sums))
-        journal.draft.begins(Phase.OPTIMIZER_STEP)
+        self._running.append(_Running(optimizer, number, stack, parameters, versions, sums))
+        journal.tracker.ahead.begins(Phase.OPTIMIZER_STEP)
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
 
@@ -142,13 +144,13 @@ class OptimizerWatch:
 
     def _sums(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> list[int | None]:
         """Checksums of what an optimizer of the script's own is about to update; none for torch's."""
-        if not self.journal.draft.full or type(optimizer).__module__.startswith("torch."):
+        if not self.journal.tracker.ahead.full or type(optimizer).__module__.startswith("torch."):
             return []
         storages = [readable_storage(parameter) for parameter in parameters]
         return [None if storage is None else checksum(storage) for storage in storages]
 
     def _read_rates(self, optimizer: Optimizer, number: int) -> None:
-        rates = self.journal.draft.learning_rates
+        rates = self.journal.tracker.ahead.learning_rates
         for index, group in enumerate(optimizer.param_groups):
             rate = group.get("lr")
             if isinstance(rate, torch.Tensor):
@@ -158,7 +160,7 @@ class OptimizerWatch:
 
     def _with_open_closures(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The step's arguments, its closure wrapped so that what the script does in it is recorded."""
-        if not any(callable(a) for a in (*args[1:], *kwargs.values())):
+        if (len(args) == 1 and not kwargs) or not any(map(callable, (*args[1:], *kwargs.values()))):
             return None
         opened = (args[0], *(self._opened(a) for a in args[1:]))
         return opened, {name: self._opened(value) for name, value in kwargs.items()}
@@ -173,18 +175,18 @@ class OptimizerWatch:
                 try:
                     return closure(*args, **kwargs)
                 finally:
-                    self.journal.draft.begins(Phase.OPTIMIZER_STEP)
+                    self.journal.tracker.ahead.begins(Phase.OPTIMIZER_STEP)
 
         return run
 
-    def _measure(self, parameters: list[torch.Tensor]) -> None:
-        journal, entries = self.journal, self.journal.table.entries
-        found = [(entries[id(parameter)].parameter, parameter) for parameter in parameters]
-        known = [(number, parameter) for number, parameter in found if number is not None]
-        journal.updates.measure(known)
-        if journal.draft.full:
-            moment = len(journal.draft.moments) - 1
-            for number, tensor in known:
+    def _measure(self, known: _Known, parameters: list[torch.Tensor]) -> None:
+        journal = self.journal
+        pairs = [pair for pair in zip(known.parameters, parameters) if pair[0] is not None]
+        numbers, tensors = [number for number, _ in pairs if number is not None], [tensor for _, tensor in pairs]
+        journal.updates.measure(numbers, tensors)
+        if journal.tracker.ahead.full:
+            moment = journal.tracker.ahead.length - 1
+            for number, tensor in zip(numbers, tensors):
                 journal.sample(tensor, moment, number, True, "value")
 
     def _after(self, optimizer: Optimizer, *_arguments: Any) -> None:
@@ -195,7 +197,7 @@ class OptimizerWatch:
         journal.tracker.updating = bool(self._running)
         try:
             with Unseen():
-                self._stepped(run, journal.locate(sys._getframe(1))[0])
+                self._stepped(run, run.stack if run.stack >= 0 else journal.locate(sys._getframe(1))[0])
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:
@@ -211,13 +213,13 @@ class OptimizerWatch:
             for tensor, before, now in zip(run.parameters, run.versions, after)
             if now != before and now is not None and before is not None
         ]
-        for tensor, before, now, was in zip(run.parameters, run.versions, after, run.sums):
+        for tensor, before, now, was in zip(run.parameters, run.versions, after, run.sums):  # none for torch's own
             storage = readable_storage(tensor) if now == before and now is not None and was is not None else None
             if storage is not None and now is not None and checksum(storage) != was:
                 risen.append((tensor, now, now))
         journal.updates.parameters_updated(run.number, risen, stack)
-        if journal.draft.full:
-            moment = len(journal.draft.moments) - 1
+        if journal.tracker.ahead.full:
+            moment = journal.tracker.ahead.length - 1
             entries = journal.table.entries  # each has its entry since the update was told
             for tensor, _, _ in risen:
                 parameter = entries[id(tensor)].parameter
@@ -288,19 +290,22 @@ class OptimizerWatch:
             self.journal.with_optimizer = True
         return known
 
-    def _number(self, optimizer: Optimizer, parameters: list[torch.Tensor] | None = None) -> int:
+    def _number(self, optimizer: Optimizer) -> int:
         """The optimizer's number; its groups are recorded when they are new or changed."""
+        return self._current(optimizer, [p for group in optimizer.param_groups for p in group["params"]]).number
+
+    def _current(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> _Known:
+        """What is known of the optimizer, whose parameters are these now."""
         known = self._met(optimizer)
-        if parameters is None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
         identities = tuple(map(id, parameters))
         if known.identities != identities:
             known.identities = identities
             for tensor in parameters:
                 if self.journal.table.entry(tensor).parameter is None:
                     self.journal.leaves.adopt(tensor, "parameter")
+            known.parameters = [self.journal.table.entry(tensor).parameter for tensor in parameters]
             self._record(known, optimizer)
-        return known.number
+        return known
 
     def _record(self, known: _Known, optimizer: Optimizer) -> None:
         """Write what is known of the optimizer: its parameters as far as they are known as such."""
@@ -346,8 +351,8 @@ class OptimizerWatch:
             original(optimizer, set_to_none)
             return
 
-        def parameters() -> Iterator[torch.Tensor]:
-            return (p for group in optimizer.param_groups for p in group["params"])
+        def parameters() -> list[torch.Tensor]:
+            return [p for group in optimizer.param_groups for p in group["params"]]
 
         def owner() -> tuple[str, int]:
             return type(optimizer).__name__, self._met(optimizer).number

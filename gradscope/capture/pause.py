@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 from .journal import Journal
+
+_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
+_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
 
 
 class Pause:
@@ -27,8 +30,9 @@ class Pause:
         self.journal.quiet += 1
         popped = False
         if self.mode is not None:
-            if _get_current_function_mode() is self.mode:
-                _pop_mode()
+            depth = _modes()
+            if depth and _top(depth - 1) is self.mode:
+                _pop()
                 popped = True
             else:
                 self.mode.quiet += 1
@@ -43,7 +47,7 @@ class Pause:
         if self.journal.exposed.watched:
             self.journal.exposed.refresh()  # what was written meanwhile, torch wrote
         if self._popped.pop():
-            _push_mode(self.mode)
+            _push(self.mode)
         elif self.mode is not None:
             self.mode.quiet -= 1
 

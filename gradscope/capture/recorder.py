@@ -41,7 +41,7 @@ from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
 from .pause import Pause, remove_mode
-from .replay import Patterns
+from .replay import Pattern, Patterns
 from .source import Frames, Sites
 from .stats import Statistics
 from .survivors import Survivors
@@ -94,6 +94,8 @@ class Recorder:
         self._unfinished: int | None = None  # the number of a step that was written as far as it got
         self._kept: list[int] = []
         self._predicted: dict[int, int] = {}
+        self._repeated: Pattern | None = None  # what the last step was, if it was nothing else
+        self._repeats = 0  # since when: not in `_predicted` yet
         self._waiting: list[tuple[StepRow, Draft]] = []
         self._owed: list[tuple[int, list[RawSample]]] = []  # samples that a device still owes to written steps
         frames = Frames(str(Path(torch.__file__).parent))
@@ -237,7 +239,7 @@ class Recorder:
         draft = Draft(full, self._flush)
         expected = self._patterns.expected() if self.replays else None
         if expected is not None and expected.full == full:
-            draft.cues = expected.cues
+            draft.expect(expected)
         return draft
 
     def _flush(self, draft: Draft) -> None:
@@ -287,12 +289,14 @@ class Recorder:
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
+            if draft.behind:
+                draft.catch_up()
             draft.kept, draft.alive = self.survivors.look(draft)
         except Exception as error:
             self.journal.fault("what outlives its step", error)
 
     def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
-        row = self._row(draft, kind, number, self._template(draft))
+        row = self._row(draft, kind, number, self._template(draft, kind))
         self.sink.put_step(row)
         if draft.samples:
             self.statistics.settle()
@@ -304,53 +308,65 @@ class Recorder:
             if len(self._kept) > self.options.last:
                 self.sink.delete_steps([self._kept.pop(0)])
 
-    def _template(self, draft: Draft) -> int:
+    def _template(self, draft: Draft, kind: StepKind) -> int:
         known = self._patterns.find(draft)
         if known is not None:
             return known.template
         number = self._template_count
         self._template_count += 1
         self.sink.put_template(template_of(draft, number, self.sites, self.table))
-        self._patterns.add(draft, number)
+        self._patterns.add(draft, number, kind)
         return number
 
     def _row(self, draft: Draft, kind: StepKind, number: int, template: int, open: bool = False) -> StepRow:
-        end = draft.end or perf_counter()
+        end, begin = draft.end or perf_counter(), draft.start
         phases = []
         until = end
         for phase, index, start in reversed(draft.phases):
-            phases.append(PhaseSpan(phase, index, start - draft.start, until - start))
+            phases.append(PhaseSpan(phase, index, start - begin, until - start))
             until = start
         phases.reverse()
+        carried = [(tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None]
         return StepRow(
-            number=number,
-            kind=kind,
-            detail=Detail.STEPS if self.mode is None else Detail.FULL if draft.full else Detail.GRAPH,
-            template=template,
-            start=draft.start - self._started_at,
-            duration=end - draft.start,
-            loss=loss_of(draft),
-            learning_rates=tuple((o, g, rate) for (o, g), rate in draft.learning_rates.items()),
-            phases=tuple(phases),
-            versions=tuple(draft.versions.items()) if open else self._versions(draft),
-            carried=tuple((tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None),
-            memory=draft.memory,
-            norms=norms_of(draft),
-            open=open,
-            kept=draft.kept,
-            alive=draft.alive,
+            number,
+            kind,
+            Detail.STEPS if self.mode is None else Detail.FULL if draft.full else Detail.GRAPH,
+            template,
+            begin - self._started_at,
+            end - begin,
+            loss_of(draft),
+            tuple([(optimizer, group, rate) for (optimizer, group), rate in draft.learning_rates.items()]),
+            tuple(phases),
+            tuple(draft.versions.items()) if open else self._versions(draft),
+            tuple(carried),
+            draft.memory,
+            norms_of(draft),
+            open,
+            draft.kept,
+            draft.alive,
         )
 
     def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:
         """Versions at the step's start that counting on from the last written step would get wrong."""
+        expected = draft.expected if draft.behind else None
+        if expected is not None and expected is self._repeated:  # whose versions were compared when they were met
+            self._repeats += 1
+            return ()
         predicted = self._predicted
+        if self._repeated is not None:
+            for parameter, rise in self._repeated.bumps.items():
+                predicted[parameter] = predicted.get(parameter, 0) + rise * self._repeats
+        self._repeated, self._repeats = expected, 0
+        bumps, met = draft.bumps, draft.versions
+        if expected is not None:
+            bumps = expected.bumps
+            met = {parameter: draft.met[number].base_version for number, parameter in expected.parameters}
         wrong = []
-        if draft.versions != predicted:
-            for parameter, version in draft.versions.items():
-                if predicted.get(parameter, 0) != version:
-                    wrong.append((parameter, version))
-                    predicted[parameter] = version
-        for parameter, rise in draft.bumps.items():
+        for parameter, version in met.items():
+            if predicted.get(parameter, 0) != version:
+                wrong.append((parameter, version))
+                predicted[parameter] = version
+        for parameter, rise in bumps.items():
             predicted[parameter] = predicted.get(parameter, 0) + rise
         return tuple(wrong)
 
@@ -364,7 +380,7 @@ class Recorder:
             if unsettled(draft):
                 still.append((row, draft))
             elif self.options.last is None or row.number in self._kept or row.number < 0:
-                self.sink.put_step(replace(row, loss=loss_of(draft), norms=norms_of(draft)))
+                self.sink.put_step(row._replace(loss=loss_of(draft), norms=norms_of(draft)))
         self._waiting = still
         owed, self._owed = self._owed, []
         for number, samples in owed:
@@ -379,9 +395,9 @@ class Recorder:
         if samples:
             self.sink.put_samples(samples_of(number, samples))
 
-    def _measure(self, pairs: Sequence[tuple[int, torch.Tensor]]) -> None:
+    def _measure(self, numbers: list[int], tensors: list[torch.Tensor]) -> None:
         with Unseen():
-            self.journal.updates.measure(pairs)
+            self.journal.updates.measure(numbers, tensors)
 
 
 def _version() -> str:

@@ -27,7 +27,11 @@ class Replaced:
     def original(self, frame: FrameType, func: Callable[..., Any]) -> Callable[..., Any] | None:
         """The function that asked at `frame`, if `func` is a wrapper in its place."""
         code = getattr(func, "__code__", None)
-        if not self._frames[code] if code is not None else type(func).__module__.startswith(("builtins", "torch")):
+        if (
+            not self._frames.users(code)
+            if code is not None
+            else type(func).__module__.startswith(("builtins", "torch"))
+        ):
             return None
         if frame.f_code is not HANDLE:
             return _method(func)

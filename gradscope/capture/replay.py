@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
 
 import torch
 
-from ..model.records import Phase
+from ..model.records import Phase, StepKind
 from .draft import Draft, RawMoment, RawTensor
 from .exposed import EXPOSING
 from .journal import DETACHING, Journal
-from .tensors import Entry, said, sayings
+from .tensors import Entry, TensorTable, enter_expected, said, sayings
 
 _UNUSUAL = EXPOSING | DETACHING  # their results share memory past the version counter
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
@@ -31,16 +33,39 @@ class Cue:
     """An op of a pattern that returned one new tensor with memory of its own: the usual op."""
 
     __slots__ = (
-        "direct", "index", "inputs", "moment", "number", "payload", "phase", "raw", "said", "stack", "storage",
+        "autocast",
+        "call",
+        "context",
+        "count",
+        "direct",
+        "grad_enabled",
+        "index",
+        "inputs",
+        "module",
+        "moment",
+        "name",
+        "number",
+        "phase",
+        "place",
+        "raw",
+        "said",
+        "stack",
+        "storage",
+        "text",
         "version",
     )  # fmt: skip
 
     def __init__(self, index: int, moment: RawMoment, raw: RawTensor) -> None:
         self.index, self.moment, self.raw = index, moment, raw
-        _, self.phase, stack, self.inputs, outputs, self.payload = moment
+        _, self.phase, stack, self.inputs, outputs, payload = moment
         self.stack = -1 if stack is None else stack
-        self.number, self.direct = outputs[0], self.payload[1]
+        self.number = outputs[0]
+        self.name, self.direct, self.module, self.call, self.count, self.grad_enabled, self.autocast, self.text = (
+            payload[:8]
+        )
         self.version, self.storage = raw.version, raw.storage
+        self.place = -1  # among the module calls, of the call that begins with this op
+        self.context: tuple[Any, ...] = ()  # and where it was made: see `singles`
         self.said = sayings(raw.facts, raw.version)  # what the new tensor says of itself
 
 
@@ -50,94 +75,117 @@ class Replay:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def begins(self, stack: int, direct: bool, inputs: Sequence[torch.Tensor]) -> tuple[Cue, list[int | None]] | None:
-        """The cue of the call that begins at `stack`, and the versions of its inputs.
+    def begins(self, cue: Cue, stack: int, direct: bool, inputs: Sequence[torch.Tensor]) -> list[int] | None:
+        """The versions of the inputs of a call that begins at `stack`, if it is the cue's as far as can be told.
 
-        None where another call than the expected one begins, or one of its inputs is not as expected.
+        None where it is another call, or one of its inputs is not as expected.
         """
-        journal = self.journal
-        draft = journal.tracker.draft
-        cue = draft.cues.get(len(draft.moments))
-        if cue is None or cue.stack != stack or cue.direct is not direct or len(inputs) != len(cue.inputs):
+        numbers = cue.inputs
+        if cue.stack != stack or cue.direct is not direct or len(inputs) != len(numbers):
             return None
+        journal = self.journal
         if _inference_mode() is not journal.inference or journal.exposed.watched:
             return None
-        table, mark = journal.table, draft.mark
-        entries = table.entries
-        versions: list[int | None] = []
-        for tensor, number in zip(inputs, cue.inputs):
+        draft, entries = journal.tracker.ahead, journal.table.entries
+        mark = draft.mark
+        versions: list[int] = []
+        for tensor, number in zip(inputs, numbers):
             entry = entries.get(id(tensor))
             if entry is None or entry.reference() is not tensor:
                 return None
-            version = entry.version
             if entry.mark is mark:
-                if entry.number != number or version is None or tensor._version != version:
+                version = tensor._version
+                if entry.number != number or entry.version != version:
                     return None
+            elif number != draft.count or not enter_expected(draft, entry, tensor):
+                return None
             else:
-                if number != len(draft.tensors) or table.enter_again(draft, entry, tensor) is None:
-                    return None
-                version = entry.version
+                version = entry.base_version
             versions.append(version)
-        return cue, versions
+        return versions
 
     def ends(self, cue: Cue, name: str, arguments: str, first: int, result: torch.Tensor) -> bool:
         """Take over what the cue recorded of the call that returned, if it returned the like."""
         if type(result) is not torch.Tensor or result._is_view() or result.is_inference() or result.is_nested:
             return False
         journal = self.journal
-        tracker, table = journal.tracker, journal.table
-        draft = tracker.draft
-        moments, tensors = draft.moments, draft.tensors
-        index, number = len(moments), len(tensors)
-        grad_enabled, count = _grad_enabled(), _sequence() - first
-        payload = (
-            name, cue.direct, journal.module, journal.module_call, count, grad_enabled, journal.autocast, arguments,
-            None,
-        )  # fmt: skip
-        phase = Phase.BACKWARD if journal.backwards else journal.clock.of_op(name, grad_enabled, result.requires_grad)
+        draft, entries, clock = journal.tracker.ahead, journal.table.entries, journal.clock
+        number = cue.number
+        count, grad_enabled = _sequence() - first, _grad_enabled()
+        if journal.backwards:
+            phase = Phase.BACKWARD
+        elif grad_enabled and clock.depth:
+            phase = Phase.LOSS if clock.in_loss else Phase.FORWARD
+        else:
+            phase = clock.of_op(name, grad_enabled, result.requires_grad)
         if (
-            index != cue.index
-            or number != cue.number
-            or draft.storage_count != cue.storage
+            draft.cue() is not cue
+            or number != draft.count
+            or cue.storage != draft.storage_count
             or phase is not cue.phase
-            or payload != cue.payload
+            or name != cue.name
+            or count != cue.count
+            or grad_enabled is not cue.grad_enabled
+            or journal.module != cue.module
+            or journal.module_call != cue.call
+            or journal.autocast != cue.autocast
+            or arguments != cue.text
             or said(result) != cue.said
         ):
             return False
-        entry = table.entries.get(id(result))
+        entry = entries.get(id(result))
         if entry is not None and entry.reference() is result:
             return False
-        entry = table.entries[id(result)] = Entry(result, draft.mark, number, cue.version, cue.storage)
-        draft.met.append(entry)
-        draft.storage_count += 1
-        tensors.append(cue.raw)
-        if count:
-            for sequence in range(first, first + count):
-                draft.nodes_by_sequence[sequence] = index
-            node = result.grad_fn
-            if node is not None:
-                draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
-        draft.take(cue.moment, phase)
+        take_over(draft, cue, first, result, journal.table)
         if draft.full:
-            journal.value(index, number, name, result)
+            journal.value(cue.index, number, name, result)
         return True
+
+
+def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: TensorTable) -> None:
+    """The expected op happened: it made `result`, which is new, and grad nodes from the number `first` on."""
+    entry = table.entries[id(result)] = Entry(result)
+    entry.mark, entry.number, entry.version, entry.storage = draft.mark, cue.number, cue.version, cue.storage
+    draft.met.append(entry)
+    draft.count, draft.storage_count, draft.behind = cue.number + 1, cue.storage + 1, True
+    if cue.count:
+        node = result.grad_fn
+        draft.made.append((cue, first, None if node is None else node._sequence_nr()))
+        draft.grown += cue.count
+    at, phase, now = draft.at, cue.phase, perf_counter()
+    draft.at = at + 1
+    if phase is not draft.phase:
+        draft.phase = phase
+        draft.phases.append((phase, at, now))
+    if now >= draft.flush_at:
+        draft.catch_up()
+        draft.flush(draft)
 
 
 class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "__weakref__", "bumps", "calls", "cues", "follower", "full", "graphs", "moments", "returns", "template",
-        "tensors",
+        "__weakref__", "bumps", "calls", "cues", "follower", "full", "graphs", "kind", "leaves", "moments",
+        "parameters", "returns", "template", "tensors",
     )  # fmt: skip
 
-    def __init__(self, draft: Draft, template: int) -> None:
-        self.template = template
+    def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
+        self.template, self.kind = template, kind
         self.full = draft.full
         self.moments, self.tensors, self.graphs = draft.moments, draft.tensors, draft.graphs
         self.returns, self.bumps, self.calls = draft.returns, draft.bumps, draft.calls
         cues = [self._cue(index, moment) for index, moment in enumerate(self.moments)]
         self.cues = {cue.index: cue for cue in cues if cue is not None}
+        for place, call in enumerate(self.calls):
+            cue = self.cues.get(call[4])
+            if cue is not None and (cue.module, cue.call) == call[:2] and not self.full:
+                cue.place = place
+                cue.context = (cue.stack, cue.module, call[5], call[3], cue.autocast, cue.grad_enabled)
+        self.parameters = [
+            (number, raw.parameter) for number, raw in enumerate(self.tensors) if raw.parameter is not None
+        ]
+        self.leaves = [tuple(node[2] for node in graph.nodes if node[2] is not None) for graph in self.graphs]
         self.follower: weakref.ref[Pattern] | None = None  # what came after the last step of this pattern
 
     def _cue(self, index: int, moment: RawMoment) -> Cue | None:
@@ -175,6 +223,12 @@ class Patterns:
 
     def find(self, draft: Draft) -> Pattern | None:
         """The pattern that the finished draft is of, which is then the last; None where it is new."""
+        if draft.complete():
+            complete: Pattern = draft.expected
+            self._came(complete)
+            return complete
+        if draft.behind:
+            draft.catch_up()
         recent = self._by_size.get(_size(draft), [])
         for position in range(len(recent) - 1, -1, -1):
             pattern = recent[position]
@@ -185,9 +239,9 @@ class Patterns:
                 return pattern
         return None
 
-    def add(self, draft: Draft, template: int) -> None:
+    def add(self, draft: Draft, template: int, kind: StepKind) -> None:
         """Remember a draft that is stored as a template of its own."""
-        pattern = Pattern(draft, template)
+        pattern = Pattern(draft, template, kind)
         recent = self._by_size.setdefault(_size(draft), [])
         recent.append(pattern)
         del recent[: -self.OF_A_SIZE]

@@ -60,16 +60,24 @@ ALONE = -2  # a position: the only tensor of two operands
 NOWHERE = -3  # a position: inside a list, or not among the arguments
 
 
-class Frames(dict[CodeType, bool]):
-    """For each code object, whether it is the user's: not torch's, gradscope's or the standard library's."""
+class Frames(dict[int, bool]):
+    """For each code object, by its id, whether it is the user's: not torch's, gradscope's or the standard library's.
+
+    By id, for a code object's hash is computed anew each time, and slowly.
+    """
 
     def __init__(self, torch_folder: str) -> None:
         super().__init__()
         self._hidden = (_PACKAGE, torch_folder + os.sep, "<frozen")
+        self._codes: list[CodeType] = []  # kept, so that their ids stay their own
 
-    def __missing__(self, code: CodeType) -> bool:
-        users = self[code] = code.co_name != TRAMPOLINE and self._is_users(code.co_filename)
-        return users
+    def users(self, code: CodeType) -> bool:
+        """Whether the code is the user's."""
+        known = self.get(id(code))
+        if known is None:
+            self._codes.append(code)
+            known = self[id(code)] = code.co_name != TRAMPOLINE and self._is_users(code.co_filename)
+        return known
 
     def _is_users(self, file: str) -> bool:
         real = os.path.realpath(file)
@@ -85,7 +93,7 @@ class Sites:
     def __init__(self, frames: Frames, on_site: Callable[[Site], None], on_stack: Callable[[Stack], None]) -> None:
         self.frames = frames
         self._on_site, self._on_stack = on_site, on_stack
-        self._stacks: dict[tuple[object, ...], int] = {}
+        self._stacks: dict[tuple[int, ...], int] = {}
         self._by_positions: dict[tuple[tuple[CodeType, int], ...], int] = {}
         # Calls made below the frame `anchor` have `anchor_stack` as their outer part. The frame is one that is
         # running a call of ours, so holding it lengthens no life.
@@ -104,12 +112,13 @@ class Sites:
         Below a module call (the anchor) only the frames since that call are walked.
         """
         users, anchor = self.frames, self.anchor
-        key: list[object] = []
+        key: list[int] = []
         innermost = frame
         while frame is not anchor and frame is not None:
             code = frame.f_code
-            if users[code]:
-                key += (code, frame.f_lasti)
+            known = users.get(id(code))
+            if known or (known is None and users.users(code)):
+                key += (id(code), frame.f_lasti)
             frame = frame.f_back
         if frame is None:
             key.append(-1)
@@ -121,11 +130,11 @@ class Sites:
         found = self._stacks.get(interned)
         return found if found is not None else self._intern(interned, innermost)
 
-    def _intern(self, key: tuple[object, ...], frame: FrameType | None) -> int:
+    def _intern(self, key: tuple[int, ...], frame: FrameType | None) -> int:
         places: list[tuple[CodeType, int]] = []
         sites: list[int] = []
         while frame is not None:
-            if self.frames[frame.f_code]:
+            if self.frames.users(frame.f_code):
                 place = (frame.f_code, frame.f_lasti)
                 places.append(place)
                 if place not in self._sites:
@@ -145,7 +154,7 @@ class Sites:
     def behind(self, function: object, caller: int) -> int | None:
         """The stack of a Python function's last `return`, as called from the stack `caller`; None for others."""
         code = getattr(function, "__code__", None)
-        if not isinstance(code, CodeType) or not self.frames[code]:
+        if not isinstance(code, CodeType) or not self.frames.users(code):
             return None
         positions = ((code, _last_return(code)), *self.positions[caller])
         number = self._by_positions.get(positions)

@@ -219,10 +219,10 @@ class Statistics:
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
         """The value of a one-element tensor."""
-        tensor = tensor.detach()
-        if tensor.device.type == "cpu":
+        if tensor.is_cpu:
             deliver(float(tensor.item()))
         else:
+            tensor = tensor.detach()
             self.pending.append(Pending(tensor.reshape(1).to(torch.float64), lambda got: deliver(float(got[0]))))
 
     def collect(self, wait: bool = False) -> None:

@@ -54,7 +54,7 @@ class Switches:
         journal = self.journal
         stack, _ = journal.locate(frame)
         torchs: FrameType | None = frame
-        while torchs is not None and not journal.frames[torchs.f_code]:
+        while torchs is not None and not journal.frames.users(torchs.f_code):
             if _DECORATING.issubset(torchs.f_code.co_freevars):
                 function = torchs.f_locals.get("func")
                 code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from .unseen import Unseen
 
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
+VERSION = attrgetter("_version")
 _CONTAINERS = (list, tuple, dict)
 _NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -59,7 +61,7 @@ def version_of(tensor: torch.Tensor) -> int | None:
 def versions_of(tensors: Sequence[torch.Tensor]) -> list[int | None]:
     """The version counter of each tensor."""
     try:
-        return [tensor._version for tensor in tensors]
+        return list(map(VERSION, tensors))
     except RuntimeError:
         return [version_of(tensor) for tensor in tensors]
 
@@ -166,34 +168,73 @@ def _items(container: Any) -> Iterator[Any]:
 class Entry:
     """One live tensor."""
 
-    __slots__ = (
-        "base_version", "facts", "gradient_of", "key", "made_at", "mark", "number", "outlived", "parameter",
-        "prototype", "reference", "stack", "storage", "uncounted", "version",
-    )  # fmt: skip
+    mark: StepMark | None = None  # the step in which `number` holds
+    number = -1
+    parameter: int | None = None
+    version: int | None = None
+    base_version = 0
+    facts: Facts | None = None  # of one that outlives steps, or was carried from one to another
+    stack: int | None = None  # where it was made, if that was seen
+    storage = -1
+    uncounted = False  # shares memory but not the version counter (.data, numpy)
+    prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
+    key: int | None = None  # its storage, as long as `facts` hold
+    gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
+    made_at = -1  # the stack that made it, once its step has closed
+    outlived = False  # found alive, with its graph, at the end of a later step
 
-    def __init__(
-        self,
-        tensor: torch.Tensor,
-        mark: StepMark | None = None,
-        number: int = -1,
-        version: int | None = None,
-        storage: int = -1,
-    ) -> None:
+    def __init__(self, tensor: torch.Tensor) -> None:
         self.reference = weakref.ref(tensor)
-        self.mark = mark  # the step in which `number` holds
-        self.number = number
-        self.parameter: int | None = None
-        self.version = version
-        self.base_version = 0
-        self.facts: Facts | None = None  # kept for parameters only
-        self.stack: int | None = None  # where it was made, if that was seen
-        self.storage = storage
-        self.uncounted = False  # shares memory but not the version counter (.data, numpy)
-        self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
-        self.key: int | None = None  # its storage, as long as `facts` hold
-        self.gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
-        self.made_at = -1  # the stack that made it, once its step has closed
-        self.outlived = False  # found alive, with its graph, at the end of a later step
+
+
+def enter_expected(draft: Draft, entry: Entry, tensor: torch.Tensor) -> bool:
+    """Whether a tensor that outlives steps is, met now, what the pattern met here; then it is entered."""
+    number, storage = draft.count, draft.storage_count
+    raw, facts, expected = entry.prototype, entry.facts, draft.expected.tensors[number]
+    if raw is not expected:
+        if raw is None or raw._replace(storage=storage) != expected:
+            return False
+        entry.prototype = expected
+    version = tensor._version
+    if (
+        facts is None
+        or facts.requires_grad is not tensor.requires_grad
+        or expected.version is None
+        or storage != expected.storage
+        or version != entry.version
+    ):
+        return False
+    entry.base_version = version
+    entry.mark, entry.number, entry.storage = draft.mark, number, storage
+    draft.met.append(entry)
+    draft.count, draft.storage_count, draft.behind = number + 1, storage + 1, True
+    return True
+
+
+def carry_expected(
+    draft: Draft, entry: Entry, tensor: torch.Tensor, stack: int | None, position: int, method: bool, direct: bool
+) -> bool:
+    """The same for a tensor of an earlier step, which is no leaf of the graph: an input that stays."""
+    mark, facts, version = entry.mark, entry.facts, entry.version
+    if mark is None or facts is None or version is None:
+        return False
+    if entry.parameter is not None or entry.gradient_of is not None:
+        return False
+    number, storage = draft.count, draft.storage_count
+    met = (facts, version, storage, None, None, None, 0, 1, stack, position, method, direct, True, None)
+    if tensor.requires_grad or tensor._version != version or draft.expected.tensors[number] != met:
+        return False  # a write to the facts or to the storage alone is seen, and has forgotten the facts
+    draft.carry(number, entry, mark)
+    entry.mark, entry.number, entry.storage = draft.mark, number, storage
+    draft.met.append(entry)
+    draft.count, draft.storage_count = number + 1, storage + 1
+    return True
+
+
+def _remember_input(entry: Entry, facts: Facts, tensor: torch.Tensor) -> None:
+    """A tensor of an earlier step is met: where it is no part of a graph, note what `carry_expected` compares."""
+    if not (facts.requires_grad or facts.is_view or facts.is_inference):
+        entry.facts, entry.key = facts, storage_key(tensor)
 
 
 class TensorTable:
@@ -235,7 +276,30 @@ class TensorTable:
             entry = self.entries[id(tensor)] = Entry(tensor)
         if entry.mark is draft.mark:
             return entry.number
+        if draft.behind:
+            if draft.count < draft.expected_count and (
+                enter_expected(draft, entry, tensor)
+                or carry_expected(draft, entry, tensor, stack, position, method, direct)
+            ):
+                return entry.number
+            draft.catch_up()
         return self._enter(draft, entry, tensor, None, 0, 1, stack, position, method, direct, ())
+
+    def numbers(self, draft: Draft, tensors: Sequence[torch.Tensor], stack: int | None) -> tuple[int, ...]:
+        """The numbers of tensors that outlive steps, as operands of the call at `stack`."""
+        found: list[int] = []
+        entries, mark = self.entries, draft.mark
+        for tensor in tensors:
+            entry = entries.get(id(tensor))
+            if entry is None or entry.reference() is not tensor:
+                found.append(self.number(draft, tensor, stack))
+            elif entry.mark is mark or (
+                draft.behind and draft.count < draft.expected_count and enter_expected(draft, entry, tensor)
+            ):
+                found.append(entry.number)
+            else:
+                found.append(self.number(draft, tensor, stack))
+        return tuple(found)
 
     def made(
         self,
@@ -337,12 +401,7 @@ class TensorTable:
                 carried = True
         entry.version = version
         storage = self._storage(draft, entry, tensor, sources)
-        base = None
-        if facts.is_view:
-            owner = tensor._base
-            known = self.find(owner) if owner is not None else None
-            if known is not None and known.mark is draft.mark:
-                base = known.number
+        base = self._base(draft, tensor) if facts.is_view else None
         entry.mark = draft.mark
         entry.number = number
         entry.storage = storage
@@ -356,7 +415,15 @@ class TensorTable:
         draft.met.append(entry)
         if parameter is not None and moment is None and base is None:
             entry.prototype, entry.key = raw, storage_key(tensor)
+        elif carried and parameter is None:
+            _remember_input(entry, facts, tensor)
         return number
+
+    def _base(self, draft: Draft, view: torch.Tensor) -> int | None:
+        """The number of the tensor that it is a view of, if the step has met that."""
+        owner = view._base
+        known = self.find(owner) if owner is not None else None
+        return known.number if known is not None and known.mark is draft.mark else None
 
     def name_by_use(self, tensor: torch.Tensor, stack: int, position: int, method: bool, direct: bool) -> None:
         """Call a parameter that nothing has named what the script calls it here, as the operand of a call."""

@@ -11,8 +11,9 @@ from types import CodeType
 import torch
 
 from ..model.records import Phase, StepKind
-from .draft import Draft, RawMoment, split
+from .draft import Draft, RawMoment
 from .source import Sites
+from .split import split
 from .steps import MAX_CUTS, Loop, Watch, innermost_loop
 from .tensors import Entry, TensorTable
 
@@ -32,11 +33,11 @@ class StepTracker:
         table: TensorTable,
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
-        measure: Callable[[Sequence[tuple[int, torch.Tensor]]], None],
+        measure: Callable[[list[int], list[torch.Tensor]], None],
     ) -> None:
         self.sites, self.table = sites, table
         self._open, self._close, self._measure = open_draft, close, measure
-        self.draft = open_draft(StepKind.TRAIN)
+        self.ahead = open_draft(StepKind.TRAIN)  # the draft, whose lists may be behind
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
         self.closed = 0
@@ -50,7 +51,15 @@ class StepTracker:
         self._root_loop: Loop | None = None
         self._last_update = -1
         self._settled: set[LoopKey] = set()  # loops known to make a step each time round
-        self._ready: list[Entry] = []
+        self._ready: Sequence[Entry] = ()
+
+    @property
+    def draft(self) -> Draft:
+        """The step in progress, as far as it has got."""
+        draft = self.ahead
+        if draft.behind:
+            draft.catch_up()
+        return draft
 
     # -- what capture tells ------------------------------------------------------------------------
 
@@ -91,7 +100,7 @@ class StepTracker:
         if self.by_hand:
             return
         evaluating = not torch.is_grad_enabled()
-        draft = self.draft
+        draft = self.ahead
         if draft.seen_update:
             loop = self._loop(stack)
             other = loop is not None and (self.watch is None or loop != self.watch.loop)
@@ -107,14 +116,14 @@ class StepTracker:
                 self._cut_and_close(at)
                 self.watch = None
             else:
-                self.draft.cuts.append(at)
+                draft.cuts.append(at)
                 if len(draft.cuts) >= MAX_CUTS:
                     self._realize_cuts()
-        self.draft.roots.add(module)
+        self.ahead.roots.add(module)
 
     def root_left(self, stack: int) -> None:
         """A root module's forward returned."""
-        draft = self.draft
+        draft = self.ahead
         if self.by_hand or draft.seen_backward or draft.seen_update:
             return
         watch = self._watch("R", stack)
@@ -127,16 +136,16 @@ class StepTracker:
         if self.by_hand:
             return
         loop = self._loop(stack)
-        draft = self.draft
+        draft = self.ahead
         if self.lingering is not None:
             start = self._first_in(loop, self._after_own_loop())
-            self._cut_and_close(min(start, len(draft.moments) - 1))
+            self._cut_and_close(min(start, draft.length - 1))
             self.watch = None
         elif draft.cuts:
             self._judge_cuts(loop)
         self._round_at = None
         self._backward_at = stack
-        draft = self.draft
+        draft = self.ahead
         if draft.seen_update and self._update_at is not None:
             self._updated_first(self._update_at, stack)
         if not draft.seen_update or self.watch is None:
@@ -148,15 +157,15 @@ class StepTracker:
         if loop is not None and (self.watch is None or (self.watch.kind == "U" and self.watch.loop != loop)):
             self.watch = self._watch("U", update, stack)
 
-    def gradients_ready(self, leaves: Sequence[torch.Tensor]) -> None:
-        """A backward accumulated into these leaves."""
-        self._ready = [self.table.entry(leaf) for leaf in leaves]
+    def gradients_ready(self, leaves: Sequence[Entry]) -> None:
+        """A backward accumulated into the leaves of these entries."""
+        self._ready = leaves
 
     def updated(self, stack: int) -> None:
         """Parameters were updated (the update's moments are the last of the draft)."""
-        draft = self.draft
+        draft = self.ahead
         draft.seen_update += 1
-        self._last_update = len(draft.moments) - 1
+        self._last_update = draft.length - 1
         if self.by_hand:
             return
         self._update_at = stack
@@ -170,6 +179,9 @@ class StepTracker:
 
     def _close_evaluation_before(self, loop: Loop) -> None:
         """An evaluation that ran before the step's loop began, and in no loop of its own, is a step."""
+        first = self.ahead.first()[2]
+        if first is not None and loop.holds(self.sites.positions[first]):
+            return  # the step began inside the loop: nothing ran before
         start = self._first_in(loop, 0)
         before = self.draft.moments[:start]
         if before and start < len(self.draft.moments) and _evaluates(before):
@@ -178,7 +190,7 @@ class StepTracker:
 
     def updated_by_hand(self, stack: int) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
-        if not self.draft.norms:
+        if not self.ahead.norms:
             self.measure_ready()
         self.updated(stack)
 
@@ -199,19 +211,18 @@ class StepTracker:
     # -- boundaries ------------------------------------------------------------------------------
 
     def _again(self, watch: Watch) -> None:
-        draft = self.draft
-        key = (watch.loop.code, watch.loop.first)
-        if watch.kind == "U" or key in self._settled:
+        draft = self.ahead
+        if watch.kind == "U" or (watch.loop.code, watch.loop.first) in self._settled:
             self._finish(watch.loop)
             return
         self.watch = None
         if watch.kind == "R":
-            self._round_at = len(draft.moments)
+            self._round_at = draft.length
             return
-        draft.cuts.append(len(draft.moments))
+        draft.cuts.append(draft.length)
         draft.zeroed = False
         if len(draft.cuts) >= MAX_CUTS:
-            self._settled.add(key)
+            self._settle(watch.loop)
             self._realize_cuts(watch.loop)
 
     def _judge_cuts(self, loop: Loop | None) -> None:
@@ -252,23 +263,23 @@ class StepTracker:
         old = self.draft.mark
         head, tail, mapping = split(self.draft, at - before + len(self.draft.moments))
         self.table.renumbered(old, tail, mapping)
-        self.draft = head
+        self.ahead = head
         watch = self.watch
         self._finish(loop)
         tail.full = self.draft.full
         tail.seen_update = sum(moment[0] == "optimizer" for moment in tail.moments)
         tail.seen_backward = sum(moment[0] == "backward" for moment in tail.moments)
-        self.draft, self.watch = tail, watch
+        self.ahead, self.watch = tail, watch
         return at
 
     def _finish(self, loop: Loop | None = None) -> None:
         """Close the draft and open the next."""
         loop = self._own_loop(loop)
-        draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.draft
+        draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.ahead
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
-        kind = kind_of(draft)
-        self._ready = []
+        kind = draft.expected.kind if draft.complete() else kind_of(self.draft)
+        self._ready = ()
         self.watch = self.lingering = None
         self._round_at = None
         self._backward_at = self._update_at = None
@@ -276,7 +287,7 @@ class StepTracker:
         self.closed += 1
         self._close(draft, kind)
         self.table.sweep()
-        self.draft = self._open(kind)
+        self.ahead = self._open(kind)
 
     def _own_loop(self, loop: Loop | None) -> Loop | None:
         """The loop of the first step, which a setup may come before; None for later steps."""
@@ -293,7 +304,7 @@ class StepTracker:
             head, tail, mapping = split(draft, start)
             self.table.renumbered(old, tail, mapping)
             self._close(head, StepKind.SETUP)
-            self.draft = tail
+            self.ahead = tail
         return self.draft
 
     def _first_in(self, loop: Loop | None, start: int) -> int:
@@ -320,13 +331,15 @@ class StepTracker:
 
     def measure_ready(self) -> None:
         """Norms of the leaves that the last backward filled and that still have a gradient."""
-        found = []
+        numbers: list[int] = []
+        tensors: list[torch.Tensor] = []
         for entry in self._ready:
             tensor = entry.reference()
             if tensor is not None and entry.parameter is not None:
-                found.append((entry.parameter, tensor))
-        if found:
-            self._measure(found)
+                numbers.append(entry.parameter)
+                tensors.append(tensor)
+        if tensors:
+            self._measure(numbers, tensors)
 
 
 def kind_of(draft: Draft) -> StepKind:

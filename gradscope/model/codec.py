@@ -17,6 +17,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from .records import MOMENT_TYPES, Json, Moment
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 Record = TypeVar("Record")
 Encoder = Callable[[Any], Json]
 Decoder = Callable[[Any], Any]
@@ -49,7 +50,7 @@ def moment_from_json(data: object) -> Moment:
 
 def dumps(data: Json) -> str:
     """JSON text in one line; characters that UTF-8 cannot hold (from odd file names) are escaped."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = _encode(data)
     if text.isascii():
         return text
     try:
@@ -102,14 +103,25 @@ def _shown(data: object) -> str:
 # -- codecs, made once a type from its annotations -------------------------------------------------
 
 
+def _fields_of(kind: type[Any]) -> list[tuple[str, Any]]:
+    """(name, default or MISSING) of each field of a record type."""
+    if is_dataclass(kind):
+        return [(item.name, item.default) for item in fields(kind)]
+    if not _is_named_tuple(kind):
+        raise TypeError(f"{kind.__name__} is not a record")
+    return [(name, kind._field_defaults.get(name, MISSING)) for name in kind._fields]
+
+
+def _is_named_tuple(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_field_defaults")
+
+
 class _RecordCodec:
     """How one record type is written and read."""
 
     def __init__(self, kind: type[Any]) -> None:
-        if not is_dataclass(kind):
-            raise TypeError(f"{kind.__name__} is not a record")
         hints = get_type_hints(kind)
-        parts = [(item.name, _codec(hints[item.name]), item.default) for item in fields(kind)]
+        parts = [(name, _codec(hints[name]), default) for name, default in _fields_of(kind)]
         self.kind = kind
         self.tag = kind.kind if kind in MOMENT_TYPES else None
         self.encoders = [(name, encode, default) for name, (encode, _), default in parts]
@@ -166,7 +178,7 @@ def _codec(hint: Any) -> tuple[Encoder | None, Decoder]:
         return _tuple(get_args(hint))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return (lambda member: cast(Json, member.value)), _enum(hint)
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and (is_dataclass(hint) or _is_named_tuple(hint)):
         return to_json, lambda data: from_json(hint, data)
     raise TypeError(f"no JSON for {hint}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from .trace import count_versions
@@ -58,7 +57,7 @@ class MemorySource:
             later = [other for other in sorted(self._steps) if other > number]
             if number in self._steps and later:
                 versions = self.versions(later[0])
-                self._steps[later[0]] = replace(self._steps[later[0]], versions=tuple(sorted(versions.items())))
+                self._steps[later[0]] = self._steps[later[0]]._replace(versions=tuple(sorted(versions.items())))
             self._steps.pop(number, None)
         gone = set(numbers)
         self._samples = {key: sample for key, sample in self._samples.items() if sample.step not in gone}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Union
+from typing import ClassVar, NamedTuple, Union
 
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
@@ -529,8 +529,7 @@ class Sample:
     shape: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseSpan:
+class PhaseSpan(NamedTuple):
     """A stretch of one phase: first moment, seconds from the step's start, duration in seconds."""
 
     phase: Phase
@@ -553,8 +552,7 @@ class Kept:
     stack: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StepRow:
+class StepRow(NamedTuple):
     """One step: its template and what it adds. Times in seconds since the trace's start.
 
     At detail `full`: `kept` are results of earlier steps that were found alive, with their graphs, at this

@@ -39,6 +39,8 @@ _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
 MAX_FAULTS = 20
+AT_ONCE = 32  # steps inserted by one statement
+_INSERT_STEPS = ", (".join([packed.INSERT_STEP, *[packed.INSERT_STEP.partition("(")[2]] * (AT_ONCE - 1)])
 MAX_LAYOUTS = 64  # of samples, that are remembered: where every step has its own they would pile up
 _HELD = (str, bytes, float, type(None))  # what SQLite holds, beside whole numbers of 64 bits
 _ABOUT_THE_FILE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
@@ -53,6 +55,9 @@ class Batch:
 
     def __init__(self) -> None:
         self._layouts: dict[Layout, int] = {}
+        self._steps: list[tuple[StepRow, rows.Row]] = []  # not written yet
+        self._step_key: object = None
+        self._step_layout = -1  # of the step written last, whose key that is
         self._sample_layouts: dict[Entries, int] = {}
         self._sample_layout_count = 0
         self._last_entries: Entries | None = None
@@ -77,6 +82,7 @@ class Batch:
         self._execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        self._write_steps()
         self._write_faults()
         self._execute("COMMIT")
         after, self._after = self._after, []
@@ -125,7 +131,7 @@ class Batch:
 
     def _fault(self, record: object, error: Exception) -> None:
         if len(self._faults) < MAX_FAULTS:
-            kind = type(record).__name__ if not isinstance(record, (list, tuple)) else "several records"
+            kind = type(record).__name__ if type(record) not in (list, tuple) else "several records"
             self._faults.append(f"{kind} could not be written: {raised(type(error).__name__, error)}"[:300])
 
     def _write_faults(self) -> None:
@@ -220,22 +226,51 @@ class Batch:
         except Exception as error:  # noqa: BLE001  # the step is there, without the numbers that go with it
             self._fault(row, error)
             self._step(
-                replace(row, loss=None, learning_rates=(), norms=(), phases=(), memory=None, kept=(), alive=None)
+                row._replace(loss=None, learning_rates=(), norms=(), phases=(), memory=None, kept=(), alive=None)
             )
 
     def _step(self, row: StepRow) -> None:
-        layout = Layout.of(row)
-        number = self._layouts.get(layout)
-        if number is None:
-            number = self._layouts[layout] = len(self._layouts)
-            self._execute("INSERT INTO layouts VALUES (?, ?, ?, ?)", (number, *layout.to_row()))
-        values = packed.step_row(row, number)
+        key = packed.layout_key(row)
+        if key != self._step_key:
+            self._step_layout, self._step_key = self._layout(Layout.of(row)), key
+        values = packed.step_row(row, self._step_layout)
         if self._owed is not None:
             self._stated[row.number], self._owed = self._owed, None
         stated = self._stated.get(row.number) if self._stated else None
         if stated is not None:
             values = (*values[:11], _pairs({**stated, **dict(row.versions)}), *values[12:])
-        self._execute(packed.INSERT_STEP, values)
+        self._steps.append((row, values))
+        if len(self._steps) == AT_ONCE:
+            self._write_steps()
+
+    def _write_steps(self) -> None:
+        """Insert the steps that wait, many in one statement: each statement hands the interpreter to the program."""
+        waiting, self._steps = self._steps, []
+        if len(waiting) == AT_ONCE:
+            try:
+                self._execute(_INSERT_STEPS, [value for _, values in waiting for value in values])
+                return
+            except _ABOUT_THE_FILE:
+                raise
+            except Exception as error:  # noqa: BLE001  # one of them, which tells so when it is written by itself
+                del error
+        for row, values in waiting:
+            self._write_step(row, values)
+
+    def _write_step(self, row: StepRow, values: rows.Row) -> None:
+        try:
+            self._execute(packed.INSERT_STEP, values)
+        except _ABOUT_THE_FILE:
+            raise
+        except Exception as error:  # noqa: BLE001
+            self._fault(row, error)
+
+    def _layout(self, layout: Layout) -> int:
+        number = self._layouts.get(layout)
+        if number is None:
+            number = self._layouts[layout] = len(self._layouts)
+            self._execute("INSERT INTO layouts VALUES (?, ?, ?, ?)", (number, *layout.to_row()))
+        return number
 
     # -- templates -----------------------------------------------------------------------------------
 
@@ -305,6 +340,7 @@ class Batch:
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete steps; the step after a gap states the versions that can no longer be counted."""
+        self._write_steps()
         self._deleted = True
         gone = {number for number in numbers if self._execute(_HAS_STEP, (number,)).fetchone()}
         versions = Versions()

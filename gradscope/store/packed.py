@@ -76,7 +76,7 @@ class Layout:
     @classmethod
     def of(cls, row: StepRow) -> Layout:
         return cls(
-            tuple([(span.phase.value, span.moment) for span in row.phases]),
+            tuple([(phase.value, moment) for phase, moment, _, _ in row.phases]),
             tuple([rate[:2] for rate in row.learning_rates]),
             tuple([(parameter, norm is not None, grad is not None) for parameter, norm, grad in row.norms]),
         )
@@ -136,6 +136,15 @@ SELECT_STEPS = (
 )
 
 
+def layout_key(row: StepRow) -> object:
+    """What two rows of the same layout have in common, in a form that is cheap to make and to compare."""
+    return (
+        [span[:2] for span in row.phases],
+        [rate[:2] for rate in row.learning_rates],
+        [(parameter, norm is not None, grad is not None) for parameter, norm, grad in row.norms],
+    )
+
+
 def step_row(row: StepRow, layout: int) -> Row:
     """A step as a row of `steps`, packed by the layout of that id (which is `Layout.of(row)`)."""
     loss = row.loss
@@ -148,9 +157,11 @@ def step_row(row: StepRow, layout: int) -> Row:
         encode_float(row.start),
         encode_float(row.duration),
         None if loss is None else encode_float(loss),
-        pack("f", [time for span in row.phases for time in (span.start, span.duration)]) if row.phases else None,
+        pack("f", [time for span in row.phases for time in span[2:]]) if row.phases else None,
         pack("d", [rate for _, _, rate in row.learning_rates]) if row.learning_rates else None,
-        pack("f", [norm for _, *norms in row.norms for norm in norms if norm is not None]) if row.norms else None,
+        pack("f", [one for _, norm, grad in row.norms for one in (norm, grad) if one is not None])
+        if row.norms
+        else None,
         _listed(row.versions),
         _listed(row.carried),
         dumps(list(row.memory)) if row.memory is not None else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from gradscope.model.records import Detail, Phase, StepRow
@@ -44,7 +43,7 @@ def many_steps(path: Path, moments: int) -> int:
     rows = list(source.step_rows())
     size = len(source.template(rows[-1].template).moments)
     steps = moments // size + 1
-    more = (replace(rows[-1], number=number, loss=1 / (number + 1)) for number in range(len(rows), steps))
+    more = (rows[-1]._replace(number=number, loss=1 / (number + 1)) for number in range(len(rows), steps))
     _write(path, source, [*rows, *more])
     return steps * size
 

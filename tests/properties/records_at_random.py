@@ -54,9 +54,9 @@ def _any(hint: Any) -> st.SearchStrategy[Any]:
         return st.tuples(*[_any(argument) for argument in arguments])
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
-    assert is_dataclass(hint), hint
+    names = [item.name for item in fields(hint)] if is_dataclass(hint) else hint._fields
     hints = get_type_hints(hint)
-    return st.builds(hint, **{item.name: _any(hints[item.name]) for item in fields(hint)})  # type: ignore[arg-type]
+    return st.builds(hint, **{name: _any(hints[name]) for name in names})  # type: ignore[arg-type]
 
 
 _SIMPLE: dict[Any, st.SearchStrategy[Any]] = {int: WHOLE, str: TEXT, float: FLOAT, bool: st.booleans()}

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gradscope.capture.replay import Replay
+from gradscope.capture import replay, singles
+from gradscope.capture.draft import Draft
 from gradscope.model.records import StepRow
 from tests.capturing import Recording, new_recording, run_plain
 from tests.properties.random_scripts import loops
@@ -20,6 +21,7 @@ from tests.properties.test_capture_programs import warned
 MODEL = """\
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 torch.manual_seed(0)
 errors = []
@@ -27,6 +29,8 @@ model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 
 optimizer = torch.optim.Adam(model.parameters())
 criterion = nn.CrossEntropyLoss()
 inputs, labels = torch.randn(5, 4), torch.randint(3, (5,))
+kept = []
+{before}
 for step in range(8):
     optimizer.zero_grad()
     outputs = model(inputs)
@@ -34,6 +38,7 @@ for step in range(8):
     loss = criterion(outputs, labels)
     loss.backward()
     optimizer.step()
+    {after}
 """
 CHANGES = {
     "nothing": "pass",
@@ -47,7 +52,81 @@ CHANGES = {
     "the gradient mode": "torch.set_grad_enabled(True); outputs = outputs if step < 5 else outputs.clone()",
     "a kept gradient": "outputs.retain_grad() if step > 5 else None",
     "a tensor that stays": "kept = outputs if step == 5 else None",
+    "labels written to": "labels[0] = 1 if step == 5 else labels[0]",
+    "another root": "(outputs.sum() if step == 5 else loss).backward() if step > 2 else None",
+    "a graph kept": "outputs.sum().backward(retain_graph=step == 5) if step in (4, 5) else None",
+    "a call more": "outputs = model[1](outputs) if step == 5 else outputs",
+    "a call without gradients": "outputs.add_(torch.no_grad()(model)(inputs) * 0) if step == 5 else None",
+    "a mapped call": "torch.func.vmap(model)(inputs) if step == 5 else None",
+    "autocast": "outputs = torch.autocast('cpu', enabled=step > 4)(model)(inputs).float() if step > 2 else outputs",
+    "inference": "torch.inference_mode()(model)(inputs) if step == 5 else None",
+    "an error that is caught": "kept = [] if step != 5 else [caught(model, inputs[:, :2])]",
+    "an error of the loss": "kept = [] if step != 5 else [caught(criterion, outputs[:2], labels)]",
 }
+BETWEEN = {  # what the script does between two steps
+    "a hook on a module": "model[0].register_forward_hook(lambda *_: None) if step == 5 else None",
+    "a hook that changes": "model[1].register_forward_hook(lambda m, a, out: out * 2) if step == 5 else None",
+    "a hook before": "model[1].register_forward_pre_hook(lambda m, a: (a[0] * 2,)) if step == 5 else None",
+    "a hook on all": "nn.modules.module.register_module_forward_hook(lambda *_: None).remove() if step == 5 else None",
+    "a hook backward": "model[1].register_full_backward_hook(lambda *_: None) if step == 5 else None",
+    "another forward": "model[1].forward = torch.tanh if step == 5 else model[1].forward",
+    "a weight in its place": "setattr(model[0], 'weight', nn.Parameter(model[0].weight * 2)) if step == 5 else None",
+    "other memory": "setattr(model[0].weight, 'data', model[0].weight.data.clone()) if step == 5 else None",
+    "no bias": "setattr(model[0], 'bias', None) if step == 5 else None",
+    "a setting": "setattr(model[2], 'p', 0.0) if step == 5 else None",
+    "in place": "setattr(model[1], 'inplace', step == 5)",
+    "weights of the loss": "setattr(criterion, 'weight', torch.ones(3) if step == 5 else None)",
+    "a parametrization": "nn.utils.parametrizations.weight_norm(model[0]) if step == 5 else None",
+    "a layer": "model.append(nn.Tanh()) if step == 5 else None",
+    "a swap of layers": "model.insert(0, model.pop(1)) if step == 5 else None",
+    "evaluation": "model.eval(); torch.no_grad()(model)(inputs); model.train()",
+    "an evaluation, once": "torch.no_grad()(model)(inputs) if step == 5 else None",
+    "gradients zeroed in place": "optimizer.zero_grad(set_to_none=step != 5)",
+    "gradients clipped": "nn.utils.clip_grad_norm_(model.parameters(), 1.0) if step == 5 else None",
+    "a frozen parameter": "model[3].bias.requires_grad_(step != 5)",
+    "a write by hand": "model[3].bias.data.mul_(0.5) if step == 5 else None",
+    "a write under no_grad": "torch.no_grad()(model[3].bias.mul_)(0.5) if step == 5 else None",
+    "another learning rate": "optimizer.param_groups[0].update(lr=0.1) if step == 5 else None",
+    "another optimizer": "optimizer = torch.optim.SGD(model.parameters(), lr=0.1) if step == 5 else optimizer",
+    "a parameter group": "optimizer.add_param_group({'params': [extra]}) if step == 5 else None",
+    "inputs written to": "inputs.add_(1.0) if step == 5 else None",
+    "inputs that want gradients": "inputs.requires_grad_(step == 5)",
+    "new inputs": "inputs = torch.randn(5, 4)",
+    "a view as input": "inputs = torch.randn(6, 4)[1:] if step > 4 else inputs",
+    "a mode of the script's": "seen(model, inputs) if step == 5 else None",
+    "a function in its place": "F.relu = swapped(F.relu, step)",
+    "a tensor from before": "kept.append(outputs); kept[0].sum() if step > 2 else None",
+    "a gradient read": "kept.append(model[0].weight.grad.norm()) if step == 5 else None",
+    "a hook on a tensor": "model[0].weight.register_hook(lambda grad: grad * 2) if step == 5 else None",
+    "the loss printed": "kept.append(loss.item())",
+    "a module moved": "model.to(torch.float64); model.to(torch.float32)",
+}
+HELPERS = """
+extra = nn.Parameter(torch.ones(2))
+
+def caught(call, *args):
+    try:
+        return call(*args)
+    except (RuntimeError, ValueError, IndexError) as error:
+        return type(error)
+
+def swapped(function, step):
+    original = getattr(function, "original", function)
+    if step != 5:
+        return original
+    def relu(*args, **kwargs):
+        return original(*args, **kwargs) * 1
+    relu.original = original
+    return relu
+
+class Mode(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+def seen(model, inputs):
+    with Mode():
+        model(inputs)
+"""
 
 
 def recorded(script: Path, detail: str, replays: bool) -> Recording:
@@ -62,8 +141,8 @@ def recorded(script: Path, detail: str, replays: bool) -> Recording:
 
 
 def untimed(row: StepRow) -> StepRow:
-    phases = tuple(replace(span, start=0.0, duration=0.0) for span in row.phases)
-    return replace(row, start=0.0, duration=0.0, phases=phases, template=0)
+    phases = tuple(span._replace(start=0.0, duration=0.0) for span in row.phases)
+    return row._replace(start=0.0, duration=0.0, phases=phases, template=0)
 
 
 def told(recording: Recording) -> list[Any]:
@@ -98,21 +177,52 @@ def test_a_trace_is_the_same_with_and_without_replay(text: str, detail: str) -> 
         assert one == other
 
 
+def training(change: str = "pass", after: str = "pass") -> str:
+    return MODEL.format(before=HELPERS, change=change, after=after)
+
+
 @pytest.mark.parametrize("detail", ["graph", "full"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [*CHANGES, *BETWEEN])
 def test_a_step_that_differs_in_one_thing_is_told_as_it_was(change: str, detail: str) -> None:
-    without, replayed = both(MODEL.format(change=CHANGES[change]), detail)
+    text = training(CHANGES[change]) if change in CHANGES else training(after=BETWEEN[change])
+    without, replayed = both(text, detail)
     for one, other in zip(without, replayed, strict=True):
         assert one == other
 
 
 def test_steps_that_repeat_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends, taken = Replay.ends, []
+    taken = []
 
-    def counted(*arguments: Any) -> bool:
-        taken.append(ends(*arguments))
-        return taken[-1]
+    def counted(*arguments: Any) -> None:
+        taken.append(arguments)
+        take_over(*arguments)
 
-    monkeypatch.setattr(Replay, "ends", counted)
-    both(MODEL.format(change="pass"), "graph")
-    assert sum(taken) >= 5 * 6  # five ops; the first steps are not what is expected yet
+    take_over = replay.take_over
+    monkeypatch.setattr(replay, "take_over", counted)
+    monkeypatch.setattr(singles, "take_over", counted)
+    both(training(), "graph")
+    assert len(taken) == 6 * 5  # five ops a step; the first step is not expected yet, the second begins to differ
+
+
+def test_modules_of_one_call_are_recorded_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, made = singles.SingleCalls.make, []
+
+    def counted(*arguments: Any) -> Any:
+        made.append(make(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(singles.SingleCalls, "make", counted)
+    both(training(), "graph")
+    assert sum(result is not singles.UNEXPECTED for result in made) == 5 * 5  # the third finds out which they are
+
+
+def test_a_step_that_only_repeats_is_never_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    catch_up, steps = Draft.catch_up, []
+
+    def counted(draft: Draft) -> None:
+        steps.append(draft.mark)
+        catch_up(draft)
+
+    monkeypatch.setattr(Draft, "catch_up", counted)
+    both(training(), "graph")
+    assert len(set(steps)) <= 3  # the setup's, the first and the second step

@@ -82,9 +82,8 @@ def test_samples_come_back_from_their_rows(parts: list[list[Sample]]) -> None:
 @st.composite
 def step_rows(draw: st.DrawFn) -> StepRow:
     row: StepRow = draw(records(StepRow))
-    return replace(
-        row,
-        phases=tuple(replace(span, start=draw(FLOATS), duration=draw(FLOATS)) for span in row.phases),
+    return row._replace(
+        phases=tuple(span._replace(start=draw(FLOATS), duration=draw(FLOATS)) for span in row.phases),
         norms=tuple((owner, draw(st.none() | FLOATS), draw(st.none() | FLOATS)) for owner, _, _ in row.norms),
     )
 
@@ -153,7 +152,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
         what = draw(st.sampled_from(("value", "grad", "grad_in", "grad_out", "update")))
         puts.append(("samples", [replace(sample, step=number, what=what) for sample in samples]))
         if draw(st.booleans()):
-            puts.append(("step", replace(row, loss=0.5)))
+            puts.append(("step", row._replace(loss=0.5)))
         if draw(st.integers(0, 3)) == 0:
             gone = draw(st.lists(st.sampled_from(alive), unique=True, max_size=3)) if alive else []
             gone = [each for each in gone if each != number]

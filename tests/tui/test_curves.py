@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gradscope.tui.curves import Curves
 from tests.builders import mlp_trace
 
@@ -22,8 +20,8 @@ def test_reading_goes_on_where_it_stopped_and_reads_the_last_step_again() -> Non
     trace, curves = mlp_trace(3), Curves()
     curves.read(trace, lambda: True)
     source = trace.source
-    source.put_step(replace(source.step_row(2), loss=7.0))  # type: ignore[attr-defined]
-    source.put_step(replace(source.step_row(2), number=3, loss=8.0))  # type: ignore[attr-defined]
+    source.put_step(source.step_row(2)._replace(loss=7.0))  # type: ignore[attr-defined]
+    source.put_step(source.step_row(2)._replace(number=3, loss=8.0))  # type: ignore[attr-defined]
     curves.read(trace, lambda: True)
     assert curves.steps == [0, 1, 2, 3]
     assert curves.losses[2:] == [7.0, 8.0]

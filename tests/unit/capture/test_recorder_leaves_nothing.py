@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import (
     autograd,
+    draft,
     functions,
     gradients,
     journal,
@@ -22,6 +23,7 @@ from gradscope.capture import (
     optimizers,
     recorder,
     replay,
+    singles,
     slab,
     stats,
     switches,
@@ -362,12 +364,22 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(stats.Statistics),
     *_methods(slab.Slab),
     *_methods(tracker.StepTracker),
-    (ops.OpMode, "_told"),
-    (ops.OpMode, "_written"),
+    (ops.OpMode, "told"),
+    (ops.OpMode, "written"),
     (ops.OpMode, "_moved"),
     (replay.Replay, "begins"),
     (replay.Replay, "ends"),
     *_methods(replay.Patterns),
+    (replay, "take_over"),
+    *_methods(draft.Draft),
+    (singles.Single, "of"),
+    (singles.Single, "holds"),
+    (singles.Single, "inputs"),
+    (singles.Single, "raised"),
+    (singles.SingleCalls, "_begins"),
+    (singles.SingleCalls, "_made"),
+    (singles.SingleCalls, "_tell"),
+    (singles, "take_over"),
     (autograd._Run, "__init__"),
     (autograd._Run, "_walk"),
     (autograd._Run, "finished"),
@@ -390,7 +402,7 @@ BROKEN: list[tuple[Any, str]] = [
     (recorder, "template_of"),
 ]
 # Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
-NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "detail_has_graph"}
+NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "detail_has_graph", "begins"}
 
 
 @pytest.fixture(scope="module")

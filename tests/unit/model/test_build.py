@@ -466,7 +466,7 @@ def test_an_op_that_returns_its_input_is_no_write() -> None:
 def test_parameters_and_buffers_stay_one_node_with_notes() -> None:
     trace, step = script()
     parameter = trace.parameter("w", (1,))
-    trace.source.put_step(replace(builders.ab2_trace().step(0).row, number=-1, versions=((parameter, 7),), template=0))
+    trace.source.put_step(builders.ab2_trace().step(0).row._replace(number=-1, versions=((parameter, 7),), template=0))
     w = step.parameter(parameter)
     step.grad_enabled = False
     step.mutate(w, "mul_", line=1, before=0, after=1)
@@ -612,7 +612,7 @@ def test_a_graph_that_was_made_in_an_earlier_step_says_so() -> None:
     template = trace.source.template(row.template)
     nodes = tuple(replace(node, carried=node.op is None) for node in template.graphs[0].nodes)
     trace.source.put_template(replace(template, graphs=(replace(template.graphs[0], nodes=nodes),)))
-    trace.source.put_step(replace(row, carried=((h, 4, 17),)))
+    trace.source.put_step(row._replace(carried=((h, 4, 17),)))
     graph = trace.trace().step(0).graph("both")
     assert one(graph, "h").notes == ("was there already in step 4",)
     assert one(graph, "h").role == "result"
@@ -626,7 +626,7 @@ def test_data_made_once_before_the_loop_stays_an_input_in_every_step(met_in: int
     w = step.leaf("w", [1.0], 1)
     y = step.op("mul", (w, x), "y", line=2, grad_fn="MulBackward0")
     step.backward(y, line=3)
-    trace.source.put_step(replace(step.done(), carried=((x, met_in, 4),)))
+    trace.source.put_step(step.done()._replace(carried=((x, met_in, 4),)))
     found = one(trace.trace().step(0).graph("both"), "x")
     assert (found.role, found.notes) == ("input", (note,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_parameter_without_a_gradient_is_named() -> None:
     builder = TraceBuilder("x\n")
     builder.parameter("unused.weight", (2,))
     step = builder.step()
-    builder.source.put_step(replace(step.done(), norms=((0, 1.0, None),)))
+    builder.source.put_step(step.done()._replace(norms=((0, 1.0, None),)))
     assert overview(builder.trace()).without_gradient == ("unused.weight",)
 
 

@@ -40,7 +40,7 @@ pour(trace, sink)
 sink.put_info(RUNNING)
 row = trace.step(1).row
 for number in range(2, 1_000_000):
-    sink.put_step(replace(row, number=number))
+    sink.put_step(row._replace(number=number))
     sink.put_samples([replace(sample, step=number) for sample in trace.step(1).samples[:4]])
     print(number, flush=True)
     time.sleep(0.001)
@@ -81,7 +81,7 @@ def test_a_killed_program_leaves_all_but_the_last_half_second(steps: int, tmp_pa
             assert read.info == replace(RUNNING, status="killed")
             assert set(range(steps + 1)) <= set(read.steps)
             last = read.step(read.steps[-1])
-            assert replace(last.row, number=1) == trace.step(1).row
+            assert last.row._replace(number=1) == trace.step(1).row
             assert last.template == trace.step(1).template
             assert len(last.samples) in (0, 4)
             assert last.versions == dict.fromkeys(range(4), last.number)
@@ -286,14 +286,14 @@ def test_a_trace_goes_on_after_a_fork(tmp_path: Path) -> None:
     written = trace.step(3)
     for number in range(4, 9):
         fork_and_wait()
-        sink.put_step(replace(written.row, number=number))
+        sink.put_step(written.row._replace(number=number))
         assert len(writers()) == 1
     assert sink.flush()
     fork_and_wait()
     sink.put_samples([replace(sample, step=8) for sample in written.samples])
     fork_and_wait()
     assert sink.flush()
-    sink.put_step(replace(written.row, number=9))
+    sink.put_step(written.row._replace(number=9))
     fork_and_wait()
     sink.close()
     assert sink.failed is None

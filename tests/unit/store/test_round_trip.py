@@ -104,7 +104,7 @@ def test_what_is_not_finite_survives(tmp_path: Path) -> None:
     assert isinstance(source, MemorySource)
     odd = Stats(3, math.nan, math.inf, -math.inf, math.nan, 1e308, 0, 1, 2)
     source.put_samples([Sample(0, 90, 0, False, "value", odd, (math.nan, math.inf, -0.0), (3,))])
-    source.put_step(replace(source.step_row(0), loss=math.nan, norms=((0, math.nan, None), (1, None, math.inf))))
+    source.put_step(source.step_row(0)._replace(loss=math.nan, norms=((0, math.nan, None), (1, None, math.inf))))
     with open_trace(write(trace, tmp_path / "t.gradscope")) as read:
         sample = read.source.samples(0)[-1]
         row = read.step(0).row
@@ -117,7 +117,7 @@ def test_what_is_not_finite_survives(tmp_path: Path) -> None:
 
 def test_norms_beyond_four_bytes_become_infinite(tmp_path: Path) -> None:
     trace = builders.ab2_trace()
-    trace.source.put_step(replace(trace.source.step_row(0), norms=((0, 1e300, 0.5),)))  # type: ignore[attr-defined]
+    trace.source.put_step(trace.source.step_row(0)._replace(norms=((0, 1e300, 0.5),)))  # type: ignore[attr-defined]
     with open_trace(write(trace, tmp_path / "t.gradscope")) as read:
         assert read.step(0).row.norms == ((0, math.inf, 0.5),)
 
@@ -126,10 +126,10 @@ def test_a_step_put_again_replaces_the_first(tmp_path: Path) -> None:
     trace = builders.mlp_trace(2)
     writer = TraceWriter(tmp_path / "t.gradscope")
     pour(trace, writer)
-    writer.put_step(replace(trace.step(1).row, loss=0.125, norms=(), open=True))
+    writer.put_step(trace.step(1).row._replace(loss=0.125, norms=(), open=True))
     writer.close()
     with open_trace(writer.path) as read:
-        assert read.step(1).row == replace(trace.step(1).row, loss=0.125, norms=(), open=True)
+        assert read.step(1).row == trace.step(1).row._replace(loss=0.125, norms=(), open=True)
         assert read.steps == [0, 1]
 
 
@@ -215,7 +215,7 @@ def test_steps_that_measured_the_same_share_a_layout_and_others_have_their_own(t
         return tuple(replace(sample, shape=(number % 100, 1)) if number % 2 else sample for sample in samples)
 
     for number in range(1, 300):  # more than are remembered
-        writer.put_step(replace(trace.step(0).row, number=number))
+        writer.put_step(trace.step(0).row._replace(number=number))
         writer.put_samples(measured(number))
     writer.close()
     with closing(sqlite3.connect(writer.path)) as connection:
@@ -231,7 +231,7 @@ def test_versions_stay_right_when_the_last_step_is_deleted_and_another_follows(t
     writer = TraceWriter(tmp_path / "t.gradscope")
     pour(trace, writer)
     writer.delete_steps([2])
-    writer.put_step(replace(trace.step(2).row, number=3, versions=()))
+    writer.put_step(trace.step(2).row._replace(number=3, versions=()))
     writer.close()
     with open_trace(writer.path) as read:
         assert read.step(3).versions == dict.fromkeys(range(4), 3)
@@ -242,7 +242,7 @@ def test_a_late_loss_does_not_undo_what_deleting_stated(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "t.gradscope")
     pour(trace, writer)
     writer.delete_steps([0, 1])
-    writer.put_step(replace(trace.step(2).row, loss=7.0))
+    writer.put_step(trace.step(2).row._replace(loss=7.0))
     writer.close()
     with open_trace(writer.path) as read:
         assert read.step(2).row.loss == 7.0
@@ -288,14 +288,14 @@ def test_a_copy_is_the_same_trace_in_one_file(tmp_path: Path) -> None:
 def test_a_trace_of_many_equal_steps_costs_little_more_than_its_numbers(tmp_path: Path) -> None:
     trace = builders.mlp_trace(2)
     row = trace.step(1).row
-    row = replace(row, norms=tuple((parameter, 1.5, 0.25) for parameter in range(6)))
+    row = row._replace(norms=tuple((parameter, 1.5, 0.25) for parameter in range(6)))
     writer = TraceWriter(tmp_path / "t.gradscope")
     pour(trace, writer)
     writer.flush()
     sizes = []
     for start in (2, 2_002):
         for number in range(start, start + 2_000):
-            writer.put_step(replace(row, number=number, start=number / 7, duration=1 / (number + 3), loss=1 / number))
+            writer.put_step(row._replace(number=number, start=number / 7, duration=1 / (number + 3), loss=1 / number))
         writer.flush()
         with closing(sqlite3.connect(writer.path)) as connection:
             used = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)"
@@ -329,9 +329,9 @@ def test_opening_a_trace_reads_neither_templates_nor_steps(tmp_path: Path) -> No
     writer = TraceWriter(tmp_path / "large.gradscope")
     pour(trace, writer)
     for number in range(2, 3_000):
-        writer.put_step(replace(trace.step(1).row, number=number))
+        writer.put_step(trace.step(1).row._replace(number=number))
     writer.put_template(_renumbered(builders.deep_trace(3_000).step(0).template, 9))
-    writer.put_step(replace(trace.step(1).row, number=3_000, template=9))
+    writer.put_step(trace.step(1).row._replace(number=3_000, template=9))
     writer.close()
     assert work(writer.path, 1) < 1.5 * work(small, 1) + 10
 
@@ -345,7 +345,7 @@ def test_versions_of_a_late_step_are_counted_by_template_not_by_step(tmp_path: P
     writer = TraceWriter(tmp_path / "t.gradscope")
     pour(trace, writer)
     for number in range(2, 5_000):
-        writer.put_step(replace(trace.step(1).row, number=number))
+        writer.put_step(trace.step(1).row._replace(number=number))
     writer.close()
     with open_trace(writer.path) as read:
         source = read.source

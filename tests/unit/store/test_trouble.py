@@ -91,7 +91,7 @@ def until_failed(sink: TraceWriter) -> None:
     end = time.monotonic() + 20
     number = 2
     while sink.failed is None and time.monotonic() < end:
-        sink.put_step(replace(row, number=number))
+        sink.put_step(row._replace(number=number))
         number += 1
         time.sleep(0.0001)
 
@@ -159,8 +159,8 @@ def test_a_step_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     sink = TraceWriter(tmp_path / "t.gradscope")
     trace = builders.mlp_trace(2)
     pour(trace, sink)
-    sink.put_step(replace(trace.step(1).row, number=2**80))
-    sink.put_step(replace(trace.step(1).row, number=2))
+    sink.put_step(trace.step(1).row._replace(number=2**80))
+    sink.put_step(trace.step(1).row._replace(number=2))
     assert sink.flush()
     with open_trace(sink.path) as read:
         assert read.steps == [0, 1, 2]
@@ -178,7 +178,7 @@ def test_a_program_that_outruns_the_disk_waits_for_it(tmp_path: Path, monkeypatc
     row = trace.step(1).row
     most = 0
     for number in range(2, 3_000):
-        sink.put_step(replace(row, number=number))
+        sink.put_step(row._replace(number=number))
         most = max(most, len(sink._queue))
     sink.close()
     assert sink.failed is None
@@ -263,7 +263,7 @@ def test_a_template_keeps_what_can_be_written(tmp_path: Path) -> None:
     for stack in source.stacks().values():
         writer_.put_stack(stack)
     writer_.put_template(replace(template, tensors=tensors, moments=tuple(moments)))
-    writer_.put_step(replace(row, loss=object(), norms=()))  # type: ignore[arg-type]
+    writer_.put_step(row._replace(loss=object(), norms=()))  # type: ignore[arg-type]
     samples = source.samples(row.number)
     odd = replace(samples[0], subject=1 << 70)
     writer_.put_samples([odd, *samples[1:]])

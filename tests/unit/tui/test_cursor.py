@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,9 +94,9 @@ def test_bad_numbers_are_found_in_samples_and_in_norms() -> None:
     step.done()
     first = trace.trace().step(0)
     assert cursor.bad_moments(first) == (first.tensors[bad].made_by,)
-    row = replace(first.row, norms=((0, None, float("inf")),))
+    row = first.row._replace(norms=((0, None, float("inf")),))
     assert cursor.bad_norms(row)
-    assert not cursor.bad_norms(replace(row, norms=((0, 1.0, None),), loss=2.0))
+    assert not cursor.bad_norms(row._replace(norms=((0, 1.0, None),), loss=2.0))
 
 
 @pytest.mark.parametrize(

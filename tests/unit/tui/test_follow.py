@@ -69,7 +69,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
 def test_a_session_reads_open_steps_anew() -> None:
     trace = builders.mlp_trace(3)
     row = trace.source.step_row(2)
-    trace.source.put_step(replace(row, open=True))  # type: ignore[attr-defined]
+    trace.source.put_step(row._replace(open=True))  # type: ignore[attr-defined]
     session = Session(trace)
     closed, running = session.load(1), session.load(2)
     graph = session.build(closed, GraphKind.BOTH)

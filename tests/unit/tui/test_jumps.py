@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,7 +73,7 @@ def test_a_cancelled_search_ends() -> None:
 def test_a_bad_norm_is_found_in_the_step_that_has_it() -> None:
     trace = builders.mlp_trace(6, detail=builders.Detail.GRAPH)
     row = trace.source.step_row(4)
-    trace.source.put_step(replace(row, loss=float("nan")))  # type: ignore[attr-defined]
+    trace.source.put_step(row._replace(loss=float("nan")))  # type: ignore[attr-defined]
     place = jumps.seek(Session(trace), jumps.BadNumbers(), At(0, START), 1, never)
     assert place == At(4, len(trace.step(4).moments) - 1)
 
