@@ -33,6 +33,7 @@ from .inside import BackwardMode
 from .journal import Journal
 from .ops import QUIET, OpMode
 from .pause import remove_mode
+from .replay import Known
 from .saved import SavedReader, names_stale
 from .stats import Reading, of_triples
 from .unseen import Unseen
@@ -255,7 +256,7 @@ class _Run:
         many grad nodes as then and no other call any between, so that the nodes stand in the same relations.
         """
         journal, expected, walked = self.journal, draft.expected, draft.walked
-        if not draft.faithful() or draft.full or not draft.made or journal.probes or journal.leaves.retained():
+        if not draft.faithful() or not draft.made or journal.probes or journal.leaves.retained():
             return False
         if _sequence() - draft.made[0][1] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
             return False
@@ -267,15 +268,25 @@ class _Run:
         node = root.grad_fn
         if node is None or made != [node._sequence_nr()]:
             return False
-        met = draft.met
-        for number in expected.leaves[walked]:
-            leaf = met[number].reference() if number < draft.count else None
-            if leaf is None:
-                self.leaves.clear()
-                return False
-            self.leaves.append((leaf, number, leaf.grad is not None))
-        self.graph, draft.walked = walked, walked + 1
+        graph: Known = expected.known[walked]
+        if graph.reach >= draft.count:
+            return False  # the walk met tensors that nothing had met before it
+        nodes = walk([node])[0] if draft.full else ()
+        if draft.full and [type(node).__name__ for node in nodes] != graph.names:
+            return False
+        leaves = [(draft.met[number].reference(), number) for number in graph.leaves]
+        self.leaves = [(leaf, number, leaf.grad is not None) for leaf, number in leaves if leaf is not None]
+        if len(self.leaves) != len(leaves):
+            return False
+        self.graph, draft.walked, self.leaf_of = walked, walked + 1, graph.leaf_of
+        self._watch(nodes)
         return True
+
+    def _watch(self, nodes: Sequence[Any]) -> None:
+        """See each node run, but in graphs too large for that."""
+        if len(nodes) <= 20_000:
+            for index, node in enumerate(nodes):
+                self.handles.append(node.register_hook(partial(self._node_ran, index)))
 
     def _walk(self, outputs: Sequence[Any]) -> None:
         journal = self.journal
@@ -312,9 +323,8 @@ class _Run:
             places = tuple(positions[root] for root in roots if root is not None)
         self.graph = len(draft.graphs)
         draft.graphs.append(RawGraph(tuple(raw), tuple(edges), places))
-        if draft.full and len(nodes) <= 20_000:
-            for index, node in enumerate(nodes):
-                self.handles.append(node.register_hook(partial(self._node_ran, index)))
+        if draft.full:
+            self._watch(nodes)
         retained = journal.leaves.retained()
         reached = set(nodes) if retained else set()
         for tensor in retained:
@@ -328,8 +338,8 @@ class _Run:
         journal = self.journal
         try:
             with Unseen():
-                draft = journal.tracker.draft
-                moment = draft.take(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
+                draft = journal.tracker.ahead
+                moment = draft.happens(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
                 self._measure(draft.samples, moment, grads_in, grads_out)
                 leaf = self.leaf_of.get(node)
                 if leaf is not None and isinstance(grads_in[0], torch.Tensor):
@@ -368,7 +378,7 @@ class _Run:
         if isinstance(came, torch.Tensor) and isinstance(left, torch.Tensor):
             triples = probe.compare(came, left)
             if triples is not None:
-                self.journal.draft.samples.append((moment, 0, False, "derivative", of_triples(triples)))
+                self.journal.tracker.ahead.samples.append((moment, 0, False, "derivative", of_triples(triples)))
 
     def remove_hooks(self) -> None:
         for handle in self.handles:

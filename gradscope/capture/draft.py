@@ -208,7 +208,10 @@ class Draft:
         payload: tuple[Any, ...] = (),
     ) -> int:
         """A raw moment happened: list it, or take it over where it is the expected one. Returns its index."""
-        moment = (kind, phase, stack, inputs, outputs, payload)
+        return self.happens((kind, phase, stack, inputs, outputs, payload), phase)
+
+    def happens(self, moment: RawMoment, phase: Phase) -> int:
+        """The same, of a moment that is made already."""
         if self.behind:
             at = self.at
             if self.expected.moments[at : at + 1] == [moment]:
@@ -228,6 +231,11 @@ class Draft:
         if now >= self.flush_at:
             self.flush(self)
         return index
+
+    def tensor(self, number: int) -> RawTensor:
+        """The tensor of that number."""
+        raw: RawTensor = self.expected.tensors[number] if self.behind else self.tensors[number]
+        return raw
 
     @property
     def length(self) -> int:

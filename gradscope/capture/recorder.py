@@ -289,8 +289,6 @@ class Recorder:
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
-            if draft.behind:
-                draft.catch_up()
             draft.kept, draft.alive = self.survivors.look(draft)
         except Exception as error:
             self.journal.fault("what outlives its step", error)

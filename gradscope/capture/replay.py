@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..model.records import Phase, StepKind
-from .draft import Draft, RawMoment, RawTensor
+from .draft import Draft, RawGraph, RawMoment, RawTensor
 from .exposed import EXPOSING
 from .journal import DETACHING, Journal
 from .tensors import Entry, TensorTable, enter_expected, said, sayings
@@ -162,11 +162,28 @@ def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: T
         draft.flush(draft)
 
 
+class Known:
+    """A graph of a pattern, as a backward that follows it needs it.
+
+    `names` of its nodes; the numbers of its `leaves`; `leaf_of`: the leaf by its node; `reach`: the largest number
+    of a tensor that it names.
+    """
+
+    __slots__ = ("leaf_of", "leaves", "names", "reach")
+
+    def __init__(self, graph: RawGraph) -> None:
+        self.names = [node[0] for node in graph.nodes]
+        self.leaf_of = {index: node[2] for index, node in enumerate(graph.nodes) if node[2] is not None}
+        self.leaves = tuple(self.leaf_of.values())
+        named = [number for node in graph.nodes for number in (*node[3], *(saved[1] for saved in node[4]))]
+        self.reach = max((number for number in (*named, *self.leaves) if number is not None), default=-1)
+
+
 class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "__weakref__", "bumps", "calls", "cues", "follower", "full", "graphs", "kind", "leaves", "moments",
+        "__weakref__", "bumps", "calls", "cues", "follower", "full", "graphs", "kind", "known", "moments",
         "parameters", "returns", "template", "tensors",
     )  # fmt: skip
 
@@ -179,13 +196,13 @@ class Pattern:
         self.cues = {cue.index: cue for cue in cues if cue is not None}
         for place, call in enumerate(self.calls):
             cue = self.cues.get(call[4])
-            if cue is not None and (cue.module, cue.call) == call[:2] and not self.full:
+            if cue is not None and (cue.module, cue.call) == call[:2]:
                 cue.place = place
                 cue.context = (cue.stack, cue.module, call[5], call[3], cue.autocast, cue.grad_enabled)
         self.parameters = [
             (number, raw.parameter) for number, raw in enumerate(self.tensors) if raw.parameter is not None
         ]
-        self.leaves = [tuple(node[2] for node in graph.nodes if node[2] is not None) for graph in self.graphs]
+        self.known = [Known(graph) for graph in self.graphs]
         self.follower: weakref.ref[Pattern] | None = None  # what came after the last step of this pattern
 
     def _cue(self, index: int, moment: RawMoment) -> Cue | None:

@@ -38,6 +38,7 @@ _GLOBAL_HOOKS = (
     hooks._global_backward_hooks,
     hooks._global_backward_pre_hooks,
 )
+_PLAIN_VALUES = frozenset({bool, int, float, str, tuple, type(None), torch.dtype, torch.device})
 _Tensor = torch.Tensor
 _modes = torch._C._len_torch_function_stack
 _top = torch._C._get_function_stack_at
@@ -65,14 +66,20 @@ def is_one_call(code: CodeType) -> bool:
     )
 
 
+def settings_of(module: nn.Module) -> list[Any]:
+    """The module's own plain values: sizes, rates, modes."""
+    return [value for value in module.__dict__.values() if type(value) in _PLAIN_VALUES]
+
+
 class Single:
     """A module whose last call was nothing but the expected op: what to look at in its next.
 
     `picks`: for each input of the op, its place among the call's arguments and the module's own parameters and
-    buffers. `empty`: the places that held no tensor. `places`: how many there are.
+    buffers. `empty`: the places that held no tensor. `places`: how many there are. `settings`: what the arguments
+    that are no tensors are made from.
     """
 
-    __slots__ = ("empty", "forward", "function", "name", "namespace", "picks", "places")
+    __slots__ = ("empty", "forward", "function", "name", "namespace", "picks", "places", "settings")
 
     def __init__(self, module: nn.Module, picks: Sequence[int], empty: Sequence[int]) -> None:
         self.forward: Any = type(module).forward
@@ -81,6 +88,7 @@ class Single:
         self.function = self.namespace[self.name]
         self.picks, self.empty = tuple(picks), tuple(empty)
         self.places = len(picks) + len(empty)
+        self.settings = settings_of(module)
 
     @classmethod
     def of(cls, module: nn.Module, args: Sequence[Any], cue: Cue, table: TensorTable) -> Single | None:
@@ -222,6 +230,9 @@ class SingleCalls:
             return None
         if (stack, known.id, draft.calling, module.training, journal.autocast, _grad_enabled()) != cue.context:
             return None
+        if draft.full and settings_of(module) != single.settings:
+            known.single, known.judged = None, False  # to be judged again
+            return None
         if users:
             journal.name_arguments(stack, args)
         inputs = single.inputs(module, args, cue, draft, journal.table)
@@ -258,6 +269,8 @@ class SingleCalls:
             and draft.storage_count == cue.storage
         ):
             take_over(draft, cue, first, result, self.journal.table)
+            if draft.full:
+                self.journal.value(cue.index, cue.number, cue.name, result)
         else:
             self._tell(mode, cue, known, inputs, first, result)
 
@@ -270,7 +283,7 @@ class SingleCalls:
         try:
             draft = journal.draft
             versions = [draft.met[number].version for number in cue.inputs]
-            mode.told(cue.name, cue.stack, False, inputs, cue.inputs, first, result, "")
+            mode.told(cue.name, cue.stack, False, inputs, cue.inputs, first, result, cue.text)
             changed = versions_of(inputs)
             if changed != versions:
                 mode.written(cue.name, cue.stack, inputs, versions, changed, cue.inputs)

@@ -55,9 +55,9 @@ class Survivors:
     def _carriers(self, draft: Draft) -> Iterator[Kept]:
         """Results that brought their graph into this step under an attribute: the statements that put them there."""
         for number, entry, mark, old in draft.carriers:
-            if entry.outlived or mark.number is None or number >= len(draft.tensors):
+            if entry.outlived or mark.number is None:
                 continue
-            raw = draft.tensors[number]
+            raw = draft.tensor(number)
             if raw.facts.grad_fn is None:
                 continue
             name = self._sites.operand_name(raw.stack, raw.position, raw.method) if raw.stack is not None else ""
@@ -78,7 +78,7 @@ class Survivors:
             if not tensor.requires_grad or tensor.is_leaf:
                 continue
             if entry.mark is draft.mark:
-                raw = draft.tensors[entry.number]
+                raw = draft.tensor(entry.number)
                 if raw.made_by is not None:
                     entry.made_at = -1 if raw.stack is None else raw.stack
                     own.append(entry)
