@@ -51,6 +51,7 @@ from .transparency import Transparency
 from .unseen import Unseen
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 _started: list[Recorder] = []  # whose hooks are in place, in the order in which they went there
 _hooking = threading.RLock()
@@ -87,7 +88,7 @@ class Recorder:
             detail=self.detail,
         )
         self._hooks = HookSet()
-        self._counts: dict[StepKind, int] = {}
+        self._counts: dict[str, int] = {}  # steps so far, by kind
         self._patterns = Patterns()
         self._template_count = 0
         self._next = 0
@@ -233,7 +234,8 @@ class Recorder:
     # -- steps -----------------------------------------------------------------------------------
 
     def _open_draft(self, kind: StepKind) -> Draft:
-        full = self.detail is Detail.FULL or (self.detail is Detail.AUTO and self._counts.get(kind, 0) < FULL_STEPS)
+        early = self._counts.get(kind._value_, 0) < FULL_STEPS
+        full = self.detail is Detail.FULL or (early and self.detail is Detail.AUTO)
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
         draft = Draft(full, self._flush)
@@ -273,7 +275,7 @@ class Recorder:
         else:
             number = self._next
             self._next += 1
-            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._counts[kind._value_] = self._counts.get(kind._value_, 0) + 1
         draft.mark.number = number
         kept = number < 0 or self.options.keeps(number)
         self._memory(draft)
@@ -321,7 +323,7 @@ class Recorder:
         phases = []
         until = end
         for phase, index, start in reversed(draft.phases):
-            phases.append(PhaseSpan(phase, index, start - begin, until - start))
+            phases.append(_new_tuple(PhaseSpan, (phase, index, start - begin, until - start)))
             until = start
         phases.reverse()
         carried = [(tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None]

@@ -1,11 +1,11 @@
-"""Steps that repeat are recorded by taking over what was recorded of them before.
+"""Steps that repeat are recorded by following what was recorded of them before.
 
-A `Pattern` is what one step was, kept with the template that it was stored as. While the next step is
-drafted, the pattern expected of it lies beside it, with a `Cue` for each usual op. Where a call turns out
-to be the one that the pattern has at this place, `Replay` appends the pattern's own record to the draft
-and builds none. Nothing is assumed: every fact that could differ is compared, and what differs is
-recorded in the ordinary way, so a draft is the same with and without a pattern. Comparing a draft that
-took over everything with its pattern is then a comparison of the same objects, which costs little.
+A `Pattern` is what one step was, kept with the template that it was stored as. While the next step is drafted, the
+pattern expected of it lies beside it, with a `Cue` for each usual op. As long as what happens is what the pattern has
+at this place, the draft only counts how far it has got (`Draft.behind`); its lists are filled from the pattern when
+somebody asks for them, or when something else happens. Nothing is assumed: every fact that could differ is compared,
+and what differs is recorded in the ordinary way, so a step is told the same with and without a pattern. A step that
+was nothing but its pattern is closed without ever having been listed.
 """
 
 from __future__ import annotations

@@ -41,7 +41,6 @@ _GLOBAL_HOOKS = (
 _PLAIN_VALUES = frozenset({bool, int, float, str, tuple, type(None), torch.dtype, torch.device})
 _Tensor = torch.Tensor
 _modes = torch._C._len_torch_function_stack
-_top = torch._C._get_function_stack_at
 _pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
 _functorch_level = torch._C._functorch.peek_interpreter_stack  # see `journal.transforming`
 _tracing = torch._C._is_tracing
@@ -172,9 +171,8 @@ class SingleCalls:
         """`module(*args)`, called at `frame`; UNEXPECTED, with the call not made, where it is not what is expected."""
         journal, single, mode = self.journal, known.single, self.mode
         if (  # with our mode alone on the stack, this is our thread, in no backward, and nothing is paused
-            _modes() != 1
-            or _top(0) is not mode
-            or mode is None
+            mode is None
+            or _modes() != 1
             or single is None
             or not journal.active
             or not (journal.clock.depth or known.loss)
@@ -182,8 +180,10 @@ class SingleCalls:
             or _tracing()
         ):
             return UNEXPECTED
-        _pop()
+        top = _pop()
         try:
+            if top is not mode:
+                return UNEXPECTED
             try:
                 begun = self._begins(journal, single, module, known, args, frame)
             except Exception as error:
@@ -206,7 +206,7 @@ class SingleCalls:
                     journal.fault(f"the result of {cue.name}", error)
                 return result
         finally:
-            _push(mode)
+            _push(top)
         return UNEXPECTED
 
     def _begins(
@@ -226,8 +226,10 @@ class SingleCalls:
             stack, users = journal.locate(frame)
         draft = journal.tracker.ahead
         cue = draft.cues.get(draft.at) if draft.behind else draft.cue()
-        if cue is None or cue.place != draft.called or _inference_mode() is not journal.inference:
+        if cue is None or cue.place != draft.called:
             return None
+        if (journal.inference or not cue.grad_enabled) and _inference_mode() is not journal.inference:
+            return None  # where gradients are enabled there is no inference mode
         if (stack, known.id, draft.calling, module.training, journal.autocast, _grad_enabled()) != cue.context:
             return None
         if draft.full and settings_of(module) != single.settings:

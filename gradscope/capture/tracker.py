@@ -46,6 +46,7 @@ class StepTracker:
         self._backward_at: int | None = None
         self._update_at: int | None = None
         self._loops: dict[tuple[int, int | None], Loop | None] = {}
+        self._inside: dict[tuple[int, int], bool] = {}
         self._watches: dict[tuple[str, int, int | None], Watch | None] = {}
         self._round_at: int | None = None
         self._root_loop: Loop | None = None
@@ -87,6 +88,13 @@ class StepTracker:
             positions = self.sites.positions
             self._loops[key] = innermost_loop(positions[stack], None if other is None else positions[other])
         return self._loops[key]
+
+    def _holds(self, loop: Loop, stack: int) -> bool:
+        """Whether the stack runs inside the loop. Loops are asked for by identity: each is made once."""
+        key = (id(loop), stack)
+        if key not in self._inside:
+            self._inside[key] = loop.holds(self.sites.positions[stack])
+        return self._inside[key]
 
     def _watch(self, kind: str, stack: int, other: int | None = None) -> Watch | None:
         key = (kind, stack, other)
@@ -180,7 +188,7 @@ class StepTracker:
     def _close_evaluation_before(self, loop: Loop) -> None:
         """An evaluation that ran before the step's loop began, and in no loop of its own, is a step."""
         first = self.ahead.first()[2]
-        if first is not None and loop.holds(self.sites.positions[first]):
+        if first is not None and self._holds(loop, first):
             return  # the step began inside the loop: nothing ran before
         start = self._first_in(loop, 0)
         before = self.draft.moments[:start]
