@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_trace_keeps_a_failing_script(server: ScriptServer, tmp_path: Path) -> N
     assert done.status == 1
     traceback, _, summary = done.stderr.partition("gradscope: ")
     assert traceback == server.plain("fails.py", folder=tmp_path).stderr
-    assert summary.startswith("fails.py failed with RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+    assert re.match(r"fails.py failed with RuntimeError: (addmm: )?mat1 and mat2 shapes cannot be multiplied", summary)
     assert "RuntimeError at " in summary
     assert "fails.py:14" in summary
     with open_trace(tmp_path / "fails.gradscope") as trace:
@@ -308,7 +309,7 @@ def test_graph_of_a_script_keeps_stdout_for_the_drawing(tmp_path: Path) -> None:
 def test_graph_of_a_failing_script_draws_what_there_was(tmp_path: Path) -> None:
     done = gradscope(tmp_path, "graph", "fails.py", "-o", "g.json")
     assert done.status == 0
-    assert "RuntimeError: mat1 and mat2" in done.stderr
+    assert re.search("RuntimeError: (addmm: )?mat1 and mat2", done.stderr)
     assert "gradscope: fails.py ended with exit status 1; this is what it recorded" in done.stderr
     assert json.loads((tmp_path / "g.json").read_text())["nodes"]
 
