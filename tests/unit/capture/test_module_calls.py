@@ -53,6 +53,17 @@ def test_each_call_tells_its_line_its_mode_and_its_caller(tmp_path: Path) -> Non
     assert first[4].module == step.template.calls[6].module
 
 
+def test_a_part_that_is_called_by_itself_keeps_the_names_it_has_in_its_model(tmp_path: Path) -> None:
+    recorded = record_text(
+        tmp_path, NET + "net(torch.ones(2, 3))\nbody = net.body\nbody(torch.ones(2, 3)).sum().backward()\n"
+    )
+    assert {(p.root, p.name) for p in recorded.source.parameters().values()} == {
+        ("net", "body.0.weight"),
+        ("net", "body.0.bias"),
+    }
+    assert {m.root for m in recorded.source.modules().values()} == {"net"}
+
+
 def test_a_step_that_is_cut_counts_its_own_calls(tmp_path: Path) -> None:
     loop = """net(torch.ones(2, 3))
 for _ in range(2):
