@@ -266,7 +266,9 @@ class ModuleWatch:
         journal = self.journal
         stack, direct = journal.locate(frame)
         journal.tracker.root_called(stack, known.id)
-        if not known.scanned and not self.records[known.id].path:  # else it has a name in the model that it is a part of
+        if (
+            not known.scanned and not self.records[known.id].path
+        ):  # else it has a name in the model that it is a part of
             known.scanned = True
             callee = journal.sites.callee_name(stack).rpartition(".")[2] if direct else ""
             self.scan(module, callee if callee not in ("", "self", "super") else type(module).__name__)

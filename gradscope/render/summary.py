@@ -151,7 +151,11 @@ def _gradients(facts: Overview) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    return elide_list([printable(name) for name in names], NAMES_SHOWN)
+    """The names, as many as fit, and how many have none."""
+    every = list(names)
+    named = [printable(name) for name in every if name]
+    nameless = len(every) - len(named)
+    return ", ".join([elide_list(named, NAMES_SHOWN)] * bool(named) + [f"{nameless:,} without a name"] * bool(nameless))
 
 
 def _moves(moves: Moves) -> str:

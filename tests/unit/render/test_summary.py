@@ -76,6 +76,11 @@ def test_gradients_that_never_came(facts: Overview) -> None:
     assert found["without"] == "w0, w1, w2, w3 and 5 more"
 
 
+def test_parameters_without_a_name_are_counted(facts: Overview) -> None:
+    assert lines(replace(facts, without_gradient=("", "w", "")))["without"] == "w, 2 without a name"
+    assert lines(replace(facts, without_gradient=("",) * 1_200))["without"] == "1,200 without a name"
+
+
 def test_the_exception_that_left_the_script_is_shown_before_a_caught_one(facts: Overview) -> None:
     left = Fault(2, "ValueError", "bad\x1b[31m", False, "train.py", 7)
     caught = Fault(1, "IndexError", "also bad", True, None, None)
