@@ -283,9 +283,10 @@ class Recorder:
             self._look_for_survivors(draft)
         if kept:
             self._write(draft, kind, number)
-        if self._unfinished is not None and not (kept and number == self._unfinished):
-            self.sink.delete_steps([self._unfinished])
-        self._unfinished = None
+        if number == self._unfinished:  # a setup that closes before it leaves it to be written over
+            self._unfinished = None
+            if not kept:
+                self.sink.delete_steps([number])
         self.statistics.collect()
         self._settle_waiting()
 

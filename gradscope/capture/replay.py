@@ -146,6 +146,7 @@ def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: T
     """The expected op happened: it made `result`, which is new, and grad nodes from the number `first` on."""
     entry = table.entries[id(result)] = Entry(result)
     entry.mark, entry.number, entry.version, entry.storage = draft.mark, cue.number, cue.version, cue.storage
+    entry.stack = cue.stack
     draft.met.append(entry)
     draft.count, draft.storage_count, draft.behind = cue.number + 1, cue.storage + 1, True
     if cue.count:

@@ -16,7 +16,11 @@ def screenshot(app: GradscopeApp, size: tuple[int, int]) -> str:
     async def run() -> str:
         async with app.run_test(size=size) as pilot:
             await at_rest(app, pilot)
-            return plain_svg(app.export_screenshot(title=app.instrument.script))
+            before, drawn = "", plain_svg(app.export_screenshot(title=app.instrument.script))
+            while drawn != before:  # what was scrolled to is laid out last
+                await pilot.pause()
+                before, drawn = drawn, plain_svg(app.export_screenshot(title=app.instrument.script))
+            return drawn
 
     return asyncio.run(run())
 

@@ -95,6 +95,8 @@ BETWEEN = {  # what the script does between two steps
     "a view as input": "inputs = torch.randn(6, 4)[1:] if step > 4 else inputs",
     "a mode of the script's": "seen(model, inputs) if step == 5 else None",
     "a function in its place": "F.relu = swapped(F.relu, step)",
+    "a result made a leaf": "inputs = torch.zeros_like(inputs); inputs.requires_grad_(step > 4)",
+    "a result made a parameter": "kept.append(nn.Parameter(outputs.detach())) if step == 5 else None",
     "a tensor from before": "kept.append(outputs); kept[0].sum() if step > 2 else None",
     "a gradient read": "kept.append(model[0].weight.grad.norm()) if step == 5 else None",
     "a hook on a tensor": "model[0].weight.register_hook(lambda grad: grad * 2) if step == 5 else None",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import gradscope
 from gradscope.model.memory import MemorySource
 from gradscope.model.trace import Trace
 from tests.capturing import record_text
@@ -230,6 +231,23 @@ for i in range(4):
         home, made_as = carried["state"]
         assert home == step.number - 1
         assert recorded.trace.source.template(recorded.source.step_row(home).template).tensors[made_as].name == "state"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 100.0])
+def test_a_setup_that_took_long_leaves_the_versions_after_it_to_be_counted(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", seconds)
+    monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", seconds)
+    with gradscope.record() as trace:
+        model = torch.nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+    assert [(number, trace.step(number).row.versions) for number in trace.steps] == [(0, ()), (1, ()), (2, ())]
+    trace.close()
 
 
 @pytest.mark.parametrize(("steps", "kept"), [((2, 4), [2, 3]), ((None, 2), [0, 1])])
