@@ -253,11 +253,14 @@ class _Run:
         """Whether the graph is known without a walk; then it is taken over from the pattern.
 
         It is where the step did nothing but what its pattern has: the same calls on the same tensors, which made as
-        many grad nodes as then and no other call any between, so that the nodes stand in the same relations.
+        many grad nodes as then and no other call any between. Where a call's other arguments are not known to be
+        the same, too, it may have made other nodes: then they are walked, and compared.
         """
         journal, expected, walked = self.journal, draft.expected, draft.walked
         if not draft.faithful() or not draft.made or journal.probes or journal.leaves.retained():
             return False
+        if draft.hooked or expected.hooked:
+            return False  # what the nodes save is not what it was
         if _sequence() - draft.made[0][1] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
             return False
         kind, _, _, roots, _, payload = expected.moments[draft.at]
@@ -271,15 +274,18 @@ class _Run:
         graph: Known = expected.known[walked]
         if graph.reach >= draft.count:
             return False  # the walk met tensors that nothing had met before it
-        nodes = walk([node])[0] if draft.full else ()
-        if draft.full and [type(node).__name__ for node in nodes] != graph.names:
-            return False
+        nodes: Sequence[Any] = ()
+        if draft.full or not draft.sure:
+            nodes, edges, _ = walk([node])
+            if edges != graph.edges or [type(node).__name__ for node in nodes] != graph.names:
+                return False
         leaves = [(draft.met[number].reference(), number) for number in graph.leaves]
         self.leaves = [(leaf, number, leaf.grad is not None) for leaf, number in leaves if leaf is not None]
         if len(self.leaves) != len(leaves):
             return False
         self.graph, draft.walked, self.leaf_of = walked, walked + 1, graph.leaf_of
-        self._watch(nodes)
+        if draft.full:
+            self._watch(nodes)
         return True
 
     def _watch(self, nodes: Sequence[Any]) -> None:

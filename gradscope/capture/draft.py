@@ -111,9 +111,12 @@ class Draft:
         "expected_count",
         "flush",
         "flush_at",
+        "followed",
         "full",
         "graphs",
         "grown",
+        "hooked",
+        "judged",
         "kept",
         "learning_rates",
         "losses",
@@ -138,6 +141,7 @@ class Draft:
         "start",
         "storage_count",
         "storages",
+        "sure",
         "tensors",
         "versions",
         "walked",
@@ -155,6 +159,10 @@ class Draft:
         self.expected_count = 0
         self.behind = False  # its lists lack what was taken over; what follows holds only then
         self.at = self.count = self.called = self.returned = self.walked = 0
+        self.followed = False  # the last moment that was told was the expected one
+        self.sure = True  # every op taken over had the settings that the pattern's had
+        self.hooked = False  # hooks on saved tensors were at work
+        self.judged: list[tuple[Cue, list[Any]]] = []  # ops of one module's call each, with the module's settings
         self.checked = 0  # calls that are known to be the pattern's
         self.grown = 0  # grad nodes that the ops taken over made
         self.cues: Mapping[int, Cue] = {}
@@ -212,9 +220,11 @@ class Draft:
 
     def happens(self, moment: RawMoment, phase: Phase) -> int:
         """The same, of a moment that is made already."""
+        self.followed = False
         if self.behind:
             at = self.at
             if self.expected.moments[at : at + 1] == [moment]:
+                self.followed = True
                 self.took(phase)
                 return at
             self.catch_up()

@@ -34,6 +34,7 @@ _functorch_level = torch._C._functorch.peek_interpreter_stack
 _tracing = torch._C._is_tracing
 _grad_enabled = torch.is_grad_enabled
 _inference_mode = torch.is_inference_mode_enabled
+hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
 
 
 def transforming() -> bool:
@@ -227,6 +228,8 @@ class Journal:
             name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments, behind
         )  # fmt: skip
         draft.add("op", phase, stack, numbers, tuple(made), payload)
+        if draft.full and hooks_on_saved(True) is not None:
+            draft.hooked = True
         if name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
             draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
         if draft.full:

@@ -26,7 +26,7 @@ from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
 from .phases import is_loss_module
-from .singles import UNEXPECTED, Single, SingleCalls, may_be_single
+from .singles import UNEXPECTED, Single, SingleCalls, may_be_single, settings_of
 from .tensors import device_name, dtype_name
 from .unseen import Unseen
 from .zeroing import zero_grad
@@ -192,7 +192,7 @@ class ModuleWatch:
             clock.leave(loss)
         if users or root:
             self._ends(stack, users, root, result)
-        if not known.judged:
+        if known.single is not None or not known.judged:
             self._judge(known, module, args, begun)
         return result
 
@@ -207,6 +207,8 @@ class ModuleWatch:
             if cue is not None and len(draft.moments) == begun + 1 and draft.moments[begun] is cue.moment:
                 with Unseen():
                     known.single, known.judged = Single.of(module, args, cue, self.journal.table), True
+                if known.single is not None:
+                    draft.judged.append((cue, settings_of(module)))
         except Exception as error:
             self.journal.fault("a module that repeats", error)
 

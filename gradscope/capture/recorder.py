@@ -283,6 +283,8 @@ class Recorder:
             self._look_for_survivors(draft)
         if kept:
             self._write(draft, kind, number)
+        else:
+            self._count_repeats()
         if number == self._unfinished:  # a setup that closes before it leaves it to be written over
             self._unfinished = None
             if not kept:
@@ -353,11 +355,8 @@ class Recorder:
         if expected is not None and expected is self._repeated:  # whose versions were compared when they were met
             self._repeats += 1
             return ()
-        predicted = self._predicted
-        if self._repeated is not None:
-            for parameter, rise in self._repeated.bumps.items():
-                predicted[parameter] = predicted.get(parameter, 0) + rise * self._repeats
-        self._repeated, self._repeats = expected, 0
+        self._count_repeats()
+        predicted, self._repeated = self._predicted, expected
         bumps, met = draft.bumps, draft.versions
         if expected is not None:
             bumps = expected.bumps
@@ -370,6 +369,13 @@ class Recorder:
         for parameter, rise in bumps.items():
             predicted[parameter] = predicted.get(parameter, 0) + rise
         return tuple(wrong)
+
+    def _count_repeats(self) -> None:
+        """The steps that repeated are over: count how far the versions rose in them."""
+        if self._repeated is not None:
+            for parameter, rise in self._repeated.bumps.items():
+                self._predicted[parameter] = self._predicted.get(parameter, 0) + rise * self._repeats
+        self._repeated, self._repeats = None, 0
 
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():

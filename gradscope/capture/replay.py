@@ -20,7 +20,7 @@ import torch
 from ..model.records import Phase, StepKind
 from .draft import Draft, RawGraph, RawMoment, RawTensor
 from .exposed import EXPOSING
-from .journal import DETACHING, Journal
+from .journal import DETACHING, Journal, hooks_on_saved
 from .tensors import Entry, TensorTable, enter_expected, said, sayings
 
 _UNUSUAL = EXPOSING | DETACHING  # their results share memory past the version counter
@@ -49,6 +49,7 @@ class Cue:
         "place",
         "raw",
         "said",
+        "settings",
         "stack",
         "storage",
         "text",
@@ -66,6 +67,7 @@ class Cue:
         self.version, self.storage = raw.version, raw.storage
         self.place = -1  # among the module calls, of the call that begins with this op
         self.context: tuple[Any, ...] = ()  # and where it was made: see `singles`
+        self.settings: list[Any] | None = None  # of the module, once a step that did the same has told them
         self.said = sayings(raw.facts, raw.version)  # what the new tensor says of itself
 
 
@@ -137,7 +139,9 @@ class Replay:
         if entry is not None and entry.reference() is result:
             return False
         take_over(draft, cue, first, result, journal.table)
+        draft.sure = draft.sure and cue.count <= 1  # what else it was given may decide which nodes it made
         if draft.full:
+            draft.hooked = draft.hooked or hooks_on_saved(True) is not None
             journal.value(cue.index, number, name, result)
         return True
 
@@ -166,14 +170,14 @@ def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: T
 class Known:
     """A graph of a pattern, as a backward that follows it needs it.
 
-    `names` of its nodes; the numbers of its `leaves`; `leaf_of`: the leaf by its node; `reach`: the largest number
-    of a tensor that it names.
+    `names` of its nodes and `edges` between them; the numbers of its `leaves`; `leaf_of`: the leaf by its node;
+    `reach`: the largest number of a tensor that it names.
     """
 
-    __slots__ = ("leaf_of", "leaves", "names", "reach")
+    __slots__ = ("edges", "leaf_of", "leaves", "names", "reach")
 
     def __init__(self, graph: RawGraph) -> None:
-        self.names = [node[0] for node in graph.nodes]
+        self.names, self.edges = [node[0] for node in graph.nodes], list(graph.edges)
         self.leaf_of = {index: node[2] for index, node in enumerate(graph.nodes) if node[2] is not None}
         self.leaves = tuple(self.leaf_of.values())
         named = [number for node in graph.nodes for number in (*node[3], *(saved[1] for saved in node[4]))]
@@ -184,13 +188,13 @@ class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "__weakref__", "bumps", "calls", "cues", "follower", "full", "graphs", "kind", "known", "moments",
+        "__weakref__", "bumps", "calls", "cues", "follower", "full", "graphs", "hooked", "kind", "known", "moments",
         "parameters", "returns", "template", "tensors",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
         self.template, self.kind = template, kind
-        self.full = draft.full
+        self.full, self.hooked = draft.full, draft.hooked
         self.moments, self.tensors, self.graphs = draft.moments, draft.tensors, draft.graphs
         self.returns, self.bumps, self.calls = draft.returns, draft.bumps, draft.calls
         cues = [self._cue(index, moment) for index, moment in enumerate(self.moments)]
@@ -243,8 +247,7 @@ class Patterns:
         """The pattern that the finished draft is of, which is then the last; None where it is new."""
         if draft.complete():
             complete: Pattern = draft.expected
-            self._came(complete)
-            return complete
+            return self._came(complete)
         if draft.behind:
             draft.catch_up()
         recent = self._by_size.get(_size(draft), [])
@@ -253,8 +256,10 @@ class Patterns:
             if pattern.equals(draft):
                 if position != len(recent) - 1:
                     recent.append(recent.pop(position))
-                self._came(pattern)
-                return pattern
+                if pattern is draft.expected:
+                    for cue, settings in draft.judged:
+                        cue.settings = settings
+                return self._came(pattern)
         return None
 
     def add(self, draft: Draft, template: int, kind: StepKind) -> None:
@@ -267,10 +272,11 @@ class Patterns:
             del self._by_size[next(iter(self._by_size))]
         self._came(pattern)
 
-    def _came(self, pattern: Pattern) -> None:
+    def _came(self, pattern: Pattern) -> Pattern:
         if self._last is not None:
             self._last.follower = weakref.ref(pattern)
         self._last = pattern
+        return pattern
 
     def expected(self) -> Pattern | None:
         """What the next step probably is: what followed the last one's pattern before, else the same again."""

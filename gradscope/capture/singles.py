@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as hooks
 
-from .journal import CALL_IMPL
+from .journal import CALL_IMPL, hooks_on_saved
 from .replay import take_over
 from .tensors import PLAIN, enter_expected, said, versions_of
 
@@ -66,7 +66,7 @@ def is_one_call(code: CodeType) -> bool:
 
 
 def settings_of(module: nn.Module) -> list[Any]:
-    """The module's own plain values: sizes, rates, modes."""
+    """The module's own plain values: what the op's arguments that are no tensors are made from."""
     return [value for value in module.__dict__.values() if type(value) in _PLAIN_VALUES]
 
 
@@ -74,11 +74,10 @@ class Single:
     """A module whose last call was nothing but the expected op: what to look at in its next.
 
     `picks`: for each input of the op, its place among the call's arguments and the module's own parameters and
-    buffers. `empty`: the places that held no tensor. `places`: how many there are. `settings`: what the arguments
-    that are no tensors are made from.
+    buffers. `empty`: the places that held no tensor. `places`: how many there are.
     """
 
-    __slots__ = ("empty", "forward", "function", "name", "namespace", "picks", "places", "settings")
+    __slots__ = ("empty", "forward", "function", "name", "namespace", "picks", "places")
 
     def __init__(self, module: nn.Module, picks: Sequence[int], empty: Sequence[int]) -> None:
         self.forward: Any = type(module).forward
@@ -87,7 +86,6 @@ class Single:
         self.function = self.namespace[self.name]
         self.picks, self.empty = tuple(picks), tuple(empty)
         self.places = len(picks) + len(empty)
-        self.settings = settings_of(module)
 
     @classmethod
     def of(cls, module: nn.Module, args: Sequence[Any], cue: Cue, table: TensorTable) -> Single | None:
@@ -175,6 +173,7 @@ class SingleCalls:
             or _modes() != 1
             or single is None
             or not journal.active
+            or journal.exposed.watched
             or not (journal.clock.depth or known.loss)
             or _functorch_level() is not None
             or _tracing()
@@ -232,8 +231,7 @@ class SingleCalls:
             return None  # where gradients are enabled there is no inference mode
         if (stack, known.id, draft.calling, module.training, journal.autocast, _grad_enabled()) != cue.context:
             return None
-        if draft.full and settings_of(module) != single.settings:
-            known.single, known.judged = None, False  # to be judged again
+        if cue.settings is None or settings_of(module) != cue.settings:
             return None
         if users:
             journal.name_arguments(stack, args)
@@ -272,6 +270,7 @@ class SingleCalls:
         ):
             take_over(draft, cue, first, result, self.journal.table)
             if draft.full:
+                draft.hooked = draft.hooked or hooks_on_saved(True) is not None
                 self.journal.value(cue.index, cue.number, cue.name, result)
         else:
             self._tell(mode, cue, known, inputs, first, result)

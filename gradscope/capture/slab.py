@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from ctypes import memmove
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..model.packed_samples import STATS_BYTES, Form
 
@@ -28,22 +30,26 @@ class Slab:
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._numbers: Any = None
+        self._address = self._size = 0  # where they lie, and the bytes of one
         self._readings: list[Reading] = []
         self._ends: list[int] = [0]  # where each tensor's numbers end, after a first 0
         self._told: list[tuple[Reading, int, int]] = []  # readings that tell their values, and where these lie
 
-    def take(self, reading: Reading, form: Form, array: Any) -> None:
-        """Copy the numbers of `array`, at most `ROOM`; `settle` computes what `reading` lacks."""
-        count = array.size
+    def take(self, reading: Reading, form: Form, tensor: torch.Tensor) -> None:
+        """Copy the numbers of a CPU tensor, at most `ROOM`; `settle` computes what `reading` lacks.
+
+        Its memory is copied as such: as a numpy array it could not be resized any more.
+        """
+        count = tensor.numel()
+        if not tensor.is_contiguous() or tensor.is_neg():
+            tensor = tensor.detach().resolve_neg().contiguous()
         begin = self._ends[-1]
         end = begin + count
         if end > self.ROOM or self._numbers is None:
             self._make_room()
             begin, end = 0, count
-        if form[2] is None:
-            self._numbers[begin:end] = array.ravel("K")  # as they lie in memory, which is the fastest
-        else:
-            self._numbers[begin:end] = array.ravel()
+        memmove(self._address + begin * self._size, tensor.data_ptr(), count * self._size)
+        if form[2] is not None:
             self._told.append((reading, begin, end))
         self._ends.append(end)
         self._readings.append(reading)
@@ -51,6 +57,7 @@ class Slab:
     def _make_room(self) -> None:
         if self._numbers is None:
             self._numbers = np.empty(self.ROOM, self._kind)
+            self._address, self._size = self._numbers.ctypes.data, self._numbers.itemsize
             self._wide = np.empty(self.ROOM, "<f8")
         self.settle()
 

@@ -160,7 +160,7 @@ class Statistics:
             form = self._forms.get(tensor.shape) or self._form(tensor)
             if form is not None:
                 reading = Reading(form)
-                slab.take(reading, form, tensor.numpy(force=True))
+                slab.take(reading, form, tensor)
                 return reading
         if not readable(tensor):
             return None

@@ -223,7 +223,9 @@ def carry_expected(
     number, storage = draft.count, draft.storage_count
     met = (facts, version, storage, None, None, None, 0, 1, stack, position, method, direct, True, None)
     if tensor.requires_grad or tensor._version != version or draft.expected.tensors[number] != met:
-        return False  # a write to the facts or to the storage alone is seen, and has forgotten the facts
+        return False
+    if tensor.shape != facts.shape or storage_key(tensor) != entry.key:
+        return False  # `.data` was assigned where nobody saw it
     draft.carry(number, entry, mark)
     entry.mark, entry.number, entry.storage = draft.mark, number, storage
     draft.met.append(entry)

@@ -76,7 +76,7 @@ class Updates:
             numbers.append(entry.number)
             versions.append((before - base, after - base))
         draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), (optimizer, tuple(versions)))
-        if not draft.behind:
+        if not draft.followed:
             for tensor, before, after in risen:
                 parameter = entries[id(tensor)].parameter
                 if parameter is not None:

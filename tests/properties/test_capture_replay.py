@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gradscope.capture import replay, singles
 from gradscope.capture.draft import Draft
 from gradscope.model.records import StepRow
+from gradscope.options import CaptureOptions
 from tests.capturing import Recording, new_recording, run_plain
 from tests.properties.random_scripts import loops
 from tests.properties.test_capture_programs import warned
@@ -95,6 +96,10 @@ BETWEEN = {  # what the script does between two steps
     "a view as input": "inputs = torch.randn(6, 4)[1:] if step > 4 else inputs",
     "a mode of the script's": "seen(model, inputs) if step == 5 else None",
     "a function in its place": "F.relu = swapped(F.relu, step)",
+    "a setting that changes nodes": "divergence.log_target = step % 3 == 1; divergence(model(inputs), goal).backward()",
+    "hooks on what is saved": "criterion = hooked(nn.CrossEntropyLoss(), step)",
+    "a slow step": "time.sleep(0.35 if step == 5 else 0)",
+    "a setting in turns": "model[2].p = 0.5 if step % 2 else 0.25; model[2].inplace = step in (3, 6)",
     "a result made a leaf": "inputs = torch.zeros_like(inputs); inputs.requires_grad_(step > 4)",
     "a result made a parameter": "kept.append(nn.Parameter(outputs.detach())) if step == 5 else None",
     "a tensor from before": "kept.append(outputs); kept[0].sum() if step > 2 else None",
@@ -104,7 +109,18 @@ BETWEEN = {  # what the script does between two steps
     "a module moved": "model.to(torch.float64); model.to(torch.float32)",
 }
 HELPERS = """
+import time
+
 extra = nn.Parameter(torch.ones(2))
+divergence, goal = nn.KLDivLoss(reduction="sum"), torch.full((5, 3), 0.3)
+
+def hooked(criterion, step):
+    def call(outputs, labels):
+        if step not in (4, 5):
+            return criterion(outputs, labels)
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor):
+            return criterion(model(inputs), labels)
+    return call
 
 def caught(call, *args):
     try:
@@ -190,6 +206,19 @@ def test_a_step_that_differs_in_one_thing_is_told_as_it_was(change: str, detail:
     without, replayed = both(text, detail)
     for one, other in zip(without, replayed, strict=True):
         assert one == other
+
+
+def test_versions_are_counted_over_steps_that_are_not_kept(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(training())
+    every = new_recording("graph")
+    every.recorder.options = CaptureOptions(detail="graph", every=3)
+    whole = recorded(script, "graph", replays=False)
+    with every.recorder:
+        run_plain(script)
+    assert [step for step in every.source.step_numbers() if step >= 0] == [0, 3, 6]
+    for number in (0, 3, 6):
+        assert every.source.versions(number) == whole.source.versions(number)
 
 
 def test_steps_that_repeat_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:

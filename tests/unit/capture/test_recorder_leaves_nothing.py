@@ -317,6 +317,12 @@ for worker in workers:
     assert len([name for name in recorded.ops() if name == "mul"]) == 50
 
 
+def test_memory_that_was_measured_can_still_grow(tmp_path: Path) -> None:
+    recorded = record_text(tmp_path, "import torch\nx = torch.ones(4) * 2\nx.resize_(100).zero_()\n", "full")
+    assert recorded.error is None
+    assert recorded.ops() == ["ones", "mul", "resize_", "zero_"]
+
+
 def test_stopped_from_another_thread() -> None:
     made = new_recording()
     made.recorder.start()
