@@ -65,3 +65,5 @@ class LinesPane(ScrollView, can_focus=True):
     def reveal(self, number: int, *, centre: bool = True) -> None:
         """Scroll so that line `number` is visible."""
         self.scroll_to_region(Region(0, number, 1, 1), animate=False, center=centre, immediate=True, force=True)
+        # To a whole line: a half one, which the centre may fall on, would show in the scroll bar alone.
+        self.scroll_to(y=self.scroll_offset.y, animate=False, immediate=True, force=True)
