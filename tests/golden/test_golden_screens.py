@@ -52,4 +52,9 @@ def test_the_screen_is_as_it_was(name: str, tmp_path: Path, monkeypatch: pytest.
     frozen = HERE / f"{name}.svg"
     if os.environ.get("UPDATE_GOLDEN"):
         frozen.write_text(drawn, encoding="utf-8")
-    assert drawn == frozen.read_text(encoding="utf-8")
+    assert cells(drawn) == cells(frozen.read_text(encoding="utf-8"))
+
+
+def cells(svg: str) -> list[str]:
+    """A line for each run of cells, without the picture's own number, which changes with any of them."""
+    return re.sub(r"terminal-\d+", "terminal", svg).replace("<text", "\n<text").replace("<rect", "\n<rect").splitlines()

@@ -27,7 +27,7 @@ from gradscope.tui.widgets.hints import Hints
 from gradscope.tui.widgets.inspector import InspectorPane
 from gradscope.tui.widgets.parameters import ParametersPane
 from gradscope.tui.widgets.source import SourcePane
-from tests.builders import Detail, TraceBuilder, ab2_trace, gan_trace, inplace_trace, mlp_trace
+from tests.builders import MLP_CODE, Detail, TraceBuilder, ab2_trace, gan_trace, inplace_trace, mlp_trace
 from tests.tui.driving import Driver, drive
 from tests.unit.tui.test_follow import write
 
@@ -185,8 +185,6 @@ def test_no_colour_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_source_follows_the_cursor_and_marks_where_a_gradient_belongs(tmp_path: Path) -> None:
     trace = mlp_trace()
-    from tests.builders import MLP_CODE
-
     (tmp_path / "train.py").write_text(MLP_CODE)
     trace.path = str(tmp_path / "t.gradscope")
 

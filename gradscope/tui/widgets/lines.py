@@ -43,7 +43,7 @@ class LinesPane(ScrollView, can_focus=True):
         if size != self.virtual_size:
             # A reactive set would lay out and paint the whole screen anew; only the scroll bar depends on it.
             self.set_reactive(LinesPane.virtual_size, size)
-            self._refresh_scrollbars()
+            self.vertical_scrollbar.window_virtual_size = count
             if self.scroll_offset.y > self.max_scroll_y:
                 self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
         self.refresh()
@@ -65,5 +65,3 @@ class LinesPane(ScrollView, can_focus=True):
     def reveal(self, number: int, *, centre: bool = True) -> None:
         """Scroll so that line `number` is visible."""
         self.scroll_to_region(Region(0, number, 1, 1), animate=False, center=centre, immediate=True, force=True)
-        # To a whole line: a half one, which the centre may fall on, would show in the scroll bar alone.
-        self.scroll_to(y=self.scroll_offset.y, animate=False, immediate=True, force=True)
