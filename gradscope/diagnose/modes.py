@@ -11,11 +11,11 @@ from ..model.findings import Finding, Severity
 from ..model.records import ModeChange, OpCall, OptimizerStep, Site
 from ..model.trace import Step
 from ..text import plural
+from .carried import differentiated_later
 from .case import Case
 from .case import at as place_of
 from .check import LIKELY, POSSIBLE, SURE, Rule, check
 from .evaluation import ModelCall, acts_as_training, evaluates, follows, model_calls, share, trained_modules
-from .lifetime import differentiated_later
 from .reach import Reach
 
 EVAL_LEFT_ON = Rule(

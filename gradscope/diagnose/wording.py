@@ -35,3 +35,8 @@ def parameter_name(case: Case, parameter: int) -> str:
     """The parameter's name, with its shape where it has none."""
     known = case.parameters[parameter]
     return known.name or f"a parameter of shape {tuple(known.shape)}"
+
+
+def variable(name: str) -> str:
+    """A tensor's name where code can be written with it (`self.state`), else `state`."""
+    return name if all(part.isidentifier() for part in name.split(".")) else "state"
