@@ -15,7 +15,8 @@ from ..model.graph import EdgeKind
 from ..transforms import SEVERITY_MARKS
 from .base import RenderOptions
 from .theme import EdgeStyle, LegendEntry, NodeStyle, Theme, legend, theme
-from .view import GraphView, ModuleView, NodeView, Role
+from .view import GraphView, ModuleView, NodeView
+from .words import Role
 
 FONT = "Helvetica"  # the engines measure it as Arimo, which Helvetica, Arial and Liberation Sans agree with
 _LEGEND_COLUMNS = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .theme import THEMES
-from .view import Role
+from .words import Role
 
 _ASCII_SIGNS = {
     Role.PARAMETER: "#",

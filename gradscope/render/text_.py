@@ -12,7 +12,8 @@ from .colour import fitted
 from .lanes import Lanes, order
 from .signs import role_sign, to_ascii
 from .theme import legend, theme
-from .view import GraphView, NodeView, Role
+from .view import GraphView, NodeView
+from .words import Role
 
 # ANSI colours that readers' own palettes adapt to light and dark.
 _COLOURS = {

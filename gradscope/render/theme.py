@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind
-from .view import BADGES, GraphView, Role, badge_word
+from .view import GraphView
+from .words import BADGES, Role, badge_word
 
 
 @dataclass(frozen=True, slots=True)

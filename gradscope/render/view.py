@@ -1,21 +1,16 @@
-"""`GraphView`: the only place that words a node, an edge or a module. Every output shows these words."""
+"""`GraphView`: nodes, edges and modules in words, made here and nowhere else. Every output shows these words."""
 
 from __future__ import annotations
 
-import ntpath
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
-from urllib.parse import quote
 
 from .. import text
-from ..model.findings import Finding, Severity
+from ..model.findings import Finding
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
-from ..model.records import Stats
 from ..transforms import (
-    SEVERITY_MARKS,
     block_counts,
     by_node,
     enclosing_count,
@@ -24,28 +19,14 @@ from ..transforms import (
     own_count,
     run_label,
 )
+from .facts import brief_line, gradient, tensor_rows, tooltip, type_line
+from .links import source_link
+from .words import BADGES, EDGE_WORDS, Role, badge_word, finding_name
 
 _FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
 _MOST_NOTES = 4
 _TITLE, _LINE, _VALUE, _MESSAGE = 40, 48, 36, 200  # characters before text is elided
 _KINDS = {GraphKind.FORWARD: "forward", GraphKind.BACKWARD: "backward", GraphKind.BOTH: "forward and backward"}
-
-
-class Role(str, Enum):
-    """What a node is to autograd. The value is the word that a reader sees."""
-
-    PARAMETER = "parameter"
-    LEAF = "leaf"
-    FROZEN = "frozen parameter"
-    RESULT = "non-leaf"
-    INPUT = "input, no grad"
-    NO_GRAD = "result, no grad"
-    BUFFER = "buffer"
-    OP = "op"
-    GRAD_FN = "grad_fn"
-    ACCUMULATE_GRAD = "AccumulateGrad"
-    MODULE = "folded"
-    MODULE_BACKWARD = "folded backward"
 
 
 class Density(str, Enum):
@@ -54,53 +35,6 @@ class Density(str, Enum):
     AUTO = "auto"
     FULL = "full"
     BRIEF = "brief"
-
-
-_MEANING = {
-    Role.PARAMETER: "a leaf that belongs to a module: backward adds into its .grad",
-    Role.LEAF: "made by you with requires_grad: backward adds into its .grad",
-    Role.FROZEN: "requires_grad is False: backward never reaches it",
-    Role.RESULT: "made by an op: its .grad stays None unless retain_grad() asks for it",
-    Role.INPUT: "made by you without requires_grad: backward never reaches it",
-    Role.NO_GRAD: "made by an op from what needs no gradient, or where none was recorded: backward never reaches it",
-    Role.BUFFER: "belongs to a module, is not trained",
-    Role.OP: "an operation of the forward pass",
-    Role.GRAD_FN: "sends the gradient of an op's result on to its inputs",
-    Role.ACCUMULATE_GRAD: "adds the gradient that arrives into a leaf's .grad",
-    Role.MODULE: "stands for the nodes inside it",
-    Role.MODULE_BACKWARD: "stands for the grad nodes inside it",
-}
-
-# Marks as words, the gravest first. `frozen` is a role, not a badge.
-BADGES = {
-    Severity.ERROR.value: "finding: error",
-    Severity.WARNING.value: "finding: warning",
-    Severity.NOTE.value: "finding: note",
-    "nan": "NaN",
-    "inf": "Inf",
-    "stale": "changed since saved",
-    "mutated": "changed in place",
-    "cut": "cut off",
-    "not_reached": "not reached",
-    "moved": "moved",
-    "retained": "grad retained",
-    "root": "backward starts here",
-}
-_EDGE_WORDS = {
-    EdgeKind.DATA: "data",
-    EdgeKind.GRAD: "gradient",
-    EdgeKind.MADE: "grad_fn",
-    EdgeKind.CUT: "cut",
-}
-
-
-def badge_word(mark: str) -> str:
-    """A mark in words; a mark that is not among `BADGES` is its own word."""
-    return BADGES.get(mark) or text.printable(mark)
-
-
-def _finding_name(finding: Finding) -> str:
-    return text.printable(f"{finding.code} {finding.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +80,7 @@ class NodeView:
         return tuple(text.elide(message, _MESSAGE) for message in list(said)[:_MOST_NOTES])
 
     def _badge(self, mark: str) -> str:
-        found = [_finding_name(finding) for finding in self.findings if finding.severity.value == mark]
+        found = [finding_name(finding) for finding in self.findings if finding.severity.value == mark]
         return ", ".join(found) or badge_word(mark)
 
 
@@ -282,8 +216,8 @@ class GraphView:
         rows = tuple((key, text.printable(value)) for key, value in self._rows(node))
         notes = tuple(text.printable(note) for note in node.notes)
         findings = self.findings.get(node.id, ())
-        type_line = text.printable(_type_line(node))
-        brief_line = text.printable(_brief_line(node, alone=self._is_result_without_op(node)))
+        whole_line = text.printable(type_line(node))
+        short_line = text.printable(brief_line(node, alone=self._is_result_without_op(node)))
         place = text.printable(node.module or "")
         blocks = enclosing_count(node.module or "", self._counts)
         place += f", one of {blocks} equal blocks" if blocks > 1 else ""
@@ -296,14 +230,14 @@ class GraphView:
             role=role,
             title=text.elide(shown, _TITLE),
             caption=role.value if full and role.value != title else "",
-            type_line=text.elide(type_line if full else brief_line, _LINE),
+            type_line=text.elide(whole_line if full else short_line, _LINE),
             rows=tuple((key, text.elide(value, _VALUE)) for key, value in rows) if full else (),
             notes=tuple(text.elide(note, 2 * _LINE) for note in notes[:_MOST_NOTES]),
             marks=self._marks(node),
             count=node.count // blocks,
             group=node.module or "",
             place=place,
-            tooltip="\n".join(_tooltip(node, role, (title, type_line, place, source), rows, notes, findings)),
+            tooltip="\n".join(tooltip(node, role, (title, whole_line, place, source), rows, notes, findings)),
             source=source,
             link=self._link(node),
             backward=is_backward(node),
@@ -337,13 +271,13 @@ class GraphView:
         if node.kind is NodeKind.TENSOR:
             if node.op and self._is_result_without_op(node):
                 yield "op", node.op
-            yield from _tensor_rows(node, with_grad=self.graph.kind is not GraphKind.FORWARD)
+            yield from tensor_rows(node, with_grad=self.graph.kind is not GraphKind.FORWARD)
         elif node.kind is NodeKind.ACCUMULATE_GRAD:
             leaf = node.name or self._leaf_of(node)
             if leaf:
                 yield "fills", f"{leaf}.grad"
         if is_backward(node) and (node.grad is not None or node.grad_stats is not None):
-            yield "receives", _gradient(replace(node, has_grad=True))
+            yield "receives", gradient(replace(node, has_grad=True))
         if node.order is not None:
             yield "runs", text.ordinal(node.order + 1)
 
@@ -373,7 +307,7 @@ class GraphView:
     def _edge(self, edge: GraphEdge) -> EdgeView:
         nodes = [self.graph.by_id[end] for end in (edge.source, edge.target)]
         ends = [text.printable(self._title(node)) for node in nodes]
-        word = text.printable(edge.label) or _EDGE_WORDS[edge.kind]
+        word = text.printable(edge.label) or EDGE_WORDS[edge.kind]
         if edge.kind is EdgeKind.CUT and not edge.label and nodes[1].op == "detach":
             word = "detach"
         shown = word if edge.kind is EdgeKind.CUT else text.printable(edge.label)
@@ -391,102 +325,4 @@ def _unplaced(findings: Sequence[Finding], placed: Mapping[int, Sequence[Finding
     shown = {finding for found in placed.values() for finding in found}
     hidden = [one for one in findings if one.nodes and one.step == step and one not in shown]
     if hidden:
-        yield f"outside this picture: {text.elide_list(dict.fromkeys(map(_finding_name, hidden)), 3)}"
-
-
-def source_link(file: str, line: int, folder: str = "") -> str | None:
-    """A link to a line of a source file that can only ever be a file: relative, or `file://`.
-
-    None for what is no file (`<stdin>`, a notebook cell). `folder` is where the link will be used.
-    """
-    if not file or file.startswith("<"):
-        return None
-    if ntpath.splitdrive(file)[0] or "\\" in file:
-        path = file.replace("\\", "/")
-        prefix = "file:///" if ntpath.isabs(file) else "./"
-    elif posixpath.isabs(file):
-        path, prefix = file, "file://"
-    else:
-        path = posixpath.relpath(file, folder) if folder else posixpath.normpath(file)
-        prefix = "" if path.startswith("../") else "./"
-    safe = quote(path.encode("utf-8", "replace"), safe="/")
-    return f"{prefix}{safe}#L{line}"
-
-
-def _type_line(node: GraphNode) -> str:
-    parts = [text.tensor_type(node.dtype, node.shape)] if node.dtype else []
-    if node.kind is NodeKind.MODULE:
-        inside = f"{text.plural(len(node.members), 'node')} inside"
-        parts = [node.module_type or "", inside]
-    if node.device and node.kind in (NodeKind.TENSOR, NodeKind.MODULE):
-        parts.append(node.device)
-    if node.version is not None:
-        parts.append(f"version {node.version}")
-    elif node.kind is NodeKind.TENSOR and node.requires_grad is False:  # an inference tensor
-        parts.append("version untracked")
-    return " · ".join(part for part in parts if part)
-
-
-def _brief_line(node: GraphNode, *, alone: bool) -> str:
-    """The type line where room is scarce; `alone` tensors name the op that has no box of its own."""
-    if node.kind is not NodeKind.TENSOR:
-        return _type_line(node) if node.kind is NodeKind.MODULE else ""
-    op = [node.op] if node.op and alone and node.op != node.label else []
-    return " · ".join([*op, text.tensor_type(node.dtype, node.shape)])
-
-
-def _tensor_rows(node: GraphNode, *, with_grad: bool) -> Iterator[tuple[str, str]]:
-    """The leaf table's row: data, grad, is_leaf, requires_grad, grad_fn."""
-    if node.value is not None:
-        yield "data", _values(node, node.value)
-    elif node.stats is not None:
-        yield "data", _statistics(node.stats)
-    if with_grad and node.has_grad is not None:
-        yield "grad", _gradient(node)
-    for key, fact in (("is_leaf", node.is_leaf), ("requires_grad", node.requires_grad)):
-        if fact is not None:
-            yield key, str(fact)
-    if node.grad_fn is not None or node.requires_grad is not None:
-        yield "grad_fn", node.grad_fn or "None"
-
-
-def _gradient(node: GraphNode) -> str:
-    if not node.has_grad:
-        return "None"
-    if node.grad is not None:
-        return _values(node, node.grad)
-    return _statistics(node.grad_stats) if node.grad_stats is not None else "not None"
-
-
-def _values(node: GraphNode, flat: tuple[float, ...]) -> str:
-    return text.values(flat, (len(flat),) if node.shape is None else node.shape, node.dtype)
-
-
-def _statistics(stats: Stats) -> str:
-    bad = [f"{count:,} {word}" for count, word in ((stats.nans, "NaN"), (stats.infs, "Inf")) if count]
-    return ", ".join([*bad, f"mean {text.number(stats.mean, 3)}", f"norm {text.number(stats.norm, 3)}"])
-
-
-def _tooltip(
-    node: GraphNode,
-    role: Role,
-    words: tuple[str, str, str, str | None],
-    rows: tuple[tuple[str, str], ...],
-    notes: tuple[str, ...],
-    findings: tuple[Finding, ...],
-) -> Iterator[str]:
-    """Everything that is known, a fact a line."""
-    title, type_line, place, source = words
-    yield f"{title} ×{node.count:,}" if node.count > 1 else title
-    for finding in findings:
-        yield f"{finding.severity.value} {_finding_name(finding)}: {text.printable(finding.message)}"
-    yield f"{role.value}: {_MEANING[role]}"
-    if type_line:
-        yield type_line
-    yield from (f"{key}: {value}" for key, value in rows)
-    yield from (badge_word(mark) for mark in sorted(node.marks - SEVERITY_MARKS) if mark != "frozen")
-    yield from notes
-    if place:
-        yield f"in {place}"
-    if source:
-        yield source
+        yield f"outside this picture: {text.elide_list(dict.fromkeys(map(finding_name, hidden)), 3)}"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ...model.graph import GraphNode, NodeKind
 from ...render.signs import role_sign
 from ...render.theme import THEMES
-from ...render.view import BADGES, NodeView, Role
+from ...render.view import NodeView
+from ...render.words import BADGES, Role
 from ...text import number, plural, printable
 from ..scene import Scene
 from ..subject import Subject, grad_node, subject_of

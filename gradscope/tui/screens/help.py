@@ -15,7 +15,7 @@ from textual.widgets import Label, Static
 
 from ...render.signs import role_sign
 from ...render.theme import THEMES
-from ...render.view import BADGES, Role
+from ...render.words import BADGES, Role
 from ..keys import KEYS
 from ..themes import MUTED
 

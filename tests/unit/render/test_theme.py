@@ -8,7 +8,8 @@ import pytest
 from gradscope.errors import UnknownName
 from gradscope.model.graph import EdgeKind
 from gradscope.render.theme import THEMES, Theme, legend, theme
-from gradscope.render.view import BADGES, GraphView, Role
+from gradscope.render.view import GraphView
+from gradscope.render.words import BADGES, Role
 from tests.builders import ab2_trace
 from tests.unit.render import graphs
 

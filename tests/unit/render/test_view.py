@@ -3,11 +3,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import pytest
-
 from gradscope.model.graph import Graph, GraphKind, GraphNode, NodeKind, SourceLine
 from gradscope.model.records import Stats
-from gradscope.render.view import Density, GraphView, NodeView, Role, source_link
+from gradscope.render.view import Density, GraphView, NodeView
+from gradscope.render.words import Role
 from gradscope.transforms import fold_modules, fold_repeats
 from tests.builders import ab2_trace, cut_trace, inplace_trace, mlp_trace, move_trace
 from tests.unit.render import graphs
@@ -127,25 +126,6 @@ def test_title_and_subtitle() -> None:
     empty = GraphView(Graph(GraphKind.FORWARD, (), ()))
     assert (empty.title, empty.subtitle) == ("autograd graph", "forward · empty")
     assert GraphView(replace(graphs.ab2(), step=-1)).subtitle.startswith("setup · ")
-
-
-@pytest.mark.parametrize(
-    ("file", "folder", "link"),
-    [
-        ("train.py", "", "./train.py#L7"),
-        ("src/../train.py", "", "./train.py#L7"),
-        ("train.py", "out/pictures", "../../train.py#L7"),
-        ("/home/me/a b.py", "out", "file:///home/me/a%20b.py#L7"),
-        ("C:\\code\\a.py", "", "file:///C%3A/code/a.py#L7"),
-        ("javascript:alert(1)", "", "./javascript%3Aalert%281%29#L7"),
-        ("https://x.y/a.py", "", "./https%3A/x.y/a.py#L7"),
-        ('a".py', "", "./a%22.py#L7"),
-        ("<stdin>", "", None),
-        ("", "", None),
-    ],
-)
-def test_a_source_link_can_only_be_a_file(file: str, folder: str, link: str | None) -> None:
-    assert source_link(file, 7, folder) == link
 
 
 def test_a_node_links_to_its_line() -> None:
