@@ -15,7 +15,7 @@ from gradscope.api import expect_gradients
 from gradscope.errors import FindingsError
 from gradscope.model.records import OptimizerStep
 from gradscope.store import open_trace
-from gradscope.tui.facts import sheet
+from gradscope.tui.inspection.sheet import sheet
 from gradscope.tui.subject import Subject
 from gradscope.tui.words import moment_words
 from tests.scripts import Ran, ScriptServer, run

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from textual import events
 from textual.content import Content
 
-from ..facts import Fact, Sheet, Tone, sheet
+from ..inspection.facts import Fact, Sheet, Tone
+from ..inspection.sheet import sheet
 from ..messages import Travel
 from ..scene import Scene
 from ..subject import Subject, sights_of, subject_at

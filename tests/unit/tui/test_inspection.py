@@ -7,7 +7,8 @@ from dataclasses import replace
 from gradscope.model.findings import Finding, Place, Severity
 from gradscope.model.graph import GraphKind
 from gradscope.model.trace import Trace
-from gradscope.tui.facts import Sheet, Tone, sheet
+from gradscope.tui.inspection.facts import Sheet, Tone
+from gradscope.tui.inspection.sheet import sheet
 from gradscope.tui.subject import Subject, subject_at
 from tests import builders
 from tests.unit.tui.scenes import moment_of, scene_of
