@@ -1,12 +1,16 @@
-"""The columns of the parameters' table: what each shows and what it is sorted by. Pure."""
+"""The columns of the parameters' table: what each shows, how rows are ranked by one, which fit in. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..model.records import Parameter
 from ..text import number
 from .figures import CARRIED, NONE, ZERO, Figures
+
+SPARK = 12  # cells of a curve, where there is room
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,39 @@ COLUMNS = {
     "status": Column("status", 15, lambda row: status_words(row.status), lambda row: float(bool(row.status)) or None),
 }
 ORDER = ("name", "shape", *COLUMNS)
+
+
+def ranked(
+    parameters: Sequence[Parameter], by: str, figures_of: Callable[[Parameter], Figures], *, descending: bool
+) -> Sequence[Parameter]:
+    """`parameters` by one of `ORDER`; they come in the order of `name`. NaN is first, what has no figure last."""
+    if by == "name":
+        return list(reversed(parameters)) if descending else parameters
+    if by == "shape":
+        return sorted(parameters, key=lambda one: math.prod(one.shape), reverse=descending)
+    key = COLUMNS[by].key
+
+    def place(one: Parameter) -> tuple[bool, float]:
+        value = key(figures_of(one))
+        if value is None or math.isnan(value):
+            return value is None, -math.inf
+        return False, -value if descending else value
+
+    return sorted(parameters, key=place)
+
+
+def fitting(width: int, longest: int, first: int) -> tuple[int, list[Column], int]:
+    """What a table `width` cells wide shows: (cells for the name, the columns from `first` on, cells for the curve).
+
+    `longest` is how many cells the longest name has.
+    """
+    least, curve = (min(max(longest, 14), 26), SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
+    room = width - least - (curve + 1 if curve else 0)
+    columns = []
+    for column in list(COLUMNS.values())[first:]:
+        if column.width + 1 > room:
+            break
+        columns.append(column)
+        room -= column.width + 1
+    name = min(least + room, max(longest, least))
+    return name, columns, min(curve + least + room - name, 40) if curve else 0

@@ -20,7 +20,7 @@ from ...model.samples import SampleIndex
 from ...model.trace import Step, Trace
 from ...render.signs import to_ascii
 from ...text import cells, elide, elide_middle, plural, printable
-from ..columns import COLUMNS, ORDER, Column, status_words
+from ..columns import COLUMNS, ORDER, SPARK, Column, fitting, ranked, status_words
 from ..figures import Figures, StepFigures
 from ..messages import Notice, Select
 from ..plots import buckets, spark
@@ -32,7 +32,6 @@ from .rows import Rows
 _AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
 _RANKED_AT_ONCE = 1_000  # parameters up to which they are ranked without a worker
 _KEPT = 400  # parameters whose curves are kept
-_SPARK = 12
 _GROWN = 1.02  # a running trace's curves are read anew when it has so many times the steps
 
 
@@ -170,19 +169,7 @@ class ParametersPane(Rows):
 
     def _sorted(self, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> Sequence[Parameter]:
         """By the wanted column as it is at this moment; the order stays until the step or the column changes."""
-        if self.sort == "name":
-            return list(reversed(chosen)) if self.descending else chosen
-        if self.sort == "shape":
-            return sorted(chosen, key=lambda one: math.prod(one.shape), reverse=self.descending)
-        key = COLUMNS[self.sort].key
-
-        def place(one: Parameter) -> tuple[bool, float]:
-            value = key(figures.of(one, scene.state))
-            if value is None or math.isnan(value):
-                return value is None, -math.inf
-            return False, -value if self.descending else value
-
-        return sorted(chosen, key=place)
+        return ranked(chosen, self.sort, lambda one: figures.of(one, scene.state), descending=self.descending)
 
     def _status(self) -> str:
         if self.typing or self.wanted:
@@ -195,17 +182,8 @@ class ParametersPane(Rows):
     # -- drawing -------------------------------------------------------------------------------------
 
     def columns(self, width: int) -> tuple[int, list[Column], int]:
-        """(columns for the name, the columns that there is room for, columns for the curve)."""
-        least, curve = (min(max(self._longest, 14), 26), _SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
-        room = width - least - (curve + 1 if curve else 0)
-        fitting = []
-        for column in list(COLUMNS.values())[self.first_column :]:
-            if column.width + 1 > room:
-                break
-            fitting.append(column)
-            room -= column.width + 1
-        name = min(least + room, max(self._longest, least))
-        return name, fitting, min(curve + least + room - name, 40) if curve else 0
+        """(cells for the name, the columns that there is room for, cells for the curve)."""
+        return fitting(width, self._longest, self.first_column)
 
     def head_strip(self, line: int, width: int) -> Strip:
         del line
@@ -290,7 +268,7 @@ class ParametersPane(Rows):
         try:
             while (wanted := list(self._wanted_curves)) and not worker.is_cancelled:
                 series = trace.source.series(wanted[-1])
-                curve = buckets([gradient for _, _, gradient in series], 4 * _SPARK)
+                curve = buckets([gradient for _, _, gradient in series], 4 * SPARK)
                 if not worker.is_cancelled:
                     self.app.call_from_thread(self._keep, wanted[-1], steps, curve)
         except GradscopeError as error:
@@ -337,8 +315,8 @@ class ParametersPane(Rows):
 
     def action_columns(self) -> None:
         """The columns that there was no room for; after the last, the first again."""
-        _, fitting, _ = self.columns(self.scrollable_content_region.width)
-        following = self.first_column + max(len(fitting), 1)
+        _, shown, _ = self.columns(self.scrollable_content_region.width)
+        following = self.first_column + max(len(shown), 1)
         self.first_column = following if following < len(COLUMNS) else 0
         self.refresh()
 
