@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, NamedTuple, Union
+from typing import ClassVar, NamedTuple, Union, get_args
 
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
@@ -446,24 +446,7 @@ Moment = Union[
     Note,
 ]
 
-MOMENT_TYPES: tuple[type[Moment], ...] = (
-    OpCall,
-    Mutation,
-    Move,
-    ModeChange,
-    LeafChange,
-    Backward,
-    NodeRun,
-    GradChange,
-    ZeroGrad,
-    OptimizerChange,
-    OptimizerStep,
-    Registration,
-    SchedulerStep,
-    ScalerCall,
-    Failure,
-    Note,
-)
+MOMENT_TYPES: tuple[type[Moment], ...] = get_args(Moment)
 
 
 @dataclass(frozen=True, slots=True)
