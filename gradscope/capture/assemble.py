@@ -12,7 +12,8 @@ from typing import Any
 from ..model import records
 from ..model.packed_samples import Entries, PackedSamples
 from ..model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
-from .draft import MADE_BEFORE, Draft, Facts, RawGraph, RawMoment, RawSample, RawTensor
+from .draft import MADE_BEFORE, Draft, RawGraph, RawMoment, RawSample, RawTensor
+from .facts import Facts
 from .source import Sites
 from .tensors import TensorTable
 

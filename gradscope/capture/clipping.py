@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grad
 
+from .facts import versions_of
 from .hooks import HookSet
 from .journal import Journal
 from .ops import arguments_text
 from .pause import Pause
-from .tensors import versions_of
 from .unseen import Unseen
 
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..model.records import Kept, Phase
+from .facts import Facts
 
 if TYPE_CHECKING:
     from .replay import Cue, Pattern
@@ -23,22 +24,6 @@ RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tu
 
 # (moment, subject, of a parameter, what, `stats.Reading`)
 RawSample = tuple[int, int, bool, str, Any]
-
-
-class Facts(NamedTuple):
-    """What a tensor says of itself."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    device: str
-    layout: str
-    requires_grad: bool
-    is_leaf: bool
-    grad_fn: str | None
-    retains_grad: bool
-    is_inference: bool
-    nbytes: int
-    is_view: bool
 
 
 MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from ..model.records import Phase
+from .entry import Entry
+from .facts import storage_key
 from .frames import trampoline
 from .hooks import HookSet
-from .tensors import Entry, storage_key
 from .unseen import Unseen
 
 if TYPE_CHECKING:

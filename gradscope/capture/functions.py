@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from .derivative import Probe
+from .facts import tensors_in, version_of
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
-from .tensors import tensors_in, version_of
 from .unseen import Unseen
 
 _PROBES = 256  # calls whose values wait for their backward

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..model.records import Phase
+from .facts import version_of
 from .stats import Reading
-from .tensors import version_of
 
 if TYPE_CHECKING:
     from .journal import Journal

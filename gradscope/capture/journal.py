@@ -17,6 +17,7 @@ from ..model.records import Phase
 from .derivative import Probe
 from .draft import Draft
 from .exposed import Exposed
+from .facts import device_name, dtype_name, tensors_in, version_of
 from .frames import is_ours, told_below
 from .gradients import Gradients
 from .leaves import Leaves
@@ -24,7 +25,7 @@ from .phases import PhaseClock
 from .source import ALONE, NOWHERE, Frames, Sites
 from .stats import Reading, Statistics, readable
 from .switches import Switches
-from .tensors import TensorTable, device_name, dtype_name, tensors_in, version_of
+from .tensors import TensorTable
 from .tracker import StepTracker
 from .unseen import Unseen
 from .updates import Updates

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..model.records import Phase
-from .tensors import Entry
+from .entry import Entry
 
 if TYPE_CHECKING:
     from .journal import Journal

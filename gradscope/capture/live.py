@@ -27,9 +27,9 @@ from ..model.trace import Trace
 from ..model.why import Explanation, explain
 from .assemble import tensor_of
 from .autograd import root_node, walk
+from .facts import device_name, dtype_name, read_facts, storage_key, version_of
 from .frames import is_ours
 from .stats import of_values, values
-from .tensors import device_name, dtype_name, read_facts, storage_key, version_of
 from .unseen import Unseen
 
 

@@ -15,10 +15,10 @@ import torch
 
 from ..model.records import Phase
 from .births import Births
+from .facts import dtype_name, tensors_in
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
-from .tensors import dtype_name, tensors_in
 from .unseen import Unseen
 
 _modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at

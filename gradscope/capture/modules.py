@@ -22,12 +22,12 @@ from torch.nn.modules.module import (
 
 from ..model.records import Module, Parameter
 from .births import Births
+from .facts import device_name, dtype_name
 from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
 from .phases import is_loss_module
 from .singles import UNEXPECTED, Single, SingleCalls, may_be_single, settings_of
-from .tensors import device_name, dtype_name
 from .unseen import Unseen
 from .zeroing import zero_grad
 

@@ -15,11 +15,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .exposed import EXPOSING
+from .facts import PLAIN, device_name, dtype_name, tensors_in, version_of, versions_of
 from .frames import release, trampoline
 from .journal import Journal
 from .replaced import Replaced
 from .replay import Cue, Replay
-from .tensors import PLAIN, device_name, dtype_name, tensors_in, version_of, versions_of
 from .unseen import Unseen
 
 _Tensor = torch.Tensor

@@ -17,11 +17,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from ..model import records
 from ..model.records import Phase
 from .exposed import checksum, readable_storage
+from .facts import tensors_in, versions_of
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
 from .source import NOWHERE
-from .tensors import tensors_in, versions_of
 from .unseen import Unseen
 from .zeroing import zero_grad
 

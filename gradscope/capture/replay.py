@@ -19,9 +19,11 @@ import torch
 
 from ..model.records import Phase, StepKind
 from .draft import Draft, RawGraph, RawMoment, RawTensor
+from .entry import Entry, enter_expected
 from .exposed import EXPOSING
+from .facts import said, sayings
 from .journal import DETACHING, Journal, hooks_on_saved
-from .tensors import Entry, TensorTable, enter_expected, said, sayings
+from .tensors import TensorTable
 
 _UNUSUAL = EXPOSING | DETACHING  # their results share memory past the version counter
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 
 from .draft import Draft
-from .tensors import TensorTable, storage_key
+from .facts import storage_key
+from .tensors import TensorTable
 
 RawSaved = tuple[str, "int | None", "int | None", int, bool]  # name, tensor number, version, bytes, stale
 

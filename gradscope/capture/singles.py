@@ -19,9 +19,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as hooks
 
+from .entry import enter_expected
+from .facts import PLAIN, said, versions_of
 from .journal import CALL_IMPL, hooks_on_saved
 from .replay import take_over
-from .tensors import PLAIN, enter_expected, said, versions_of
 
 if TYPE_CHECKING:
     from .draft import Draft

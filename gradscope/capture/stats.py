@@ -15,8 +15,8 @@ import torch
 
 from ..model.packed_samples import Form, pack_stats, pack_values
 from ..model.records import Stats
+from .facts import PLAIN
 from .slab import Slab
-from .tensors import PLAIN
 from .unseen import Unseen
 
 Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`

@@ -18,9 +18,10 @@ import torch
 from ..model.records import Kept
 from .autograd import walk
 from .draft import Draft
+from .entry import Entry
 from .source import Sites
 from .statements import function_of, statements
-from .tensors import Entry, TensorTable
+from .tensors import TensorTable
 from .unseen import Unseen
 
 MAX_LOOKUPS = 12  # of what holds a tensor: each reads all objects there are

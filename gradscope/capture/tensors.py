@@ -1,242 +1,21 @@
 """Live tensors, by identity: which number each has in the step, without keeping any of them alive.
 
-An entry holds a weak reference. The number of a tensor is given when a step first meets it; facts are
-read then. Tensors of other classes than torch's own are read with subclass dispatch switched off, so
-that no `__torch_function__` of the script's runs for us.
+The number of a tensor is given when a step first meets it; its facts are read then.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import attrgetter
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from ..model.records import Parameter
-from .draft import Draft, Facts, RawTensor, StepMark
-from .unseen import Unseen
+from .draft import Draft, RawTensor, StepMark
+from .entry import Entry, carry_expected, enter_expected, remember_input
+from .facts import Facts, is_plain, read_facts, storage_key, version_of
 
-PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
-VERSION = attrgetter("_version")
-_CONTAINERS = (list, tuple, dict)
-_NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
-
-
-class _Texts(dict[Any, str]):
-    """Torch's own objects as short text: `torch.float32` is float32."""
-
-    def __missing__(self, key: Any) -> str:
-        text = self[key] = str(key).removeprefix("torch.")
-        return text
-
-
-_DTYPES, _DEVICES, _LAYOUTS = _Texts(), _Texts(), _Texts()
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    return _DTYPES[dtype]
-
-
-def device_name(device: torch.device) -> str:
-    return _DEVICES[device]
-
-
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether the tensor's class is torch's own, so that reading it runs no code of the script."""
-    return type(tensor) in PLAIN
-
-
-def version_of(tensor: torch.Tensor) -> int | None:
-    """The version counter, None for inference tensors, which have none."""
-    try:
-        return tensor._version
-    except RuntimeError:
-        return None
-
-
-def versions_of(tensors: Sequence[torch.Tensor]) -> list[int | None]:
-    """The version counter of each tensor."""
-    try:
-        return list(map(VERSION, tensors))
-    except RuntimeError:
-        return [version_of(tensor) for tensor in tensors]
-
-
-def storage_key(tensor: torch.Tensor) -> int | None:
-    """Identity of the storage while it lives; None where a tensor has none (sparse, wrappers)."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (RuntimeError, NotImplementedError):
-        return None
-
-
-def read_facts(tensor: torch.Tensor) -> Facts:
-    """What the tensor says of itself, read without running any code of the script's.
-
-    A nested tensor has no one size: its shape is (), or has -1 where sizes differ.
-    """
-    if type(tensor) in PLAIN and not tensor.is_nested:
-        return _read_facts(tensor, tuple(tensor.shape), tensor.numel())
-    with Unseen():
-        try:
-            shape = tuple(size if type(size) is int else -1 for size in tensor.shape)
-        except RuntimeError:
-            shape = ()
-        return _read_facts(tensor, shape, int(tensor.numel()))
-
-
-def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Facts:
-    try:
-        grad_fn, is_leaf = tensor.grad_fn, tensor.is_leaf
-    except RuntimeError:  # a view whose base was written to in a way that torch refuses to differentiate
-        grad_fn, is_leaf = None, False
-    return _new_tuple(
-        Facts,
-        (
-            shape,
-            _DTYPES[tensor.dtype],
-            _DEVICES[tensor.device],
-            _LAYOUTS[tensor.layout],
-            tensor.requires_grad,
-            is_leaf,
-            None if grad_fn is None else type(grad_fn).__name__,
-            tensor.retains_grad,
-            tensor.is_inference(),
-            numel * tensor.element_size(),
-            tensor._is_view(),
-        ),
-    )
-
-
-def said(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """What a result with memory of its own says of itself, as torch's own objects.
-
-    Results that say the same have the same facts and version.
-    """
-    node = tensor.grad_fn
-    return (
-        tensor.shape, tensor.dtype, tensor.device, tensor.layout, tensor.requires_grad,
-        None if node is None else type(node).__name__, tensor.retains_grad, tensor._version,
-    )  # fmt: skip
-
-
-def sayings(facts: Facts, version: int | None) -> tuple[Any, ...]:
-    """What `said` gives of a tensor with these facts."""
-    return (
-        facts.shape, getattr(torch, facts.dtype), torch.device(facts.device), getattr(torch, facts.layout),
-        facts.requires_grad, facts.grad_fn, facts.retains_grad, version,
-    )  # fmt: skip
-
-
-def tensors_in(arguments: Iterable[Any]) -> list[torch.Tensor]:
-    """The tensors among a call's arguments, in order, looking into lists, tuples and dicts."""
-    found: list[torch.Tensor] = []
-    for argument in arguments:
-        if isinstance(argument, torch.Tensor):
-            found.append(argument)
-        elif isinstance(argument, _CONTAINERS):
-            _look_into(argument, found)
-    return found
-
-
-def _look_into(container: Any, found: list[torch.Tensor]) -> None:
-    levels = [_items(container)]
-    opened = [id(container)]  # what is being read, so that a container that holds itself ends
-    while levels:
-        for item in levels[-1]:
-            if type(item) in _NUMBERS:
-                continue
-            if isinstance(item, torch.Tensor):
-                found.append(item)
-            elif isinstance(item, _CONTAINERS) and id(item) not in opened:
-                levels.append(_items(item))
-                opened.append(id(item))
-                break
-        else:
-            levels.pop()
-            opened.pop()
-
-
-def _items(container: Any) -> Iterator[Any]:
-    return iter(tuple(container.values() if isinstance(container, dict) else container))
-
-
-class Entry:
-    """One live tensor."""
-
-    mark: StepMark | None = None  # the step in which `number` holds
-    number = -1
-    parameter: int | None = None
-    version: int | None = None
-    base_version = 0
-    facts: Facts | None = None  # of one that outlives steps, or was carried from one to another
-    stack: int | None = None  # where it was made, if that was seen
-    storage = -1
-    uncounted = False  # shares memory but not the version counter (.data, numpy)
-    prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
-    key: int | None = None  # its storage, as long as `facts` hold
-    gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
-    made_at = -1  # the stack that made it, once its step has closed
-    outlived = False  # found alive, with its graph, at the end of a later step
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.reference = weakref.ref(tensor)
-
-
-def enter_expected(draft: Draft, entry: Entry, tensor: torch.Tensor) -> bool:
-    """Whether a tensor that outlives steps is, met now, what the pattern met here; then it is entered."""
-    number, storage = draft.count, draft.storage_count
-    raw, facts, expected = entry.prototype, entry.facts, draft.expected.tensors[number]
-    if raw is not expected:
-        if raw is None or raw._replace(storage=storage) != expected:
-            return False
-        entry.prototype = expected
-    version = tensor._version
-    if (
-        facts is None
-        or facts.requires_grad is not tensor.requires_grad
-        or expected.version is None
-        or storage != expected.storage
-        or version != entry.version
-    ):
-        return False
-    entry.base_version = version
-    entry.mark, entry.number, entry.storage = draft.mark, number, storage
-    draft.met.append(entry)
-    draft.count, draft.storage_count, draft.behind = number + 1, storage + 1, True
-    return True
-
-
-def carry_expected(
-    draft: Draft, entry: Entry, tensor: torch.Tensor, stack: int | None, position: int, method: bool, direct: bool
-) -> bool:
-    """The same for a tensor of an earlier step, which is no leaf of the graph: an input that stays."""
-    mark, facts, version = entry.mark, entry.facts, entry.version
-    if mark is None or facts is None or version is None:
-        return False
-    if entry.parameter is not None or entry.gradient_of is not None:
-        return False
-    number, storage = draft.count, draft.storage_count
-    met = (facts, version, storage, None, None, None, 0, 1, stack, position, method, direct, True, None)
-    if tensor.requires_grad or tensor._version != version or draft.expected.tensors[number] != met:
-        return False
-    if tensor.shape != facts.shape or storage_key(tensor) != entry.key:
-        return False  # `.data` was assigned where nobody saw it
-    draft.carry(number, entry, mark)
-    entry.mark, entry.number, entry.storage = draft.mark, number, storage
-    draft.met.append(entry)
-    draft.count, draft.storage_count = number + 1, storage + 1
-    return True
-
-
-def _remember_input(entry: Entry, facts: Facts, tensor: torch.Tensor) -> None:
-    """A tensor of an earlier step is met: where it is no part of a graph, note what `carry_expected` compares."""
-    if not (facts.requires_grad or facts.is_view or facts.is_inference):
-        entry.facts, entry.key = facts, storage_key(tensor)
 
 
 class TensorTable:
@@ -418,7 +197,7 @@ class TensorTable:
         if parameter is not None and moment is None and base is None:
             entry.prototype, entry.key = raw, storage_key(tensor)
         elif carried and parameter is None:
-            _remember_input(entry, facts, tensor)
+            remember_input(entry, facts, tensor)
         return number
 
     def _base(self, draft: Draft, view: torch.Tensor) -> int | None:

@@ -12,10 +12,11 @@ import torch
 
 from ..model.records import Phase, StepKind
 from .draft import Draft, RawMoment
+from .entry import Entry
 from .source import Sites
 from .split import split
 from .steps import MAX_CUTS, Loop, Watch, innermost_loop
-from .tensors import Entry, TensorTable
+from .tensors import TensorTable
 
 LoopKey = tuple[CodeType, int]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..model.records import Phase
+from .facts import PLAIN
 from .stats import READABLE_DEVICES
-from .tensors import PLAIN
 
 if TYPE_CHECKING:
     from .journal import Journal

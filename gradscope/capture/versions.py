@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..model.records import Phase
-from .tensors import Entry, version_of
+from .entry import Entry
+from .facts import version_of
 
 if TYPE_CHECKING:
     from .journal import Journal

@@ -1,0 +1,87 @@
+"""A live tensor in the table, and how it is entered while a step follows its pattern (`replay`): only compared.
+
+An entry holds a weak reference, so the tensor lives no longer for it.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+
+from .draft import Draft, RawTensor, StepMark
+from .facts import Facts, storage_key
+
+
+class Entry:
+    """One live tensor."""
+
+    mark: StepMark | None = None  # the step in which `number` holds
+    number = -1
+    parameter: int | None = None
+    version: int | None = None
+    base_version = 0
+    facts: Facts | None = None  # of one that outlives steps, or was carried from one to another
+    stack: int | None = None  # where it was made, if that was seen
+    storage = -1
+    uncounted = False  # shares memory but not the version counter (.data, numpy)
+    prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
+    key: int | None = None  # its storage, as long as `facts` hold
+    gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
+    made_at = -1  # the stack that made it, once its step has closed
+    outlived = False  # found alive, with its graph, at the end of a later step
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.reference = weakref.ref(tensor)
+
+
+def enter_expected(draft: Draft, entry: Entry, tensor: torch.Tensor) -> bool:
+    """Whether a tensor that outlives steps is, met now, what the pattern met here; then it is entered."""
+    number, storage = draft.count, draft.storage_count
+    raw, facts, expected = entry.prototype, entry.facts, draft.expected.tensors[number]
+    if raw is not expected:
+        if raw is None or raw._replace(storage=storage) != expected:
+            return False
+        entry.prototype = expected
+    version = tensor._version
+    if (
+        facts is None
+        or facts.requires_grad is not tensor.requires_grad
+        or expected.version is None
+        or storage != expected.storage
+        or version != entry.version
+    ):
+        return False
+    entry.base_version = version
+    entry.mark, entry.number, entry.storage = draft.mark, number, storage
+    draft.met.append(entry)
+    draft.count, draft.storage_count, draft.behind = number + 1, storage + 1, True
+    return True
+
+
+def carry_expected(
+    draft: Draft, entry: Entry, tensor: torch.Tensor, stack: int | None, position: int, method: bool, direct: bool
+) -> bool:
+    """The same for a tensor of an earlier step, which is no leaf of the graph: an input that stays."""
+    mark, facts, version = entry.mark, entry.facts, entry.version
+    if mark is None or facts is None or version is None:
+        return False
+    if entry.parameter is not None or entry.gradient_of is not None:
+        return False
+    number, storage = draft.count, draft.storage_count
+    met = (facts, version, storage, None, None, None, 0, 1, stack, position, method, direct, True, None)
+    if tensor.requires_grad or tensor._version != version or draft.expected.tensors[number] != met:
+        return False
+    if tensor.shape != facts.shape or storage_key(tensor) != entry.key:
+        return False  # `.data` was assigned where nobody saw it
+    draft.carry(number, entry, mark)
+    entry.mark, entry.number, entry.storage = draft.mark, number, storage
+    draft.met.append(entry)
+    draft.count, draft.storage_count = number + 1, storage + 1
+    return True
+
+
+def remember_input(entry: Entry, facts: Facts, tensor: torch.Tensor) -> None:
+    """A tensor of an earlier step is met: where it is no part of a graph, note what `carry_expected` compares."""
+    if not (facts.requires_grad or facts.is_view or facts.is_inference):
+        entry.facts, entry.key = facts, storage_key(tensor)
