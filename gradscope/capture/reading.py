@@ -1,0 +1,217 @@
+"""What the syntax tree of the script's source says about a call: its name, its operands', and where its value goes."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+from executing import Source
+
+from .statements import ADDING
+
+_OF_A_MODULE = ("__name__", "__loader__", "__spec__")  # what linecache finds a source by
+_FIELDS = {"values": 0, "indices": 1, "eigenvalues": 0, "eigenvectors": 1, "Q": 0, "R": 1, "U": 0, "S": 1, "Vh": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the syntax tree says about one call site.
+
+    `targets`: the names its value is bound to, one for each element when it is unpacked.
+    `operands`: the source of each operand, "" where it is no plain name, None where it is a constant.
+    `receiver`: what a method was called on, None where none was. `binary`: an operator with two sides.
+    `picked`: one element is (`x.max(0).values`, `x.sort()[0]`), and only that is bound to a name.
+    `returned`: the value leaves the function, so the caller's line may name it. `stored`: the container that
+    the value goes into on this line.
+    """
+
+    targets: tuple[str, ...] = ()
+    operands: tuple[str | None, ...] = ()
+    receiver: str | None = None
+    binary: bool = False
+    callee: str = ""
+    picked: bool = False
+    returned: bool = False
+    expression: str = ""
+    stored: str = ""
+
+
+def node_at(frame: FrameType) -> tuple[ast.AST | None, str]:
+    """What the frame is at in the syntax tree, and the file's text; (None, "") where the source cannot tell."""
+    # On Python 3.10 executing leaves cycles that hold what it is given, so it is not given the frame.
+    known = {name: frame.f_globals[name] for name in _OF_A_MODULE if name in frame.f_globals}
+    place: Any = SimpleNamespace(f_code=frame.f_code, f_lasti=frame.f_lasti, f_lineno=frame.f_lineno, f_globals=known)
+    try:
+        source = Source.for_frame(place)
+        if source.tree is None:
+            return None, ""
+        return Source.executing(place).node, source.text
+    except (SyntaxError, ValueError, KeyError, IndexError, AssertionError, OSError, RecursionError):
+        return None, ""  # the source is gone, or not what was compiled: the line alone must do
+
+
+def read_node(node: ast.AST, text: str) -> Reading:
+    """What the tree around `node` says about the value it makes (`node.parent` comes from executing)."""
+    parent = getattr(node, "parent", None)
+    targets: tuple[str, ...] = ()
+    picked = _picked(parent, node)
+    whole = _chosen(node)  # what a statement gives a name to, or returns
+    taker = getattr(whole, "parent", None)
+    returned = isinstance(taker, (ast.Return, ast.Await)) or (
+        isinstance(node, (ast.FunctionDef, ast.Lambda)) or (isinstance(parent, ast.Lambda) and parent.body is node)
+    )
+    if isinstance(node, ast.AugAssign):
+        targets = (_plain(node.target),)
+    elif isinstance(node, (ast.For, ast.comprehension)):
+        targets = _unpacked(node.target)
+    elif isinstance(taker, ast.Assign) and taker.value is whole:
+        targets = _unpacked(taker.targets[0])
+    elif isinstance(taker, (ast.AnnAssign, ast.NamedExpr)) and taker.value is whole:
+        targets = (_plain(taker.target),)
+    elif isinstance(parent, ast.For) and parent.iter is node:
+        targets = _unpacked(parent.target)
+    elif element := _element(node):
+        targets = (element,)
+    elif picked is not None and isinstance(outer := getattr(parent, "parent", None), ast.Assign):
+        targets = ("",) * picked + (_plain(outer.targets[0]), "")
+    expression = ""
+    if isinstance(node, ast.expr):
+        expression = " ".join((ast.get_source_segment(text, node) or "").split())[:200]
+    callee = _plain(node.func) if isinstance(node, ast.Call) else ""
+    receiver: str | None = None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        receiver = _plain(node.func.value)
+    return Reading(
+        targets=targets if any(targets) else (),
+        operands=_operands(node),
+        receiver=receiver,
+        binary=isinstance(node, (ast.BinOp, ast.Compare)),
+        callee=callee,
+        picked=picked is not None,
+        returned=returned,
+        expression=expression,
+        stored=_container(node),
+    )
+
+
+def _chosen(node: ast.AST) -> ast.AST:
+    """The whole conditional expression that `node` is one outcome of; else the node itself."""
+    while isinstance(parent := getattr(node, "parent", None), ast.IfExp) and node is not parent.test:
+        node = parent
+    return node
+
+
+def _element(node: ast.AST) -> str:
+    """The name of a value that stands in a literal which gets a name: `b` in `a, b = f(), g()`, `p["w"]`; else ""."""
+    steps: list[ast.expr] = []  # how the literals lead to the value, innermost first
+    while isinstance(parent := getattr(node, "parent", None), (ast.Tuple, ast.List, ast.Dict)):
+        members = parent.values if isinstance(parent, ast.Dict) else parent.elts
+        found = next((place for place, member in enumerate(members) if member is node), None)
+        key = None if found is None else parent.keys[found] if isinstance(parent, ast.Dict) else ast.Constant(found)
+        if key is None or any(isinstance(member, ast.Starred) for member in members):
+            return ""
+        steps.append(key)
+        node = parent
+    if not steps or not isinstance(parent, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) or parent.value is not node:
+        return ""
+    target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
+    for step in reversed(steps):
+        if not isinstance(target, (ast.Tuple, ast.List)):
+            target = ast.Subscript(target, step)
+        elif any(isinstance(member, ast.Starred) for member in target.elts):
+            return ""
+        else:
+            place = step.value if isinstance(step, ast.Constant) else None
+            if not isinstance(place, int) or place >= len(target.elts):
+                return ""
+            target = target.elts[place]
+    return _plain(target)
+
+
+def _container(node: ast.AST) -> str:
+    """What the value of `node` goes into as it is, as code: `losses` of `losses.append(node)`; "" if nothing."""
+    passed = ""
+    while isinstance(parent := getattr(node, "parent", None), (ast.expr, ast.keyword, ast.Assign, ast.AugAssign)):
+        if isinstance(parent, ast.Call):
+            adds = isinstance(parent.func, ast.Attribute) and parent.func.attr in ADDING and node is not parent.func
+            return ast.unparse(parent.func.value) if adds and isinstance(parent.func, ast.Attribute) else passed
+        if isinstance(parent, (ast.Assign, ast.AugAssign)):
+            target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
+            if isinstance(target, ast.Subscript):
+                return ast.unparse(target.value)
+            whole = isinstance(node, (ast.List, ast.ListComp, ast.Dict, ast.DictComp))
+            return ast.unparse(target) if whole else passed
+        if isinstance(parent, (ast.ListComp, ast.SetComp, ast.DictComp)):
+            if node is not (parent.value if isinstance(parent, ast.DictComp) else parent.elt):
+                return passed
+            passed = "a comprehension"
+        elif not isinstance(parent, (ast.List, ast.Tuple, ast.Dict, ast.keyword, ast.IfExp, ast.Starred)):
+            return passed
+        node = parent
+    return passed
+
+
+def _picked(parent: ast.AST | None, node: ast.AST) -> int | None:
+    """Which element of what `node` makes is picked right away, by a constant index or a result's field."""
+    if isinstance(parent, ast.Subscript) and parent.value is node and isinstance(parent.slice, ast.Constant):
+        index = parent.slice.value
+        return index if type(index) is int and 0 <= index < 16 else None
+    if isinstance(parent, ast.Attribute):
+        return _FIELDS.get(parent.attr)
+    return None
+
+
+def _operands(node: ast.AST) -> tuple[str | None, ...]:
+    if isinstance(node, ast.BinOp):
+        return (_operand(node.left), _operand(node.right))
+    if isinstance(node, ast.AugAssign):
+        return (_plain(node.target), _plain(node.value))
+    if isinstance(node, ast.UnaryOp):
+        return (_plain(node.operand),)
+    if isinstance(node, (ast.Attribute, ast.Subscript)):
+        return (_plain(node.value),)
+    if isinstance(node, ast.Compare):
+        return (_operand(node.left), *(_operand(other) for other in node.comparators))
+    if isinstance(node, ast.Call):
+        arguments = [_plain(a) for a in node.args] + [_plain(k.value) for k in node.keywords]
+        return tuple(arguments)
+    return ()
+
+
+def _operand(node: ast.expr) -> str | None:
+    constant = isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
+    return None if constant else _plain(node)
+
+
+def _unpacked(target: ast.expr) -> tuple[str, ...]:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return tuple(_plain(element) for element in target.elts)
+    return (_plain(target),)
+
+
+def _plain(node: ast.expr) -> str:
+    """The source of a name, attribute or constant-index chain; "" for anything else."""
+    parts: list[str] = []
+    while True:
+        if isinstance(node, ast.Name):
+            parts.append(node.id)
+            return "".join(reversed(parts))
+        if isinstance(node, ast.Attribute):
+            parts.append("." + node.attr)
+            node = node.value
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Constant, ast.Name)):
+            parts.append(f"[{_key(node.slice)}]")
+            node = node.value
+        elif isinstance(node, ast.Starred):
+            node = node.value
+        else:
+            return ""
+
+
+def _key(node: ast.expr) -> str:
+    """A subscript's source, its text in double quotes."""
+    text = ast.unparse(node)
+    plain = isinstance(node, ast.Constant) and isinstance(node.value, str) and not set(text) & {'"', "\\"}
+    return f'"{text[1:-1]}"' if plain else text
