@@ -29,6 +29,26 @@ class Judging:
         with open_trace(self.folder / "script.gradscope") as trace:
             return judge(trace)
 
+    def expect(
+        self,
+        code: str,
+        marker: str,
+        script: str,
+        *,
+        file: str = "script.py",
+        detail: str = "full",
+        **files: str,
+    ) -> Finding:
+        """The first finding of `script`: it must have `code` and blame the line of `file` with `marker`."""
+        found = self(script, detail=detail, **files)
+        assert found, f"nothing was found: {self.ran}"
+        first = found[0]
+        assert first.code == code, [(one.code, one.message) for one in found]
+        assert self.blames(first, marker, file), first.culprit
+        assert first.explanation, first
+        assert first.fix, first
+        return first
+
     def line(self, marker: str, file: str = "script.py") -> int:
         """The number of the one line of `file` that holds `marker`, such as the comment `# culprit`."""
         lines = [n for n, line in enumerate((self.folder / file).read_text().splitlines(), 1) if marker in line]

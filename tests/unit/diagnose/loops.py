@@ -32,3 +32,19 @@ opt.zero_grad()
 F.mse_loss(net(x), y).backward()
 opt.step()
 """)
+
+
+# Batches of a classifier with six inputs and three classes.
+BATCHES = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+
+
+def batches(n=5):
+    for _ in range(n):
+        x = torch.randn(8, 6)
+        yield x, x[:, :3].argmax(1)
+"""

@@ -6,6 +6,7 @@ import pytest
 
 from tests.judging import Judging, loud
 
+HEAD = "import torch\nfrom torch import nn\ntorch.manual_seed(0)\n"
 LOOP = """
 opt = torch.optim.SGD(net.parameters(), lr=1e-3)
 for _ in range(4):
@@ -13,13 +14,15 @@ for _ in range(4):
     net(torch.randn(16, 8)).pow(2).mean().backward()
     opt.step()
 """
-HEAD = "import torch\nfrom torch import nn\ntorch.manual_seed(0)\n"
+
+
+def trained(net: str) -> str:
+    """A script that makes `net` and trains it for a few steps."""
+    return f"{HEAD}{net}\n{LOOP}"
 
 
 def test_a_recurrent_weight_that_stretches(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 class Memory(nn.Module):
     def __init__(self):
         super().__init__()
@@ -34,37 +37,27 @@ class Memory(nn.Module):
             t += 1
         return h * 1e-12
 net = Memory()
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS821"
-    assert judging.blames(first, "# wrong")
+""")
+    first = judging.expect("GS821", "# wrong", script)
     assert [place.line for place in first.related] == [judging.line("# the pass")]
     assert "15 passes through recur.weight" in first.message
     assert "applied again and again" in first.explanation
 
 
 def test_layers_of_their_own_that_stretch_are_not_one_that_is_applied_again(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 net = nn.Sequential(*[nn.Linear(8, 8, bias=False) for _ in range(12)])
 for layer in net:
     nn.init.normal_(layer.weight, std=1.5)  # wrong
-"""
-        + LOOP.replace(".pow", ".mul(1e-12).pow")
-    )[0]
-    assert first.code == "GS821"
-    assert judging.blames(first, "# wrong")
+""").replace(".pow", ".mul(1e-12).pow")
+    first = judging.expect("GS821", "# wrong", script)
     assert first.message.endswith("over 12 layers")
     assert "Each layer multiplies the gradient" in first.explanation
     assert "again" not in first.explanation
 
 
 def test_deep_sigmoids_called_in_forward(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 class Deep(nn.Module):
     def __init__(self):
         super().__init__()
@@ -74,52 +67,37 @@ class Deep(nn.Module):
             x = layer(x).sigmoid()  # wrong
         return x
 net = Deep()
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS822"
-    assert judging.blames(first, "# wrong")
+""")
+    first = judging.expect("GS822", "# wrong", script)
     assert "residual" in first.fix
 
 
 def test_deep_sigmoid_modules_are_blamed_where_they_are_made(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 def block(width):
     return nn.Sequential(
         nn.Linear(width, width),
         nn.Sigmoid(),  # wrong
     )
 net = nn.Sequential(*[block(8) for _ in range(12)])
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS822"
-    assert judging.blames(first, "# wrong")
+""")
+    judging.expect("GS822", "# wrong", script)
 
 
 def test_weights_that_are_too_small(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 net = nn.Sequential(*[m for _ in range(8) for m in (nn.Linear(8, 8), nn.ReLU())])
 def start(m):
     if isinstance(m, nn.Linear):
         nn.init.normal_(m.weight, std=0.02)  # wrong
 net.apply(start)
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS822"
-    assert judging.blames(first, "# wrong")
+""")
+    judging.expect("GS822", "# wrong", script)
 
 
 @pytest.mark.parametrize("relu", ["torch.relu(h)", "nn.functional.relu(h)", "h.relu()", "self.act(h)"])
 def test_a_layer_that_is_dead_from_the_start(judging: Judging, relu: str) -> None:
-    first = judging(
-        HEAD
-        + f"""
+    script = trained(f"""
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -131,18 +109,15 @@ class Net(nn.Module):
         h = {relu}
         return self.out(h)
 net = Net()
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS823"
-    assert judging.blames(first, "# wrong")
+""")
+    first = judging.expect("GS823", "# wrong", script)
     assert "hidden.bias" in first.explanation
     assert "never" not in first.explanation, "other inputs can lift it"
 
 
 def test_a_saturated_layer_is_a_note(judging: Judging) -> None:
-    found = judging(HEAD + "net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))\n"
-        "net[0].weight.data.mul_(1e4)\n" + LOOP)  # fmt: skip
+    net = "net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))\nnet[0].weight.data.mul_(1e4)"
+    found = judging(trained(net))
     notes = [one for one in found if one.code == "GS824"]
     assert len(notes) == 1
     assert notes[0].severity.value == "note"
@@ -167,13 +142,11 @@ HEALTHY = {
 
 @pytest.mark.parametrize("net", HEALTHY.values(), ids=HEALTHY)
 def test_healthy_networks_have_no_finding(judging: Judging, net: str) -> None:
-    assert not [one for one in loud(judging(HEAD + net + "\n" + LOOP)) if one.code.startswith("GS82")]
+    assert not [one for one in loud(judging(trained(net))) if one.code.startswith("GS82")]
 
 
 def test_an_input_that_is_never_positive_kills_a_layer_of_positive_weights(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -183,24 +156,16 @@ class Net(nn.Module):
         cold = -x.abs() - 5  # wrong
         return self.out(torch.relu(self.first(cold)))
 net = Net()
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS823"
-    assert judging.blames(first, "# wrong")
+""")
+    judging.expect("GS823", "# wrong", script)
 
 
 def test_layers_made_by_a_helper_that_explode(judging: Judging) -> None:
-    first = judging(
-        HEAD
-        + """
+    script = trained("""
 def wide(n):
     layer = nn.Linear(n, n)
     nn.init.normal_(layer.weight, std=2.0)  # wrong
     return layer
 net = nn.Sequential(*[wide(8) for _ in range(10)], nn.Linear(8, 1))
-"""
-        + LOOP
-    )[0]
-    assert first.code == "GS821"
-    assert judging.blames(first, "# wrong")
+""")
+    judging.expect("GS821", "# wrong", script)

@@ -62,9 +62,7 @@ MEANT = {
 
 @pytest.mark.parametrize(("forward", "backward"), WRONG.values(), ids=WRONG)
 def test_a_backward_that_is_not_the_derivative(judging: Judging, forward: str, backward: str) -> None:
-    first = judging(ELEMENTWISE.format(forward=forward, backward=backward))[0]
-    assert first.code == "GS813"
-    assert judging.blames(first, "# wrong")
+    first = judging.expect("GS813", "# wrong", ELEMENTWISE.format(forward=forward, backward=backward))
     assert "gradcheck" in first.fix
 
 
@@ -205,9 +203,7 @@ def mute(module, grad_in, grad_out):
 
 def test_a_module_hook_that_zeroes(judging: Judging) -> None:
     registered = "for layer in [net[2]]:\n    layer.register_full_backward_hook(mute)  # registered\n"
-    first = judging(NET + MUTE + registered + PLAIN)[0]
-    assert first.code == "GS814"
-    assert judging.blames(first, "# wrong")
+    first = judging.expect("GS814", "# wrong", NET + MUTE + registered + PLAIN)
     assert [place.line for place in first.related] == [judging.line("# registered")]
 
 
@@ -227,9 +223,7 @@ net[2].register_full_backward_hook(mute)  # registered
 
 
 def test_of_several_module_hooks_the_one_of_that_module_is_blamed(judging: Judging) -> None:
-    first = judging(two_hooks(1))[0]
-    assert first.code == "GS814"
-    assert judging.blames(first, "# wrong")
+    first = judging.expect("GS814", "# wrong", two_hooks(1))
     assert first.message.startswith("a hook on module 2 turned")
     assert [place.line for place in first.related] == [judging.line("# registered")]
 

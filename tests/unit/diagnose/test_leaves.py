@@ -156,10 +156,7 @@ BUGS = {
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_blames_the_line_to_change(judging: Judging, bug: str) -> None:
-    found = judging(BUGS[bug])
-    assert loud(found)
-    assert found[0].code == bug.split()[0]
-    assert judging.blames(found[0], "# culprit")
+    assert loud([judging.expect(bug.split()[0], "# culprit", BUGS[bug])])
 
 
 HEALTHY = {

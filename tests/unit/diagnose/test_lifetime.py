@@ -7,24 +7,16 @@ import textwrap
 import pytest
 
 from tests.judging import Judging, loud
+from tests.unit.diagnose.loops import BATCHES
 
-HEAD = """
+HEAD = (
+    BATCHES
+    + """
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
-
-
-def batches(n=5):
-    for _ in range(n):
-        x = torch.randn(8, 6)
-        yield x, x[:, :3].argmax(1)
 
 
 def learn(loss, **how):
@@ -34,6 +26,7 @@ def learn(loss, **how):
 
 
 """
+)
 
 
 def script(text: str) -> str:
@@ -339,12 +332,7 @@ BUGS = {
 @pytest.mark.parametrize("case", BUGS)
 def test_the_line_that_carries_or_keeps_a_graph_is_named(case: str, judging: Judging) -> None:
     code, text = BUGS[case]
-    found = judging(script(text))
-    assert found, judging.ran
-    assert found[0].code == code, found
-    assert judging.blames(found[0], "# culprit"), found[0]
-    assert found[0].explanation
-    assert found[0].fix
+    judging.expect(code, "# culprit", script(text))
 
 
 def test_growth_is_told_in_numbers(judging: Judging) -> None:

@@ -51,9 +51,7 @@ SAME_SHAPE = {
 
 @pytest.mark.parametrize("loss", BROADCAST.values(), ids=BROADCAST)
 def test_shapes_that_broadcast(judging: Judging, loss: str) -> None:
-    first = judging(REGRESSION.format(loss=loss))[0]
-    assert first.code == "GS901"
-    assert judging.blames(first, "# wrong")
+    first = judging.expect("GS901", "# wrong", REGRESSION.format(loss=loss))
     assert "20 × 20" in first.message
 
 
@@ -131,9 +129,7 @@ RIGHT = {
 
 @pytest.mark.parametrize(("extra", "out", "loss", "classes"), TWICE.values(), ids=TWICE)
 def test_softmax_twice(judging: Judging, extra: str, out: str, loss: str, classes: int) -> None:
-    first = judging(CLASSIFIER.format(extra=extra, out=out, loss=loss, classes=classes))[0]
-    assert first.code == "GS902"
-    assert judging.blames(first, "# wrong")
+    first = judging.expect("GS902", "# wrong", CLASSIFIER.format(extra=extra, out=out, loss=loss, classes=classes))
     assert [place.line for place in first.related] == [judging.line("loss = ")]
 
 
@@ -188,9 +184,7 @@ KEPT = {
 
 @pytest.mark.parametrize("body", MOVED.values(), ids=MOVED)
 def test_a_view_that_scrambles(judging: Judging, body: str) -> None:
-    first = judging(SEQUENCE.format(body=body))[0]
-    assert first.code == "GS904"
-    assert judging.blames(first, "# wrong")
+    first = judging.expect("GS904", "# wrong", SEQUENCE.format(body=body))
     assert "transpose" in first.fix or "movedim" in first.fix
 
 
@@ -224,9 +218,7 @@ data = torch.randn(9, 3)
     ids=["loader", "split", "slices"],
 )
 def test_a_last_batch_of_one(judging: Judging, loop: str) -> None:
-    first = judging(NORMED.format(loop=loop))[0]
-    assert first.code == "GS905"
-    assert judging.blames(first, "# wrong")
+    judging.expect("GS905", "# wrong", NORMED.format(loop=loop))
 
 
 def test_a_target_that_the_loss_refuses(judging: Judging) -> None:

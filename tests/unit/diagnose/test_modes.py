@@ -8,21 +8,13 @@ import pytest
 
 from gradscope.model.findings import Severity
 from tests.judging import Judging, loud
+from tests.unit.diagnose.loops import BATCHES
 
-HEAD = """
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-torch.manual_seed(0)
+HEAD = (
+    BATCHES
+    + """
 net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
-
-
-def batches(n=4):
-    for _ in range(n):
-        x = torch.randn(8, 6)
-        yield x, x[:, :3].argmax(1)
 
 
 def learn(loss, *optimizers):
@@ -47,6 +39,7 @@ def learn_and_evaluate(net):
 
 
 """
+)
 
 
 def script(text: str) -> str:
@@ -294,12 +287,7 @@ def test_an_evaluation_is_told_once_for_all_its_modules(judging: Judging) -> Non
 @pytest.mark.parametrize("case", BUGS)
 def test_the_line_to_change_is_named(case: str, judging: Judging) -> None:
     code, text = BUGS[case]
-    found = judging(script(text))
-    assert found, judging.ran
-    assert found[0].code == code, found
-    assert judging.blames(found[0], "# culprit"), found[0]
-    assert found[0].explanation
-    assert found[0].fix
+    judging.expect(code, "# culprit", script(text))
 
 
 HEALTHY = {

@@ -40,11 +40,8 @@ FORWARD = {
 
 @pytest.mark.parametrize("body", FORWARD.values(), ids=FORWARD)
 def test_the_first_op_that_made_it_is_the_culprit(judging: Judging, body: str) -> None:
-    first = judging(train(body))[0]
-    assert first.code == "GS801"
-    assert judging.blames(first, "# born")
+    first = judging.expect("GS801", "# born", train(body))
     assert "finite" in first.explanation
-    assert first.fix
 
 
 BACKWARD = {
@@ -58,9 +55,7 @@ BACKWARD = {
 
 @pytest.mark.parametrize("body", BACKWARD.values(), ids=BACKWARD)
 def test_an_infinite_derivative_is_found_at_its_op(judging: Judging, body: str) -> None:
-    first = judging(train(body))[0]
-    assert first.code == "GS802"
-    assert judging.blames(first, "# born")
+    first = judging.expect("GS802", "# born", train(body))
     assert any("backward" in place.code for place in first.related)
 
 
@@ -189,7 +184,5 @@ def test_a_grad_scaler_that_probes_its_scale_is_no_finding(judging: Judging) -> 
 
 
 def test_without_statistics_it_says_where_it_shows_and_what_to_try(judging: Judging) -> None:
-    first = judging(train("loss = (out - 100).log().mean()"), detail="steps")[0]
-    assert first.code == "GS801"
-    assert judging.blames(first, "loss.backward()")
+    first = judging.expect("GS801", "loss.backward()", train("loss = (out - 100).log().mean()"), detail="steps")
     assert "--detail full" in first.fix

@@ -491,12 +491,7 @@ fit(4)
 @pytest.mark.parametrize("bug", BUGS)
 def test_names_the_line(judging: Judging, bug: str) -> None:
     code, script = BUGS[bug]
-    found = judging(NET + script)
-    assert found, "nothing was found"
-    assert found[0].code == code, [(one.code, one.message) for one in found]
-    assert judging.blames(found[0], "# culprit"), found[0].culprit
-    assert found[0].explanation
-    assert found[0].fix
+    judging.expect(code, "# culprit", NET + script)
 
 
 HEALTHY = {
@@ -838,6 +833,4 @@ for _ in range(3):
 @pytest.mark.parametrize("detail", ["auto", "graph"])
 def test_the_order_is_told_at_every_detail(judging: Judging, detail: str) -> None:
     code, script = BUGS["no zero_grad, in a method"]
-    found = judging(NET + script, detail=detail)
-    assert found[0].code == code
-    assert judging.blames(found[0], "# culprit")
+    judging.expect(code, "# culprit", NET + script, detail=detail)

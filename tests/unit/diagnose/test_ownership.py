@@ -481,12 +481,7 @@ read(model)
 @pytest.mark.parametrize("bug", BUGS)
 def test_names_the_line(judging: Judging, bug: str) -> None:
     code, script = BUGS[bug]
-    found = judging(NET + script)
-    assert found, "nothing was found"
-    assert found[0].code == code, [(one.code, one.message) for one in found]
-    assert judging.blames(found[0], "# culprit"), found[0].culprit
-    assert found[0].explanation
-    assert found[0].fix
+    judging.expect(code, "# culprit", NET + script)
 
 
 HEALTHY = {

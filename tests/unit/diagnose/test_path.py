@@ -8,26 +8,15 @@ import pytest
 
 from gradscope.model.findings import Severity
 from tests.judging import Judging, loud
+from tests.unit.diagnose.loops import BATCHES
 
-HEAD = """
+HEAD = (
+    BATCHES
+    + """
 import numpy as np
-import torch
-import torch.nn.functional as F
 from dataclasses import dataclass
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-torch.manual_seed(0)
-
-
-def batches(n=4):
-    for _ in range(n):
-        x = torch.randn(8, 6)
-        yield x, x[:, :3].argmax(1)
-
-
-"""
-FIT = """
 
 def fit(model, loss_of, n=4):
     opt = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -38,10 +27,11 @@ def fit(model, loss_of, n=4):
 
 
 """
+)
 
 
 def script(text: str) -> str:
-    return HEAD.lstrip() + FIT.lstrip() + textwrap.dedent(text)
+    return HEAD.lstrip() + textwrap.dedent(text)
 
 
 BUGS = {
@@ -304,13 +294,7 @@ BUGS = {
 @pytest.mark.parametrize("case", BUGS)
 def test_the_line_that_cuts_the_path_is_named(case: str, judging: Judging) -> None:
     code, text, says = BUGS[case]
-    found = judging(script(text))
-    assert found, judging.ran
-    assert found[0].code == code, found
-    assert judging.blames(found[0], "# culprit"), found[0]
-    assert says in found[0].message
-    assert found[0].explanation
-    assert found[0].fix
+    assert says in judging.expect(code, "# culprit", script(text)).message
 
 
 def test_a_cut_in_a_helper_file(judging: Judging) -> None:
@@ -326,9 +310,7 @@ def test_a_cut_in_a_helper_file(judging: Judging) -> None:
         mask = torch.ones(8, 5)
         fit(model, lambda m, x, y: F.cross_entropy(m[1](pool(m[0](x), mask)), y))
     """)
-    first = judging(main, helper=helper)[0]
-    assert first.code == "GS202"
-    assert judging.blames(first, "# culprit", "helper.py")
+    judging.expect("GS202", "# culprit", main, helper=helper, file="helper.py")
 
 
 HEALTHY = {

@@ -194,11 +194,10 @@ HELPER = """
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_blames_the_line_that_writes(judging: Judging, bug: str) -> None:
-    helper = "import standardise" in BUGS[bug]
-    found = judging(BUGS[bug], **({"helper": HELPER} if helper else {}))
-    assert found[0].code == "GS101"
-    assert found[0].severity is Severity.ERROR
-    assert judging.blames(found[0], "# culprit", "helper.py" if helper else "script.py")
+    files = {"helper": HELPER} if "import standardise" in BUGS[bug] else {}
+    file = "helper.py" if files else "script.py"
+    first = judging.expect("GS101", "# culprit", BUGS[bug], file=file, **files)
+    assert first.severity is Severity.ERROR
 
 
 HEALTHY = {
