@@ -60,6 +60,18 @@ def run(arguments: Sequence[str], folder: Path, *, stdin: str = "", **changes: s
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def started(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+    """`python ARGUMENTS…` in `folder`, running, its output and errors in pipes. A context manager."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 class ScriptServer:
     """The process that has imported torch. A context manager."""
 

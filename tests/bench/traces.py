@@ -9,6 +9,7 @@ from gradscope.model.records import Detail, Phase, StepRow
 from gradscope.model.trace import TraceSource
 from gradscope.store import TraceWriter
 from tests.builders import TraceBuilder
+from tests.unit.store.helpers import pour_names
 
 
 def layers(count: int, steps: int = 3) -> TraceSource:
@@ -58,16 +59,7 @@ def large_graph(path: Path, nodes: int) -> int:
 
 def _write(path: Path, source: TraceSource, rows: Iterable[StepRow]) -> None:
     writer = TraceWriter(path)
-    for site in source.sites().values():
-        writer.put_site(site)
-    for stack in source.stacks().values():
-        writer.put_stack(stack)
-    for module in source.modules().values():
-        writer.put_module(module)
-    for parameter in source.parameters().values():
-        writer.put_parameter(parameter)
-    for optimizer in source.optimizers().values():
-        writer.put_optimizer(optimizer)
+    pour_names(source, writer)
     written: set[int] = set()
     for row in rows:
         if row.template not in written:

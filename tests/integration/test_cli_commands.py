@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from gradscope.model.records import Detail
 from gradscope.store import open_trace
-from tests.scripts import Ran, ScriptServer, environment, run
+from tests.scripts import Ran, ScriptServer, environment, run, started
 
 TRAIN = """\
 import sys
@@ -98,9 +96,7 @@ def test_two_traces_of_one_script_at_once_lose_nothing(tmp_path: Path) -> None:
         "    while not pathlib.Path('go').exists():\n"
         "        time.sleep(0.05)\n"
     )
-    command = [sys.executable, "-m", "gradscope", "trace", "train.py"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, "first"], cwd=tmp_path, env=environment(), **pipes) as first:  # type: ignore[call-overload]
+    with started(["-m", "gradscope", "trace", "train.py", "first"], tmp_path) as first:
         try:
             while not (tmp_path / "started").exists():
                 assert first.poll() is None
@@ -251,14 +247,7 @@ def test_a_forked_child_leaves_the_trace_to_its_parent(server: ScriptServer, tmp
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, "failed"), (signal.SIGKILL, "killed")])
 def test_an_ended_run_is_readable(kind: signal.Signals, status: str, tmp_path: Path) -> None:
     (tmp_path / "waits.py").write_text(TRAIN + "print('ready', flush=True)\nimport time\ntime.sleep(60)\n")
-    with subprocess.Popen(
-        [sys.executable, "-m", "gradscope", "trace", "waits.py"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started(["-m", "gradscope", "trace", "waits.py"], tmp_path) as process:
         assert process.stdout is not None
         while process.stdout.readline() != "ready\n":
             assert process.poll() is None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from gradscope.store import TraceWriter
 from tests.builders import INFO
-from tests.scripts import Ran, environment, run
+from tests.scripts import Ran, run, started
 
 SCRIPT = "open('it_ran', 'w').close()\n"
 
@@ -170,11 +168,8 @@ def test_without_arguments_it_says_how(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["info", "trace.gradscope"], ["export", "trace.gradscope", "-"]])
 def test_a_closed_pipe_is_quiet(arguments: list[str], tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(0.3)\nimport runpy; runpy.run_module('gradscope', "
-         "run_name='__main__', alter_sys=True)", *arguments],
-        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    late = "import runpy, time; time.sleep(0.3); runpy.run_module('gradscope', run_name='__main__', alter_sys=True)"
+    with started(["-c", late, *arguments], tmp_path) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

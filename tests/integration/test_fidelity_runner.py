@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import gradscope
-from tests.scripts import Ran, environment, run
+from tests.scripts import Ran, environment, run, started
 
 
 @pytest.fixture(autouse=True)
@@ -236,14 +236,7 @@ def test_ctrl_c_ends_it_by_the_signal(tmp_path: Path) -> None:
     script.write_text("import time\nprint('ready', flush=True)\ntry: time.sleep(30)\nfinally: print('finally')\n")
     results = []
     for command in (["sleep.py"], [*trace(tmp_path), "sleep.py"]):
-        with subprocess.Popen(
-            [sys.executable, *command],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with started(command, tmp_path) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.3)  # until it sleeps
@@ -259,14 +252,7 @@ def test_a_broken_pipe_is_the_scripts_own(text: str, tmp_path: Path) -> None:
     (tmp_path / "prints.py").write_text("import time\ntime.sleep(0.2)\n" + text)
     results = []
     for command in (["prints.py"], [*trace(tmp_path), "prints.py"]):
-        with subprocess.Popen(
-            [sys.executable, *command],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with started(command, tmp_path) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdout.close()

@@ -358,6 +358,10 @@ def _methods(owner: type) -> list[tuple[type, str]]:
     ]
 
 
+def _these(owner: Any, *names: str) -> list[tuple[Any, str]]:
+    return [(owner, name) for name in names]
+
+
 BROKEN: list[tuple[Any, str]] = [
     *_methods(journal.Journal),
     *_methods(versions.Versions),
@@ -370,40 +374,20 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(stats.Statistics),
     *_methods(slab.Slab),
     *_methods(tracker.StepTracker),
-    (ops.OpMode, "told"),
-    (ops.OpMode, "written"),
-    (ops.OpMode, "_moved"),
-    (replay.Replay, "begins"),
-    (replay.Replay, "ends"),
+    *_these(ops.OpMode, "told", "written", "_moved"),
+    *_these(replay.Replay, "begins", "ends"),
     *_methods(replay.Patterns),
     (replay, "take_over"),
     *_methods(draft.Draft),
-    (singles.Single, "of"),
-    (singles.Single, "holds"),
-    (singles.Single, "inputs"),
-    (singles.Single, "raised"),
-    (singles.SingleCalls, "_begins"),
-    (singles.SingleCalls, "_made"),
-    (singles.SingleCalls, "_tell"),
+    *_these(singles.Single, "of", "holds", "inputs", "raised"),
+    *_these(singles.SingleCalls, "_begins", "_made", "_tell"),
     (singles, "take_over"),
-    (autograd._Run, "__init__"),
-    (autograd._Run, "_walk"),
-    (autograd._Run, "finished"),
-    (autograd._Run, "failed"),
-    (modules.ModuleWatch, "_root_begins"),
-    (modules.ModuleWatch, "_meet"),
-    (modules.ModuleWatch, "scan"),
-    (modules.ModuleWatch, "_moved"),
-    (optimizers.OptimizerWatch, "_number"),
-    (optimizers.OptimizerWatch, "_measure"),
+    *_these(autograd._Run, "__init__", "_walk", "finished", "failed"),
+    *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
+    *_these(optimizers.OptimizerWatch, "_number", "_measure"),
     (modes.ModeWatch, "_switch"),
-    (recorder.Recorder, "_close_step"),
-    (recorder.Recorder, "_row"),
-    (recorder.Recorder, "_template"),
-    (recorder.Recorder, "_open_draft"),
-    (recorder.Recorder, "_record_failure"),
-    (ops, "tensors_in"),
-    (ops, "_describe"),
+    *_these(recorder.Recorder, "_close_step", "_row", "_template", "_open_draft", "_record_failure"),
+    *_these(ops, "tensors_in", "_describe"),
     (tensors, "read_facts"),
     (recorder, "template_of"),
 ]
@@ -413,9 +397,14 @@ NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "detail_has_grap
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    script = tmp_path_factory.mktemp("plain") / "script.py"
+    return outcome(trained(tmp_path_factory.mktemp("plain")))
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """What TRAIN leaves in its namespace."""
+    script = folder / "script.py"
     script.write_text(TRAIN)
-    return outcome(run_plain(script))
+    return run_plain(script)
 
 
 def outcome(namespace: dict[str, Any]) -> list[Any]:
@@ -436,11 +425,9 @@ def test_a_fault_of_the_recorder_never_reaches_the_script(
     before, state = snapshot(), torch_state()
     made = new_recording("full")
     made.recorder.start()
-    script = tmp_path / "script.py"
-    script.write_text(TRAIN)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, staticmethod(broken) if isinstance(vars(owner)[name], staticmethod) else broken)
-        namespace = run_plain(script)
+        namespace = trained(tmp_path)
         made.recorder.stop(namespace["__error__"])
     assert namespace["__error__"] is None
     assert outcome(namespace) == expected
@@ -459,9 +446,7 @@ def test_a_sink_that_fails_never_reaches_the_script(tmp_path: Path, expected: li
     made.recorder.start()
     for name in ("put_site", "put_stack", "put_module", "put_parameter", "put_optimizer", "put_template", "put_step"):
         setattr(made.source, name, broken)
-    script = tmp_path / "script.py"
-    script.write_text(TRAIN)
-    namespace = run_plain(script)
+    namespace = trained(tmp_path)
     made.recorder.stop()
     assert namespace["__error__"] is None
     assert outcome(namespace) == expected

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gradscope.model.memory import MemorySource
-from gradscope.model.trace import Trace, TraceSink
+from gradscope.model.trace import Trace, TraceSink, TraceSource
 from gradscope.store import TraceWriter
 
 
@@ -19,6 +19,15 @@ def pour(trace: Trace, sink: TraceSink) -> None:
     """Everything a trace holds, into a sink, in an order in which a recorder would put it."""
     source = trace.source
     sink.put_info(source.info())
+    pour_names(source, sink)
+    for row in source.step_rows():
+        sink.put_template(source.template(row.template))
+        sink.put_step(row)
+        sink.put_samples(source.samples(row.number))
+
+
+def pour_names(source: TraceSource, sink: TraceSink) -> None:
+    """What steps refer to: places, modules, parameters, optimizers."""
     for site in source.sites().values():
         sink.put_site(site)
     for stack in source.stacks().values():
@@ -29,10 +38,6 @@ def pour(trace: Trace, sink: TraceSink) -> None:
         sink.put_parameter(parameter)
     for optimizer in source.optimizers().values():
         sink.put_optimizer(optimizer)
-    for row in source.step_rows():
-        sink.put_template(source.template(row.template))
-        sink.put_step(row)
-        sink.put_samples(source.samples(row.number))
 
 
 def write(trace: Trace, path: Path, *, overwrite: bool = False) -> Path:
