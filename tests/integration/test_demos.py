@@ -31,26 +31,24 @@ from gradscope.model.records import (
     Tensor,
 )
 from gradscope.model.trace import Step, Trace
+from tests.scripts import ROOT, Ran, run
 
-ROOT = Path(__file__).parents[2]
 DEMOS = sorted((ROOT / "demos").glob("*.py"))
 
 Traced = Callable[[str], Trace]
 M = TypeVar("M", bound=Moment)
 
 
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+def run_strictly(arguments: list[str], folder: Path) -> Ran:
+    """Warnings are errors, and there is no GPU."""
+    return run(arguments, folder, PYTHONWARNINGS="error", CUDA_VISIBLE_DEVICES="")
 
 
 @dataclass(frozen=True)
 class Run:
     """One demo, traced: how the process ended, and what it left in the folder it ran in."""
 
-    done: subprocess.CompletedProcess[str]
+    done: Ran
     left: list[str]
     trace: Trace
 
@@ -63,7 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], R
     def run_of(name: str) -> Run:
         if name not in found:
             folder = tmp_path_factory.mktemp(name)
-            done = run(["-m", "gradscope", "trace", "--quiet", str(ROOT / "demos" / f"{name}.py")], folder)
+            done = run_strictly(["-m", "gradscope", "trace", "--quiet", str(ROOT / "demos" / f"{name}.py")], folder)
             left = sorted(path.name for path in folder.iterdir())
             found[name] = Run(done, left, gradscope.load(folder / f"{name}.gradscope"))
         return found[name]
@@ -102,14 +100,14 @@ def node(trace: Trace, name: str) -> GraphNode:
 
 @pytest.mark.parametrize("demo", DEMOS, ids=[demo.stem for demo in DEMOS])
 def test_plain_and_traced_are_the_same(demo: Path, tmp_path: Path, runs: Callable[[str], Run]) -> None:
-    plain = run([str(demo)], tmp_path)
-    assert plain.returncode == 0, plain.stderr
+    plain = run_strictly([str(demo)], tmp_path)
+    assert plain.status == 0, plain.stderr
     assert plain.stdout
     assert plain.stderr == ""
     assert list(tmp_path.iterdir()) == [], "a demo writes nothing where it runs"
 
     traced = runs(demo.stem)
-    assert (traced.done.returncode, traced.done.stdout, traced.done.stderr) == (0, plain.stdout, "")
+    assert (traced.done.status, traced.done.stdout, traced.done.stderr) == (0, plain.stdout, "")
     assert traced.left == [f"{demo.stem}.gradscope"]
 
 

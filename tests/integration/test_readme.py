@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scripts import ROOT, run
+
 FENCE = re.compile(
     r"(?:<!-- not run by the README test: (?P<reason>.+?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.S
 )
@@ -87,10 +88,8 @@ def test_every_command_runs(commands: list[str], folder: Path) -> None:
 def test_every_python_snippet_runs(tmp_path: Path) -> None:
     program = "\n".join(runnable("python"))
     assert "gradscope.draw(" in program
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(["-W", "error", "-c", program], tmp_path)
+    assert done.status == 0, done.stderr
     assert "case 2 of 4" in done.stdout
     assert "MulBackward0" in done.stdout
     assert (tmp_path / "ab2.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")

@@ -759,8 +759,7 @@ for _ in range(3):
 
 @pytest.mark.parametrize("pattern", HEALTHY)
 def test_is_silent_on(judging: Judging, pattern: str) -> None:
-    found = loud(judging(NET + HEALTHY[pattern]))
-    assert not found, [(one.code, one.message, one.culprit) for one in found]
+    assert not loud(judging(NET + HEALTHY[pattern]))
 
 
 def test_a_frozen_parameter_moves_where_only_norms_were_recorded(judging: Judging) -> None:

@@ -20,10 +20,10 @@ import pytest
 from gradscope.model.records import Detail, TraceInfo
 from gradscope.store import TraceWriter, alive, open_trace
 from tests import builders
+from tests.scripts import ROOT, run
 
 from .helpers import everything, in_memory, pour, shared_folder, sql, without_privileges, write
 
-ROOT = Path(__file__).parents[3]
 RUNNING = TraceInfo("train.py", (), "0", "3", "2", "now", Detail.AUTO)
 
 WRITE_ON = """
@@ -204,27 +204,15 @@ print(os.listdir(os.path.dirname(sys.argv[1])))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_forked_child_leaves_the_file_alone(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, str(tmp_path / "t.gradscope")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(["-c", FORK, str(tmp_path / "t.gradscope")], ROOT)
+    assert done.status == 0, done.stderr
     assert done.stdout.strip() == "['t.gradscope']"
 
 
 def test_a_program_that_ends_without_closing_is_not_held_up(tmp_path: Path) -> None:
     program = "import sys; from gradscope.store import TraceWriter; w = TraceWriter(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "t.gradscope")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run(["-c", program, str(tmp_path / "t.gradscope")], ROOT)
+    assert (done.status, done.stderr) == (0, "")
     with open_trace(tmp_path / "t.gradscope") as read:
         assert read.info.status == "killed"
 

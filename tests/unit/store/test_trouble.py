@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +14,9 @@ from gradscope.errors import CannotWrite
 from gradscope.model.memory import MemorySource
 from gradscope.store import TraceWriter, is_trace, open_trace, writer
 from tests import builders
+from tests.scripts import ROOT, run
 
 from .helpers import everything, names, pour, shared_folder, why, without_privileges, write
-
-ROOT = Path(__file__).parents[3]
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
@@ -133,10 +130,8 @@ sink.close()
 print(sink.failed)
 """
     path = tmp_path / "t.gradscope"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(["-c", program, str(path)], ROOT)
+    assert done.status == 0, done.stderr
     assert done.stderr == ""
     assert "is incomplete" in done.stdout
     assert len(done.stdout.splitlines()) == 1
