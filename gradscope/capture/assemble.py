@@ -194,27 +194,6 @@ _MAKERS: dict[str, Callable[[RawMoment], Moment]] = {
 }
 
 
-def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]:
-    """(parameter, |p|, |grad|) as measured last in the step, in parameter order."""
-    if len(draft.norms) == 1:
-        numbers, cell = draft.norms[0][1:]
-        count = len(numbers) // 2
-        if cell and numbers[count:] == tuple([-1 - number for number in numbers[:count]]):  # each has a gradient
-            measured = cell[0]
-            found = list(zip(numbers, measured, measured[count:]))
-            found.sort()
-            return tuple(found)
-    parameters: dict[int, float] = {}
-    gradients: dict[int, float] = {}
-    for _, numbers, cell in draft.norms:
-        for number, norm in zip(numbers, cell[0] if cell else ()):
-            if number >= 0:
-                parameters[number] = norm
-            else:
-                gradients[-1 - number] = norm
-    return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
-
-
 _form, _stats, _values = attrgetter("form"), attrgetter("stats"), attrgetter("values")
 
 
@@ -223,12 +202,3 @@ def samples_of(step: int, raw: Sequence[RawSample]) -> PackedSamples:
     moments, subjects, of_parameters, whats, readings = zip(*raw)  # no line of ours runs for each of them
     entries = Entries(moments, subjects, of_parameters, whats, tuple(map(_form, readings)))
     return PackedSamples(step, entries, b"".join(map(_stats, readings)), b"".join(map(_values, readings)))
-
-
-def unsettled(draft: Draft) -> bool:
-    """Whether the device still owes a loss or norms of this step."""
-    return any(not cell for _, cell in draft.losses) or any(not cell for _, _, cell in draft.norms)
-
-
-def loss_of(draft: Draft) -> float | None:
-    return draft.losses[-1][1][0] if draft.losses and draft.losses[-1][1] else None

@@ -116,6 +116,7 @@ class Draft:
         "outputs_by_sequence",
         "phase",
         "phases",
+        "repeats",
         "returned",
         "returns",
         "roots",
@@ -142,6 +143,7 @@ class Draft:
         self.full = full
         self.expected: Any = None  # the Pattern of what it will probably do
         self.expected_count = 0
+        self.repeats: Any = None  # the Pattern that the closed step was, all of it and nothing else
         self.behind = False  # its lists lack what was taken over; what follows holds only then
         self.at = self.count = self.called = self.returned = self.walked = 0
         self.followed = False  # the last moment that was told was the expected one

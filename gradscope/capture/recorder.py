@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from ..errors import AlreadyRecording
-from ..model.records import Detail, PhaseSpan, StepKind, StepRow, TraceInfo
+from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
-from .assemble import loss_of, norms_of, samples_of, template_of, unsettled
+from .assemble import samples_of, template_of
 from .autograd import BackwardWatch
 from .births import Births
 from .clipping import ClipWatch
@@ -41,7 +41,8 @@ from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
 from .pause import Pause, remove_mode
-from .replay import Pattern, Patterns
+from .replay import Patterns
+from .rows import Rows, loss_of, norms_of, unsettled
 from .source import Frames, Sites
 from .stats import Statistics
 from .survivors import Survivors
@@ -51,7 +52,6 @@ from .transparency import Transparency
 from .unseen import Unseen
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
-_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 _started: list[Recorder] = []  # whose hooks are in place, in the order in which they went there
 _hooking = threading.RLock()
@@ -94,9 +94,6 @@ class Recorder:
         self._next = 0
         self._unfinished: int | None = None  # the number of a step that was written as far as it got
         self._kept: list[int] = []
-        self._predicted: dict[int, int] = {}
-        self._repeated: Pattern | None = None  # what the last step was, if it was nothing else
-        self._repeats = 0  # since when: not in `_predicted` yet
         self._waiting: list[tuple[StepRow, Draft]] = []
         self._owed: list[tuple[int, list[RawSample]]] = []  # samples that a device still owes to written steps
         frames = Frames(str(Path(torch.__file__).parent))
@@ -105,6 +102,7 @@ class Recorder:
         self.survivors = Survivors(self.sites, self.table)
         self.statistics = Statistics()
         self._started_at = perf_counter()
+        self._rows = Rows(self._started_at, with_ops=self.detail is not Detail.STEPS)
         self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
         self.journal = Journal(
             frames,
@@ -251,7 +249,7 @@ class Recorder:
             number = self._template_count
             self._template_count += 1
             self.sink.put_template(template_of(draft, number, self.sites, self.table))
-            self.sink.put_step(self._row(draft, kind_of(draft), self._next, number, open=True))
+            self.sink.put_step(self._rows.unfinished(draft, kind_of(draft), self._next, number))
             self._unfinished = self._next
         now = perf_counter()
         draft.flush_at = now + max(FLUSH_SECONDS, 20 * (now - begin))  # at most a twentieth of the time
@@ -284,7 +282,7 @@ class Recorder:
         if kept:
             self._write(draft, kind, number)
         else:
-            self._count_repeats()
+            self._rows.count_repeats()
         if number == self._unfinished:  # a setup that closes before it leaves it to be written over
             self._unfinished = None
             if not kept:
@@ -299,13 +297,13 @@ class Recorder:
             self.journal.fault("what outlives its step", error)
 
     def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
-        row = self._row(draft, kind, number, self._template(draft, kind))
+        row = self._rows.row(draft, kind, number, self._template(draft, kind))
         self.sink.put_step(row)
+        if unsettled(draft):
+            self._waiting.append((row, draft))
         if draft.samples:
             self.statistics.settle()
             self._put_samples(number, draft.samples)
-        if unsettled(draft):
-            self._waiting.append((row, draft))
         if number >= 0 and self.options.last is not None:
             self._kept.append(number)
             if len(self._kept) > self.options.last:
@@ -320,62 +318,6 @@ class Recorder:
         self.sink.put_template(template_of(draft, number, self.sites, self.table))
         self._patterns.add(draft, number, kind)
         return number
-
-    def _row(self, draft: Draft, kind: StepKind, number: int, template: int, open: bool = False) -> StepRow:
-        end, begin = draft.end or perf_counter(), draft.start
-        phases = []
-        until = end
-        for phase, index, start in reversed(draft.phases):
-            phases.append(_new_tuple(PhaseSpan, (phase, index, start - begin, until - start)))
-            until = start
-        phases.reverse()
-        carried = [(tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None]
-        return StepRow(
-            number,
-            kind,
-            Detail.STEPS if self.mode is None else Detail.FULL if draft.full else Detail.GRAPH,
-            template,
-            begin - self._started_at,
-            end - begin,
-            loss_of(draft),
-            tuple([(optimizer, group, rate) for (optimizer, group), rate in draft.learning_rates.items()]),
-            tuple(phases),
-            tuple(draft.versions.items()) if open else self._versions(draft),
-            tuple(carried),
-            draft.memory,
-            norms_of(draft),
-            open,
-            draft.kept,
-            draft.alive,
-        )
-
-    def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:
-        """Versions at the step's start that counting on from the last written step would get wrong."""
-        expected = draft.expected if draft.behind else None
-        if expected is not None and expected is self._repeated:  # whose versions were compared when they were met
-            self._repeats += 1
-            return ()
-        self._count_repeats()
-        predicted, self._repeated = self._predicted, expected
-        bumps, met = draft.bumps, draft.versions
-        if expected is not None:
-            bumps = expected.bumps
-            met = {parameter: draft.met[number].base_version for number, parameter in expected.parameters}
-        wrong = []
-        for parameter, version in met.items():
-            if predicted.get(parameter, 0) != version:
-                wrong.append((parameter, version))
-                predicted[parameter] = version
-        for parameter, rise in bumps.items():
-            predicted[parameter] = predicted.get(parameter, 0) + rise
-        return tuple(wrong)
-
-    def _count_repeats(self) -> None:
-        """The steps that repeated are over: count how far the versions rose in them."""
-        if self._repeated is not None:
-            for parameter, rise in self._repeated.bumps.items():
-                self._predicted[parameter] = self._predicted.get(parameter, 0) + rise * self._repeats
-        self._repeated, self._repeats = None, 0
 
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -159,14 +158,7 @@ def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: T
         node = result.grad_fn
         draft.made.append((cue, first, None if node is None else node._sequence_nr()))
         draft.grown += cue.count
-    at, phase, now = draft.at, cue.phase, perf_counter()
-    draft.at = at + 1
-    if phase is not draft.phase:
-        draft.phase = phase
-        draft.phases.append((phase, at, now))
-    if now >= draft.flush_at:
-        draft.catch_up()
-        draft.flush(draft)
+    draft.took(cue.phase)
 
 
 class Known:
@@ -247,9 +239,9 @@ class Patterns:
 
     def find(self, draft: Draft) -> Pattern | None:
         """The pattern that the finished draft is of, which is then the last; None where it is new."""
-        if draft.complete():
-            complete: Pattern = draft.expected
-            return self._came(complete)
+        if draft.repeats is not None:
+            repeated: Pattern = draft.repeats
+            return self._came(repeated)
         if draft.behind:
             draft.catch_up()
         recent = self._by_size.get(_size(draft), [])

@@ -287,7 +287,11 @@ class StepTracker:
         draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.ahead
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
-        kind = draft.expected.kind if draft.complete() else kind_of(self.draft)
+        if draft.complete():
+            draft.repeats = draft.expected
+            kind: StepKind = draft.repeats.kind
+        else:
+            kind = kind_of(self.draft)
         self._ready = ()
         self.watch = self.lingering = None
         self._round_at = None
