@@ -185,6 +185,9 @@ class BackwardWatch:
         journal.call_ends()
 
 
+_NOT_GIVEN: tuple[Any, ...] = (None,) * 6  # what the engine is called with, at most
+
+
 @lru_cache(maxsize=4096)
 def _node_moment(stack: int, graph: int | None, node: int) -> RawMoment:
     """That a node ran: the same object each time, which is quickly found to be equal."""
@@ -198,17 +201,15 @@ class _Run:
         self.journal = journal
         self.stack, _ = journal.locate(frame)  # a new step may begin here
         draft = journal.tracker.ahead
-        given = [*args, *([None] * 6)]
-        self.retain_graph, self.create_graph = bool(given[1]), bool(given[2])
-        wanted = given[3] or ()
-        self.accumulates = bool(kwargs.get("accumulate_grad", given[5]))
+        _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
+        self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
+        self.accumulates = bool(kwargs.get("accumulate_grad", accumulate))
         self.handles: list[Any] = []
         tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
         self.roots = tuple([journal.table.number(draft, t, self.stack) for t in tensors])
-        named = [t for t in wanted if isinstance(t, torch.Tensor)]
+        named = [t for t in wanted or () if isinstance(t, torch.Tensor)]
         inputs = tuple([journal.table.number(draft, t, self.stack) for t in named])
-        self.restricted = bool(wanted)
-        self.wanted = {id(t) for t in wanted}
+        self.wanted = {id(t) for t in wanted} if wanted else None  # None: the gradients of all leaves
         self.call = "backward" if self.accumulates else "grad"
         self.leaves: list[tuple[torch.Tensor, int, bool]] = []
         self.retained: list[tuple[torch.Tensor, int, bool]] = []
@@ -420,9 +421,11 @@ class _Run:
     def finished(self) -> None:
         journal = self.journal
         if self.accumulates:
-            leaves = [one for one in self.leaves if not self.restricted or id(one[0]) in self.wanted]
-            created = [(leaf, number) for leaf, number, had in leaves if not had and leaf.grad is not None]
-            accumulated = [(leaf, number) for leaf, number, had in leaves if had and leaf.grad is not None]
+            created: list[tuple[torch.Tensor, int]] = []
+            accumulated: list[tuple[torch.Tensor, int]] = []
+            for leaf, number, had in self.leaves:
+                if leaf.grad is not None and (self.wanted is None or id(leaf) in self.wanted):
+                    (accumulated if had else created).append((leaf, number))
             for tensor, number, retained, had in self.kept:
                 if not retained and tensor.retains_grad:
                     journal.leaves.retained_by_backward(tensor, number, self.stack)

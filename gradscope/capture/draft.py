@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +64,12 @@ class RawGraph(NamedTuple):
 def _no_flush(draft: Draft) -> None:
     """For drafts that are only made to be closed."""
     draft.flush_at = math.inf
+
+
+@lru_cache(maxsize=256)
+def with_gradients(parameters: tuple[int, ...]) -> tuple[int, ...]:
+    """How `Draft.norms` numbers parameters and then their gradients: a gradient is -1 - its parameter."""
+    return (*parameters, *[-1 - number for number in parameters])
 
 
 class StepMark:

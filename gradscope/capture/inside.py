@@ -13,12 +13,14 @@ from threading import get_ident
 from types import FrameType
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
 
 from .frames import is_ours, release
 from .journal import Journal, transforming
 from .ops import OpMode
 
+_modes = torch._C._len_torch_function_stack
 # Where code of torch's own runs forwards again, or compiled ones: what it calls is told already, or stays unseen.
 _AGAIN = ("checkpoint.py", "_dynamo", "_functorch", "_inductor", "fx")
 
@@ -45,9 +47,10 @@ class BackwardMode(TorchFunctionMode):
 
     def take_over(self) -> bool:
         """Begin to see calls; False where this or the usual mode sees them already."""
-        modes = _get_current_function_mode_stack()
-        if self in modes or self.ops in modes:
-            return False
+        if _modes():
+            modes = _get_current_function_mode_stack()
+            if self in modes or self.ops in modes:
+                return False
         _push_mode(self)
         return True
 

@@ -139,10 +139,14 @@ class ModeWatch:
         leave: Callable[..., Any] = ranges.__exit__
 
         def enter_(region: Any) -> Any:
+            if not _modes():
+                return enter(region)
             with self._aside_of_a_range():
                 return enter(region)
 
         def exit_(region: Any, *exc: Any) -> Any:
+            if not _modes():
+                return leave(region, *exc)
             with self._aside_of_a_range():
                 return leave(region, *exc)
 
@@ -151,10 +155,7 @@ class ModeWatch:
 
     def _aside_of_a_range(self) -> Any:
         """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
-        modes = _modes()
-        if not modes:
-            return _NOTHING
-        if modes == 1 and _top(0) is self.pause.mode:
+        if _modes() == 1 and _top(0) is self.pause.mode:
             return Unseen()
         return self.pause if self._mine() else _NOTHING
 

@@ -27,7 +27,7 @@ from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
 from .phases import is_loss_module
-from .singles import UNEXPECTED, Single, SingleCalls, may_be_single, settings_of
+from .singles import UNEXPECTED, Single, SingleCalls, may_be_single
 from .unseen import Unseen
 from .zeroing import zero_grad
 
@@ -208,7 +208,7 @@ class ModuleWatch:
                 with Unseen():
                     known.single, known.judged = Single.of(module, args, cue, self.journal.table), True
                 if known.single is not None:
-                    draft.judged.append((cue, settings_of(module)))
+                    draft.judged.append((cue, known.single.settings(module)))
         except Exception as error:
             self.journal.fault("a module that repeats", error)
 

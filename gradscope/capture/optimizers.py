@@ -6,8 +6,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import wraps
+from operator import ne
 from typing import Any, NamedTuple
 
 import torch
@@ -45,7 +46,8 @@ class _Known:
     number: int
     stack: int | None
     identities: tuple[int, ...] = ()
-    parameters: list[int | None] = field(default_factory=list)  # their numbers as parameters
+    parameters: tuple[int | None, ...] = ()  # their numbers as parameters
+    numbers: tuple[int, ...] = ()  # those of them that have one
     record: records.Optimizer | None = None
     state: tuple[str, ...] | None = None
 
@@ -181,8 +183,9 @@ class OptimizerWatch:
 
     def _measure(self, known: _Known, parameters: list[torch.Tensor]) -> None:
         journal = self.journal
-        pairs = [pair for pair in zip(known.parameters, parameters) if pair[0] is not None]
-        numbers, tensors = [number for number, _ in pairs if number is not None], [tensor for _, tensor in pairs]
+        numbers, tensors = known.numbers, parameters
+        if len(numbers) != len(tensors):
+            tensors = [tensor for number, tensor in zip(known.parameters, parameters) if number is not None]
         journal.updates.measure(numbers, tensors)
         if journal.tracker.ahead.full:
             moment = journal.tracker.ahead.length - 1
@@ -208,11 +211,9 @@ class OptimizerWatch:
         """A step ended: what it changed."""
         journal = self.journal
         after = versions_of(run.parameters)
-        risen = [
-            (tensor, before, now)
-            for tensor, before, now in zip(run.parameters, run.versions, after)
-            if now != before and now is not None and before is not None
-        ]
+        risen: list[Any] = list(zip(run.parameters, run.versions, after))
+        if None in run.versions or None in after or not all(map(ne, run.versions, after)):
+            risen = [one for one in risen if one[1] != one[2] and None not in one[1:]]
         for tensor, before, now, was in zip(run.parameters, run.versions, after, run.sums):  # none for torch's own
             storage = readable_storage(tensor) if now == before and now is not None and was is not None else None
             if storage is not None and now is not None and checksum(storage) != was:
@@ -303,7 +304,8 @@ class OptimizerWatch:
             for tensor in parameters:
                 if self.journal.table.entry(tensor).parameter is None:
                     self.journal.leaves.adopt(tensor, "parameter")
-            known.parameters = [self.journal.table.entry(tensor).parameter for tensor in parameters]
+            known.parameters = tuple([self.journal.table.entry(tensor).parameter for tensor in parameters])
+            known.numbers = tuple([number for number in known.parameters if number is not None])
             self._record(known, optimizer)
         return known
 

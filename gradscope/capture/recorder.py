@@ -344,7 +344,7 @@ class Recorder:
         if samples:
             self.sink.put_samples(samples_of(number, samples))
 
-    def _measure(self, numbers: list[int], tensors: list[torch.Tensor]) -> None:
+    def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
             self.journal.updates.measure(numbers, tensors)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from ..model.records import Detail, PhaseSpan, StepKind, StepRow
-from .draft import Draft
+from .draft import Draft, with_gradients
 from .replay import Pattern
 
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -102,7 +102,7 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
     if len(draft.norms) == 1:
         numbers, cell = draft.norms[0][1:]
         count = len(numbers) // 2
-        if cell and numbers[count:] == tuple([-1 - number for number in numbers[:count]]):  # each has a gradient
+        if cell and numbers == with_gradients(numbers[:count]):
             measured = cell[0]
             found = list(zip(numbers, measured, measured[count:]))
             found.sort()

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.modules import module as hooks
 
 from .entry import enter_expected
-from .facts import PLAIN, said, versions_of
+from .facts import PLAIN, VERSION, said, versions_of
 from .journal import CALL_IMPL, hooks_on_saved
 from .replay import take_over
 
@@ -66,19 +66,15 @@ def is_one_call(code: CodeType) -> bool:
     )
 
 
-def settings_of(module: nn.Module) -> list[Any]:
-    """The module's own plain values: what the op's arguments that are no tensors are made from."""
-    return [value for value in module.__dict__.values() if type(value) in _PLAIN_VALUES]
-
-
 class Single:
     """A module whose last call was nothing but the expected op: what to look at in its next.
 
     `picks`: for each input of the op, its place among the call's arguments and the module's own parameters and
-    buffers. `empty`: the places that held no tensor. `places`: how many there are.
+    buffers. `empty`: the places that held no tensor. `places`: how many there are. `reads`: the module's own values
+    that its forward looks at.
     """
 
-    __slots__ = ("empty", "forward", "function", "name", "namespace", "picks", "places")
+    __slots__ = ("empty", "forward", "function", "name", "namespace", "picks", "places", "reads")
 
     def __init__(self, module: nn.Module, picks: Sequence[int], empty: Sequence[int]) -> None:
         self.forward: Any = type(module).forward
@@ -87,6 +83,8 @@ class Single:
         self.function = self.namespace[self.name]
         self.picks, self.empty = tuple(picks), tuple(empty)
         self.places = len(picks) + len(empty)
+        tensors = {*module._parameters, *module._buffers}
+        self.reads = tuple(name for name in self.forward.__code__.co_names[2:] if name not in tensors)
 
     @classmethod
     def of(cls, module: nn.Module, args: Sequence[Any], cue: Cue, table: TensorTable) -> Single | None:
@@ -107,7 +105,14 @@ class Single:
         if len(picks) + len(empty) != len(numbers) or module._modules:
             return None
         single = cls(module, picks, empty)
-        return single if single.holds(module) else None
+        plain = all(type(value) in _PLAIN_VALUES for value in single.settings(module))
+        computed = any(isinstance(getattr(type(module), name, None), property) for name in single.reads)
+        return single if plain and not computed and single.holds(module) else None
+
+    def settings(self, module: nn.Module) -> list[Any]:
+        """What the op's arguments that are no tensors are made from; None for what the module's class has."""
+        own = module.__dict__
+        return [own.get(name) for name in self.reads]
 
     def holds(self, module: nn.Module) -> bool:
         """Whether calling the module is still calling the one function, and nothing else."""
@@ -190,7 +195,7 @@ class SingleCalls:
                 journal.fault("a module call", error)
                 begun = None
             if begun is not None:
-                cue, inputs, users = begun
+                cue, inputs, versions, users = begun
                 first = _sequence()
                 try:
                     result = self._call(module, *args)
@@ -199,7 +204,7 @@ class SingleCalls:
                         journal.call_failed(cue.name, cue.stack, cue.inputs, error)
                     raise
                 try:
-                    self._made(mode, cue, known, inputs, first, result)
+                    self._made(mode, cue, known, inputs, versions, first, result)
                     if users:
                         journal.name_results(cue.stack, result)
                 except Exception as error:
@@ -217,8 +222,8 @@ class SingleCalls:
         known: Known,
         args: tuple[Any, ...],
         frame: FrameType,
-    ) -> tuple[Cue, list[torch.Tensor], bool] | None:
-        """The expected call begins: its op, the op's inputs, and whether the user's own line makes it."""
+    ) -> tuple[Cue, list[torch.Tensor], list[int], bool] | None:
+        """The expected call begins: its op, the op's inputs, their versions, and whether the user's line makes it."""
         caller = frame.f_back
         if caller is not None and caller.f_code is CALL_IMPL and journal.frames.get(id(frame.f_code)) is False:
             stack, users = journal.sites.anchor_stack, False  # torch's own forward, of the module called last
@@ -232,7 +237,7 @@ class SingleCalls:
             return None  # where gradients are enabled there is no inference mode
         if (stack, known.id, draft.calling, module.training, journal.autocast, _grad_enabled()) != cue.context:
             return None
-        if cue.settings is None or settings_of(module) != cue.settings:
+        if cue.settings is None or (single.reads and single.settings(module) != cue.settings):
             return None
         if users:
             journal.name_arguments(stack, args)
@@ -243,7 +248,7 @@ class SingleCalls:
         draft.behind = True
         if known.loss and not journal.clock.depth:
             draft.begins(cue.phase)
-        return cue, inputs, users
+        return cue, inputs, list(map(VERSION, inputs)), users
 
     def _made(
         self,
@@ -251,40 +256,47 @@ class SingleCalls:
         cue: Cue,
         known: Known,
         inputs: list[torch.Tensor],
+        versions: list[int],
         first: int,
         result: Any,
     ) -> None:
         """The call returned: take the op over, if it was the expected one and wrote to nothing, else tell it."""
-        draft = self.journal.tracker.ahead
-        met, same = draft.met, type(result) is _Tensor
-        for tensor, number in zip(inputs, cue.inputs):
-            if tensor is result or tensor._version != met[number].version:
-                same = False
+        journal = self.journal
+        draft = journal.tracker.ahead
         if (
-            same
+            type(result) is _Tensor
             and said(result) == cue.said
             and _sequence() - first == cue.count
             and not (result._is_view() or result.is_inference() or result.is_nested)
             and draft.at == cue.index
             and draft.count == cue.number
             and draft.storage_count == cue.storage
+            and list(map(VERSION, inputs)) == versions
+            and journal.table.find(result) is None
         ):
-            take_over(draft, cue, first, result, self.journal.table)
+            take_over(draft, cue, first, result, journal.table)
             if draft.full:
                 draft.hooked = draft.hooked or hooks_on_saved(True) is not None
-                self.journal.value(cue.index, cue.number, cue.name, result)
+                journal.value(cue.index, cue.number, cue.name, result)
         else:
-            self._tell(mode, cue, known, inputs, first, result)
+            self._tell(mode, cue, known, inputs, versions, first, result)
 
-    def _tell(self, mode: OpMode, cue: Cue, known: Known, inputs: list[torch.Tensor], first: int, result: Any) -> None:
+    def _tell(
+        self,
+        mode: OpMode,
+        cue: Cue,
+        known: Known,
+        inputs: list[torch.Tensor],
+        versions: list[int],
+        first: int,
+        result: Any,
+    ) -> None:
         """Record the op as what it was."""
         journal = self.journal
         outer = (journal.module, journal.module_call)
         journal.module, journal.module_call = cue.module, cue.call
         journal.clock.enter(known.loss)
         try:
-            draft = journal.draft
-            versions = [draft.met[number].version for number in cue.inputs]
             mode.told(cue.name, cue.stack, False, inputs, cue.inputs, first, result, cue.text)
             changed = versions_of(inputs)
             if changed != versions:

@@ -34,7 +34,7 @@ class StepTracker:
         table: TensorTable,
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
-        measure: Callable[[list[int], list[torch.Tensor]], None],
+        measure: Callable[[tuple[int, ...], list[torch.Tensor]], None],
     ) -> None:
         self.sites, self.table = sites, table
         self._open, self._close, self._measure = open_draft, close, measure
@@ -352,7 +352,7 @@ class StepTracker:
                 numbers.append(entry.parameter)
                 tensors.append(tensor)
         if tensors:
-            self._measure(numbers, tensors)
+            self._measure(tuple(numbers), tensors)
 
 
 def kind_of(draft: Draft) -> StepKind:

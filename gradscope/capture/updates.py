@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..model.records import Phase
+from .draft import with_gradients
 from .facts import PLAIN
 from .stats import READABLE_DEVICES
 
@@ -29,7 +30,7 @@ class Updates:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def measure(self, numbers: list[int], tensors: list[torch.Tensor]) -> None:
+    def measure(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor]) -> None:
         """Norms of parameters and of their gradients, one fused call a device."""
         if torch._C._len_torch_dispatch_stack():
             return  # a dispatch mode of the script's would see the call
@@ -37,7 +38,7 @@ class Updates:
         every = [*tensors, *gradients]
         if set(map(type, every)) <= PLAIN and all(map(_IS_CPU, every)):
             try:
-                self._norms([*numbers, *[-1 - number for number in numbers]], every)
+                self._norms(with_gradients(numbers), every)
                 return
             except (RuntimeError, NotImplementedError):
                 pass  # one of them has no norm: they are told apart below
@@ -47,13 +48,13 @@ class Updates:
         for device in {tensor.device for _, tensor in kept}:
             if device.type in READABLE_DEVICES:
                 there = [(number, tensor) for number, tensor in kept if tensor.device == device]
-                self._norms([number for number, _ in there], [tensor for _, tensor in there])
+                self._norms(tuple([number for number, _ in there]), [tensor for _, tensor in there])
 
-    def _norms(self, numbers: list[int], tensors: list[torch.Tensor]) -> None:
+    def _norms(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         draft = self.journal.tracker.ahead
         cell: list[list[float]] = []
         self.journal.statistics.norms(tensors, cell.append)
-        draft.norms.append((draft.length - 1, tuple(numbers), cell))
+        draft.norms.append((draft.length - 1, numbers, cell))
 
     def parameters_updated(self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int) -> None:
         """`optimizer.step` raised these parameters' versions: (tensor, before, after)."""
