@@ -102,7 +102,7 @@ class Recorder:
         self.survivors = Survivors(self.sites, self.table)
         self.statistics = Statistics()
         self._started_at = perf_counter()
-        self._rows = Rows(self._started_at, with_ops=self.detail is not Detail.STEPS)
+        self._rows = Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS)
         self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
         self.journal = Journal(
             frames,
@@ -297,10 +297,12 @@ class Recorder:
             self.journal.fault("what outlives its step", error)
 
     def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
-        row = self._rows.row(draft, kind, number, self._template(draft, kind))
-        self.sink.put_step(row)
-        if unsettled(draft):
-            self._waiting.append((row, draft))
+        template = self._template(draft, kind)
+        if not self._rows.repeated(draft, number):
+            row = self._rows.row(draft, kind, number, template)
+            self.sink.put_step(row)
+            if unsettled(draft):
+                self._waiting.append((row, draft))
         if draft.samples:
             self.statistics.settle()
             self._put_samples(number, draft.samples)

@@ -2,27 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
+from typing import NamedTuple
 
-from ..model.records import Detail, PhaseSpan, StepKind, StepRow
+from ..model.records import Detail, Phase, PhaseSpan, StepKind, StepRow
+from ..model.repeats import Repeats, carried_at
 from .draft import Draft, with_gradients
 from .replay import Pattern
 
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
-class Rows:
-    """Makes rows, and counts how far the versions of parameters rise, so that a row states only other ones."""
+class Like(NamedTuple):
+    """The row that was made last, and what a step must have for its own to differ in nothing but numbers."""
 
-    def __init__(self, started_at: float, *, with_ops: bool) -> None:
-        self._started_at, self._with_ops = started_at, with_ops
+    row: StepRow
+    marks: list[tuple[Phase, int]]
+    rates: list[tuple[int, int]]
+    measured: tuple[int, ...]  # the numbers of `Draft.norms`
+
+
+class Rows:
+    """Makes rows, and counts how far the versions of parameters rise, so that a row states only other ones.
+
+    A step whose row would differ from the last one in nothing but numbers gets none: its numbers are added to
+    `Repeats`, which `put_repeats` got.
+    """
+
+    def __init__(self, started_at: float, put_repeats: Callable[[Repeats], None], *, with_ops: bool) -> None:
+        self._started_at, self._put_repeats, self._with_ops = started_at, put_repeats, with_ops
+        self._like: Like | None = None
+        self._adding: Repeats | None = None
         self._predicted: dict[int, int] = {}
         self._repeated: Pattern | None = None  # what the last step was, if it was nothing else
         self._repeats = 0  # since when: not in `_predicted` yet
 
+    def repeated(self, draft: Draft, number: int) -> bool:
+        """Whether a closed step needs no row; then its numbers are added to those of the steps before."""
+        numbers = self._numbers_like_the_last(draft, number)
+        if numbers is None or self._like is None:
+            return False
+        if self._adding is None or self._adding.over:
+            self._adding = Repeats(self._like.row)
+            self._put_repeats(self._adding)
+        self._adding.add(numbers)
+        self._repeats += 1
+        return True
+
+    def _numbers_like_the_last(self, draft: Draft, number: int) -> list[float] | None:
+        """The numbers of a step as `Repeats` has them; None where something else differs from the last row."""
+        if draft.repeats is None or draft.repeats is not self._repeated or self._like is None:
+            return None
+        row, marks, rates, measured = self._like
+        loss = loss_of(draft)
+        if (
+            [mark[:2] for mark in draft.phases] != marks
+            or list(draft.learning_rates) != rates
+            or [numbers for _, numbers, _ in draft.norms] != ([measured] if measured else [])
+            or (loss is None) is not (row.loss is None)
+            or draft.memory is not None
+            or draft.kept != row.kept
+            or draft.alive != row.alive
+            or unsettled(draft)
+            or (_carried(draft) != carried_at(row, number))
+        ):
+            return None
+        begin, end = draft.start, perf_counter() if draft.end is None else draft.end
+        found = [number, begin - self._started_at, end - begin, loss or 0.0]
+        starts = [start for _, _, start in draft.phases]
+        for start, until in zip(starts, (*starts[1:], end)):
+            found += (start - begin, until - start)
+        found += draft.learning_rates.values()
+        if measured:
+            norms = draft.norms[0][2][0]
+            for pair in zip(norms, norms[len(norms) // 2 :]):
+                found += pair
+        return found
+
     def row(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
         """The row of a closed step."""
-        return self._row(draft, kind, number, template, self._versions(draft), open=False)
+        row = self._row(draft, kind, number, template, self._versions(draft), open=False)
+        self._like = None if draft.repeats is None or row.memory is not None else _like(draft, row)
+        if self._adding is not None:
+            self._adding.over = True
+            self._adding = None
+        return row
 
     def unfinished(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
         """The row of a step that goes on."""
@@ -91,6 +156,17 @@ class Rows:
             for parameter, rise in self._repeated.bumps.items():
                 self._predicted[parameter] = self._predicted.get(parameter, 0) + rise * self._repeats
         self._repeated, self._repeats = None, 0
+
+
+def _like(draft: Draft, row: StepRow) -> Like | None:
+    """What the next steps are compared with; None where not each parameter measured has a gradient, in order."""
+    measured: tuple[int, ...] = ()
+    if draft.norms:
+        measured = draft.norms[-1][1]
+        parameters = measured[: len(measured) // 2]
+        if len(draft.norms) > 1 or measured != with_gradients(parameters) or list(parameters) != sorted(parameters):
+            return None
+    return Like(row, [mark[:2] for mark in draft.phases], list(draft.learning_rates), measured)
 
 
 def _carried(draft: Draft) -> tuple[tuple[int, int, int], ...]:

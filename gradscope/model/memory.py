@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from .repeats import Repeats, rows_of
 from .trace import count_versions
 
 
@@ -20,7 +21,8 @@ class MemorySource:
         self._parameters: dict[int, Parameter] = {}
         self._optimizers: dict[int, Optimizer] = {}
         self._templates: dict[int, Template] = {}
-        self._steps: dict[int, StepRow] = {}
+        self._rows: dict[int, StepRow] = {}
+        self._repeats: list[Repeats] = []
         self._samples: dict[tuple[int, int, str, bool, int], Sample] = {}
 
     def put_info(self, info: TraceInfo) -> None:
@@ -46,6 +48,17 @@ class MemorySource:
 
     def put_step(self, row: StepRow) -> None:
         self._steps[row.number] = row
+
+    def put_repeats(self, repeats: Repeats) -> None:
+        self._repeats.append(repeats)
+
+    @property
+    def _steps(self) -> dict[int, StepRow]:
+        """The steps by number, those that were added meanwhile among them."""
+        for repeats in self._repeats:
+            self._rows.update((row.number, row) for row in rows_of(repeats))
+        self._repeats = [repeats for repeats in self._repeats if not repeats.over]
+        return self._rows
 
     def put_samples(self, samples: Sequence[Sample]) -> None:
         for sample in samples:

@@ -25,6 +25,7 @@ from ..model.records import (
     Tensor,
     TraceInfo,
 )
+from ..model.repeats import Repeats
 from ..text import raised
 from . import packed, rows
 from .packed import Layout
@@ -56,6 +57,7 @@ class Batch:
     def __init__(self) -> None:
         self._layouts: dict[Layout, int] = {}
         self._steps: list[tuple[StepRow, rows.Row]] = []  # not written yet
+        self._repeats: list[Repeats] = []  # that steps are taken from
         self._step_key: object = None
         self._step_layout = -1  # of the step written last, whose key that is
         self._sample_layouts: dict[Entries, int] = {}
@@ -82,6 +84,7 @@ class Batch:
         self._execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        self._take_repeats()
         self._write_steps()
         self._write_faults()
         self._execute("COMMIT")
@@ -218,7 +221,30 @@ class Batch:
             self._sample_layouts[entries] = number
         return number
 
+    def repeats(self, repeats: Repeats) -> None:
+        self._take_repeats()  # of the steps before them
+        self._repeats.append(repeats)
+
+    def waiting(self) -> bool:
+        """Whether there are steps to take."""
+        return any(repeats.waiting() for repeats in self._repeats)
+
+    def end_repeats(self) -> None:
+        """Have no more steps added to those that are known."""
+        for repeats in self._repeats:
+            repeats.over = True
+
+    def _take_repeats(self) -> None:
+        for repeats in tuple(self._repeats):
+            over = repeats.over  # before taking: then nothing comes after
+            if repeats.waiting():
+                for values in packed.repeated_rows(repeats, self._layout_of(repeats.row)):
+                    self._wait(repeats.row, values, ())
+            if over:
+                self._repeats.remove(repeats)
+
     def step(self, row: StepRow) -> None:
+        self._take_repeats()
         try:
             self._step(row)
         except _ABOUT_THE_FILE:
@@ -230,15 +256,22 @@ class Batch:
             )
 
     def _step(self, row: StepRow) -> None:
+        self._wait(row, packed.step_row(row, self._layout_of(row)), row.versions)
+
+    def _layout_of(self, row: StepRow) -> int:
         key = packed.layout_key(row)
         if key != self._step_key:
             self._step_layout, self._step_key = self._layout(Layout.of(row)), key
-        values = packed.step_row(row, self._step_layout)
+        return self._step_layout
+
+    def _wait(self, row: StepRow, values: rows.Row, versions: Sequence[tuple[int, int]]) -> None:
+        """Insert a step that states these versions together with the next ones."""
+        number = values[0]
         if self._owed is not None:
-            self._stated[row.number], self._owed = self._owed, None
-        stated = self._stated.get(row.number) if self._stated else None
+            self._stated[number], self._owed = self._owed, None
+        stated = self._stated.get(number) if self._stated else None
         if stated is not None:
-            values = (*values[:11], _pairs({**stated, **dict(row.versions)}), *values[12:])
+            values = (*values[:11], _pairs({**stated, **dict(versions)}), *values[12:])
         self._steps.append((row, values))
         if len(self._steps) == AT_ONCE:
             self._write_steps()
@@ -340,6 +373,7 @@ class Batch:
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete steps; the step after a gap states the versions that can no longer be counted."""
+        self._take_repeats()
         self._write_steps()
         self._deleted = True
         gone = {number for number in numbers if self._execute(_HAS_STEP, (number,)).fetchone()}

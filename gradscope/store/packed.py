@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from ..model.codec import dumps, encode_float, from_json, loads, to_json
 from ..model.packed_samples import Entries, PackedSamples, entries_to_json
 from ..model.records import Json, Sample, StepRow
+from ..model.repeats import Repeats, carried_at
 from .rows import Row, plain, text, whole
 
 _SWAP = sys.byteorder == "big"
@@ -169,6 +170,31 @@ def step_row(row: StepRow, layout: int) -> Row:
         text(dumps([to_json(kept) for kept in row.kept])) if row.kept else None,
         dumps(list(row.alive)) if row.alive is not None else None,
     )
+
+
+def repeated_rows(repeats: Repeats, layout: int) -> Iterator[Row]:
+    """The rows of `steps` for the steps that were added since somebody took some."""
+    row, width, numbers = repeats.row, repeats.width, repeats.take()
+    usual = step_row(row, layout)
+    begin, end = usual[1:5], usual[13:]
+    times, rates = 2 * len(row.phases), len(row.learning_rates)
+    singles, doubles = pack("f", numbers), pack("d", numbers)
+    for at in range(0, len(numbers), width):
+        number, start, duration, loss = numbers[at : at + 4]
+        first, second, third, last = at + 4, at + 4 + times, at + 4 + times + rates, at + width
+        yield (
+            int(number),
+            *begin,
+            encode_float(start),
+            encode_float(duration),
+            None if row.loss is None else encode_float(loss),
+            singles[4 * first : 4 * second] or None,
+            doubles[8 * second : 8 * third] or None,
+            singles[4 * third : 4 * last] or None,
+            None,
+            _listed(carried_at(row, int(number))),
+            *end,
+        )
 
 
 def _listed(values: tuple[tuple[int, ...], ...]) -> str | None:

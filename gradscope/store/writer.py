@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from ..model.repeats import Repeats
 from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch
@@ -87,6 +88,10 @@ class TraceWriter:
         """Write a step, or replace the one of the same number."""
         self._put(Batch.step, row, 1)
 
+    def put_repeats(self, repeats: Repeats) -> None:
+        """Write the steps that are added to `repeats`, as they come."""
+        self._put(Batch.repeats, repeats, Repeats.LIMIT)
+
     def put_samples(self, samples: Sequence[Sample]) -> None:
         if samples:
             self._put(Batch.samples, samples, len(samples))
@@ -129,6 +134,7 @@ class TraceWriter:
         if self._closed or self._elsewhere():
             return
         self._resting = True
+        self._batch.end_repeats()  # what comes then is put, which starts a thread
         self._wake.set()
         self._thread.join(PAUSE)
 
@@ -207,7 +213,7 @@ class TraceWriter:
             closing, resting = self._closing, self._resting
             now = time.monotonic()
             due = now - beat >= HEARTBEAT
-            if self._queue or due:
+            if self._queue or due or batch.waiting():
                 self._same_file()
                 batch.begin()
                 if due:

@@ -17,6 +17,7 @@ from gradscope.model.codec import loads
 from gradscope.model.memory import MemorySource
 from gradscope.model.packed_samples import PackedSamples, entries_from_json
 from gradscope.model.records import Detail, GradGraph, Moment, Sample, StepKind, StepRow, Template, TraceInfo
+from gradscope.model.repeats import Repeats, carried_at, rows_of
 from gradscope.model.spec import STRUCTURE, violations
 from gradscope.model.trace import Trace
 from gradscope.store import SqliteSource, TraceWriter, open_trace
@@ -33,7 +34,7 @@ from gradscope.store.rows import (
     moment_of,
     moment_row,
 )
-from tests.unit.store.helpers import everything, pour
+from tests.unit.store.helpers import everything, numbers_of, pour
 
 from .records_at_random import records
 from .traces_at_random import programs
@@ -132,7 +133,9 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
         bumps = draw(st.dictionaries(st.integers(0, 4), st.integers(1, 3), max_size=3))
         puts.append(("template", Template(number, (), (), (), tuple(sorted(bumps.items())))))
     alive: list[int] = []
-    for number in range(draw(st.integers(1, 12))):
+    number = -1
+    for _ in range(draw(st.integers(1, 12))):
+        number += 1
         stated = draw(st.dictionaries(st.integers(0, 4), st.integers(0, 50), max_size=2))
         norms = draw(st.lists(st.tuples(st.integers(0, 3), st.none() | FLOATS, st.none() | FLOATS), max_size=3))
         row = StepRow(
@@ -153,6 +156,13 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
         puts.append(("samples", [replace(sample, step=number, what=what) for sample in samples]))
         if draw(st.booleans()):
             puts.append(("step", row._replace(loss=0.5)))
+        if draw(st.booleans()):
+            usual = row._replace(norms=draw(st.sampled_from(((), ((0, 1.0, 2.0), (3, 0.0, 0.5))))), versions=())
+            steps = [alike(draw, usual, number + after) for after in range(1, draw(st.integers(2, 5)))]
+            puts.append(("step", usual))
+            puts.append(("repeats", steps))
+            number = steps[-1].number
+            alive += [step.number for step in steps]
         if draw(st.integers(0, 3)) == 0:
             gone = draw(st.lists(st.sampled_from(alive), unique=True, max_size=3)) if alive else []
             gone = [each for each in gone if each != number]
@@ -161,6 +171,42 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
         if draw(st.integers(0, 3)) == 0:
             puts.append(("flush", None))
     return puts
+
+
+def alike(draw: st.DrawFn, row: StepRow, number: int) -> StepRow:
+    return row._replace(
+        number=number,
+        start=draw(st.floats(0, 1e6)),
+        duration=draw(st.floats(0, 10)),
+        loss=None if row.loss is None else draw(st.floats()),
+        norms=tuple((owner, draw(FLOATS), draw(FLOATS)) for owner, _, _ in row.norms),
+        carried=carried_at(row, number),
+    )
+
+
+def put_repeats(sink: TraceWriter | MemorySource, steps: list[StepRow]) -> None:
+    """Add the steps to one `Repeats`, the first of them before it is put."""
+    repeats = Repeats(steps[0]._replace(number=steps[0].number - 1, carried=carried_at(steps[0], steps[0].number - 1)))
+    for step in steps:
+        repeats.add(numbers_of(step))
+        if step is steps[0]:
+            sink.put_repeats(repeats)
+    repeats.over = True
+
+
+@given(step_rows(), st.integers(1, 5), st.data())
+@settings(deadline=None)
+def test_steps_that_are_added_come_back_as_they_were(row: StepRow, taken: int, data: st.DataObject) -> None:
+    row = row._replace(norms=tuple((owner, 1.0, 2.0) for owner, _, _ in row.norms), number=3, versions=())
+    steps = [alike(data.draw, row, row.number + after) for after in range(1, 6)]
+    repeats, found = Repeats(row), []
+    for count, step in enumerate(steps, 1):
+        repeats.add(numbers_of(step))
+        if count == taken:
+            found += rows_of(repeats)
+    found += rows_of(repeats)
+    assert repr(found) == repr(steps)
+    assert not repeats.waiting()
 
 
 @given(histories())
@@ -174,6 +220,9 @@ def test_any_history_leaves_what_it_leaves_in_memory(history: list[tuple[str, An
                 assert writer.flush()
                 continue
             for sink in (writer, memory):
+                if what == "repeats":
+                    put_repeats(sink, value)
+                    continue
                 put = getattr(sink, "delete_steps" if what == "delete" else f"put_{what}")
                 put(value)
 

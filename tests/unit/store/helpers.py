@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gradscope.model.memory import MemorySource
+from gradscope.model.records import StepRow
 from gradscope.model.trace import Trace, TraceSink, TraceSource
 from gradscope.store import TraceWriter
 
@@ -46,6 +47,14 @@ def write(trace: Trace, path: Path, *, overwrite: bool = False) -> Path:
     writer.close()
     assert writer.failed is None
     return path
+
+
+def numbers_of(row: StepRow) -> list[float]:
+    """A row as `Repeats` takes it."""
+    times = [time for span in row.phases for time in span[2:]]
+    norms = [norm for _, *both in row.norms for norm in both if norm is not None]
+    rates = [rate for _, _, rate in row.learning_rates]
+    return [row.number, row.start, row.duration, row.loss or 0.0, *times, *rates, *norms]
 
 
 def everything(trace: Trace) -> dict[str, object]:

@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from gradscope.model.records import Detail, TraceInfo
+from gradscope.model.repeats import Repeats
 from gradscope.store import TraceWriter, alive, open_trace
 from tests import builders
 from tests.scripts import ROOT, run
 
-from .helpers import everything, in_memory, pour, shared_folder, sql, without_privileges, write
+from .helpers import everything, in_memory, numbers_of, pour, shared_folder, sql, without_privileges, write
 
 RUNNING = TraceInfo("train.py", (), "0", "3", "2", "now", Detail.AUTO)
 
@@ -173,6 +174,31 @@ def test_what_is_put_is_in_the_file_without_being_asked(tmp_path: Path) -> None:
     with open_trace(sink.path) as read:
         assert read.steps == [0]
     sink.close()
+
+
+def test_steps_that_are_added_are_in_the_file_without_being_asked(tmp_path: Path) -> None:
+    trace = builders.mlp_trace(1)
+    row = trace.step(0).row
+    sink = TraceWriter(tmp_path / "t.gradscope")
+    pour(trace, sink)
+    repeats = Repeats(row)
+    sink.put_repeats(repeats)
+    for number in range(1, 4):
+        repeats.add(numbers_of(row._replace(number=number)))
+        time.sleep(0.5)
+        with open_trace(sink.path) as read:
+            assert read.steps == list(range(number + 1))
+    fork_and_wait()
+    assert repeats.over  # what comes then is put, so that there is a thread again
+    repeats = Repeats(row)
+    sink.put_repeats(repeats)
+    repeats.add(numbers_of(row._replace(number=4)))
+    assert sink.flush()
+    with open_trace(sink.path) as read:
+        assert read.steps == list(range(5))
+        assert read.step(4).row.norms == row.norms
+    sink.close()
+    assert sink.failed is None
 
 
 FORK = """
