@@ -197,8 +197,13 @@ _MAKERS: dict[str, Callable[[RawMoment], Moment]] = {
 _form, _stats, _values = attrgetter("form"), attrgetter("stats"), attrgetter("values")
 
 
-def samples_of(step: int, raw: Sequence[RawSample]) -> PackedSamples:
-    """The raw samples (at least one) of a step that now has a number; their readings are settled."""
+def samples_of(step: int, raw: Sequence[RawSample], usual: Entries | None = None) -> PackedSamples:
+    """The raw samples (at least one) of a step that now has a number; their readings are settled.
+
+    Where they are of the `usual` entries, they share these.
+    """
     moments, subjects, of_parameters, whats, readings = zip(*raw)  # no line of ours runs for each of them
     entries = Entries(moments, subjects, of_parameters, whats, tuple(map(_form, readings)))
+    if entries == usual:
+        entries = usual
     return PackedSamples(step, entries, b"".join(map(_stats, readings)), b"".join(map(_values, readings)))

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from ..errors import AlreadyRecording
+from ..model.packed_samples import Entries
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
@@ -95,6 +96,7 @@ class Recorder:
         self._unfinished: int | None = None  # the number of a step that was written as far as it got
         self._kept: list[int] = []
         self._waiting: list[tuple[StepRow, Draft]] = []
+        self._entries: Entries | None = None  # of the samples written last
         self._owed: list[tuple[int, list[RawSample]]] = []  # samples that a device still owes to written steps
         frames = Frames(str(Path(torch.__file__).parent))
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
@@ -344,7 +346,9 @@ class Recorder:
             self._owed.append((number, [sample for sample in samples if sample[4].stats is None]))
             samples = [sample for sample in samples if sample[4].stats is not None]
         if samples:
-            self.sink.put_samples(samples_of(number, samples))
+            packed = samples_of(number, samples, self._entries)
+            self._entries = packed.entries
+            self.sink.put_samples(packed)
 
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():

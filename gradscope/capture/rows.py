@@ -69,7 +69,7 @@ class Rows:
         ):
             return None
         begin, end = draft.start, perf_counter() if draft.end is None else draft.end
-        found = [number, begin - self._started_at, end - begin, loss or 0.0]
+        found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
         starts = [start for _, _, start in draft.phases]
         for start, until in zip(starts, (*starts[1:], end)):
             found += (start - begin, until - start)

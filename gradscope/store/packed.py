@@ -16,7 +16,7 @@ from typing import Any
 from ..model.codec import dumps, encode_float, from_json, loads, to_json
 from ..model.packed_samples import Entries, PackedSamples, entries_to_json
 from ..model.records import Json, Sample, StepRow
-from ..model.repeats import Repeats, carried_at
+from ..model.repeats import Repeats
 from .rows import Row, plain, text, whole
 
 _SWAP = sys.byteorder == "big"
@@ -177,24 +177,27 @@ def repeated_rows(repeats: Repeats, layout: int) -> Iterator[Row]:
     row, width, numbers = repeats.row, repeats.width, repeats.take()
     usual = step_row(row, layout)
     begin, end = usual[1:5], usual[13:]
-    times, rates = 2 * len(row.phases), len(row.learning_rates)
+    times, rates, norms = 2 * len(row.phases), len(row.learning_rates), 2 * len(row.norms)
     singles, doubles = pack("f", numbers), pack("d", numbers)
-    for at in range(0, len(numbers), width):
-        number, start, duration, loss = numbers[at : at + 4]
-        first, second, third, last = at + 4, at + 4 + times, at + 4 + times + rates, at + width
+    steps_before = [row.number - step for _, step, _ in row.carried]
+    carried = f"[{','.join([f'[{tensor},%d,{old}]' for tensor, _, old in row.carried])}]"
+    first, second, third = 4, 4 + times, 4 + times + rates
+    for found, start, duration, loss in zip(*[numbers[column::width] for column in range(4)]):
+        number = int(found)
         yield (
-            int(number),
+            number,
             *begin,
             encode_float(start),
             encode_float(duration),
             None if row.loss is None else encode_float(loss),
             singles[4 * first : 4 * second] or None,
             doubles[8 * second : 8 * third] or None,
-            singles[4 * third : 4 * last] or None,
+            singles[4 * third : 4 * (third + norms)] or None,
             None,
-            _listed(carried_at(row, int(number))),
+            carried % tuple([number - before for before in steps_before]) if steps_before else None,
             *end,
         )
+        first, second, third = first + width, second + width, third + width
 
 
 def _listed(values: tuple[tuple[int, ...], ...]) -> str | None:
