@@ -268,9 +268,9 @@ class _Run:
         root = outputs[0]
         if kind != "backward" or roots != self.roots or payload[0] != walked or not isinstance(root, torch.Tensor):
             return False
-        made = [node for cue, _, node in draft.made if cue.number == roots[0]]
+        made = next((node for cue, _, node in reversed(draft.made) if cue.number == roots[0]), None)
         node = root.grad_fn
-        if node is None or made != [node._sequence_nr()]:
+        if node is None or made != node._sequence_nr():
             return False
         graph: Known = expected.known[walked]
         if graph.reach >= draft.count:

@@ -114,6 +114,7 @@ class Draft:
         "losses",
         "made",
         "mark",
+        "marks",
         "memory",
         "met",
         "module_calls",
@@ -122,7 +123,6 @@ class Draft:
         "norms",
         "outputs_by_sequence",
         "phase",
-        "phases",
         "repeats",
         "returned",
         "returns",
@@ -136,6 +136,7 @@ class Draft:
         "storages",
         "sure",
         "tensors",
+        "times",
         "versions",
         "walked",
         "zeroed",
@@ -166,7 +167,8 @@ class Draft:
         self.graphs: list[RawGraph] = []
         self.returns: list[tuple[int, tuple[int, ...]]] = []
         self.phase: Phase | None = None
-        self.phases: list[tuple[Phase, int, float]] = []
+        self.marks: list[tuple[Phase, int]] = []  # where phases begin
+        self.times: list[float] = []  # and when
         self.samples: list[RawSample] = []
         self.losses: list[tuple[int, list[float]]] = []
         self.learning_rates: dict[tuple[int, int], float] = {}
@@ -231,7 +233,8 @@ class Draft:
         now = perf_counter()
         if phase is not self.phase:
             self.phase = phase
-            self.phases.append((phase, index, now))
+            self.marks.append((phase, index))
+            self.times.append(now)
         if now >= self.flush_at:
             self.flush(self)
         return index
@@ -282,7 +285,8 @@ class Draft:
         self.at = at + 1
         if phase is not self.phase:
             self.phase = phase
-            self.phases.append((phase, at, now))
+            self.marks.append((phase, at))
+            self.times.append(now)
         if now >= self.flush_at:
             self.catch_up()
             self.flush(self)
@@ -359,7 +363,8 @@ class Draft:
         """From now on it is `phase`, whatever moment comes next."""
         if phase is not self.phase:
             self.phase = phase
-            self.phases.append((phase, self.length, perf_counter()))
+            self.marks.append((phase, self.length))
+            self.times.append(perf_counter())
 
 
 def bumps_in(draft: Draft, first: int, end: int) -> dict[int, int]:

@@ -105,15 +105,13 @@ class Gradients:
             numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             journal.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
 
-    def zeroed(
-        self, owner: str, optimizer: int | None, tensors: Sequence[tuple[torch.Tensor, bool]], stack: int
-    ) -> None:
-        """`zero_grad()` of an optimizer or a module; `tensors`: with a gradient before, and whether still."""
+    def zeroed(self, owner: str, optimizer: int | None, tensors: Sequence[torch.Tensor], stack: int) -> None:
+        """`zero_grad()` of an optimizer or a module, where these tensors had gradients."""
         journal = self.journal
         draft = journal.tracker.ahead
         draft.zeroed = True
-        zeroed = [tensor for tensor, still in tensors if still]
-        cleared = [tensor for tensor, still in tensors if not still]
+        zeroed = [tensor for tensor in tensors if tensor.grad is not None]
+        cleared = [tensor for tensor in tensors if tensor.grad is None] if zeroed else tensors
         draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, not zeroed, optimizer))
         for kept, found in ((True, zeroed), (False, cleared)):
             if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from time import perf_counter
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class Rows:
         row, marks, rates, measured = self._like
         loss = loss_of(draft)
         if (
-            [mark[:2] for mark in draft.phases] != marks
+            draft.marks != marks
             or list(draft.learning_rates) != rates
             or [numbers for _, numbers, _ in draft.norms] != ([measured] if measured else [])
             or (loss is None) is not (row.loss is None)
@@ -70,14 +71,12 @@ class Rows:
             return None
         begin, end = draft.start, perf_counter() if draft.end is None else draft.end
         found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
-        starts = [start for _, _, start in draft.phases]
-        for start, until in zip(starts, (*starts[1:], end)):
+        for start, until in zip(draft.times, (*draft.times[1:], end)):
             found += (start - begin, until - start)
         found += draft.learning_rates.values()
         if measured:
             norms = draft.norms[0][2][0]
-            for pair in zip(norms, norms[len(norms) // 2 :]):
-                found += pair
+            found += chain.from_iterable(zip(norms, norms[len(norms) // 2 :]))
         return found
 
     def row(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
@@ -104,7 +103,7 @@ class Rows:
         open: bool,
     ) -> StepRow:
         begin, end = draft.start, perf_counter() if draft.end is None else draft.end
-        ends = (*[start for _, _, start in draft.phases[1:]], end)
+        ends = (*draft.times[1:], end)
         return StepRow(
             number,
             kind,
@@ -117,7 +116,7 @@ class Rows:
             tuple(
                 [
                     _new_tuple(PhaseSpan, (phase, index, start - begin, until - start))
-                    for (phase, index, start), until in zip(draft.phases, ends)
+                    for (phase, index), start, until in zip(draft.marks, draft.times, ends)
                 ]
             ),
             versions,
@@ -166,7 +165,7 @@ def _like(draft: Draft, row: StepRow) -> Like | None:
         parameters = measured[: len(measured) // 2]
         if len(draft.norms) > 1 or measured != with_gradients(parameters) or list(parameters) != sorted(parameters):
             return None
-    return Like(row, [mark[:2] for mark in draft.phases], list(draft.learning_rates), measured)
+    return Like(row, draft.marks, list(draft.learning_rates), measured)
 
 
 def _carried(draft: Draft) -> tuple[tuple[int, int, int], ...]:

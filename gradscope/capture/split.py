@@ -190,12 +190,14 @@ class _Split:
 
     def _share_time(self) -> None:
         """The tail begins with its first phase, or with the next one's where that phase began in the head."""
-        spans, at, tail = self.draft.phases, self.at, self.tail
-        first = max((place for place, span in enumerate(spans) if span[1] <= at), default=0)
-        phase, index, time = spans[first]
+        marks, times, at, tail = self.draft.marks, self.draft.times, self.at, self.tail
+        first = max((place for place, mark in enumerate(marks) if mark[1] <= at), default=0)
+        (phase, index), time = marks[first], times[first]
         if index < at:
-            time = spans[first + 1][2] if first + 1 < len(spans) else perf_counter()
-        self.head.phases = spans[:first] if index == at else spans[: first + 1]
+            time = times[first + 1] if first + 1 < len(times) else perf_counter()
+        end = first if index == at else first + 1
+        self.head.marks, self.head.times = marks[:end], times[:end]
         self.head.end = tail.start = time
-        tail.phases = [(phase, 0, time), *((phase, index - at, time) for phase, index, time in spans[first + 1 :])]
+        tail.marks = [(phase, 0), *((phase, index - at) for phase, index in marks[first + 1 :])]
+        tail.times = [time, *times[first + 1 :]]
         tail.phase = self.draft.phase

@@ -46,6 +46,6 @@ def _tell(
 ) -> None:
     try:
         with Unseen():
-            journal.gradients.zeroed(*owner(), [(tensor, tensor.grad is not None) for tensor in with_grad], stack)
+            journal.gradients.zeroed(*owner(), with_grad, stack)
     except Exception as error:
         journal.fault("a zero_grad call", error)

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from ..model.codec import dumps, to_json
@@ -40,8 +41,7 @@ _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
 MAX_FAULTS = 20
-AT_ONCE = 32  # steps inserted by one statement
-_INSERT_STEPS = ", (".join([packed.INSERT_STEP, *[packed.INSERT_STEP.partition("(")[2]] * (AT_ONCE - 1)])
+AT_ONCE = 64  # steps inserted by one statement, at most
 MAX_LAYOUTS = 64  # of samples, that are remembered: where every step has its own they would pile up
 _HELD = (str, bytes, float, type(None))  # what SQLite holds, beside whole numbers of 64 bits
 _ABOUT_THE_FILE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
@@ -279,9 +279,9 @@ class Batch:
     def _write_steps(self) -> None:
         """Insert the steps that wait, many in one statement: each statement hands the interpreter to the program."""
         waiting, self._steps = self._steps, []
-        if len(waiting) == AT_ONCE:
+        if len(waiting) > 1:
             try:
-                self._execute(_INSERT_STEPS, [value for _, values in waiting for value in values])
+                self._execute(_insert_steps(len(waiting)), [value for _, values in waiting for value in values])
                 return
             except _ABOUT_THE_FILE:
                 raise
@@ -394,6 +394,12 @@ class Batch:
             self._execute("DELETE FROM steps WHERE number = ?", (number,))
         for number in numbers:
             self._execute("DELETE FROM samples WHERE step = ?", (number,))
+
+
+@lru_cache(maxsize=AT_ONCE)
+def _insert_steps(count: int) -> str:
+    """The statement that inserts so many steps."""
+    return ", (".join([packed.INSERT_STEP, *[packed.INSERT_STEP.partition("(")[2]] * (count - 1)])
 
 
 def _spare_tensor(tensor: Tensor) -> Tensor:
