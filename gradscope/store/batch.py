@@ -229,11 +229,6 @@ class Batch:
         """Whether there are steps to take."""
         return any(repeats.waiting() for repeats in self._repeats)
 
-    def end_repeats(self) -> None:
-        """Have no more steps added to those that are known."""
-        for repeats in self._repeats:
-            repeats.over = True
-
     def _take_repeats(self) -> None:
         for repeats in tuple(self._repeats):
             over = repeats.over  # before taking: then nothing comes after

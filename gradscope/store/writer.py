@@ -58,6 +58,7 @@ class TraceWriter:
         self._resting = False
         self._starts = threading.Lock()
         self._batch = Batch()
+        self._growing: Repeats | None = None
         self._start()
         _rest_at_forks(self)
 
@@ -89,7 +90,8 @@ class TraceWriter:
         self._put(Batch.step, row, 1)
 
     def put_repeats(self, repeats: Repeats) -> None:
-        """Write the steps that are added to `repeats`, as they come."""
+        """Write the steps that are added to `repeats`, as they come. Those put before it are over."""
+        self._growing = repeats
         self._put(Batch.repeats, repeats, Repeats.LIMIT)
 
     def put_samples(self, samples: Sequence[Sample]) -> None:
@@ -134,7 +136,8 @@ class TraceWriter:
         if self._closed or self._elsewhere():
             return
         self._resting = True
-        self._batch.end_repeats()  # what comes then is put, which starts a thread
+        if self._growing is not None:
+            self._growing.over = True  # what comes then is put, which starts a thread
         self._wake.set()
         self._thread.join(PAUSE)
 

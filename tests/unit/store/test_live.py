@@ -193,7 +193,8 @@ def test_steps_that_are_added_are_in_the_file_without_being_asked(tmp_path: Path
     repeats = Repeats(row)
     sink.put_repeats(repeats)
     repeats.add(numbers_of(row._replace(number=4)))
-    assert sink.flush()
+    fork_and_wait()
+    assert repeats.over
     with open_trace(sink.path) as read:
         assert read.steps == list(range(5))
         assert read.step(4).row.norms == row.norms
