@@ -17,12 +17,15 @@ from gradscope.errors import CannotWrite, NoSuchStep
 from gradscope.model.memory import MemorySource
 from gradscope.model.packed_samples import PackedSamples
 from gradscope.model.records import Detail, OpCall, Sample, Stats, Template, TraceInfo
+from gradscope.model.repeats import Repeats
 from gradscope.model.trace import Trace
 from gradscope.store import SqliteSource, TraceWriter, is_trace, open_trace
+from gradscope.store.batch import Batch
+from gradscope.store.create import make_file
 from gradscope.store.schema import APPLICATION_ID, VERSION
 from tests import builders
 
-from .helpers import everything, names, pour, write
+from .helpers import everything, names, numbers_of, pour, write
 
 TRACES: dict[str, Callable[[], Trace]] = {
     "ab2": builders.ab2_trace,
@@ -234,6 +237,31 @@ def test_versions_stay_right_when_the_last_step_is_deleted_and_another_follows(t
     writer.put_step(trace.step(2).row._replace(number=3, versions=()))
     writer.close()
     with open_trace(writer.path) as read:
+        assert read.step(3).versions == dict.fromkeys(range(4), 3)
+
+
+def test_steps_that_were_added_come_before_those_put_after_them(tmp_path: Path) -> None:
+    trace = builders.mlp_trace(2)
+    row = trace.step(1).row
+    path = tmp_path / "t.gradscope"
+    make_file(path, overwrite=False)
+    batch, connection = Batch(), sqlite3.connect(path, isolation_level=None)
+    batch.use(connection)
+    batch.begin()
+    batch.info(trace.info)
+    for number in range(2):
+        batch.template(trace.step(number).template)
+        batch.step(trace.step(number).row)
+    repeats = Repeats(row)
+    batch.repeats(repeats)
+    batch.delete([1])  # the last: what comes next states the versions that can no longer be counted
+    repeats.add(numbers_of(row._replace(number=2)))
+    batch.step(row._replace(number=3))
+    batch.commit()
+    connection.close()
+    with open_trace(path) as read:
+        assert read.steps == [0, 2, 3]
+        assert read.step(2).versions == dict.fromkeys(range(4), 2)
         assert read.step(3).versions == dict.fromkeys(range(4), 3)
 
 
