@@ -163,6 +163,8 @@ class Single:
 
 
 UNEXPECTED: Any = object()
+# An expected call that begins: its op, the op's inputs, their versions, and whether the user's own line makes it.
+Begun = tuple["Cue", list[torch.Tensor], list[int], bool]
 
 
 class SingleCalls:
@@ -195,7 +197,7 @@ class SingleCalls:
                 journal.fault("a module call", error)
                 begun = None
             if begun is not None:
-                cue, inputs, versions, users = begun
+                cue, users = begun[0], begun[3]
                 first = _sequence()
                 try:
                     result = self._call(module, *args)
@@ -204,7 +206,7 @@ class SingleCalls:
                         journal.call_failed(cue.name, cue.stack, cue.inputs, error)
                     raise
                 try:
-                    self._made(mode, cue, known, inputs, versions, first, result)
+                    self._made(mode, known, begun, first, result)
                     if users:
                         journal.name_results(cue.stack, result)
                 except Exception as error:
@@ -222,8 +224,8 @@ class SingleCalls:
         known: Known,
         args: tuple[Any, ...],
         frame: FrameType,
-    ) -> tuple[Cue, list[torch.Tensor], list[int], bool] | None:
-        """The expected call begins: its op, the op's inputs, their versions, and whether the user's line makes it."""
+    ) -> Begun | None:
+        """The call that begins, if it is the expected one."""
         caller = frame.f_back
         if caller is not None and caller.f_code is CALL_IMPL and journal.frames.get(id(frame.f_code)) is False:
             stack, users = journal.sites.anchor_stack, False  # torch's own forward, of the module called last
@@ -250,19 +252,11 @@ class SingleCalls:
             draft.begins(cue.phase)
         return cue, inputs, list(map(VERSION, inputs)), users
 
-    def _made(
-        self,
-        mode: OpMode,
-        cue: Cue,
-        known: Known,
-        inputs: list[torch.Tensor],
-        versions: list[int],
-        first: int,
-        result: Any,
-    ) -> None:
+    def _made(self, mode: OpMode, known: Known, begun: Begun, first: int, result: Any) -> None:
         """The call returned: take the op over, if it was the expected one and wrote to nothing, else tell it."""
         journal = self.journal
         draft = journal.tracker.ahead
+        cue, inputs, versions, _ = begun
         if (
             type(result) is _Tensor
             and said(result) == cue.said
@@ -279,20 +273,12 @@ class SingleCalls:
                 draft.hooked = draft.hooked or hooks_on_saved(True) is not None
                 journal.value(cue.index, cue.number, cue.name, result)
         else:
-            self._tell(mode, cue, known, inputs, versions, first, result)
+            self._tell(mode, known, begun, first, result)
 
-    def _tell(
-        self,
-        mode: OpMode,
-        cue: Cue,
-        known: Known,
-        inputs: list[torch.Tensor],
-        versions: list[int],
-        first: int,
-        result: Any,
-    ) -> None:
+    def _tell(self, mode: OpMode, known: Known, begun: Begun, first: int, result: Any) -> None:
         """Record the op as what it was."""
         journal = self.journal
+        cue, inputs, versions, _ = begun
         outer = (journal.module, journal.module_call)
         journal.module, journal.module_call = cue.module, cue.call
         journal.clock.enter(known.loss)
