@@ -8,7 +8,8 @@ moments, tensors, graphs and returns are equal. `assemble` turns novelty into re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
+from copy import copy
 from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -253,6 +254,30 @@ class Draft:
         """The first moment, of a step that has one."""
         moment: RawMoment = self.moments[0] if self.moments or not self.behind else self.expected.moments[0]
         return moment
+
+    def progress(self) -> tuple[Any, ...]:
+        """What changes with all that happens in the step."""
+        listed: tuple[Sized, ...] = (
+            self.moments,
+            self.tensors,
+            self.calls,
+            self.returns,
+            self.graphs,
+            self.samples,
+            self.times,
+        )
+        return (self.mark, self.at, self.count, self.called, self.returned, self.walked, *map(len, listed))
+
+    def snapshot(self) -> Draft:
+        """The step as it is now, listed, in lists of its own."""
+        taken = copy(self)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if type(value) in (list, dict, set):
+                setattr(taken, name, value.copy())
+        if taken.behind:
+            taken.catch_up()
+        return taken
 
     # -- ahead of its lists ----------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ a sink, and readers take it from there.
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import threading
@@ -21,7 +22,7 @@ import torch
 
 from ..errors import AlreadyRecording
 from ..model.packed_samples import Entries
-from ..model.records import Detail, StepKind, StepRow, TraceInfo
+from ..model.records import Detail, StepKind, StepRow, Template, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
@@ -91,7 +92,11 @@ class Recorder:
         self._hooks = HookSet()
         self._counts: dict[str, int] = {}  # steps so far, by kind
         self._patterns = Patterns()
-        self._template_count = 0
+        self._template_numbers = itertools.count()
+        self._in_progress = next(self._template_numbers)  # the template of the step that goes on, as far as it got
+        self._seen: tuple[Any, ...] = ()  # how far the step had got when the sink asked
+        self._told = False  # and whether it was told that already
+        self._ask_again = 0.0  # when reading it is affordable again
         self._next = 0
         self._unfinished: int | None = None  # the number of a step that was written as far as it got
         self._kept: list[int] = []
@@ -133,6 +138,7 @@ class Recorder:
         if self.running:
             raise AlreadyRecording("this recorder is running already: stop it before it is started again")
         self.sink.put_info(self.info)
+        self.sink.ask(self._standing)
         _install_fork_hook()
         with _hooking:
             around = active_recorders()
@@ -248,13 +254,38 @@ class Recorder:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
         if self.running and draft is self.tracker.draft:
-            number = self._template_count
-            self._template_count += 1
-            self.sink.put_template(template_of(draft, number, self.sites, self.table))
-            self.sink.put_step(self._rows.unfinished(draft, kind_of(draft), self._next, number))
+            self.sink.put_template(template_of(draft, self._in_progress, self.sites, self.table))
+            self.sink.put_step(self._rows.unfinished(draft, kind_of(draft), self._next, self._in_progress))
             self._unfinished = self._next
-        now = perf_counter()
-        draft.flush_at = now + max(FLUSH_SECONDS, 20 * (now - begin))  # at most a twentieth of the time
+        draft.flush_at = _affordable_again(begin)
+
+    def _standing(self) -> tuple[Template, StepRow] | None:
+        """The step as far as it got, where nothing has happened since the last call; told once.
+
+        The sink's thread asks. While it reads, the program may go on: then what was read is thrown away.
+        """
+        try:
+            draft, number = self.tracker.ahead, self._next
+            progress = draft.progress()
+            if progress != self._seen:
+                self._seen, self._told = progress, False
+                return None
+            begin = perf_counter()
+            if self._told or not self.running or not draft.length or not self.options.keeps(number):
+                return None
+            if begin < self._ask_again:
+                return None
+            step = draft.snapshot()
+            template = template_of(step, self._in_progress, self.sites, self.table)
+            row = self._rows.unfinished(step, kind_of(step), number, self._in_progress)
+            self._ask_again = _affordable_again(begin)
+            if draft is not self.tracker.ahead or draft.progress() != progress or self._next != number:
+                return None
+            self._told = True
+            return template, row
+        except Exception as error:
+            self.journal.fault("a step that stands still", error)
+            return None
 
     def place_of(self, tensor: torch.Tensor) -> tuple[int, int] | None:
         """The step that met `tensor` last and its number there, once that step is written as far as it got.
@@ -317,8 +348,7 @@ class Recorder:
         known = self._patterns.find(draft)
         if known is not None:
             return known.template
-        number = self._template_count
-        self._template_count += 1
+        number = next(self._template_numbers)
         self.sink.put_template(template_of(draft, number, self.sites, self.table))
         self._patterns.add(draft, number, kind)
         return number
@@ -353,6 +383,12 @@ class Recorder:
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
             self.journal.updates.measure(numbers, tensors)
+
+
+def _affordable_again(begin: float) -> float:
+    """When a step in progress may be told again, which took from `begin` until now: at most a twentieth of the time."""
+    now = perf_counter()
+    return now + max(FLUSH_SECONDS, 20 * (now - begin))
 
 
 def _version() -> str:

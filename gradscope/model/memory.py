@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from .repeats import Repeats, rows_of
-from .trace import count_versions
+from .trace import Unfinished, count_versions
 
 
 class MemorySource:
@@ -51,6 +51,9 @@ class MemorySource:
 
     def put_repeats(self, repeats: Repeats) -> None:
         self._repeats.append(repeats)
+
+    def ask(self, unfinished: Unfinished) -> None:
+        """Memory ends with the program: what its last step did is nobody's question."""
 
     @property
     def _steps(self) -> dict[int, StepRow]:

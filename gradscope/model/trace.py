@@ -69,6 +69,9 @@ class TraceSource(Protocol):
     def close(self) -> None: ...
 
 
+Unfinished = Callable[[], "tuple[Template, StepRow] | None"]  # the step that goes on, if it was not told so far
+
+
 class TraceSink(Protocol):
     """Where a recorder writes. Calls return at once; nothing here may raise into the script."""
 
@@ -81,6 +84,7 @@ class TraceSink(Protocol):
     def put_template(self, template: Template) -> None: ...
     def put_step(self, row: StepRow) -> None: ...  # replaces an earlier row of the same number
     def put_repeats(self, repeats: Repeats) -> None: ...  # to take steps from, as they are added
+    def ask(self, unfinished: Unfinished) -> None: ...  # now and then, for the step that goes on
     def put_samples(self, samples: Sequence[Sample]) -> None: ...
     def delete_steps(self, numbers: Sequence[int]) -> None: ...
     def close(self) -> None: ...

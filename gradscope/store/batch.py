@@ -221,6 +221,12 @@ class Batch:
             self._sample_layouts[entries] = number
         return number
 
+    def unfinished(self, found: tuple[Template, StepRow]) -> None:
+        """A step that goes on. When it has ended meanwhile, it is taken or put after this."""
+        template, row = found
+        self.template(template)
+        self._step(row)
+
     def repeats(self, repeats: Repeats) -> None:
         self._take_repeats()  # of the steps before them
         self._repeats.append(repeats)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from ..model.repeats import Repeats
+from ..model.trace import Unfinished
 from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch
@@ -59,6 +60,7 @@ class TraceWriter:
         self._starts = threading.Lock()
         self._batch = Batch()
         self._growing: Repeats | None = None
+        self._ask: Unfinished = _nothing
         self._start()
         _rest_at_forks(self)
 
@@ -94,6 +96,13 @@ class TraceWriter:
         self._growing = repeats
         self._put(Batch.repeats, repeats, Repeats.LIMIT)
 
+    def ask(self, unfinished: Unfinished) -> None:
+        """Write what `unfinished`, asked by the thread whenever it has written all, tells of the step that goes on.
+
+        A program that stands still tells nothing by itself, and it may be killed for that.
+        """
+        self._ask = unfinished
+
     def put_samples(self, samples: Sequence[Sample]) -> None:
         if samples:
             self._put(Batch.samples, samples, len(samples))
@@ -128,6 +137,7 @@ class TraceWriter:
         if self._resting:
             self._go_on()
             self._thread.join(2 * PATIENCE)
+        self._ask = _nothing  # the one who answers need not live on with us
         if self._thread.is_alive():
             self._fail("the disk does not answer")
 
@@ -224,6 +234,11 @@ class TraceWriter:
                     beat = now
                 self._drain(batch)
                 batch.commit()
+            unfinished = self._ask() if not closing else None
+            if unfinished is not None:
+                batch.begin()
+                batch.put(Batch.unfinished, unfinished)
+                batch.commit()
             if closing and not self._queue:
                 batch.finish()
                 return
@@ -247,6 +262,10 @@ class TraceWriter:
         stat = self._absolute.stat()
         if (stat.st_dev, stat.st_ino) != self._file:
             raise FileNotFoundError
+
+
+def _nothing() -> None:
+    """Nobody has a step that goes on."""
 
 
 _writers: weakref.WeakSet[TraceWriter] = weakref.WeakSet()

@@ -261,6 +261,34 @@ def test_an_ended_run_is_readable(kind: signal.Signals, status: str, tmp_path: P
         assert len(trace.steps) >= 5
 
 
+HANGS = """
+    if step == 4:
+        print("ready", flush=True)
+        time.sleep(60)
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_run_that_hangs_leaves_what_it_did_before(tmp_path: Path) -> None:
+    lines = ["import time, torch", "weight = torch.ones(2, requires_grad=True)"]
+    lines += ["optimizer = torch.optim.SGD([weight], 0.1)", "for step in range(6):", "    optimizer.zero_grad()"]
+    (tmp_path / "hangs.py").write_text("\n".join([*lines, "    loss = (weight * step).sum()"]) + HANGS)
+    with started(["-m", "gradscope", "trace", "hangs.py"], tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    with open_trace(tmp_path / "hangs.gradscope") as trace:
+        assert trace.info.status == "killed"
+        assert trace.steps == list(range(5))
+        last = trace.step(4)
+        assert last.row.open
+        assert [moment.name for moment in last.moments if moment.kind == "op"] == ["mul", "sum"]  # type: ignore[union-attr]
+
+
 # -- graph -----------------------------------------------------------------------------------------
 
 

@@ -256,11 +256,13 @@ def test_steps_that_were_added_come_before_those_put_after_them(tmp_path: Path) 
     batch.repeats(repeats)
     batch.delete([1])  # the last: what comes next states the versions that can no longer be counted
     repeats.add(numbers_of(row._replace(number=2)))
+    batch.unfinished((trace.step(1).template, row._replace(number=2, open=True)))  # read before step 2 was added
     batch.step(row._replace(number=3))
     batch.commit()
     connection.close()
     with open_trace(path) as read:
         assert read.steps == [0, 2, 3]
+        assert not read.step(2).row.open
         assert read.step(2).versions == dict.fromkeys(range(4), 2)
         assert read.step(3).versions == dict.fromkeys(range(4), 3)
 
