@@ -219,8 +219,8 @@ class Draft:
         """The same, of a moment that is made already."""
         self.followed = False
         if self.behind:
-            at = self.at
-            if self.expected.moments[at : at + 1] == [moment]:
+            at, moments = self.at, self.expected.moments
+            if at < len(moments) and moments[at] == moment:
                 self.followed = True
                 self.took(phase)
                 return at

@@ -85,9 +85,10 @@ class Sites:
         innermost = frame
         while frame is not anchor and frame is not None:
             code = frame.f_code
-            known = users.get(id(code))
+            identity = id(code)
+            known = users.get(identity)
             if known or (known is None and users.users(code)):
-                key += (id(code), frame.f_lasti)
+                key += (identity, frame.f_lasti)
             frame = frame.f_back
         if frame is None:
             key.append(-1)

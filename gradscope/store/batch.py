@@ -64,6 +64,7 @@ class Batch:
         self._sample_layout_count = 0
         self._last_entries: Entries | None = None
         self._last_layout = 0
+        self._sampled: dict[int, tuple[PackedSamples, rows.Row]] = {}  # not written yet, by step
         self._template: Template | None = None
         self._stated: dict[int, dict[int, int]] = {}  # versions that deleting earlier steps made us state
         self._owed: dict[int, int] | None = None  # the same, for a step that is not there yet
@@ -86,6 +87,7 @@ class Batch:
     def commit(self) -> None:
         self._take_repeats()
         self._write_steps()
+        self._write_samples()
         self._write_faults()
         self._execute("COMMIT")
         after, self._after = self._after, []
@@ -206,8 +208,36 @@ class Batch:
         if entries != self._last_entries:
             self._last_layout = self._sample_layout(entries)
             self._last_entries = entries
-        values = {"step": samples.step, "layout": self._last_layout, "stats": samples.stats, "values": samples.values}
-        self._execute(packed.INSERT_SAMPLES, values)
+        if len(self._sampled) == AT_ONCE or samples.step in self._sampled:
+            self._write_samples()
+        row = (samples.step, self._last_layout, samples.stats, samples.values)
+        self._sampled[samples.step] = (samples, row)
+
+    def _write_samples(self) -> None:
+        """Insert the samples that wait, of another step each."""
+        waiting, self._sampled = list(self._sampled.values()), {}
+        self._insert(waiting, _insert_samples)
+
+    def _insert(self, waiting: Sequence[tuple[object, rows.Row]], statement: Callable[[int], str]) -> None:
+        """Insert records' rows, all in one statement: each statement hands the interpreter to the program."""
+        if len(waiting) > 1:
+            try:
+                self._execute(statement(len(waiting)), [value for _, values in waiting for value in values])
+                return
+            except _ABOUT_THE_FILE:
+                raise
+            except Exception as error:  # noqa: BLE001  # one of them, which tells so when it is written by itself
+                del error
+        for record, values in waiting:
+            self._insert_one(record, values, statement(1))
+
+    def _insert_one(self, record: object, values: rows.Row, statement: str) -> None:
+        try:
+            self._execute(statement, values)
+        except _ABOUT_THE_FILE:
+            raise
+        except Exception as error:  # noqa: BLE001
+            self._fault(record, error)
 
     def _sample_layout(self, entries: Entries) -> int:
         """The id of the layout of these entries; the last few are remembered."""
@@ -278,26 +308,9 @@ class Batch:
             self._write_steps()
 
     def _write_steps(self) -> None:
-        """Insert the steps that wait, many in one statement: each statement hands the interpreter to the program."""
+        """Insert the steps that wait."""
         waiting, self._steps = self._steps, []
-        if len(waiting) > 1:
-            try:
-                self._execute(_insert_steps(len(waiting)), [value for _, values in waiting for value in values])
-                return
-            except _ABOUT_THE_FILE:
-                raise
-            except Exception as error:  # noqa: BLE001  # one of them, which tells so when it is written by itself
-                del error
-        for row, values in waiting:
-            self._write_step(row, values)
-
-    def _write_step(self, row: StepRow, values: rows.Row) -> None:
-        try:
-            self._execute(packed.INSERT_STEP, values)
-        except _ABOUT_THE_FILE:
-            raise
-        except Exception as error:  # noqa: BLE001
-            self._fault(row, error)
+        self._insert(waiting, _insert_steps)
 
     def _layout(self, layout: Layout) -> int:
         number = self._layouts.get(layout)
@@ -376,6 +389,7 @@ class Batch:
         """Delete steps; the step after a gap states the versions that can no longer be counted."""
         self._take_repeats()
         self._write_steps()
+        self._write_samples()
         self._deleted = True
         gone = {number for number in numbers if self._execute(_HAS_STEP, (number,)).fetchone()}
         versions = Versions()
@@ -395,6 +409,12 @@ class Batch:
             self._execute("DELETE FROM steps WHERE number = ?", (number,))
         for number in numbers:
             self._execute("DELETE FROM samples WHERE step = ?", (number,))
+
+
+@lru_cache(maxsize=AT_ONCE)
+def _insert_samples(count: int) -> str:
+    """The statement that inserts samples of so many steps."""
+    return packed.INSERT_SAMPLES.format(", ".join(["(?, ?, ?, ?)"] * count))
 
 
 @lru_cache(maxsize=AT_ONCE)

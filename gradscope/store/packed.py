@@ -43,9 +43,10 @@ def unpack(code: str, data: object, count: int) -> Sequence[float]:
 
 # -- samples ---------------------------------------------------------------------------------------
 
+# To be followed by rows of (step, layout, stats, values), each of another step.
 INSERT_SAMPLES = (
-    "INSERT INTO samples SELECT :step, coalesce(max(part) + 1, 0), :layout, :stats, :values FROM samples "
-    "WHERE step = :step"
+    "WITH new (step, layout, stats, numbers) AS (VALUES {}) INSERT INTO samples SELECT step, "
+    "(SELECT coalesce(max(part) + 1, 0) FROM samples WHERE step = new.step), layout, stats, numbers FROM new"
 )
 SELECT_SAMPLES = 'SELECT layout, stats, "values" FROM samples WHERE step = ? ORDER BY part'
 
