@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from .boxes import Boxes
+from .collector import collector_waits
 from .flow import Call, Flow, Value
 from .grad_boxes import GradBoxes
 from .gradients import first_grad_id, union
@@ -43,6 +44,7 @@ def grad_node_id(template: Template, graph: int, node: int) -> int:
     return first_grad_id(template, graph) + node
 
 
+@collector_waits()
 def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> Graph:
     """The graph of a step.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from gradscope.model.graph import GraphKind
 from gradscope.model.trace import Trace
 from gradscope.store import TraceWriter, open_trace
 from gradscope.tui.follow import Follower
-from gradscope.tui.memory import kept
 from gradscope.tui.session import Session
 from tests import builders
 
@@ -79,17 +77,6 @@ def test_a_session_reads_open_steps_anew() -> None:
     assert session.load(2) is not running
     assert session.build(session.load(2), GraphKind.BOTH) is graph, "steps that did the same share a graph"
     assert session.load(4).step.trace is newer
-
-
-def test_the_collector_waits_only_inside() -> None:
-    assert gc.isenabled()
-    with kept():
-        assert not gc.isenabled()
-        with kept():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    gc.unfreeze()
 
 
 def test_names_that_a_second_model_changes_change_in_what_was_read_before() -> None:

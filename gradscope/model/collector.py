@@ -1,0 +1,34 @@
+"""Keeps Python's cyclic garbage collector waiting while many records are made or looked through.
+
+Records have no reference cycles: they are freed as soon as nobody holds them, and a collector that walks all of them
+again and again finds nothing, which takes as long as the work itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_lock = threading.Lock()
+_inside = 0
+_collects = True  # whether the collector was on when the first came in
+
+
+@contextmanager
+def collector_waits() -> Iterator[None]:
+    """No collection inside. May be nested and used from several threads; a collector that was off stays off."""
+    global _inside, _collects
+    with _lock:
+        if not _inside:
+            _collects = gc.isenabled()
+        _inside += 1
+        gc.disable()
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _collects and not _inside:
+                gc.enable()
