@@ -280,7 +280,7 @@ class _Run:
             nodes, edges, _ = walk([node])
             if edges != graph.edges or [type(node).__name__ for node in nodes] != graph.names:
                 return False
-        leaves = [(draft.met[number].reference(), number) for number in graph.leaves]
+        leaves = [(draft.met[number](), number) for number in graph.leaves]
         self.leaves = [(leaf, number, leaf.grad is not None) for leaf, number in leaves if leaf is not None]
         if len(self.leaves) != len(leaves):
             return False
@@ -309,7 +309,7 @@ class _Run:
             if name == "AccumulateGrad":
                 leaf = node.variable
                 entry = entries.get(id(leaf))
-                if entry is not None and entry.mark is mark and entry.reference() is leaf:
+                if entry is not None and entry.mark is mark and entry() is leaf:
                     number = entry.number
                 else:
                     number = journal.table.number(draft, leaf, self.stack)

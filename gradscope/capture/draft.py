@@ -372,7 +372,7 @@ class Draft:
         for entry in self.met[listed:]:
             if entry.parameter is not None:
                 self.versions[entry.parameter] = entry.base_version
-            tensor = entry.reference() if entry.key is not None else None
+            tensor = entry() if entry.key is not None else None
             if tensor is not None:
                 self.storages[entry.key] = id(tensor)
         for parameter, rise in bumps_in(self, first, self.at).items():

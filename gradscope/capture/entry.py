@@ -1,7 +1,4 @@
-"""A live tensor in the table, and how it is entered while a step follows its pattern (`replay`): only compared.
-
-An entry holds a weak reference, so the tensor lives no longer for it.
-"""
+"""A live tensor in the table, and how it is entered while a step follows its pattern (`replay`): only compared."""
 
 from __future__ import annotations
 
@@ -13,26 +10,30 @@ from .draft import Draft, RawTensor, StepMark
 from .facts import Facts, storage_key
 
 
-class Entry:
-    """One live tensor."""
+class Entry(weakref.ref[torch.Tensor]):
+    """What is known of one tensor. It is a weak reference, so the tensor lives no longer for it."""
 
-    mark: StepMark | None = None  # the step in which `number` holds
-    number = -1
-    parameter: int | None = None
-    version: int | None = None
-    base_version = 0
-    facts: Facts | None = None  # of one that outlives steps, or was carried from one to another
-    stack: int | None = None  # where it was made, if that was seen
-    storage = -1
-    uncounted = False  # shares memory but not the version counter (.data, numpy)
-    prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
-    key: int | None = None  # its storage, as long as `facts` hold
-    gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
-    made_at = -1  # the stack that made it, once its step has closed
-    outlived = False  # found alive, with its graph, at the end of a later step
+    __eq__, __hash__ = object.__eq__, object.__hash__  # those of a reference would ask the tensor
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.reference = weakref.ref(tensor)
+    __slots__ = (
+        "base_version", "facts", "gradient_of", "key", "made_at", "mark", "number", "outlived", "parameter",
+        "prototype", "stack", "storage", "uncounted", "version",
+    )  # fmt: skip
+
+    def __init__(self, tensor: torch.Tensor) -> None:  # noqa: ARG002  # the reference has it already
+        self.mark: StepMark | None = None  # the step in which `number` holds
+        self.number = self.storage = -1
+        self.parameter: int | None = None
+        self.version: int | None = None
+        self.base_version = 0
+        self.facts: Facts | None = None  # of one that outlives steps, or was carried from one to another
+        self.stack: int | None = None  # where it was made, if that was seen
+        self.uncounted = False  # shares memory but not the version counter (.data, numpy)
+        self.prototype: RawTensor | None = None  # of a parameter: what a step's meeting it looks like
+        self.key: int | None = None  # its storage, as long as `facts` hold
+        self.gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
+        self.made_at = -1  # the stack that made it, once its step has closed
+        self.outlived = False  # found alive, with its graph, at the end of a later step
 
 
 def enter_expected(draft: Draft, entry: Entry, tensor: torch.Tensor) -> bool:

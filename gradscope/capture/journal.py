@@ -176,7 +176,7 @@ class Journal:
         entries, mark = table.entries, draft.mark
         for tensor, version in zip(tensors, versions):
             entry = entries.get(id(tensor))
-            if entry is None or entry.mark is not mark or entry.reference() is not tensor:
+            if entry is None or entry.mark is not mark or entry() is not tensor:
                 table.number(draft, tensor, stack, _position(arguments, tensor), method, direct)
                 entry = entries[id(tensor)]
             numbers.append(entry.number)
@@ -285,7 +285,7 @@ class Journal:
         for position, argument in enumerate(args):
             if isinstance(argument, torch.Tensor):
                 entry = entries.get(id(argument))
-                if entry is None or entry.mark is not mark or entry.reference() is not argument:
+                if entry is None or entry.mark is not mark or entry() is not argument:
                     with Unseen():
                         self.table.number(self.tracker.ahead, argument, stack, position, False, True)
 
@@ -293,7 +293,7 @@ class Journal:
         """What the call returned is called what the script assigns it to."""
         draft = self.tracker.ahead
         entry = self.table.entries.get(id(result))
-        if entry is not None and entry.mark is draft.mark and entry.reference() is result:
+        if entry is not None and entry.mark is draft.mark and entry() is result:
             returned = (stack, (entry.number,))
             if not draft.returns_on(returned):
                 self.draft.returns.append(returned)

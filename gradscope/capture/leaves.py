@@ -96,6 +96,6 @@ class Leaves:
         """Non-leaf tensors that keep their gradient and still live."""
         if not self._retained:
             return []
-        self._retained = [entry for entry in self._retained if entry.reference() is not None]
-        found = [entry.reference() for entry in self._retained]
+        self._retained = [entry for entry in self._retained if entry() is not None]
+        found = [entry() for entry in self._retained]
         return [tensor for tensor in found if tensor is not None]

@@ -72,10 +72,10 @@ class ModuleWatch:
 
         original, met = self._call, self._known
         make = SingleCalls(self.journal, self.pause.mode, original).make
-        is_compiling, caller = torch.compiler.is_compiling, sys._getframe
+        is_dynamo_compiling, caller = torch.compiler.is_dynamo_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if is_compiling():
+            if is_dynamo_compiling():
                 return original(module, *args, **kwargs)
             known = met.get(id(module))
             if known is not None and known.single is not None and not kwargs and known.reference() is module:
@@ -161,6 +161,8 @@ class ModuleWatch:
         journal = self.journal
         if not journal.active or journal.backwards or get_ident() != journal.thread or transforming():
             return self._call(module, *args, **kwargs)  # inside a backward, a checkpoint runs its part again
+        if torch.compiler.is_compiling():  # an export that traces without Dynamo
+            return self._call(module, *args, **kwargs)
         if journal.quiet:
             journal.forget_raised_step()
             if journal.quiet:
@@ -208,7 +210,7 @@ class ModuleWatch:
                 with Unseen():
                     known.single, known.judged = Single.of(module, args, cue, self.journal.table), True
                 if known.single is not None:
-                    draft.judged.append((cue, known.single.settings(module)))
+                    draft.judged.append((cue, known.single.settings(module.__dict__)))
         except Exception as error:
             self.journal.fault("a module that repeats", error)
 

@@ -94,7 +94,7 @@ class Replay:
         versions: list[int] = []
         for tensor, number in zip(inputs, numbers):
             entry = entries.get(id(tensor))
-            if entry is None or entry.reference() is not tensor:
+            if entry is None or entry() is not tensor:
                 return None
             if entry.mark is mark:
                 version = tensor._version
@@ -137,7 +137,7 @@ class Replay:
         ):
             return False
         entry = entries.get(id(result))
-        if entry is not None and entry.reference() is result:
+        if entry is not None and entry() is result:
             return False
         take_over(draft, cue, first, result, journal.table)
         draft.sure = draft.sure and cue.count <= 1  # what else it was given may decide which nodes it made

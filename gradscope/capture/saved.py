@@ -126,7 +126,7 @@ class SavedReader:
         """A tensor of an earlier step, which this step has not used yet: now it is a tensor of this step too."""
         key, table = storage_key(data), self._table
         for entry in list(table.entries.values()):
-            tensor = entry.reference()
+            tensor = entry()
             if tensor is not None and key is not None and storage_key(tensor) == key:
                 number = table.number(self._draft, tensor)
                 return number, entry.base_version if entry.parameter is not None else 0

@@ -39,6 +39,10 @@ _GLOBAL_HOOKS = (
     hooks._global_backward_hooks,
     hooks._global_backward_pre_hooks,
 )
+_OWN = (
+    "training", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks",
+    "_backward_pre_hooks",
+)  # fmt: skip
 _PLAIN_VALUES = frozenset({bool, int, float, str, tuple, type(None), torch.dtype, torch.device})
 _Tensor = torch.Tensor
 _modes = torch._C._len_torch_function_stack
@@ -105,34 +109,34 @@ class Single:
         if len(picks) + len(empty) != len(numbers) or module._modules:
             return None
         single = cls(module, picks, empty)
-        plain = all(type(value) in _PLAIN_VALUES for value in single.settings(module))
-        computed = any(isinstance(getattr(type(module), name, None), property) for name in single.reads)
-        return single if plain and not computed and single.holds(module) else None
-
-    def settings(self, module: nn.Module) -> list[Any]:
-        """What the op's arguments that are no tensors are made from; None for what the module's class has."""
         own = module.__dict__
+        plain = all(type(value) in _PLAIN_VALUES for value in single.settings(own))
+        computed = any(isinstance(getattr(type(module), name, None), property) for name in (*single.reads, *_OWN))
+        return single if plain and not computed and single.holds(module, own) else None
+
+    def settings(self, own: dict[str, Any]) -> list[Any]:
+        """What the op's arguments that are no tensors are made from; None for what the module's class has."""
         return [own.get(name) for name in self.reads]
 
-    def holds(self, module: nn.Module) -> bool:
+    def holds(self, module: nn.Module, own: dict[str, Any]) -> bool:
         """Whether calling the module is still calling the one function, and nothing else."""
         return not (
             type(module).forward is not self.forward
             or self.namespace.get(self.name) is not self.function
-            or module._forward_hooks
-            or module._forward_pre_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-            or "forward" in module.__dict__
+            or own["_forward_hooks"]
+            or own["_forward_pre_hooks"]
+            or own["_backward_hooks"]
+            or own["_backward_pre_hooks"]
+            or "forward" in own
             or any(_GLOBAL_HOOKS)
         )
 
     def inputs(
-        self, module: nn.Module, args: tuple[Any, ...], cue: Cue, draft: Draft, table: TensorTable
+        self, own: dict[str, Any], args: tuple[Any, ...], cue: Cue, draft: Draft, table: TensorTable
     ) -> list[torch.Tensor] | None:
         """The op's inputs, if they are the expected ones; those that the step meets now are entered."""
-        inputs: list[Any] = [*args, *module._parameters.values(), *module._buffers.values()]
-        if len(inputs) != self.places or len(cue.inputs) != len(self.picks) or not self.holds(module):
+        inputs: list[Any] = [*args, *own["_parameters"].values(), *own["_buffers"].values()]
+        if len(inputs) != self.places or len(cue.inputs) != len(self.picks):
             return None
         if self.empty:
             for place in self.empty:
@@ -145,7 +149,7 @@ class Single:
                 return None
             if expected < count:
                 entry = met[expected]
-                if entry.reference() is not tensor or entry.version != tensor._version:
+                if entry() is not tensor or entry.version != tensor._version:
                     return None
             else:
                 entry = table.find(tensor)
@@ -237,13 +241,16 @@ class SingleCalls:
             return None
         if (journal.inference or not cue.grad_enabled) and _inference_mode() is not journal.inference:
             return None  # where gradients are enabled there is no inference mode
-        if (stack, known.id, draft.calling, module.training, journal.autocast, _grad_enabled()) != cue.context:
+        own = module.__dict__  # asked a dozen times: as attributes that would be slow
+        if (stack, known.id, draft.calling, own["training"], journal.autocast, _grad_enabled()) != cue.context:
             return None
-        if cue.settings is None or (single.reads and single.settings(module) != cue.settings):
+        if cue.settings is None or (single.reads and single.settings(own) != cue.settings):
+            return None
+        if not single.holds(module, own):
             return None
         if users:
             journal.name_arguments(stack, args)
-        inputs = single.inputs(module, args, cue, draft, journal.table)
+        inputs = single.inputs(own, args, cue, draft, journal.table)
         if inputs is None:
             return None
         draft.called += 1

@@ -73,7 +73,7 @@ class Survivors:
         own: list[Entry] = []
         earlier: list[Entry] = []
         for entry in list(self._table.entries.values()):
-            tensor = entry.reference()  # most are gone
+            tensor = entry()  # most are gone
             if tensor is None or entry.parameter is not None or entry.mark is None:
                 continue
             if not tensor.requires_grad or tensor.is_leaf:
@@ -98,7 +98,7 @@ class Survivors:
         self._next_count = self._closed * 3 // 2
         roots = []
         for entry in living:
-            tensor = entry.reference()
+            tensor = entry()
             if tensor is not None:
                 roots.append(tensor.grad_fn)
         return len(walk(roots)[0])
@@ -110,7 +110,7 @@ class Survivors:
         known = self._holders.get(entry.made_at)
         if known is not None:
             return known
-        tensor = entry.reference()
+        tensor = entry()
         if tensor is None or entry.made_at < 0 or self._looked >= MAX_LOOKUPS:
             return "", None
         self._looked += 1

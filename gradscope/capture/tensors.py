@@ -34,11 +34,11 @@ class TensorTable:
 
     def find(self, tensor: torch.Tensor) -> Entry | None:
         entry = self.entries.get(id(tensor))
-        return entry if entry is not None and entry.reference() is tensor else None
+        return entry if entry is not None and entry() is tensor else None
 
     def entry(self, tensor: torch.Tensor) -> Entry:
         entry = self.entries.get(id(tensor))
-        if entry is None or entry.reference() is not tensor:
+        if entry is None or entry() is not tensor:
             entry = self.entries[id(tensor)] = Entry(tensor)
         return entry
 
@@ -53,7 +53,7 @@ class TensorTable:
     ) -> int:
         """The tensor's number in `draft`; met now as the operand at `position` of the call at `stack`."""
         entry = self.entries.get(id(tensor))
-        if entry is None or entry.reference() is not tensor:
+        if entry is None or entry() is not tensor:
             entry = self.entries[id(tensor)] = Entry(tensor)
         if entry.mark is draft.mark:
             return entry.number
@@ -72,7 +72,7 @@ class TensorTable:
         entries, mark = self.entries, draft.mark
         for tensor in tensors:
             entry = entries.get(id(tensor))
-            if entry is None or entry.reference() is not tensor:
+            if entry is None or entry() is not tensor:
                 found.append(self.number(draft, tensor, stack))
             elif entry.mark is mark or (
                 draft.behind and draft.count < draft.expected_count and enter_expected(draft, entry, tensor)
@@ -100,7 +100,7 @@ class TensorTable:
         `shares`: it may share memory with a source without being a view (detach).
         """
         entry = self.entries.get(id(tensor))
-        if entry is None or entry.reference() is not tensor:
+        if entry is None or entry() is not tensor:
             entry = self.entries[id(tensor)] = Entry(tensor)
         elif entry.mark is draft.mark:
             for source in sources:
@@ -269,7 +269,7 @@ class TensorTable:
     def aliases(draft: Draft, written: Entry) -> list[tuple[Entry, torch.Tensor]]:
         """Other live tensors of the step whose version rose with `written`'s: they share memory and counter."""
         sharing: list[Entry] = draft.sharing.get(written.storage, [])
-        found = [(entry, entry.reference()) for entry in sharing if entry.mark is draft.mark]
+        found = [(entry, entry()) for entry in sharing if entry.mark is draft.mark]
         living = [(entry, tensor) for entry, tensor in found if tensor is not None]
         if sharing:
             draft.sharing[written.storage] = [entry for entry, _ in living]
@@ -281,11 +281,11 @@ class TensorTable:
 
     def _live(self, identity: int) -> Entry | None:
         entry = self.entries.get(identity)
-        return entry if entry is not None and entry.reference() is not None else None
+        return entry if entry is not None and entry() is not None else None
 
     @staticmethod
     def _key_of(entry: Entry) -> int | None:
-        tensor = entry.reference()
+        tensor = entry()
         return storage_key(tensor) if tensor is not None else None
 
     def read_as_gradient(self, draft: Draft, gradient: torch.Tensor, leaf: Entry) -> None:
@@ -298,7 +298,7 @@ class TensorTable:
     def leaves(self, draft: Draft) -> Iterator[tuple[int, torch.Tensor]]:
         """(number, tensor) of each tensor of the step that may hold a gradient."""
         for entry in dict.fromkeys(draft.met):
-            tensor = entry.reference() if entry.mark is draft.mark else None
+            tensor = entry() if entry.mark is draft.mark else None
             if tensor is not None and tensor.requires_grad and (tensor.is_leaf or tensor.retains_grad):
                 yield entry.number, tensor
 
@@ -359,7 +359,7 @@ class TensorTable:
         """(id, tensor, entry) of every parameter, buffer and hand-updated leaf that still lives."""
         for entry in list(self.entries.values()):
             if entry.parameter is not None:
-                tensor = entry.reference()
+                tensor = entry()
                 if tensor is not None:
                     yield entry.parameter, tensor, entry
 
@@ -367,7 +367,7 @@ class TensorTable:
         """The live tensors met in `draft`, by storage; those of one storage with rising numbers."""
         found: dict[int, list[tuple[Entry, torch.Tensor]]] = {}
         for entry in dict.fromkeys(draft.met):
-            tensor = entry.reference() if entry.mark is draft.mark else None
+            tensor = entry() if entry.mark is draft.mark else None
             key = storage_key(tensor) if tensor is not None else None
             if key is not None and tensor is not None:
                 found.setdefault(key, []).append((entry, tensor))
@@ -391,5 +391,5 @@ class TensorTable:
         """Forget dead tensors, now and then: cost stays proportional to what was met."""
         if len(self.entries) < self._sweep_at:
             return
-        self.entries = {key: entry for key, entry in self.entries.items() if entry.reference() is not None}
+        self.entries = {key: entry for key, entry in self.entries.items() if entry() is not None}
         self._sweep_at = max(SWEEP_AT, 2 * len(self.entries))

@@ -347,7 +347,7 @@ class StepTracker:
         numbers: list[int] = []
         tensors: list[torch.Tensor] = []
         for entry in self._ready:
-            tensor = entry.reference()
+            tensor = entry()
             if tensor is not None and entry.parameter is not None:
                 numbers.append(entry.parameter)
                 tensors.append(tensor)

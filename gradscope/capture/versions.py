@@ -72,7 +72,7 @@ class Versions:
         found = self._owners.get(id(tensor))
         if found is None and self._owners:
             for other in journal.draft.sharing.get(entry.storage, ()):
-                alias = other.reference()
+                alias = other()
                 if alias is not None and alias.numel() == tensor.numel() and id(alias) in self._owners:
                     return self._owners[id(alias)]
         return found

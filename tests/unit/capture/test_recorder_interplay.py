@@ -504,6 +504,25 @@ for _backend in ("eager", "aot_eager"):
     SCRIPTS[f"compile with {_backend}"] = COMPILED.format(backend=_backend)
 
 
+SCRIPTS["export of a model whose steps repeat"] = """
+torch.manual_seed(1)
+model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+x, graphs = torch.randn(2, 3), []
+for step in range(8):
+    optimizer.zero_grad()
+    loss = model(x).pow(2).sum()
+    loss.backward()
+    optimizer.step()
+    if step > 4:
+        for strict in (False, True):
+            exported = torch.export.export(model, (x,), strict=strict)
+            graphs.append([str(node.target) for node in exported.graph.nodes])
+            assert "aten.relu.default" in graphs[-1]
+seen = [graphs, loss.detach(), exported.module()(x).detach()]
+"""
+
+
 WRAPPED = """
 import functools
 calls = []
