@@ -78,7 +78,7 @@ def carry_expected(
     draft.carry(number, entry, mark)
     entry.mark, entry.number, entry.storage = draft.mark, number, storage
     draft.met.append(entry)
-    draft.count, draft.storage_count = number + 1, storage + 1
+    draft.count, draft.storage_count, draft.behind = number + 1, storage + 1, True
     return True
 
 

@@ -62,7 +62,7 @@ DETACHING = frozenset({"detach", "data"})
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
 
-def _position(arguments: Sequence[Any], tensor: torch.Tensor) -> int:
+def position_of(arguments: Sequence[Any], tensor: torch.Tensor) -> int:
     """Where the tensor stands among a call's arguments."""
     for position, argument in enumerate(arguments):
         if argument is tensor:
@@ -177,7 +177,7 @@ class Journal:
         for tensor, version in zip(tensors, versions):
             entry = entries.get(id(tensor))
             if entry is None or entry.mark is not mark or entry() is not tensor:
-                table.number(draft, tensor, stack, _position(arguments, tensor), method, direct)
+                table.number(draft, tensor, stack, position_of(arguments, tensor), method, direct)
                 entry = entries[id(tensor)]
             numbers.append(entry.number)
             if entry.version != version:
@@ -187,7 +187,7 @@ class Journal:
                 entry.version = version
         if table.unnamed and direct:
             for tensor in tensors:
-                table.name_by_use(tensor, stack, _position(arguments, tensor), method, direct)
+                table.name_by_use(tensor, stack, position_of(arguments, tensor), method, direct)
         return tuple(numbers)
 
     def op(

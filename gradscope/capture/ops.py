@@ -180,15 +180,17 @@ class OpMode(TorchFunctionMode):
         versions: Sequence[int | None] | None
         try:
             with Unseen():
-                inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
+                arguments = (*args, *kwargs.values()) if kwargs else args
+                inputs = tensors_in(arguments)
                 stack, direct = journal.locate(frame)
                 cue = journal.tracker.ahead.cue()
-                versions = self.replay.begins(cue, stack, direct, inputs) if cue is not None else None
+                versions = None
+                if cue is not None:
+                    versions = self.replay.begins(cue, stack, info[1], direct, inputs, arguments)
                 if cue is not None and versions is not None:
                     numbers = cue.inputs
                 else:
                     cue, versions = None, versions_of(inputs)
-                    arguments = (*args, *kwargs.values()) if kwargs else args
                     numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
                     if journal.exposed.watched:
                         journal.exposed.look(inputs)
@@ -221,7 +223,7 @@ class OpMode(TorchFunctionMode):
     ) -> None:
         """A call returned. `cue`: the op that it is expected to be."""
         try:
-            if cue is None or not self.replay.ends(cue, info[0], arguments, first, result):
+            if cue is None or not self.replay.ends(cue, info[0], arguments, inputs, first, result):
                 self.told(info[0], stack, direct, inputs, numbers, first, result, arguments)
             changed = versions_of(inputs)
             if changed != versions:

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 
 from ..model.records import Phase, StepKind
 from .draft import Draft, RawGraph, RawMoment, RawTensor
-from .entry import Entry, enter_expected
+from .entry import Entry, carry_expected, enter_expected
 from .exposed import EXPOSING
 from .facts import said, sayings
-from .journal import DETACHING, Journal, hooks_on_saved
+from .journal import DETACHING, Journal, hooks_on_saved, position_of
 from .tensors import TensorTable
 
 _UNUSUAL = EXPOSING | DETACHING  # their results share memory past the version counter
@@ -31,10 +32,11 @@ _inference_mode = torch.is_inference_mode_enabled
 
 
 class Cue:
-    """An op of a pattern that returned one new tensor with memory of its own: the usual op."""
+    """An op of a pattern that returned one new tensor: the usual op. Its memory is its own, or that of an input."""
 
     __slots__ = (
         "autocast",
+        "base",
         "call",
         "context",
         "count",
@@ -51,13 +53,16 @@ class Cue:
         "raw",
         "said",
         "settings",
+        "shares",
         "stack",
         "storage",
+        "storages",
         "text",
         "version",
+        "view",
     )  # fmt: skip
 
-    def __init__(self, index: int, moment: RawMoment, raw: RawTensor) -> None:
+    def __init__(self, index: int, moment: RawMoment, raw: RawTensor, storages: int) -> None:
         self.index, self.moment, self.raw = index, moment, raw
         _, self.phase, stack, self.inputs, outputs, payload = moment
         self.stack = -1 if stack is None else stack
@@ -65,7 +70,9 @@ class Cue:
         self.name, self.direct, self.module, self.call, self.count, self.grad_enabled, self.autocast, self.text = (
             payload[:8]
         )
-        self.version, self.storage = raw.version, raw.storage
+        self.version, self.storage, self.base = raw.version, raw.storage, raw.base
+        self.view, self.shares = raw.facts.is_view, raw.storage < storages
+        self.storages = storages  # how many the step had met before
         self.place = -1  # among the module calls, of the call that begins with this op
         self.context: tuple[Any, ...] = ()  # and where it was made: see `singles`
         self.settings: list[Any] | None = None  # of the module, once a step that did the same has told them
@@ -78,7 +85,15 @@ class Replay:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def begins(self, cue: Cue, stack: int, direct: bool, inputs: Sequence[torch.Tensor]) -> list[int] | None:
+    def begins(
+        self,
+        cue: Cue,
+        stack: int,
+        method: bool,
+        direct: bool,
+        inputs: Sequence[torch.Tensor],
+        arguments: Sequence[Any],
+    ) -> list[int] | None:
         """The versions of the inputs of a call that begins at `stack`, if it is the cue's as far as can be told.
 
         None where it is another call, or one of its inputs is not as expected.
@@ -100,16 +115,23 @@ class Replay:
                 version = tensor._version
                 if entry.number != number or entry.version != version:
                     return None
-            elif number != draft.count or not enter_expected(draft, entry, tensor):
-                return None
+            elif number == draft.count and (
+                enter_expected(draft, entry, tensor)
+                or carry_expected(draft, entry, tensor, stack, position_of(arguments, tensor), method, direct)
+            ):
+                version = tensor._version
             else:
-                version = entry.base_version
+                return None
             versions.append(version)
         return versions
 
-    def ends(self, cue: Cue, name: str, arguments: str, first: int, result: torch.Tensor) -> bool:
+    def ends(
+        self, cue: Cue, name: str, arguments: str, inputs: Sequence[torch.Tensor], first: int, result: torch.Tensor
+    ) -> bool:
         """Take over what the cue recorded of the call that returned, if it returned the like."""
-        if type(result) is not torch.Tensor or result._is_view() or result.is_inference() or result.is_nested:
+        if type(result) is not torch.Tensor or result.is_inference() or result.is_nested:
+            return False
+        if result._is_view() is not cue.view:
             return False
         journal = self.journal
         draft, entries, clock = journal.tracker.ahead, journal.table.entries, journal.clock
@@ -124,7 +146,7 @@ class Replay:
         if (
             draft.cue() is not cue
             or number != draft.count
-            or cue.storage != draft.storage_count
+            or cue.storages != draft.storage_count
             or phase is not cue.phase
             or name != cue.name
             or count != cue.count
@@ -139,7 +161,16 @@ class Replay:
         entry = entries.get(id(result))
         if entry is not None and entry() is result:
             return False
-        take_over(draft, cue, first, result, journal.table)
+        source = None
+        if cue.view:
+            source = journal.table.source(draft, result, inputs)
+            if (source is not None) is not cue.shares or (source is not None and source.storage != cue.storage):
+                return False
+            if journal.table.base(draft, result) != cue.base:
+                return False
+        entry = take_over(draft, cue, first, result, journal.table)
+        if source is not None:
+            journal.table.share(draft, entry, source)
         draft.sure = draft.sure and cue.count <= 1  # what else it was given may decide which nodes it made
         if draft.full:
             draft.hooked = draft.hooked or hooks_on_saved(True) is not None
@@ -147,18 +178,21 @@ class Replay:
         return True
 
 
-def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: TensorTable) -> None:
+def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: TensorTable) -> Entry:
     """The expected op happened: it made `result`, which is new, and grad nodes from the number `first` on."""
     entry = table.entries[id(result)] = Entry(result)
     entry.mark, entry.number, entry.version, entry.storage = draft.mark, cue.number, cue.version, cue.storage
     entry.stack = cue.stack
     draft.met.append(entry)
-    draft.count, draft.storage_count, draft.behind = cue.number + 1, cue.storage + 1, True
+    draft.count, draft.behind = cue.number + 1, True
+    if not cue.shares:
+        draft.storage_count = cue.storage + 1
     if cue.count:
         node = result.grad_fn
         draft.made.append((cue, first, None if node is None else node._sequence_nr()))
         draft.grown += cue.count
     draft.took(cue.phase)
+    return entry
 
 
 class Known:
@@ -191,7 +225,8 @@ class Pattern:
         self.full, self.hooked = draft.full, draft.hooked
         self.moments, self.tensors, self.graphs = draft.moments, draft.tensors, draft.graphs
         self.returns, self.bumps, self.calls = draft.returns, draft.bumps, draft.calls
-        cues = [self._cue(index, moment) for index, moment in enumerate(self.moments)]
+        storages = [0, *accumulate([tensor.storage + 1 for tensor in self.tensors], max)]
+        cues = [self._cue(index, moment, storages) for index, moment in enumerate(self.moments)]
         self.cues = {cue.index: cue for cue in cues if cue is not None}
         for place, call in enumerate(self.calls):
             cue = self.cues.get(call[4])
@@ -204,16 +239,21 @@ class Pattern:
         self.known = [Known(graph) for graph in self.graphs]
         self.follower: weakref.ref[Pattern] | None = None  # what came after the last step of this pattern
 
-    def _cue(self, index: int, moment: RawMoment) -> Cue | None:
-        kind, _, stack, _, outputs, payload = moment
+    def _cue(self, index: int, moment: RawMoment, storages: Sequence[int]) -> Cue | None:
+        kind, _, stack, inputs, outputs, payload = moment
         if kind != "op" or len(outputs) != 1 or payload[0] in _UNUSUAL:
             return None
         raw = self.tensors[outputs[0]]
+        base = raw.base if raw.facts.is_view else None
         fresh = RawTensor(
-            raw.facts, raw.version, raw.storage, None, None, index, 0, 1, stack, 0, False, payload[1], False
+            raw.facts, raw.version, raw.storage, base, None, index, 0, 1, stack, 0, False, payload[1], False
         )
-        usual = raw == fresh and not (raw.facts.is_view or raw.facts.is_inference)
-        return Cue(index, moment, raw) if usual else None
+        cue = Cue(index, moment, raw, storages[outputs[0]])
+        if raw != fresh or raw.facts.is_inference or (cue.shares and not cue.view):
+            return None
+        if cue.shares and raw.storage not in [self.tensors[number].storage for number in inputs]:
+            return None
+        return cue
 
     def equals(self, draft: Draft) -> bool:
         """Whether the draft did the same."""

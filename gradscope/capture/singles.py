@@ -93,6 +93,8 @@ class Single:
     @classmethod
     def of(cls, module: nn.Module, args: Sequence[Any], cue: Cue, table: TensorTable) -> Single | None:
         """What to look at after a call that was the op of `cue`; None where more than its op may happen."""
+        if cue.view:
+            return None
         numbers: list[int | None] = []
         for tensor in (*args, *module._parameters.values(), *module._buffers.values()):
             entry = table.find(tensor) if type(tensor) in PLAIN else None

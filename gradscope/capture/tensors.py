@@ -182,7 +182,7 @@ class TensorTable:
                 carried = True
         entry.version = version
         storage = self._storage(draft, entry, tensor, sources)
-        base = self._base(draft, tensor) if facts.is_view else None
+        base = self.base(draft, tensor) if facts.is_view else None
         entry.mark = draft.mark
         entry.number = number
         entry.storage = storage
@@ -200,7 +200,7 @@ class TensorTable:
             remember_input(entry, facts, tensor)
         return number
 
-    def _base(self, draft: Draft, view: torch.Tensor) -> int | None:
+    def base(self, draft: Draft, view: torch.Tensor) -> int | None:
         """The number of the tensor that it is a view of, if the step has met that."""
         owner = view._base
         known = self.find(owner) if owner is not None else None
@@ -245,25 +245,38 @@ class TensorTable:
 
     def _storage(self, draft: Draft, entry: Entry, tensor: torch.Tensor, sources: tuple[torch.Tensor, ...]) -> int:
         """The storage's number in the step. Keys are addresses, so a key counts only while its owner lives."""
+        known = self.source(draft, tensor, sources)
+        if known is not None:
+            self.share(draft, entry, known)
+            return known.storage
         key = storage_key(tensor)
+        if key is not None and not sources:
+            owner = draft.storages.get(key)
+            if owner is not None:
+                live = self._live(owner)
+                if live is not None and live.mark is draft.mark and self._key_of(live) == key:
+                    draft.sharing.setdefault(live.storage, [live]).append(entry)
+                    return live.storage
+            draft.storages[key] = id(tensor)
+        draft.storage_count += 1
+        return draft.storage_count - 1
+
+    def source(self, draft: Draft, tensor: torch.Tensor, sources: Sequence[torch.Tensor]) -> Entry | None:
+        """The first of a call's operands whose memory the `tensor` that it returned shares."""
+        key = storage_key(tensor) if sources else None
         if key is not None:
             for source in sources:
                 if storage_key(source) == key:
                     known = self.find(source)
                     if known is not None and known.mark is draft.mark:
-                        entry.uncounted = entry.uncounted or known.uncounted
-                        draft.sharing.setdefault(known.storage, [known]).append(entry)
-                        return known.storage
-            if not sources:
-                owner = draft.storages.get(key)
-                if owner is not None:
-                    live = self._live(owner)
-                    if live is not None and live.mark is draft.mark and self._key_of(live) == key:
-                        draft.sharing.setdefault(live.storage, [live]).append(entry)
-                        return live.storage
-                draft.storages[key] = id(tensor)
-        draft.storage_count += 1
-        return draft.storage_count - 1
+                        return known
+        return None
+
+    @staticmethod
+    def share(draft: Draft, entry: Entry, source: Entry) -> None:
+        """Both share their memory."""
+        entry.uncounted = entry.uncounted or source.uncounted
+        draft.sharing.setdefault(source.storage, [source]).append(entry)
 
     @staticmethod
     def aliases(draft: Draft, written: Entry) -> list[tuple[Entry, torch.Tensor]]:

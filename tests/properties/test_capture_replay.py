@@ -147,6 +147,61 @@ def seen(model, inputs):
 """
 
 
+# Calls of functions: on views, on labels that stay from step to step, with several results.
+FUNCTIONS = """\
+import torch
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+weight, bias = torch.nn.Parameter(torch.randn(3, 4)), torch.nn.Parameter(torch.zeros(3))
+optimizer = torch.optim.SGD([weight, bias], lr=0.1)
+inputs, labels = torch.randn(5, 2, 2), torch.randint(3, (5,))
+other, kept = torch.randn(5, 2, 2), []
+for step in range(8):
+    optimizer.zero_grad()
+    flat = inputs.view(5, -1)
+    left, right = flat.t().chunk(2)
+    outputs = F.linear(flat, weight.t().t(), bias).unsqueeze(1)
+    {change}
+    loss = F.cross_entropy(outputs.flatten(1), labels) + left.max(0).values.sum() * 0
+    loss.backward()
+    optimizer.step()
+    {after}
+"""
+FUNCTION_CHANGES = {
+    "nothing": "pass",
+    "a view of another": "flat = other.view(5, -1) if step == 5 else flat",
+    "a copy instead of a view": "outputs = F.linear(flat.clone() if step == 5 else flat, weight, bias).view(5, 1, 3)",
+    "a view written to": "other.view(-1)[:2].mul_(2) if step == 5 else other.view(-1)",
+    "a view always written to": "seen = other.view(-1); seen[0] = step; seen.sum() + other.sum()",
+    "a result's view written to": "outputs.view(-1)[:2].mul_(2) if step == 5 else None",
+    "a view made a leaf": "flat.requires_grad_(step > 4)",
+    "a view without gradients": "kept.append(torch.no_grad()(torch.Tensor.view)(outputs, -1)) if step == 5 else None",
+    "a view detached": "outputs = outputs + outputs.detach().view(5, 1, 3) * (step // 5)",
+    "a view that stays": "kept.append(flat) if step == 4 else None; kept and kept[0].sum()",
+    "a view of what stays": "kept.append(other.view(-1)) if step == 4 else None; kept and kept[0].view(5, 2, 2).sum()",
+    "the same tensor back": "outputs = outputs.contiguous()",
+    "one result more": "left, right = flat.t().split((1, 3) if step == 5 else (2, 2))",
+    "three results": "left, *right = flat.t().chunk(2 if step < 5 else 4)",
+    "results in another order": "right, left = (flat.t().chunk(2) if step != 5 else flat.t().chunk(2)[::-1])",
+    "results of sorting": "outputs = outputs.sort(-1, descending=step == 5)[0]",
+    "results that are not used": "torch.topk(outputs, 2 if step < 5 else 1)",
+    "several with gradients": "outputs = torch.cat(outputs.chunk(3, -1)[:: 1 if step < 5 else -1], -1)",
+    "several, one written to": "outputs.split(1, -1)[0] if step != 5 else other.chunk(5)[2].mul_(2)",
+}
+FUNCTION_AFTER = {
+    "inputs with other memory": "inputs.data = inputs.data.clone() if step == 5 else inputs.data",
+    "new inputs": "inputs = torch.randn(5, 2, 2)",
+    "inputs that want gradients": "inputs.requires_grad_(step == 5)",
+    "labels written to": "labels[0] = 1 if step == 5 else labels[0]",
+    "other labels": "labels = labels.clone() if step == 5 else labels",
+    "labels of another shape": "inputs, labels = (inputs[:5], labels[:5]) if step == 5 else (inputs, labels)",
+    "the weight with other memory": "weight.data = weight.data.clone() if step == 5 else weight.data",
+    "a frozen weight": "weight.requires_grad_(step != 5)",
+    "a second backward": "F.cross_entropy(F.linear(flat, weight), labels).backward() if step == 5 else None",
+}
+
+
 def recorded(script: Path, detail: str, replays: bool) -> Recording:
     made = new_recording(detail)
     made.recorder.replays = replays
@@ -208,6 +263,15 @@ def test_a_step_that_differs_in_one_thing_is_told_as_it_was(change: str, detail:
         assert one == other
 
 
+@pytest.mark.parametrize("detail", ["graph", "full"])
+@pytest.mark.parametrize("change", [*FUNCTION_CHANGES, *FUNCTION_AFTER])
+def test_functions_that_differ_in_one_thing_are_told_as_they_were(change: str, detail: str) -> None:
+    here, after = FUNCTION_CHANGES.get(change, "pass"), FUNCTION_AFTER.get(change, "pass")
+    without, replayed = both(FUNCTIONS.format(change=here, after=after), detail)
+    for one, other in zip(without, replayed, strict=True):
+        assert one == other
+
+
 def test_versions_are_counted_over_steps_that_are_not_kept(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(training())
@@ -224,9 +288,9 @@ def test_versions_are_counted_over_steps_that_are_not_kept(tmp_path: Path) -> No
 def test_steps_that_repeat_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def counted(*arguments: Any) -> None:
+    def counted(*arguments: Any) -> Any:
         taken.append(arguments)
-        take_over(*arguments)
+        return take_over(*arguments)
 
     take_over = replay.take_over
     monkeypatch.setattr(replay, "take_over", counted)
