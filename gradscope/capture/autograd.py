@@ -262,13 +262,13 @@ class _Run:
             return False
         if draft.hooked or expected.hooked:
             return False  # what the nodes save is not what it was
-        if _sequence() - draft.made[0][1] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
+        if _sequence() - draft.made[0][2] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
             return False
         kind, _, _, roots, _, payload = expected.moments[draft.at]
         root = outputs[0]
         if kind != "backward" or roots != self.roots or payload[0] != walked or not isinstance(root, torch.Tensor):
             return False
-        made = next((node for cue, _, node in reversed(draft.made) if cue.number == roots[0]), None)
+        made = next((node for _, number, _, node in reversed(draft.made) if number == roots[0]), None)
         node = root.grad_fn
         if node is None or made != node._sequence_nr():
             return False

@@ -162,7 +162,8 @@ class Draft:
         self.checked = 0  # calls that are known to be the pattern's
         self.grown = 0  # grad nodes that the ops taken over made
         self.cues: Mapping[int, Cue] = {}
-        self.made: list[tuple[Cue, int, int | None]] = []
+        # What the ops taken over made: (op, number of the tensor, first of the op's grad nodes, the tensor's node).
+        self.made: list[tuple[Cue, int, int, int | None]] = []
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
         self.graphs: list[RawGraph] = []
@@ -377,11 +378,11 @@ class Draft:
                 self.storages[entry.key] = id(tensor)
         for parameter, rise in bumps_in(self, first, self.at).items():
             self.bumps[parameter] = self.bumps.get(parameter, 0) + rise
-        for cue, made_from, node in self.made:
-            for sequence in range(made_from, made_from + cue.count):
+        for cue, number, made_from, node in self.made:
+            for sequence in range(made_from, made_from + cue.nodes):
                 self.nodes_by_sequence[sequence] = cue.index
             if node is not None:
-                self.outputs_by_sequence.setdefault(node, []).append(cue.number)
+                self.outputs_by_sequence.setdefault(node, []).append(number)
         self.made.clear()
 
     def begins(self, phase: Phase) -> None:

@@ -154,6 +154,13 @@ def tensors_in(arguments: Iterable[Any]) -> list[torch.Tensor]:
     return found
 
 
+def results_of(returned: Any) -> list[torch.Tensor]:
+    """The tensors that a call returned."""
+    if isinstance(returned, torch.Tensor):
+        return [returned]
+    return tensors_in((returned,)) if isinstance(returned, (list, tuple)) else []
+
+
 def _look_into(container: Any, found: list[torch.Tensor]) -> None:
     levels = [_items(container)]
     opened = [id(container)]  # what is being read, so that a container that holds itself ends

@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .exposed import EXPOSING
-from .facts import PLAIN, device_name, dtype_name, tensors_in, version_of, versions_of
+from .facts import PLAIN, device_name, dtype_name, results_of, tensors_in, version_of, versions_of
 from .frames import release, trampoline
 from .journal import Journal
 from .replaced import Replaced
@@ -223,8 +223,9 @@ class OpMode(TorchFunctionMode):
     ) -> None:
         """A call returned. `cue`: the op that it is expected to be."""
         try:
-            if cue is None or not self.replay.ends(cue, info[0], arguments, inputs, first, result):
-                self.told(info[0], stack, direct, inputs, numbers, first, result, arguments)
+            results = results_of(result)
+            if cue is None or not self.replay.ends(cue, info[0], arguments, inputs, first, results):
+                self.told(info[0], stack, direct, inputs, numbers, first, results, arguments)
             changed = versions_of(inputs)
             if changed != versions:
                 self.written(info[0], stack, inputs, versions, changed, numbers)
@@ -258,18 +259,11 @@ class OpMode(TorchFunctionMode):
         inputs: list[torch.Tensor],
         numbers: tuple[int, ...],
         first: int,
-        result: Any,
+        outputs: list[torch.Tensor],
         arguments: str,
     ) -> None:
-        """A call returned that was not the expected one."""
+        """A call returned these that was not the expected one."""
         last = _sequence()
-        outputs: list[torch.Tensor]
-        if isinstance(result, _Tensor):
-            outputs = [result]
-        elif isinstance(result, (list, tuple)):
-            outputs = tensors_in((result,))
-        else:
-            outputs = []
         journal = self.journal
         journal.op(
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments

@@ -13,6 +13,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,20 +27,34 @@ from .journal import DETACHING, Journal, hooks_on_saved, position_of
 from .tensors import TensorTable
 
 _UNUSUAL = EXPOSING | DETACHING  # their results share memory past the version counter
+_WANTS_GRAD = attrgetter("requires_grad")
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 _grad_enabled = torch.is_grad_enabled
 _inference_mode = torch.is_inference_mode_enabled
 
 
+class New:
+    """A tensor that an op of a pattern returned and that was not there before."""
+
+    __slots__ = ("base", "number", "said", "shares", "storage", "version", "view")
+
+    def __init__(self, number: int, raw: RawTensor, storages: int) -> None:
+        self.number, self.version, self.storage, self.base = number, raw.version, raw.storage, raw.base
+        self.view = raw.facts.is_view
+        self.shares = raw.storage < storages  # the memory of a tensor that was there
+        self.said = sayings(raw.facts, raw.version)  # what it says of itself
+
+
 class Cue:
-    """An op of a pattern that returned one new tensor: the usual op. Its memory is its own, or that of an input."""
+    """An op of a pattern: the usual op, which returned new tensors, or nothing but what it was given."""
 
     __slots__ = (
+        "after",
         "autocast",
-        "base",
+        "before",
+        "behind",
         "call",
         "context",
-        "count",
         "direct",
         "grad_enabled",
         "index",
@@ -47,36 +62,29 @@ class Cue:
         "module",
         "moment",
         "name",
-        "number",
+        "new",
+        "nodes",
+        "outputs",
         "phase",
         "place",
-        "raw",
-        "said",
         "settings",
-        "shares",
         "stack",
-        "storage",
-        "storages",
         "text",
-        "version",
-        "view",
     )  # fmt: skip
 
-    def __init__(self, index: int, moment: RawMoment, raw: RawTensor, storages: int) -> None:
-        self.index, self.moment, self.raw = index, moment, raw
-        _, self.phase, stack, self.inputs, outputs, payload = moment
+    def __init__(self, index: int, moment: RawMoment, new: Sequence[New], before: tuple[int, int]) -> None:
+        self.index, self.moment, self.new = index, moment, tuple(new)
+        _, self.phase, stack, self.inputs, self.outputs, payload = moment
         self.stack = -1 if stack is None else stack
-        self.number = outputs[0]
-        self.name, self.direct, self.module, self.call, self.count, self.grad_enabled, self.autocast, self.text = (
+        self.name, self.direct, self.module, self.call, self.nodes, self.grad_enabled, self.autocast, self.text = (
             payload[:8]
         )
-        self.version, self.storage, self.base = raw.version, raw.storage, raw.base
-        self.view, self.shares = raw.facts.is_view, raw.storage < storages
-        self.storages = storages  # how many the step had met before
+        self.behind: int | None = payload[8]
+        self.before = before  # how many tensors and how many storages the step had met
+        self.after = (before[0] + len(self.new), before[1] + sum(not one.shares for one in self.new))
         self.place = -1  # among the module calls, of the call that begins with this op
         self.context: tuple[Any, ...] = ()  # and where it was made: see `singles`
         self.settings: list[Any] | None = None  # of the module, once a step that did the same has told them
-        self.said = sayings(raw.facts, raw.version)  # what the new tensor says of itself
 
 
 class Replay:
@@ -126,73 +134,97 @@ class Replay:
         return versions
 
     def ends(
-        self, cue: Cue, name: str, arguments: str, inputs: Sequence[torch.Tensor], first: int, result: torch.Tensor
+        self,
+        cue: Cue,
+        name: str,
+        arguments: str,
+        inputs: Sequence[torch.Tensor],
+        first: int,
+        results: Sequence[torch.Tensor],
     ) -> bool:
         """Take over what the cue recorded of the call that returned, if it returned the like."""
-        if type(result) is not torch.Tensor or result.is_inference() or result.is_nested:
-            return False
-        if result._is_view() is not cue.view:
-            return False
         journal = self.journal
-        draft, entries, clock = journal.tracker.ahead, journal.table.entries, journal.clock
-        number = cue.number
-        count, grad_enabled = _sequence() - first, _grad_enabled()
+        draft, clock = journal.tracker.ahead, journal.clock
+        nodes, grad_enabled = _sequence() - first, _grad_enabled()
         if journal.backwards:
             phase = Phase.BACKWARD
         elif grad_enabled and clock.depth:
             phase = Phase.LOSS if clock.in_loss else Phase.FORWARD
         else:
-            phase = clock.of_op(name, grad_enabled, result.requires_grad)
+            phase = clock.of_op(name, grad_enabled, nodes > 0 and any(map(_WANTS_GRAD, results)))
         if (
             draft.cue() is not cue
-            or number != draft.count
-            or cue.storages != draft.storage_count
             or phase is not cue.phase
             or name != cue.name
-            or count != cue.count
+            or nodes != cue.nodes
             or grad_enabled is not cue.grad_enabled
             or journal.module != cue.module
             or journal.module_call != cue.call
             or journal.autocast != cue.autocast
             or arguments != cue.text
-            or said(result) != cue.said
         ):
             return False
-        entry = entries.get(id(result))
-        if entry is not None and entry() is result:
+        sources = self._made(cue, results, inputs) if cue.new else self._given(cue, results, inputs)
+        if sources is None:
             return False
-        source = None
-        if cue.view:
-            source = journal.table.source(draft, result, inputs)
-            if (source is not None) is not cue.shares or (source is not None and source.storage != cue.storage):
-                return False
-            if journal.table.base(draft, result) != cue.base:
-                return False
-        entry = take_over(draft, cue, first, result, journal.table)
-        if source is not None:
-            journal.table.share(draft, entry, source)
-        draft.sure = draft.sure and cue.count <= 1  # what else it was given may decide which nodes it made
+        take_over(draft, cue, first, results, journal.table)
+        for source, result in zip(sources, results):
+            if source is not None:
+                journal.table.share(draft, journal.table.entries[id(result)], source)
+        draft.sure = draft.sure and cue.nodes <= 1  # what else it was given may decide which nodes it made
         if draft.full:
             draft.hooked = draft.hooked or hooks_on_saved(True) is not None
-            journal.value(cue.index, number, name, result)
+            for number, result in zip(cue.outputs, results):
+                journal.value(cue.index, number, name, result)
         return True
 
+    def _made(
+        self, cue: Cue, results: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]
+    ) -> list[Entry | None] | None:
+        """For results that are new tensors like the cue's, whose memory each shares; None for others."""
+        table, draft = self.journal.table, self.journal.tracker.ahead
+        if cue.before != (draft.count, draft.storage_count) or len(results) != len(cue.new):
+            return None
+        if len(results) > 1 and len(set(map(id, results))) < len(results):
+            return None
+        sources: list[Entry | None] = []
+        for new, result in zip(cue.new, results):
+            if type(result) is not torch.Tensor or result.is_inference() or result.is_nested:
+                return None
+            if result._is_view() is not new.view or said(result) != new.said or table.find(result) is not None:
+                return None
+            source = table.source(draft, result, inputs) if new.view else None
+            if (source is not None) is not new.shares or (source is not None and source.storage != new.storage):
+                return None
+            if new.view and table.base(draft, result) != new.base:
+                return None
+            sources.append(source)
+        return sources
 
-def take_over(draft: Draft, cue: Cue, first: int, result: torch.Tensor, table: TensorTable) -> Entry:
-    """The expected op happened: it made `result`, which is new, and grad nodes from the number `first` on."""
-    entry = table.entries[id(result)] = Entry(result)
-    entry.mark, entry.number, entry.version, entry.storage = draft.mark, cue.number, cue.version, cue.storage
-    entry.stack = cue.stack
-    draft.met.append(entry)
-    draft.count, draft.behind = cue.number + 1, True
-    if not cue.shares:
-        draft.storage_count = cue.storage + 1
-    if cue.count:
-        node = result.grad_fn
-        draft.made.append((cue, first, None if node is None else node._sequence_nr()))
-        draft.grown += cue.count
+    def _given(
+        self, cue: Cue, results: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]
+    ) -> list[Entry | None] | None:
+        """For results that are those of the inputs that the cue returned, an empty list; None for others."""
+        numbers = {id(tensor): number for tensor, number in zip(inputs, cue.inputs)}
+        return [] if [numbers.get(id(result)) for result in results] == list(cue.outputs) else None
+
+
+def take_over(draft: Draft, cue: Cue, first: int, results: Sequence[torch.Tensor], table: TensorTable) -> None:
+    """The expected op happened: it returned `results`, and made grad nodes from the number `first` on."""
+    entries, mark, nodes = table.entries, draft.mark, cue.nodes
+    for new, result in zip(cue.new, results):
+        entry = entries[id(result)] = Entry(result)
+        entry.mark, entry.number, entry.version, entry.storage = mark, new.number, new.version, new.storage
+        entry.stack = cue.stack
+        draft.met.append(entry)
+        if nodes:
+            node = result.grad_fn
+            draft.made.append((cue, new.number, first, None if node is None else node._sequence_nr()))
+    if cue.new:
+        draft.count, draft.storage_count = cue.after
+    draft.behind = True
+    draft.grown += nodes
     draft.took(cue.phase)
-    return entry
 
 
 class Known:
@@ -241,19 +273,24 @@ class Pattern:
 
     def _cue(self, index: int, moment: RawMoment, storages: Sequence[int]) -> Cue | None:
         kind, _, stack, inputs, outputs, payload = moment
-        if kind != "op" or len(outputs) != 1 or payload[0] in _UNUSUAL:
+        if kind != "op" or not outputs or payload[0] in _UNUSUAL:
             return None
-        raw = self.tensors[outputs[0]]
-        base = raw.base if raw.facts.is_view else None
-        fresh = RawTensor(
-            raw.facts, raw.version, raw.storage, base, None, index, 0, 1, stack, 0, False, payload[1], False
-        )
-        cue = Cue(index, moment, raw, storages[outputs[0]])
-        if raw != fresh or raw.facts.is_inference or (cue.shares and not cue.view):
-            return None
-        if cue.shares and raw.storage not in [self.tensors[number].storage for number in inputs]:
-            return None
-        return cue
+        if all(number in inputs for number in outputs):  # what it was given, and it made no graph
+            return Cue(index, moment, (), (0, 0)) if not payload[4] else None
+        new = [New(number, self.tensors[number], storages[number]) for number in outputs]
+        for place, one in enumerate(new):
+            raw = self.tensors[one.number]
+            usual = RawTensor(
+                raw.facts, raw.version, raw.storage, raw.base if one.view else None, None, index, place, len(outputs),
+                stack, 0, False, payload[1], False,
+            )  # fmt: skip
+            if raw != usual or raw.facts.is_inference or one.number != outputs[0] + place:
+                return None
+            if one.view and (not inputs or raw.base in outputs):
+                return None
+            if one.shares and not (one.view and raw.storage in [self.tensors[number].storage for number in inputs]):
+                return None
+        return Cue(index, moment, new, (outputs[0], storages[outputs[0]]))
 
     def equals(self, draft: Draft) -> bool:
         """Whether the draft did the same."""

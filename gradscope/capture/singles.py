@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.modules import module as hooks
 
 from .entry import enter_expected
-from .facts import PLAIN, VERSION, said, versions_of
+from .facts import PLAIN, VERSION, results_of, said, versions_of
 from .journal import CALL_IMPL, hooks_on_saved
 from .replay import take_over
 
@@ -93,7 +93,7 @@ class Single:
     @classmethod
     def of(cls, module: nn.Module, args: Sequence[Any], cue: Cue, table: TensorTable) -> Single | None:
         """What to look at after a call that was the op of `cue`; None where more than its op may happen."""
-        if cue.view:
+        if len(cue.new) != 1 or cue.new[0].view:
             return None
         numbers: list[int | None] = []
         for tensor in (*args, *module._parameters.values(), *module._buffers.values()):
@@ -268,19 +268,18 @@ class SingleCalls:
         cue, inputs, versions, _ = begun
         if (
             type(result) is _Tensor
-            and said(result) == cue.said
-            and _sequence() - first == cue.count
+            and said(result) == cue.new[0].said
+            and _sequence() - first == cue.nodes
             and not (result._is_view() or result.is_inference() or result.is_nested)
             and draft.at == cue.index
-            and draft.count == cue.number
-            and draft.storage_count == cue.storage
+            and (draft.count, draft.storage_count) == cue.before
             and list(map(VERSION, inputs)) == versions
             and journal.table.find(result) is None
         ):
-            take_over(draft, cue, first, result, journal.table)
+            take_over(draft, cue, first, (result,), journal.table)
             if draft.full:
                 draft.hooked = draft.hooked or hooks_on_saved(True) is not None
-                journal.value(cue.index, cue.number, cue.name, result)
+                journal.value(cue.index, cue.outputs[0], cue.name, result)
         else:
             self._tell(mode, known, begun, first, result)
 
@@ -292,7 +291,7 @@ class SingleCalls:
         journal.module, journal.module_call = cue.module, cue.call
         journal.clock.enter(known.loss)
         try:
-            mode.told(cue.name, cue.stack, False, inputs, cue.inputs, first, result, cue.text)
+            mode.told(cue.name, cue.stack, False, inputs, cue.inputs, first, results_of(result), cue.text)
             changed = versions_of(inputs)
             if changed != versions:
                 mode.written(cue.name, cue.stack, inputs, versions, changed, cue.inputs)
