@@ -256,6 +256,12 @@ class Draft:
         moment: RawMoment = self.moments[0] if self.moments or not self.behind else self.expected.moments[0]
         return moment
 
+    def last(self) -> RawMoment | None:
+        """The last moment; None where nothing happened yet."""
+        if self.behind:
+            return self.expected.moments[self.at - 1] if self.at else None
+        return self.moments[-1] if self.moments else None
+
     def progress(self) -> tuple[Any, ...]:
         """What changes with all that happens in the step."""
         listed: tuple[Sized, ...] = (

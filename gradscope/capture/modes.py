@@ -19,10 +19,13 @@ from .facts import dtype_name, tensors_in
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
+from .replay import Replay
 from .unseen import Unseen
 
 _modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
+_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 _NOTHING = nullcontext()
+_LOADER = "DataLoader"
 
 
 class ModeWatch:
@@ -30,6 +33,7 @@ class ModeWatch:
 
     def __init__(self, journal: Journal, pause: Pause, births: Births) -> None:
         self.journal, self.pause, self.births = journal, pause, births
+        self.replay = Replay(journal)
         self._outer: list[str | None] = []
 
     def install(self, hooks: HookSet) -> None:
@@ -105,14 +109,12 @@ class ModeWatch:
             if not self._mine():
                 return original(batches)
             frame = sys._getframe(1)
-            journal.draft.begins(Phase.OTHER)
+            journal.tracker.ahead.begins(Phase.OTHER)
             with self.pause:
                 batch = original(batches)
                 try:
                     with Unseen():
-                        stack, direct = journal.locate(frame)
-                        made = self.births.of(batches)
-                        journal.op("DataLoader", stack, direct, [], (), tensors_in((batch,)), 0, 0, behind=made)
+                        self._loaded(frame, self.births.of(batches), tensors_in((batch,)))
                 except Exception as error:
                     journal.fault("a batch of a DataLoader", error)
                 return batch
@@ -131,6 +133,17 @@ class ModeWatch:
             return batches
 
         hooks.patch(torch.utils.data.DataLoader, "__iter__", iter_)
+
+    def _loaded(self, frame: FrameType, made: int | None, batch: list[torch.Tensor]) -> None:
+        """A DataLoader, made at the stack `made`, gave the next batch."""
+        journal = self.journal
+        stack, direct = journal.locate(frame)
+        cue = journal.tracker.ahead.cue()
+        expected = cue is not None and cue.behind == made
+        if cue is None or not expected or self.replay.begins(cue, stack, False, direct, [], []) is None:
+            cue = None
+        if cue is None or not self.replay.ends(cue, _LOADER, "", [], _sequence(), batch):
+            journal.op(_LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
 
     def _install_ranges(self, hooks: HookSet) -> None:
         """Profiler ranges call torch ops to begin and end: nothing of the script's."""

@@ -273,9 +273,9 @@ class Pattern:
 
     def _cue(self, index: int, moment: RawMoment, storages: Sequence[int]) -> Cue | None:
         kind, _, stack, inputs, outputs, payload = moment
-        if kind != "op" or not outputs or payload[0] in _UNUSUAL:
+        if kind != "op" or payload[0] in _UNUSUAL:
             return None
-        if all(number in inputs for number in outputs):  # what it was given, and it made no graph
+        if all(number in inputs for number in outputs):  # nothing, or what it was given: it made no graph
             return Cue(index, moment, (), (0, 0)) if not payload[4] else None
         new = [New(number, self.tensors[number], storages[number]) for number in outputs]
         for place, one in enumerate(new):

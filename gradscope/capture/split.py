@@ -25,6 +25,7 @@ class _Split:
         used = [number for moment in draft.moments[:at] for number in (*moment[3], *moment[4])]
         self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
         self.numbers: dict[int, int] = {}
+        self.storages: dict[int, int] = {}
         self.graphs: dict[int, int] = {}
         self.called: dict[int, int] = {}  # module -> how often the first part calls it
         for call in draft.calls:
@@ -93,8 +94,8 @@ class _Split:
         tail.roots, tail.memory, tail.zeroed = set(draft.roots), draft.memory, draft.zeroed
         tail.cuts = [cut - at for cut in draft.cuts if cut > at]
         tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
-        tail.storages, tail.storage_count = dict(draft.storages), draft.storage_count
-        tail.sharing = dict(draft.sharing)
+        tail.storages, tail.storage_count = dict(draft.storages), len(self.storages)
+        tail.sharing = {self.storages[old]: sharing for old, sharing in draft.sharing.items() if old in self.storages}
 
     def _share_out_calls(self) -> None:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
@@ -151,7 +152,8 @@ class _Split:
             raw = raw._replace(carried=True, position=MADE_BEFORE if raw.made_by is not None else raw.position)
         base = self.numbers.get(raw.base) if raw.base is not None else None
         owner = self.numbers.get(raw.gradient_of) if raw.gradient_of is not None else None
-        self.tail.tensors.append(raw._replace(made_by=made_by, base=base, gradient_of=owner))
+        storage = self.storages.setdefault(raw.storage, len(self.storages))
+        self.tail.tensors.append(raw._replace(storage=storage, made_by=made_by, base=base, gradient_of=owner))
         return new
 
     def _shifted(self, number: int | None, version: int | None) -> int | None:

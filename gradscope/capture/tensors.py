@@ -396,6 +396,7 @@ class TensorTable:
         for entry in self.entries.values():
             if entry.mark is old and entry.number in mapping:
                 entry.mark, entry.number = tail.mark, mapping[entry.number]
+                entry.storage = tail.tensors[entry.number].storage
                 tail.met.append(entry)
                 if entry.parameter is not None:
                     entry.base_version = tail.versions.get(entry.parameter, entry.base_version)

@@ -32,24 +32,25 @@ class Versions:
     ) -> None:
         """An op raised the version of one of its operands."""
         journal = self.journal
-        entry = journal.table.entries[id(tensor)]
-        phase = journal.draft.moments[-1][1] if journal.draft.moments else Phase.OTHER
+        entry, draft = journal.table.entries[id(tensor)], journal.tracker.ahead
+        last = draft.last()
+        phase = last[1] if last is not None else Phase.OTHER
         if before == after or entry.version == after:
             return  # told already, with a tensor that it shares its memory with
-        aliases = journal.table.aliases(journal.draft, entry)
+        aliases = journal.table.aliases(draft, entry)
         self.rose(entry, number, before, after, cause, stack, phase, aliases)
         entry.version = after
         owner = None if tensor.requires_grad else self._owner_of_gradient(tensor, entry)
         if owner is not None:
             change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
-            journal.draft.add("grad", phase, stack, (owner,), (), (change, True))
+            draft.add("grad", phase, stack, (owner,), (), (change, True))
             if change == "zeroed":
-                journal.draft.zeroed = True
+                draft.zeroed = True
         if before is not None and torch.is_grad_enabled():
             self._history_changed(tensor, number, stack, phase)
         written = (tensor, *(other for _, other in aliases))
         leaf_updated = any(one.requires_grad and not one._is_view() and one.is_leaf for one in written)
-        if (leaf_updated or entry.uncounted) and journal.draft.seen_backward and not journal.clock.depth:
+        if (leaf_updated or entry.uncounted) and draft.seen_backward and not journal.clock.depth:
             journal.tracker.updated_by_hand(stack)
 
     def data_assigned(self, tensor: torch.Tensor, frame: FrameType) -> None:
@@ -67,11 +68,11 @@ class Versions:
         """The number of the tensor whose `.grad` this is, or shares the memory of; None if the step has not met it."""
         journal = self.journal
         if self._owners is None:
-            leaves = journal.table.leaves(journal.draft)
+            leaves = journal.table.leaves(journal.tracker.ahead)
             self._owners = {id(leaf.grad): number for number, leaf in leaves if leaf.grad is not None}
         found = self._owners.get(id(tensor))
         if found is None and self._owners:
-            for other in journal.draft.sharing.get(entry.storage, ()):
+            for other in journal.tracker.ahead.sharing.get(entry.storage, ()):
                 alias = other()
                 if alias is not None and alias.numel() == tensor.numel() and id(alias) in self._owners:
                     return self._owners[id(alias)]
@@ -80,7 +81,7 @@ class Versions:
     def _history_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
         """A write made the tensor, and the base that it is a view of, results of another grad node."""
         journal = self.journal
-        draft = journal.draft
+        draft = journal.tracker.ahead
         base = tensor._base if tensor._is_view() else None
         known = journal.table.find(base) if base is not None else None
         changed = [(tensor, number)]
@@ -89,6 +90,7 @@ class Versions:
         for one, its_number in changed:
             node = one.grad_fn if one.requires_grad else None
             if node is not None:
+                draft = journal.draft
                 draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
                 payload = ("in-place", True, False, type(node).__name__, one.retains_grad)
                 draft.add("leaf", phase, stack, (its_number,), (), payload)
@@ -105,14 +107,18 @@ class Versions:
         aliases: Sequence[tuple[Entry, torch.Tensor]] = (),
     ) -> None:
         """The version of `entry` and of its `aliases`, which share its counter, rose."""
-        draft = self.journal.draft
+        draft = self.journal.tracker.ahead
+        rises = []
         for other, tensor in aliases:
             now = version_of(tensor)
             if other.parameter is not None and other.version is not None and now is not None:
-                draft.bumps[other.parameter] = draft.bumps.get(other.parameter, 0) + now - other.version
+                rises.append((other.parameter, now - other.version))
             other.version = now
         if entry.parameter is not None and before is not None and after is not None:
-            draft.bumps[entry.parameter] = draft.bumps.get(entry.parameter, 0) + after - before
+            rises.append((entry.parameter, after - before))
             before, after = before - entry.base_version, after - entry.base_version
-        others = tuple(other.number for other, _ in aliases)
+        others = tuple([other.number for other, _ in aliases])
         draft.add("mutation", phase, stack, (number,), others, (before, after, cause, not entry.uncounted))
+        if not draft.followed:
+            for parameter, rise in rises:
+                draft.bumps[parameter] = draft.bumps.get(parameter, 0) + rise
