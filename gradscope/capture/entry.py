@@ -44,14 +44,15 @@ def enter_expected(draft: Draft, entry: Entry, tensor: torch.Tensor) -> bool:
         if raw is None or raw._replace(storage=storage) != expected:
             return False
         entry.prototype = expected
-    version = tensor._version
     if (
         facts is None
         or facts.requires_grad is not tensor.requires_grad
-        or expected.version is None
+        or expected.version is None  # an inference tensor's
         or storage != expected.storage
-        or version != entry.version
     ):
+        return False
+    version = tensor._version
+    if version != entry.version:
         return False
     entry.base_version = version
     entry.mark, entry.number, entry.storage = draft.mark, number, storage

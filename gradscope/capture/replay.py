@@ -120,15 +120,15 @@ class Replay:
             if entry is None or entry() is not tensor:
                 return None
             if entry.mark is mark:
-                version = tensor._version
-                if entry.number != number or entry.version != version:
+                if entry.number != number:
                     return None
-            elif number == draft.count and (
+            elif number != draft.count or not (
                 enter_expected(draft, entry, tensor)
                 or carry_expected(draft, entry, tensor, stack, position_of(arguments, tensor), method, direct)
             ):
-                version = tensor._version
-            else:
+                return None
+            version = entry.version
+            if version is None or version != tensor._version:  # None: an inference tensor, which has no counter
                 return None
             versions.append(version)
         return versions

@@ -151,7 +151,7 @@ class Single:
                 return None
             if expected < count:
                 entry = met[expected]
-                if entry() is not tensor or entry.version != tensor._version:
+                if entry() is not tensor or entry.version is None or entry.version != tensor._version:
                     return None
             else:
                 entry = table.find(tensor)

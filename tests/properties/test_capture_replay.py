@@ -161,7 +161,7 @@ for step in range(8):
     optimizer.zero_grad()
     flat = inputs.view(5, -1)
     left, right = flat.t().chunk(2)
-    outputs = F.linear(flat, weight.t().t(), bias).unsqueeze(1)
+    outputs = F.linear(flat, weight, bias).unsqueeze(1)
     {change}
     loss = F.cross_entropy(outputs.flatten(1), labels) + left.max(0).values.sum() * 0
     loss.backward()
@@ -172,6 +172,8 @@ FUNCTION_CHANGES = {
     "nothing": "pass",
     "a view of another": "flat = other.view(5, -1) if step == 5 else flat",
     "a copy instead of a view": "outputs = F.linear(flat.clone() if step == 5 else flat, weight, bias).view(5, 1, 3)",
+    "what inference made": "seen = torch.inference_mode()(torch.ones)(2); seen * seen; (seen * 2).sum()",
+    "a view of the weight": "outputs = F.linear(flat, weight.t().t(), bias).unsqueeze(1)",
     "a view written to": "other.view(-1)[:2].mul_(2) if step == 5 else other.view(-1)",
     "a view always written to": "seen = other.view(-1); seen[0] = step; seen.sum() + other.sum()",
     "a result's view written to": "outputs.view(-1)[:2].mul_(2) if step == 5 else None",
@@ -199,6 +201,71 @@ FUNCTION_AFTER = {
     "the weight with other memory": "weight.data = weight.data.clone() if step == 5 else weight.data",
     "a frozen weight": "weight.requires_grad_(step != 5)",
     "a second backward": "F.cross_entropy(F.linear(flat, weight), labels).backward() if step == 5 else None",
+}
+
+
+# A loop as most are written: batches, a device, statistics that a layer keeps, an evaluation after each epoch.
+EPOCHS = """\
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.norm, self.drop, self.fc2 = nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.2), nn.Linear(4, 3)
+    def forward(self, x):
+        x = self.drop(F.relu(self.norm(self.fc1(torch.flatten(x, 1)))))
+        return F.log_softmax(self.fc2(x), dim=1)
+
+device, model = torch.device("cpu"), Net()
+optimizer = torch.optim.Adam(model.parameters())
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+loader = DataLoader(TensorDataset(torch.randn(24, 2, 3), torch.randint(3, (24,))), batch_size=4, shuffle=True)
+total, right, kept = 0.0, 0, []
+for epoch in range(3):
+    model.train()
+    for step, (x, y) in enumerate(loader):
+        x, y = x.to(device), y.to(device)
+        {change}
+        optimizer.zero_grad()
+        loss = F.nll_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+    model.eval()
+    with torch.no_grad():
+        for x, y in loader:
+            right += (model(x.to(device)).argmax(1) == y).sum().item()
+    {after}
+"""
+EPOCH_CHANGES = {
+    "nothing": "pass",
+    "a smaller batch": "x, y = (x[:3], y[:3]) if step == 4 else (x, y)",
+    "a batch moved": "x = x.double().float() if step == 4 else x.to(torch.float32)",
+    "a batch written to": "x.add_(1.0) if step == 4 else x.add_",
+    "a batch always written to": "x.add_(1.0)",
+    "a batch clipped in place": "x.clamp_(-1, 1) if step != 4 else x",
+    "a buffer written to": "model.norm.running_mean.zero_() if step == 4 else None",
+    "a buffer always written to": "model.norm.running_mean.mul_(0.9)",
+    "a buffer by another name": "model.norm.running_var.view(-1).mul_(0.5 if step == 4 else 1.0)",
+    "a weight written to": "model.fc1.weight.data.mul_(0.5) if step == 4 else None",
+    "a weight always written to": "torch.no_grad()(model.fc1.weight.mul_)(0.99)",
+    "a gradient written to": "model.fc1.weight.grad.mul_(0.5) if step == 4 else None",
+    "a value read": "kept.append(x.sum().item()) if step == 4 else None",
+    "an assertion": "assert x.isfinite().all()",
+    "a list of values": "kept.append(x.flatten().tolist())",
+    "statistics that freeze": "model.norm.eval() if step == 4 else None",
+    "a skipped update": "optimizer.step = (lambda: None) if step == 4 else type(optimizer).step.__get__(optimizer)",
+}
+EPOCH_AFTER = {
+    "a scheduler": "scheduler.step()",
+    "another loader": "loader = DataLoader(loader.dataset, batch_size=4) if epoch == 1 else loader",
+    "larger batches": "loader = DataLoader(loader.dataset, batch_size=6) if epoch == 1 else loader",
+    "a checkpoint": "kept = {name: value.clone() for name, value in model.state_dict().items()}",
+    "weights loaded": "model.load_state_dict(kept) if kept else kept.extend([]) or (kept := model.state_dict())",
 }
 
 
@@ -272,6 +339,15 @@ def test_functions_that_differ_in_one_thing_are_told_as_they_were(change: str, d
         assert one == other
 
 
+@pytest.mark.parametrize("detail", ["graph", "full"])
+@pytest.mark.parametrize("change", [*EPOCH_CHANGES, *EPOCH_AFTER])
+def test_epochs_that_differ_in_one_thing_are_told_as_they_were(change: str, detail: str) -> None:
+    here, after = EPOCH_CHANGES.get(change, "pass"), EPOCH_AFTER.get(change, "pass")
+    without, replayed = both(EPOCHS.format(change=here, after=after), detail)
+    for one, other in zip(without, replayed, strict=True):
+        assert one == other
+
+
 def test_versions_are_counted_over_steps_that_are_not_kept(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(training())
@@ -309,6 +385,19 @@ def test_modules_of_one_call_are_recorded_from_outside(monkeypatch: pytest.Monke
     monkeypatch.setattr(singles.SingleCalls, "make", counted)
     both(training(), "graph")
     assert sum(result is not singles.UNEXPECTED for result in made) == 5 * 5  # the third finds out which they are
+
+
+@pytest.mark.parametrize(("text", "repeats"), [(FUNCTIONS, 5), (EPOCHS, 12)], ids=["functions", "epochs"])
+def test_usual_loops_repeat(monkeypatch: pytest.MonkeyPatch, text: str, repeats: int) -> None:
+    complete, found = Draft.complete, []
+
+    def counted(draft: Draft) -> bool:
+        found.append(complete(draft))
+        return found[-1]
+
+    monkeypatch.setattr(Draft, "complete", counted)
+    both(text.format(change="pass", after="pass"), "graph")
+    assert sum(found) >= repeats
 
 
 def test_a_step_that_only_repeats_is_never_listed(monkeypatch: pytest.MonkeyPatch) -> None:
