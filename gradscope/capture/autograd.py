@@ -27,6 +27,7 @@ from ..model.records import Phase
 from ..text import raised
 from .derivative import Probe
 from .draft import Draft, RawGraph, RawMoment, RawSample
+from .facts import node_of
 from .frames import release
 from .hooks import HookSet
 from .inside import BackwardMode
@@ -335,7 +336,7 @@ class _Run:
         retained = journal.leaves.retained()
         reached = set(nodes) if retained else set()
         for tensor in retained:
-            if tensor.grad_fn in reached:
+            if node_of(tensor) in reached:
                 self.retained.append((tensor, journal.table.number(draft, tensor), tensor.grad is not None))
 
     # -- while it runs ---------------------------------------------------------------------------

@@ -101,10 +101,7 @@ def read_facts(tensor: torch.Tensor) -> Facts:
 
 
 def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Facts:
-    try:
-        grad_fn, is_leaf = tensor.grad_fn, tensor.is_leaf
-    except RuntimeError:  # a view whose base was written to in a way that torch refuses to differentiate
-        grad_fn, is_leaf = None, False
+    grad_fn = node_of(tensor)
     return _new_tuple(
         Facts,
         (
@@ -113,7 +110,7 @@ def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Fac
             _DEVICES[tensor.device],
             _LAYOUTS[tensor.layout],
             tensor.requires_grad,
-            is_leaf,
+            is_leaf(tensor),
             None if grad_fn is None else type(grad_fn).__name__,
             tensor.retains_grad,
             tensor.is_inference(),
@@ -121,6 +118,22 @@ def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Fac
             tensor._is_view(),
         ),
     )
+
+
+def is_leaf(tensor: torch.Tensor) -> bool:
+    """Whether it is a leaf; False for a view that torch refuses to tell of, for its base was written to."""
+    try:
+        return tensor.is_leaf
+    except RuntimeError:
+        return False
+
+
+def node_of(tensor: torch.Tensor) -> Any:
+    """Its `grad_fn`; None for such a view, too."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:
+        return None
 
 
 def said(tensor: torch.Tensor) -> tuple[Any, ...]:

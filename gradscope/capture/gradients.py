@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..model.records import Phase
-from .facts import version_of
+from .facts import is_leaf, version_of
 from .stats import Reading
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Gradients:
     @staticmethod
     def present(tensor: torch.Tensor) -> bool:
         """Whether the tensor has a gradient, read only where torch warns of nothing."""
-        return (tensor.is_leaf or tensor.retains_grad) and tensor.grad is not None
+        return (tensor.retains_grad or is_leaf(tensor)) and tensor.grad is not None
 
     def arrived(
         self,
@@ -100,7 +100,7 @@ class Gradients:
                 journal.draft, tensor, stack, 0, True, direct
             )  # what is done to it is told of its leaf
             journal.table.read_as_gradient(journal.draft, result, journal.table.entry(tensor))
-        elif not (tensor.is_leaf and (tensor.requires_grad or not journal.frames.users(frame.f_code))):
+        elif not (is_leaf(tensor) and (tensor.requires_grad or not journal.frames.users(frame.f_code))):
             stack, direct = journal.locate(frame)
             numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             journal.op("grad", stack, direct, [tensor], numbers, [], 0, 0)

@@ -10,6 +10,7 @@ import torch
 
 from ..model.records import Phase
 from .entry import Entry
+from .facts import is_leaf
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -25,7 +26,7 @@ class Leaves:
     @staticmethod
     def state(tensor: torch.Tensor) -> tuple[bool, bool, bool]:
         """Whether the tensor requires a gradient, is a leaf, keeps its gradient."""
-        return (tensor.requires_grad, tensor.is_leaf, tensor.retains_grad)
+        return (tensor.requires_grad, is_leaf(tensor), tensor.retains_grad)
 
     def changed(
         self, tensor: torch.Tensor, before: tuple[bool, bool, bool] | None, cause: str, frame: FrameType

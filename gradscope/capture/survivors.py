@@ -19,6 +19,7 @@ from ..model.records import Kept
 from .autograd import walk
 from .draft import Draft
 from .entry import Entry
+from .facts import is_leaf, node_of
 from .source import Sites
 from .statements import function_of, statements
 from .tensors import TensorTable
@@ -76,7 +77,7 @@ class Survivors:
             tensor = entry()  # most are gone
             if tensor is None or entry.parameter is not None or entry.mark is None:
                 continue
-            if not tensor.requires_grad or tensor.is_leaf:
+            if not tensor.requires_grad or is_leaf(tensor):
                 continue
             if entry.mark is draft.mark:
                 raw = draft.tensor(entry.number)
@@ -100,7 +101,7 @@ class Survivors:
         for entry in living:
             tensor = entry()
             if tensor is not None:
-                roots.append(tensor.grad_fn)
+                roots.append(node_of(tensor))
         return len(walk(roots)[0])
 
     # -- what holds them -----------------------------------------------------------------------------

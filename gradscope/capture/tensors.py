@@ -12,7 +12,7 @@ import torch
 from ..model.records import Parameter
 from .draft import Draft, RawTensor, StepMark
 from .entry import Entry, carry_expected, enter_expected, remember_input
-from .facts import Facts, is_plain, read_facts, storage_key, version_of
+from .facts import Facts, is_leaf, is_plain, read_facts, storage_key, version_of
 
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -241,7 +241,7 @@ class TensorTable:
         if type(tensor) is torch.nn.Parameter:
             return True
         earlier = moment is None and entry.mark is not None and entry.mark is not draft.mark
-        return earlier and is_plain(tensor) and tensor.requires_grad and tensor.is_leaf
+        return earlier and is_plain(tensor) and tensor.requires_grad and is_leaf(tensor)
 
     def _storage(self, draft: Draft, entry: Entry, tensor: torch.Tensor, sources: tuple[torch.Tensor, ...]) -> int:
         """The storage's number in the step. Keys are addresses, so a key counts only while its owner lives."""
@@ -312,7 +312,7 @@ class TensorTable:
         """(number, tensor) of each tensor of the step that may hold a gradient."""
         for entry in dict.fromkeys(draft.met):
             tensor = entry() if entry.mark is draft.mark else None
-            if tensor is not None and tensor.requires_grad and (tensor.is_leaf or tensor.retains_grad):
+            if tensor is not None and tensor.requires_grad and (tensor.retains_grad or is_leaf(tensor)):
                 yield entry.number, tensor
 
     # -- parameters ------------------------------------------------------------------------------

@@ -150,3 +150,24 @@ except RuntimeError as error:
     (saved,) = power.saved
     assert (saved.tensor, saved.stale) == (recorded.tensor("y").number, True)
     assert writes(recorded) == [(5, "y", 0, 1, "mul_", True, [])]
+
+
+@pytest.mark.parametrize("detail", ["graph", "full"])
+def test_one_of_many_views_whose_base_was_written_to(tmp_path: Path, detail: str) -> None:
+    """Torch refuses to tell the grad_fn of such a view, and whether it is a leaf."""
+    recorded = record_text(
+        tmp_path,
+        """import torch
+x = torch.ones(2, 3, requires_grad=True)
+y = x * 1
+left, right = y.chunk(2)
+with torch.no_grad():
+    y.mul_(2)
+for _ in range(2):
+    with torch.no_grad():
+        z = left * 2
+""",
+        detail,
+    )
+    assert (recorded.error, recorded.faults) == (None, ())
+    assert [line for line in map(recorded.line, recorded.moments("op")) if line == 9] == [9, 9]
