@@ -275,8 +275,10 @@ class Pattern:
         kind, _, stack, inputs, outputs, payload = moment
         if kind != "op" or payload[0] in _UNUSUAL:
             return None
-        if all(number in inputs for number in outputs):  # nothing, or what it was given: it made no graph
+        given, made = set(inputs), set(outputs)
+        if made <= given:  # nothing, or what it was given: it made no graph
             return Cue(index, moment, (), (0, 0)) if not payload[4] else None
+        memory = {self.tensors[number].storage for number in given}
         new = [New(number, self.tensors[number], storages[number]) for number in outputs]
         for place, one in enumerate(new):
             raw = self.tensors[one.number]
@@ -286,9 +288,9 @@ class Pattern:
             )  # fmt: skip
             if raw != usual or raw.facts.is_inference or one.number != outputs[0] + place:
                 return None
-            if one.view and (not inputs or raw.base in outputs):
+            if one.view and (not given or raw.base in made):
                 return None
-            if one.shares and not (one.view and raw.storage in [self.tensors[number].storage for number in inputs]):
+            if one.shares and not (one.view and raw.storage in memory):
                 return None
         return Cue(index, moment, new, (outputs[0], storages[outputs[0]]))
 
