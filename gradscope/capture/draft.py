@@ -132,6 +132,7 @@ class Draft:
         "seen_backward",
         "seen_update",
         "sharing",
+        "shifts",
         "start",
         "storage_count",
         "storages",
@@ -197,6 +198,7 @@ class Draft:
         self.calling: int | None = None  # the place among them of the one that runs
         self.kept: tuple[Kept, ...] = ()
         self.alive: tuple[int, int] | None = None
+        self.shifts: tuple[tuple[int, int], ...] = ()  # as `StepRow` has it, once the step has closed
 
     def carry(self, number: int, entry: Any, mark: StepMark) -> None:
         """A tensor of the step `mark`, number `entry.number` there, is met in this step as `number`."""

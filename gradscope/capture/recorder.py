@@ -43,6 +43,7 @@ from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
 from .pause import Pause, remove_mode
+from .relative import relate
 from .replay import Patterns
 from .rows import Rows, loss_of, norms_of, unsettled
 from .source import Frames, Sites
@@ -345,6 +346,10 @@ class Recorder:
                 self.sink.delete_steps([self._kept.pop(0)])
 
     def _template(self, draft: Draft, kind: StepKind) -> int:
+        if draft.repeats is None:
+            if draft.behind:
+                draft.catch_up()
+            draft.shifts = relate(draft)
         known = self._patterns.find(draft)
         if known is not None:
             return known.template

@@ -321,8 +321,6 @@ class Patterns:
         if draft.repeats is not None:
             repeated: Pattern = draft.repeats
             return self._came(repeated)
-        if draft.behind:
-            draft.catch_up()
         recent = self._by_size.get(_size(draft), [])
         for position in range(len(recent) - 1, -1, -1):
             pattern = recent[position]

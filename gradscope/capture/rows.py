@@ -126,6 +126,7 @@ class Rows:
             open,
             draft.kept,
             draft.alive,
+            draft.shifts,
         )
 
     def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:

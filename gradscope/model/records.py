@@ -134,7 +134,8 @@ class Tensor:
 
     `made_by` is the index of the moment that returned it, None when it came from before the step.
     `storage` numbers storages within the step: tensors with equal numbers are aliases. `version` is
-    relative to the step's start for parameters (see `StepRow.versions`), None where autograd keeps
+    relative to the step's start for parameters (see `StepRow.versions`) and, in a trace's templates, for
+    the tensors in `StepRow.shifts`; `Step.template` has it absolute for these. None where autograd keeps
     none (inference tensors).
     """
 
@@ -559,6 +560,7 @@ class StepRow(NamedTuple):
     open: bool = False  # still running, or the program was killed in it
     kept: tuple[Kept, ...] = ()
     alive: tuple[int, int] | None = None
+    shifts: tuple[tuple[int, int], ...] = ()  # (tensor, what to add to the template's versions of it)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from .records import (
     TraceInfo,
 )
 from .repeats import Repeats
+from .shifts import shifted
 
 if TYPE_CHECKING:
     from .state import State
@@ -247,7 +248,7 @@ class Step:
 
     @cached_property
     def template(self) -> Template:
-        return self.trace.template(self.row.template)
+        return shifted(self.trace.template(self.row.template), self.row.shifts)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

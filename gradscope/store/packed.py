@@ -131,10 +131,10 @@ def _pairs(value: object) -> list[list[Any]]:
     return found  # type: ignore[return-value]
 
 
-INSERT_STEP = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_STEP = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_STEPS = (
     "SELECT number, kind, detail, template, layout, start, duration, loss, phase_times, rates, norms, versions, "
-    "carried, memory, open, kept, alive FROM steps"
+    "carried, memory, open, kept, alive, shifts FROM steps"
 )
 
 
@@ -170,6 +170,7 @@ def step_row(row: StepRow, layout: int) -> Row:
         1 if row.open else None,
         text(dumps([to_json(kept) for kept in row.kept])) if row.kept else None,
         dumps(list(row.alive)) if row.alive is not None else None,
+        _listed(row.shifts),
     )
 
 
@@ -226,6 +227,7 @@ def step_of(row: Row, layout: Callable[[int], Layout]) -> StepRow:
         "open": row[14] == 1,
         "kept": _list_in(plain(row[15])),
         "alive": None if row[16] is None else loads(row[16]),
+        "shifts": _list_in(row[17]),
         "phases": [
             {
                 "phase": phase,

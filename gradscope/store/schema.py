@@ -30,8 +30,9 @@ A row of `steps` holds what differs between steps that did the same, packed as i
 `layouts.phases`; `rates` has one f8 for each [optimizer, group] in `layouts.rates`; `norms` has f4
 for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present, in that order.
 `versions` (JSON [[parameter, version]]) are the versions at the step's start that counting the
-templates' bumps on from the step before would get wrong. `kept` is a JSON list of `Kept` records,
-`alive` JSON [tensors, grad nodes].
+templates' bumps on from the step before would get wrong. `shifts` (JSON [[tensor, version]]) are to be
+added to the template's versions of these tensors, which are relative to the step's start, too. `kept` is a
+JSON list of `Kept` records, `alive` JSON [tensors, grad nodes].
 
 A row of `samples` holds the statistics of tensors, packed as its `layout` says: `sample_layouts.entries` is a
 JSON list of [moment, what, of_parameter, subject, shape, has_stats, how many values or null]. `stats` has 72
@@ -48,7 +49,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 4
+VERSION = 5
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -86,7 +87,7 @@ TABLES: dict[str, str] = {
     "steps": """CREATE TABLE steps (
     number INTEGER PRIMARY KEY, kind TEXT, detail TEXT, template INTEGER, layout INTEGER, start REAL, duration REAL,
     loss REAL, phase_times BLOB, rates BLOB, norms BLOB, versions TEXT, carried TEXT, memory TEXT, open INTEGER,
-    kept TEXT, alive TEXT)""",
+    kept TEXT, alive TEXT, shifts TEXT)""",
     "sample_layouts": "CREATE TABLE sample_layouts (id INTEGER PRIMARY KEY, entries TEXT NOT NULL)",
     "samples": """CREATE TABLE samples (
     step INTEGER, part INTEGER, layout INTEGER, stats BLOB, "values" BLOB, PRIMARY KEY (step, part))""",

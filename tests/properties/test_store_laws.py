@@ -148,6 +148,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
             loss=draw(st.none() | st.floats()),
             norms=tuple({owner: (owner, norm, grad) for owner, norm, grad in norms}.values()),
             versions=tuple(sorted(stated.items())),
+            shifts=tuple(draw(st.dictionaries(st.integers(0, 9), st.integers(1, 10**9), max_size=2)).items()),
         )
         puts.append(("step", row))
         alive.append(number)

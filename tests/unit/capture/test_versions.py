@@ -171,3 +171,29 @@ for _ in range(2):
     )
     assert (recorded.error, recorded.faults) == (None, ())
     assert [line for line in map(recorded.line, recorded.moments("op")) if line == 9] == [9, 9]
+
+
+BY_HAND = """import torch
+x, weight, total = torch.ones(4, 3), torch.ones(2, 3, requires_grad=True), torch.zeros(())
+for step in range(20):
+    loss = (x @ weight.t()).pow(2).mean()
+    loss.backward()
+    total += loss.detach()
+    with torch.no_grad():
+        weight -= 0.01 * weight.grad
+        weight.grad.zero_()
+"""
+
+
+@pytest.mark.parametrize("detail", ["graph", "full"])
+def test_counters_that_go_on_make_no_new_steps(tmp_path: Path, detail: str) -> None:
+    """A running total, a gradient zeroed in place, a view of a parameter: what differs are numbers."""
+    trace = record_text(tmp_path, BY_HAND, detail).trace
+    steps = [trace.step(number) for number in range(2, 20)]
+    assert len({step.row.template for step in steps}) <= 2
+    for step in steps:
+        states = State.at(step, len(step.moments) - 1).tensors
+        versions = {
+            t.name: states[t.number].version for t in step.tensors if t.name in ("total", "weight", "weight.t()")
+        }
+        assert versions == {"total": step.number + 1, "weight": step.number + 1, "weight.t()": step.number}
