@@ -286,6 +286,11 @@ class Step:
         """
         return self.trace.source.versions(self.number)
 
+    def absolute(self, tensor: int, version: int | None) -> int | None:
+        """A version of the tensor as torch counts it: those of parameters are relative to the step's start."""
+        parameter = self.tensors[tensor].parameter
+        return version if version is None or parameter is None else version + self.versions.get(parameter, 0)
+
     def graph(self, kind: GraphKind | str = GraphKind.BOTH, *, backward: int | None = None) -> Graph:
         """The step's graph: `forward`, `backward` or `both`.
 

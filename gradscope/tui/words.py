@@ -108,7 +108,8 @@ def _(moment: Mutation, step: Step) -> str:
     name = tensor_word(step.tensors[moment.tensor])
     if not moment.counted:
         return f"{name} was written by {moment.cause}, past its version counter"
-    versions = "" if moment.after is None else f": version {moment.before} → {moment.after}"
+    before, after = (step.absolute(moment.tensor, version) for version in (moment.before, moment.after))
+    versions = "" if after is None else f": version {before} → {after}"
     return f"{name} was changed in place by {moment.cause}{versions}"
 
 

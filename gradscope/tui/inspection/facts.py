@@ -76,10 +76,9 @@ def saved_fact(scene: Scene, saved: SavedTensor, label: str, moment: int | None)
     """A saved tensor: its version then, and whether it was changed since, which makes the backward fail."""
     parts = [byte_count(saved.nbytes)]
     tone = Tone.PLAIN
-    if saved.tensor is not None and saved.version is not None:
-        tensor = scene.step.tensors[saved.tensor]
-        base = scene.step.versions.get(tensor.parameter, 0) if tensor.parameter is not None else 0
-        then, now = saved.version + base, scene.state.tensors[saved.tensor].version
+    then = None if saved.tensor is None else scene.step.absolute(saved.tensor, saved.version)
+    if saved.tensor is not None and then is not None:
+        now = scene.state.tensors[saved.tensor].version
         parts.insert(0, f"at version {then}")
         made = moment is None or moment <= scene.moment
         if made and now is not None and now > then and not _is_over(scene, saved):

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from gradscope.model.records import Mutation
 from gradscope.model.state import State
+from gradscope.tui.words import moment_words
 from tests.capturing import Recording, record_text
 
 
@@ -197,3 +199,9 @@ def test_counters_that_go_on_make_no_new_steps(tmp_path: Path, detail: str) -> N
             t.name: states[t.number].version for t in step.tensors if t.name in ("total", "weight", "weight.t()")
         }
         assert versions == {"total": step.number + 1, "weight": step.number + 1, "weight.t()": step.number}
+    last = steps[-1]
+    told = [moment_words(last, moment) for moment in last.positions(Mutation)]
+    assert [text for text in told if text.startswith(("total ", "weight "))] == [
+        "total was changed in place by add_: version 19 → 20",
+        "weight was changed in place by sub_: version 19 → 20",
+    ]
