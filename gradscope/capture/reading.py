@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
+from dis import opname
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -47,9 +49,19 @@ def node_at(frame: FrameType) -> tuple[ast.AST | None, str]:
         source = Source.for_frame(place)
         if source.tree is None:
             return None, ""
-        return Source.executing(place).node, source.text
+        found = Source.executing(place)
+        node: ast.AST | None = found.node
+        return node if node is not None else _augmented(found.statements or (), frame), source.text
     except (SyntaxError, ValueError, KeyError, IndexError, AssertionError, OSError, RecursionError):
         return None, ""  # the source is gone, or not what was compiled: the line alone must do
+
+
+def _augmented(statements: Iterable[ast.stmt], frame: FrameType) -> ast.AST | None:
+    """The `a += b` that the frame is at: on Python 3.10, where instructions have no columns, if there is only one."""
+    if not opname[frame.f_code.co_code[frame.f_lasti]].startswith("INPLACE_"):
+        return None
+    found = [statement for statement in statements if isinstance(statement, ast.AugAssign)]
+    return found[0] if len(found) == 1 else None
 
 
 def read_node(node: ast.AST, text: str) -> Reading:
