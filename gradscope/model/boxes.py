@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .flow import Call, Flow, Value
@@ -45,11 +43,6 @@ class Boxes:
         self._stale = {
             saved.tensor for node in gradients.nodes.values() if node.saved for saved in node.saved if saved.stale
         } - {None}
-
-    @cached_property
-    def versions(self) -> Mapping[int, int]:
-        """Each parameter's absolute version at the step's start."""
-        return self.step.versions if any(tensor.parameter is not None for tensor in self.tensors) else {}
 
     def _changes_before(self, end: int) -> dict[int, bool]:
         changes: dict[int, bool] = {}

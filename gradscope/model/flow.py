@@ -88,7 +88,7 @@ class Flow:
         self.calls: list[Call] = []
         self.roots: dict[int, tuple[int, ...]] = {}
         self.of_tensor: dict[int, list[int]] = {}
-        self._bases = step.versions if any(tensor.parameter is not None for tensor in step.tensors) else {}
+        self._absolute = step.absolute
         self._optimizer_name = step.trace.optimizer_name
         self._place = place
         self._next_id = first_id
@@ -111,11 +111,6 @@ class Flow:
             if len(found) > 1 and (tensor, op) in self._rewrites:
                 return self._rewrites[tensor, op]
         return self._read(tensor)
-
-    def absolute(self, tensor: int, version: int | None) -> int | None:
-        """A version as torch counts it: parameters' versions are recorded relative to the step's start."""
-        parameter = self.tensors[tensor].parameter
-        return version if version is None or parameter is None else version + self._bases.get(parameter, 0)
 
     # -- moments -----------------------------------------------------------------------------------
 
@@ -167,16 +162,16 @@ class Flow:
         writer = self._writer_of(moment)
         if writer is not None and old.call == writer:
             return  # the call made the tensor, or wrote it through an alias
-        if writer is None and moment.after is not None and old.version == self.absolute(moment.tensor, moment.after):
+        if writer is None and moment.after is not None and old.version == self._absolute(moment.tensor, moment.after):
             return  # what was noticed late is told already: an alias was written
         if not old.used and self._initialises(moment, old, writer):
             old.filled = index if writer is None else self.calls[writer].moment
-            old.version = self.absolute(moment.tensor, moment.after)
+            old.version = self._absolute(moment.tensor, moment.after)
             return
         note = self._mutation_note(moment)
         old.marks |= _MUTATED
         old.notes += (note,)
-        after = self.absolute(moment.tensor, moment.after)
+        after = self._absolute(moment.tensor, moment.after)
         if writer is None or tensor.parameter is not None:
             old.version = after if after is not None else old.version
             return
@@ -189,7 +184,7 @@ class Flow:
         if value.filled is not None:
             return True
         if self.tensors[moment.tensor].parameter is not None:
-            return self.absolute(moment.tensor, moment.before) == 0
+            return self._absolute(moment.tensor, moment.before) == 0
         made_from_nothing = value.call is not None and not self.calls[value.call].inputs
         return made_from_nothing and (writer is None or len(set(self.calls[writer].inputs)) <= 1)
 
@@ -198,11 +193,11 @@ class Flow:
         where = f"{self._optimizer_name(moment.optimizer)}.step at {self._place(moment.stack)}"
         for tensor, (before, after) in zip(moment.updated, moment.versions, strict=False):
             value = self.values[self._current(tensor)]
-            value.version = self.absolute(tensor, after)
+            value.version = self._absolute(tensor, after)
             if not value.used:
                 continue
             value.marks |= _MUTATED
-            value.notes += (f"version {self.absolute(tensor, before)} -> {value.version} by {where}",)
+            value.notes += (f"version {self._absolute(tensor, before)} -> {value.version} by {where}",)
 
     def _writer_of(self, moment: Mutation) -> int | None:
         """The call that wrote: the last one, unless the memory was written by something that is no call."""
@@ -216,7 +211,7 @@ class Flow:
         where = f"{moment.cause} at {self._place(moment.stack)}"
         if not moment.counted:
             return f"written by {where}, unseen by autograd: no version counts it"
-        before, after = (self.absolute(moment.tensor, version) for version in (moment.before, moment.after))
+        before, after = (self._absolute(moment.tensor, version) for version in (moment.before, moment.after))
         return f"version {before} -> {after} by {where}" if after is not None else f"written by {where}"
 
     def _leaf_change(self, index: int, moment: LeafChange) -> None:
@@ -261,7 +256,7 @@ class Flow:
                 facts.is_leaf,
                 facts.grad_fn,
                 facts.retains_grad,
-                self.absolute(tensor, facts.version),
+                self._absolute(tensor, facts.version),
                 tracked or facts.requires_grad or facts.role == "parameter",
             )
         )

@@ -150,8 +150,7 @@ class GradBoxes:
             what = f"its result {what}"
         version = ""
         if saved.version is not None and tensor is not None and tensor.name:
-            base = self.boxes.versions.get(tensor.parameter, 0) if tensor.parameter is not None else 0
-            version = f"version {saved.version + base}"
+            version = f"version {self.boxes.step.absolute(tensor.number, saved.version)}"
         if saved.stale:
             return f"keeps {what} for its backward{f' as of {version}' * bool(version)}, but it was changed since"
         return f"keeps {what} for its backward{f' ({version})' * bool(version)}"

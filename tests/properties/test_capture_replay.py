@@ -321,29 +321,24 @@ def training(change: str = "pass", after: str = "pass") -> str:
     return MODEL.format(before=HELPERS, change=change, after=after)
 
 
-@pytest.mark.parametrize("detail", ["graph", "full"])
-@pytest.mark.parametrize("change", [*CHANGES, *BETWEEN])
-def test_a_step_that_differs_in_one_thing_is_told_as_it_was(change: str, detail: str) -> None:
-    text = training(CHANGES[change]) if change in CHANGES else training(after=BETWEEN[change])
-    without, replayed = both(text, detail)
-    for one, other in zip(without, replayed, strict=True):
-        assert one == other
+LOOPS = {
+    f"{loop}: {change}": text.format(**{"before": HELPERS, "change": "pass", "after": "pass", place: line})
+    for loop, text, place, lines in (
+        ("modules", MODEL, "change", CHANGES),
+        ("modules", MODEL, "after", BETWEEN),
+        ("functions", FUNCTIONS, "change", FUNCTION_CHANGES),
+        ("functions", FUNCTIONS, "after", FUNCTION_AFTER),
+        ("epochs", EPOCHS, "change", EPOCH_CHANGES),
+        ("epochs", EPOCHS, "after", EPOCH_AFTER),
+    )
+    for change, line in lines.items()
+}
 
 
 @pytest.mark.parametrize("detail", ["graph", "full"])
-@pytest.mark.parametrize("change", [*FUNCTION_CHANGES, *FUNCTION_AFTER])
-def test_functions_that_differ_in_one_thing_are_told_as_they_were(change: str, detail: str) -> None:
-    here, after = FUNCTION_CHANGES.get(change, "pass"), FUNCTION_AFTER.get(change, "pass")
-    without, replayed = both(FUNCTIONS.format(change=here, after=after), detail)
-    for one, other in zip(without, replayed, strict=True):
-        assert one == other
-
-
-@pytest.mark.parametrize("detail", ["graph", "full"])
-@pytest.mark.parametrize("change", [*EPOCH_CHANGES, *EPOCH_AFTER])
-def test_epochs_that_differ_in_one_thing_are_told_as_they_were(change: str, detail: str) -> None:
-    here, after = EPOCH_CHANGES.get(change, "pass"), EPOCH_AFTER.get(change, "pass")
-    without, replayed = both(EPOCHS.format(change=here, after=after), detail)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_step_that_differs_in_one_thing_is_told_as_it_was(loop: str, detail: str) -> None:
+    without, replayed = both(LOOPS[loop], detail)
     for one, other in zip(without, replayed, strict=True):
         assert one == other
 
