@@ -29,6 +29,7 @@ from .derivative import Probe
 from .draft import Draft, RawGraph, RawMoment, RawSample
 from .facts import node_of
 from .frames import release
+from .handles import own_numbers
 from .hooks import HookSet
 from .inside import BackwardMode
 from .journal import Journal
@@ -293,8 +294,9 @@ class _Run:
     def _watch(self, nodes: Sequence[Any]) -> None:
         """See each node run, but in graphs too large for that."""
         if len(nodes) <= 20_000:
-            for index, node in enumerate(nodes):
-                self.handles.append(node.register_hook(partial(self._node_ran, index)))
+            with own_numbers():
+                for index, node in enumerate(nodes):
+                    self.handles.append(node.register_hook(partial(self._node_ran, index)))
 
     def _walk(self, outputs: Sequence[Any]) -> None:
         journal = self.journal

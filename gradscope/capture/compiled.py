@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .hooks import HookSet
+from .hooks import HookSet, goes_on_to
 from .journal import Journal
 from .pause import Pause
 
@@ -70,6 +70,8 @@ class CompiledWatch:
     def _aside(self, compiled: Any) -> Any:
         if isinstance(compiled, torch.nn.Module) or not callable(compiled):
             return compiled
+
+        goes_on_to(compiled)
 
         @functools.wraps(compiled)
         def run(*args: Any, **kwargs: Any) -> Any:

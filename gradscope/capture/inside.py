@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
 
-from .frames import is_ours, release
+from .frames import is_ours, release, trampoline
 from .journal import Journal, transforming
 from .ops import OpMode
 
@@ -37,7 +37,7 @@ class BackwardMode(TorchFunctionMode):
     ) -> Any:
         frame = sys._getframe(1)
         if not self._wanted(frame):
-            return func(*args, **kwargs) if kwargs else func(*args)
+            return trampoline(frame)(func, args, kwargs)
         try:
             return self.ops.behind(frame, func, args, kwargs or {})
         except BaseException as error:

@@ -22,6 +22,7 @@ from .frames import is_ours, told_below
 from .gradients import Gradients
 from .leaves import Leaves
 from .phases import PhaseClock
+from .signals import is_the_scripts
 from .source import ALONE, NOWHERE, Frames, Sites
 from .stats import Reading, Statistics, readable
 from .switches import Switches
@@ -152,8 +153,10 @@ class Journal:
         """Such a call returned, or raised: what comes next is another phase."""
         self.tracker.ahead.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
 
-    def fault(self, what: str, error: BaseException) -> None:
-        """A fact could not be recorded: remember that, and go on."""
+    def fault(self, what: str, error: Exception) -> None:
+        """A fact could not be recorded: remember that, and go on. Raises `error` where it is the script's."""
+        if is_the_scripts(error):
+            raise error
         if len(self.faults) < MAX_FAULTS:
             self.faults.append(f"{what}: {type(error).__name__}: {error}"[:300])
 

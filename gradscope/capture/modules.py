@@ -22,7 +22,9 @@ from torch.nn.modules.module import (
 
 from ..model.records import Module, Parameter
 from .births import Births
+from .depth import LEAF, add_frames
 from .facts import device_name, dtype_name
+from .handles import own_numbers
 from .hooks import HookSet
 from .journal import Journal, transforming
 from .pause import Pause
@@ -32,6 +34,7 @@ from .unseen import Unseen
 from .zeroing import zero_grad
 
 _SETATTR = nn.Module.__setattr__.__code__
+_FRAMES = 2  # of ours, below each call of a module
 _Was = tuple[torch.device, torch.dtype, int, "Parameter | None"]  # a parameter before its module moves
 
 
@@ -70,7 +73,7 @@ class ModuleWatch:
         self._apply: Callable[..., nn.Module] = nn.Module._apply
         watch = self
 
-        original, met = self._call, self._known
+        original, met, clock = self._call, self._known, self.journal.clock
         make = SingleCalls(self.journal, self.pause.mode, original).make
         is_dynamo_compiling, caller = torch.compiler.is_dynamo_compiling, sys._getframe
 
@@ -82,7 +85,12 @@ class ModuleWatch:
                 result = make(module, known, args, caller(1))
                 if result is not UNEXPECTED:
                     return result
-            return watch._called(caller(1), module, args, kwargs)
+            frames = _FRAMES if clock.depth else _FRAMES + LEAF
+            add_frames(frames)
+            try:
+                return watch._called(caller(1), module, args, kwargs)
+            finally:
+                add_frames(-frames)
 
         def train(module: nn.Module, mode: bool = True) -> nn.Module:
             return watch._trained(sys._getframe(1), module, mode)
@@ -98,8 +106,9 @@ class ModuleWatch:
             hooks.patch(nn.Module, name, replacement)
 
         self._install_parameter(hooks)
-        hooks.add(register_module_parameter_registration_hook(self._parameter_registered).remove)
-        hooks.add(register_module_module_registration_hook(self._module_registered).remove)
+        with own_numbers():
+            hooks.add(register_module_parameter_registration_hook(self._parameter_registered).remove)
+            hooks.add(register_module_module_registration_hook(self._module_registered).remove)
 
         self._hooks, self._replacement = hooks, call
         self.journal.on_compiled = self._agree_with_dynamo
@@ -159,21 +168,9 @@ class ModuleWatch:
 
     def _called(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if not journal.active or journal.backwards or get_ident() != journal.thread or transforming():
-            return self._call(module, *args, **kwargs)  # inside a backward, a checkpoint runs its part again
-        if torch.compiler.is_compiling():  # an export that traces without Dynamo
+        known = self._wanted(module)
+        if known is None:
             return self._call(module, *args, **kwargs)
-        if journal.quiet:
-            journal.forget_raised_step()
-            if journal.quiet:
-                return self._call(module, *args, **kwargs)
-        known = self._known.get(id(module))
-        if known is None or known.reference() is not module:
-            try:
-                known = self._meet(module)
-            except Exception as error:
-                journal.fault("a module", error)
-                return self._call(module, *args, **kwargs)
         clock, sites, loss = journal.clock, journal.sites, known.loss
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
@@ -197,6 +194,26 @@ class ModuleWatch:
         if known.single is not None or not known.judged:
             self._judge(known, module, args, begun)
         return result
+
+    def _wanted(self, module: nn.Module) -> Known | None:
+        """What is known of a module whose call is recorded; None for a call that is not."""
+        journal = self.journal
+        if not journal.active or journal.backwards or get_ident() != journal.thread or transforming():
+            return None  # inside a backward, a checkpoint runs its part again
+        if torch.compiler.is_compiling():  # an export that traces without Dynamo
+            return None
+        if journal.quiet:
+            journal.forget_raised_step()
+            if journal.quiet:
+                return None
+        known = self._known.get(id(module))
+        if known is not None and known.reference() is module:
+            return known
+        try:
+            return self._meet(module)
+        except Exception as error:
+            journal.fault("a module", error)
+            return None
 
     def _judge(self, known: Known, module: nn.Module, args: tuple[Any, ...], begun: int) -> None:
         """Whether a call that began at the moment `begun` can be expected to be one op from now on."""

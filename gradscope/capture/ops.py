@@ -149,9 +149,11 @@ class OpMode(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         action = self.actions.get(func, RECORD)
-        if action == SKIP or self.quiet or not self.journal.active or _functorch_level() is not None or _tracing():
+        if action == SKIP:
             return func(*args, **kwargs) if kwargs else func(*args)
         frame = sys._getframe(1)
+        if self.quiet or not self.journal.active or _functorch_level() is not None or _tracing():
+            return trampoline(frame)(func, args, kwargs)
         try:
             if action == RECORD:
                 return self._record(frame, func, args, kwargs or {})

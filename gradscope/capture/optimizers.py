@@ -19,6 +19,7 @@ from ..model import records
 from ..model.records import Phase
 from .exposed import checksum, readable_storage
 from .facts import tensors_in, versions_of
+from .handles import own_numbers
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
@@ -70,8 +71,9 @@ class OptimizerWatch:
         self._elsewhere = False
 
     def install(self, hooks: HookSet) -> None:
-        hooks.add(register_optimizer_step_pre_hook(self._before).remove)
-        hooks.add(register_optimizer_step_post_hook(self._after).remove)
+        with own_numbers():
+            hooks.add(register_optimizer_step_pre_hook(self._before).remove)
+            hooks.add(register_optimizer_step_post_hook(self._after).remove)
         original = Optimizer.zero_grad
 
         def zero_grad(optimizer: Optimizer, set_to_none: bool = True) -> None:

@@ -31,6 +31,7 @@ from .autograd import BackwardWatch
 from .births import Births
 from .clipping import ClipWatch
 from .compiled import CompiledWatch
+from .depth import RecursionDepth
 from .draft import FLUSH_SECONDS, Draft, RawSample
 from .frames import strip_traceback
 from .functions import FunctionWatch
@@ -46,10 +47,12 @@ from .pause import Pause, remove_mode
 from .relative import relate
 from .replay import Patterns
 from .rows import Rows, loss_of, norms_of, unsettled
+from .signals import Signals
 from .source import Frames, Sites
 from .stats import Statistics
 from .survivors import Survivors
 from .tensors import TensorTable
+from .tracing import TracingWatch
 from .tracker import StepTracker, kind_of
 from .transparency import Transparency
 from .unseen import Unseen
@@ -91,6 +94,7 @@ class Recorder:
             detail=self.detail,
         )
         self._hooks = HookSet()
+        self._signals = Signals()
         self._counts: dict[str, int] = {}  # steps so far, by kind
         self._patterns = Patterns()
         self._template_numbers = itertools.count()
@@ -141,6 +145,7 @@ class Recorder:
         self.sink.put_info(self.info)
         self.sink.ask(self._standing)
         _install_fork_hook()
+        self._signals.__enter__()
         with _hooking:
             around = active_recorders()
             for recorder in around:
@@ -155,15 +160,25 @@ class Recorder:
                 self._install()
             except BaseException:
                 self._detach()
+                self._signals.close()
                 raise
         if self.mode is not None:
             torch.overrides._push_mode(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
-        """End the recording, keep what there is, undo every hook. `error`: what ended the script."""
+        """End the recording, keep what there is, undo every hook. `error`: what ended the script.
+
+        Raises what the handler of a signal raises that came meanwhile.
+        """
         if not self.running:
             return
+        try:
+            self._end(error, exit_status)
+        finally:
+            self._signals.close()
+
+    def _end(self, error: BaseException | None, exit_status: int | None) -> None:
         self._detach()
         try:
             if error is not None and not isinstance(error, SystemExit):
@@ -185,9 +200,9 @@ class Recorder:
         self.sink.close()
 
     def _install(self) -> None:
-        transparency = Transparency()
-        transparency.__enter__()
-        self._hooks.add(transparency.close)
+        for hiding in (Transparency(), RecursionDepth()):
+            hiding.__enter__()
+            self._hooks.add(hiding.close)
         modes = ModeWatch(self.journal, self.pause, self.births)
         watches = (
             self.modules,
@@ -198,6 +213,7 @@ class Recorder:
             modes,
             FunctionWatch(self.journal, self.pause),
             CompiledWatch(self.journal, self.pause),
+            TracingWatch(self.journal, self.pause),
             BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
             self.journal.exposed,
         )
@@ -413,3 +429,4 @@ def _install_fork_hook() -> None:
 def _silence_child() -> None:
     for recorder in reversed(active_recorders()):
         recorder._detach()
+        recorder._signals.close()

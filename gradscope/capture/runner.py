@@ -13,8 +13,7 @@ import os
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 from pathlib import Path
@@ -23,14 +22,12 @@ from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from ..errors import ScriptNotFound
+from .depth import RecursionDepth, frames_below
 from .frames import bottom, strip_traceback
-from .hooks import HookSet
+from .signals import Signals
 from .transparency import Transparency
 from .uncaught import exit_status, flush_streams, report
 from .wake import when_imported
-
-_LARGEST_LIMIT = (1 << 31) - 1
-_C_CALLS_COUNT = sys.version_info < (3, 12)  # for the recursion limit
 
 
 class Recording(Protocol):
@@ -125,9 +122,11 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
     """Run `program` with nothing of ours in its sight; `main` is a script's module, which loses its `__file__`."""
     process = os.getpid()
     error: BaseException | None = None
-    with Transparency(), when_imported("torch", recording.start), _same_recursion_depth(exec=main is not None):
+    below = frames_below(exec=main is not None)
+    with Transparency(), when_imported("torch", recording.start), RecursionDepth(below):
         try:
-            bottom(program)
+            with Signals():
+                bottom(program)
         except BaseException as caught:  # SystemExit and KeyboardInterrupt too
             error = caught
     if error is not None:
@@ -143,57 +142,6 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
         for name in ("__file__", "__cached__"):
             main.__dict__.pop(name, None)
     return Outcome(130 if interrupted else status, interrupted, forked)
-
-
-@contextmanager
-def _same_recursion_depth(exec: bool) -> Iterator[None]:
-    """The script can go as deep as without what lies below it, the call of `exec` included.
-
-    It is told, and sets, the limit that it would see without us.
-    """
-    tell, set_limit = sys.getrecursionlimit, sys.setrecursionlimit
-    limit = tell()
-    below = limit - _depth_left() - 1  # there is one frame more here than below the script
-    if _C_CALLS_COUNT and not exec:
-        below -= 1  # and the call of `next` that led here, where `exec` would lead to the script
-    asked = limit
-
-    def getrecursionlimit() -> int:
-        return asked
-
-    def setrecursionlimit(limit: Any, /) -> None:
-        nonlocal asked
-        usual = isinstance(limit, int) and 0 < limit <= _LARGEST_LIMIT
-        set_limit(min(limit + below, _LARGEST_LIMIT) if usual else limit)
-        asked = limit
-
-    hooks = HookSet()
-    set_limit(limit + below)
-    for ours, theirs in ((getrecursionlimit, tell), (setrecursionlimit, set_limit)):
-        ours.__doc__ = theirs.__doc__
-        hooks.patch(sys, theirs.__name__, ours)
-    try:
-        yield
-    finally:
-        hooks.close()
-        if tell() == limit + below:
-            set_limit(limit)
-
-
-def _depth_left() -> int:
-    """How deep calls can go from here. Tried, because calls of C functions may count too."""
-    reached = 0
-
-    def down() -> None:
-        nonlocal reached
-        reached += 1
-        down()
-
-    try:
-        down()
-    except RecursionError:
-        pass
-    return reached
 
 
 # -- what `python` sets up before it runs a script -------------------------------------------------

@@ -1,12 +1,15 @@
 """While this is open, a script that looks at its own stack does not see gradscope.
 
 Patched: the walkers that all of `traceback` (and so `logging`) goes through, `inspect.getouterframes` and
-`getinnerframes` (and so `inspect.stack`), and `warnings.warn`, whose `stacklevel` counts frames.
+`getinnerframes` (and so `inspect.stack`), what counts as a frame to the `stacklevel` of loggers, and `warnings.warn`,
+whose `stacklevel` counts frames, wherever a module holds it.
 """
 
 from __future__ import annotations
 
+import _warnings
 import inspect
+import logging
 import sys
 import traceback
 import warnings
@@ -15,9 +18,10 @@ from functools import wraps
 from types import FrameType, TracebackType
 from typing import Any
 
-from .frames import hidden, shown, stack_of
+from .frames import hidden, is_ours, shown, stack_of
 from .hooks import HookSet
 
+_WARNS = ("warn", "_warn")  # names by which modules hold `warnings.warn`
 _BEYOND = 1 << 20  # a stacklevel beyond every stack
 _opened = 0
 _hooks = HookSet()
@@ -57,7 +61,15 @@ def _patch() -> None:
     _hooks.patch(traceback, "walk_stack", _stack_walker(traceback.walk_stack))
     for name in ("getouterframes", "getinnerframes"):
         _hooks.patch(inspect, name, _frame_lister(getattr(inspect, name)))
-    _hooks.patch(warnings, "warn", _warner(warnings.warn))
+    original, warner = warnings.warn, _warner(warnings.warn)
+    for module in list(sys.modules.values()):
+        if module is not _warnings:
+            for name in _WARNS:
+                if getattr(module, "__dict__", {}).get(name) is original:
+                    _hooks.patch(module, name, warner)
+    if hasattr(logging, "_is_internal_frame"):  # since Python 3.11: what the `stacklevel` of a logger does not count
+        is_internal: Callable[[FrameType], bool] = logging._is_internal_frame
+        _hooks.patch(logging, "_is_internal_frame", lambda frame: is_internal(frame) or is_ours(frame.f_code))
 
 
 def _walker(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

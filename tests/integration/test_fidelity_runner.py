@@ -331,6 +331,91 @@ def test_a_script_that_records_itself(tmp_path: Path) -> None:
         assert outer.last_backward() is not None
 
 
+DEEP = """\
+import sys, torch
+def down(n):
+    global deepest
+    deepest = n
+    down(n + 1)
+def reached():
+    try: down(1)
+    except RecursionError: return deepest
+class Nest(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        object.__setattr__(self, 'inner', inner)
+        self.w = torch.nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        return x * self.w if self.inner is None else self.inner(x) * self.w
+class Asks(torch.nn.Module):
+    def forward(self, x):
+        print(sys.getrecursionlimit())
+        sys.setrecursionlimit(sys.getrecursionlimit() + 50)
+        return x
+def nest(depths):
+    model = None
+    for depth in range(1, depths[-1] + 1):
+        model = Nest(model)
+        if depth < depths[0]: continue
+        try: model(torch.ones(1)).sum().backward()
+        except RecursionError: break
+        deepest = depth
+    return deepest
+print(reached(), reached(), sys.getrecursionlimit())
+sys.setrecursionlimit(600)
+print(reached())
+Asks()(torch.ones(1))
+print(reached(), sys.getrecursionlimit())
+print('nest', nest(range(150, 180)))
+"""
+
+
+def test_modules_nest_as_deep_as_without_recording(tmp_path: Path) -> None:
+    """The limit that the script sees is the same to the frame; a nest of modules is, to one module."""
+    (tmp_path / "deep.py").write_text(DEEP)
+    plain, traced = run(["deep.py"], tmp_path), run([*trace(tmp_path), "deep.py"], tmp_path)
+    (limits, _, nest), (traced_limits, _, traced_nest) = (ran.stdout.partition("nest") for ran in (plain, traced))
+    assert plain.status == traced.status == 0, traced.stderr
+    assert traced_limits == limits
+    assert abs(int(traced_nest) - int(nest)) <= 1
+
+
+NAMES = """\
+import torch, warnings
+first = torch.nn.Linear(2, 2)
+handles = [first.register_forward_pre_hook(lambda *a: None), first.register_forward_hook(lambda *a: None)]
+optimizer = torch.optim.Adam(first.parameters())  # imports a good part of torch, which takes names meanwhile
+for _ in range(2):
+    first(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+handles.append(torch.ones(1, requires_grad=True).register_hook(lambda g: g))
+print([handle.id for handle in handles], torch.utils.hooks.RemovableHandle.next_id)
+def f(x):
+    if bool(x.sum() > 100): return x
+    y = torch.nn.functional.relu(x)
+    return torch.abs(y * 2)
+print(torch.jit.trace(f, torch.ones(1, 2)).graph)
+print(torch.jit.trace(torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.ones(1, 2)).inlined_graph)
+import logging, sys, torch.profiler
+logging.basicConfig(format='%(filename)s:%(lineno)d %(message)s', stream=sys.stdout)
+class Says(torch.nn.Module):
+    def forward(self, x):
+        for level in range(1, 5):
+            logging.warning('here', stacklevel=level)
+            warnings.warn('here', stacklevel=level)
+        torch.profiler.profiler.warn('by a name of its own', stacklevel=4)
+        return x
+Says()(torch.ones(1))
+"""
+
+
+def test_numbers_of_hooks_places_and_names_are_the_scripts(tmp_path: Path) -> None:
+    (tmp_path / "names.py").write_text(NAMES)
+    plain = run(["names.py"], tmp_path)
+    assert plain.status == 0, plain.stderr
+    assert run([*trace(tmp_path), "names.py"], tmp_path) == plain
+
+
 def test_a_script_without_torch_does_not_import_it(tmp_path: Path) -> None:
     (tmp_path / "light.py").write_text("import sys\nprint('torch' in sys.modules, 'numpy' in sys.modules)\n")
     assert run([*trace(tmp_path), "light.py"], tmp_path) == Ran(0, "False False\n", "")
