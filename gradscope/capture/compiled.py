@@ -1,7 +1,7 @@
 """Compiled functions stay compiled: while one runs, the recording looks away.
 
-Dynamo would trace through our function mode, or leave the function uncompiled because of it. Functions that
-are compiled while a recording runs are wrapped; earlier ones are met where Dynamo switches itself on for a call.
+Dynamo would trace through our function mode, or leave the function uncompiled because of it. A compiled function is
+met where Dynamo switches itself on for a call, so that nothing of the script's is wrapped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .hooks import HookSet, goes_on_to
+from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
 
@@ -30,13 +30,19 @@ class CompiledWatch:
         self._calls: list[FrameType] = []  # Dynamo's, of the compiled functions that run now
 
     def install(self, hooks: HookSet) -> None:
-        self._install_compile(hooks)
-        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
-        if dynamo is not None and hasattr(dynamo, _SWITCH):
-            hooks.patch(dynamo, _SWITCH, self._switch(getattr(dynamo, _SWITCH)))
+        if not self._install_switch(hooks):
+            self._install_compile(hooks)
 
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
+
+    def _install_switch(self, hooks: HookSet) -> bool:
+        """Whether Dynamo is there already."""
+        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
+        if dynamo is None or not hasattr(dynamo, _SWITCH):
+            return False
+        hooks.patch(dynamo, _SWITCH, self._switch(getattr(dynamo, _SWITCH)))
+        return True
 
     def _switch(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def switch(callback: Any) -> Any:
@@ -54,31 +60,16 @@ class CompiledWatch:
         return switch
 
     def _install_compile(self, hooks: HookSet) -> None:
+        """`torch.compile` brings Dynamo in at its first call."""
         original: Callable[..., Any] = torch.compile
+        switched = False
 
         @functools.wraps(original)
         def compile(*args: Any, **kwargs: Any) -> Any:
+            nonlocal switched
             result = original(*args, **kwargs)
-            if isinstance(result, torch.nn.Module) or not callable(result):
-                return result  # a compiled module is met in Module.__call__
-            if not args and kwargs.get("model") is None:
-                return lambda model: self._aside(result(model))  # used as a decorator with options
-            return self._aside(result)
+            if not switched and self.journal.active:
+                switched = self._install_switch(hooks)
+            return result
 
         hooks.patch(torch, "compile", compile)
-
-    def _aside(self, compiled: Any) -> Any:
-        if isinstance(compiled, torch.nn.Module) or not callable(compiled):
-            return compiled
-
-        goes_on_to(compiled)
-
-        @functools.wraps(compiled)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            if not self._mine():
-                return compiled(*args, **kwargs)
-            self.journal.compiled(sys._getframe(1))
-            with self.pause:
-                return compiled(*args, **kwargs)
-
-        return run
