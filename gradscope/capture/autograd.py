@@ -231,22 +231,36 @@ class _Run:
             draft = journal.draft
             self._walk(outputs)
         payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
-        self.moment = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
+        self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
+        self.mark = draft.mark  # the step whose numbers these are
+        self.begun = draft.before + self.moment  # among all moments
         if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
             journal.loss(tensors[0])
         journal.backward_called(self.stack, self.accumulates or not self.create_graph)
-        if journal.tracker.ahead is not draft:
-            self._renumber()
+        self._follow()
 
-    def _renumber(self) -> None:
-        """A step had ended before this backward, which showed it: take the numbers of the new one."""
-        journal = self.journal
-        draft, table = journal.draft, journal.table
-        self.moment = len(draft.moments) - 1
-        self.graph = draft.moments[self.moment][5][0]
+    def _follow(self) -> Draft:
+        """The step in progress, by whose numbers the backward is told.
+
+        A step may be found to have ended: before this backward, which showed it, or in a hook that this one ran.
+        """
+        draft = self.journal.tracker.ahead
+        if draft.mark is not self.mark:
+            draft = self.journal.draft
+            self.mark = draft.mark
+            self._renumber(draft)
+        return draft
+
+    def _renumber(self, draft: Draft) -> None:
+        """Take the numbers of this step. `moment` and `graph` are None where the backward began in one that is over."""
+        table = self.journal.table
+        moment = self.begun - draft.before
+        self.moment = moment if moment >= 0 else None
+        self.graph = draft.moments[moment][5][0] if moment >= 0 else None
         old = {number: leaf for leaf, number, _ in self.leaves}
         self.leaves = [(leaf, table.number(draft, leaf), had) for leaf, _, had in self.leaves]
         self.leaf_of = {node: table.number(draft, old[number]) for node, number in self.leaf_of.items()}
+        self.received = {table.number(draft, old[number]): reading for number, reading in self.received.items()}
         self.retained = [(t, table.number(draft, t), had) for t, _, had in self.retained]
         self.kept = [(t, table.number(draft, t), retained, had) for t, _, retained, had in self.kept]
 
@@ -348,7 +362,9 @@ class _Run:
         journal = self.journal
         try:
             with Unseen():
-                draft = journal.tracker.ahead
+                draft = self._follow()
+                if self.graph is None:
+                    return
                 moment = draft.happens(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
                 self._measure(draft.samples, moment, grads_in, grads_out)
                 leaf = self.leaf_of.get(node)
@@ -400,10 +416,12 @@ class _Run:
 
     def failed(self, outputs: Sequence[Any], error: BaseException) -> None:
         journal = self.journal
+        self._follow()
         draft = journal.draft
-        kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
-        text = raised(type(error).__name__, error)
-        draft.moments[self.moment] = (kind, phase, stack, inputs, results, (*payload[:-1], text))
+        if self.moment is not None:
+            kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
+            text = raised(type(error).__name__, error)
+            draft.moments[self.moment] = (kind, phase, stack, inputs, results, (*payload[:-1], text))
         if self.graph is not None and not draft.full and names_stale(error):
             self._tell_saved(draft, outputs)
         created = [(leaf, number) for leaf, number, had in self.leaves if not had and leaf.grad is not None]
@@ -423,6 +441,7 @@ class _Run:
 
     def finished(self) -> None:
         journal = self.journal
+        self._follow()
         if self.accumulates:
             created: list[tuple[torch.Tensor, int]] = []
             accumulated: list[tuple[torch.Tensor, int]] = []

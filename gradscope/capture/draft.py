@@ -62,6 +62,12 @@ class RawGraph(NamedTuple):
     roots: tuple[int, ...]
 
 
+def tensors_in_graph(graph: RawGraph) -> list[int]:
+    """The tensors that a graph names."""
+    found = [number for node in graph.nodes for number in (node[2], *node[3], *(saved[1] for saved in node[4]))]
+    return [number for number in found if number is not None]
+
+
 def _no_flush(draft: Draft) -> None:
     """For drafts that are only made to be closed."""
     draft.flush_at = math.inf
@@ -88,6 +94,7 @@ class Draft:
     __slots__ = (
         "alive",
         "at",
+        "before",
         "behind",
         "bumps",
         "called",
@@ -146,6 +153,7 @@ class Draft:
 
     def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush) -> None:
         self.mark = StepMark()
+        self.before = 0  # how many moments the steps before it have
         self.start = perf_counter()
         self.end: float | None = None  # set where the rest was split off
         self.flush = flush

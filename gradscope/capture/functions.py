@@ -96,7 +96,7 @@ class FunctionWatch:
             while len(journal.probes) > _PROBES:
                 del journal.probes[next(iter(journal.probes))]
         journal.versions.call_writes()
-        for tensor, before, number in zip(inputs, versions, numbers):
+        for tensor, before in zip(inputs, versions):
             after = version_of(tensor)
             if after != before:
-                journal.versions.mutated(tensor, number, before, after, name, stack)
+                journal.versions.mutated(tensor, before, after, name, stack)

@@ -212,6 +212,7 @@ class Journal:
         if not self.with_graph:
             return -1
         grad_enabled = _grad_enabled()
+        numbers = self.numbers_now(inputs, numbers, stack)
         index = len(draft.moments)
         sources = tuple(inputs)
         count = len(outputs)
@@ -241,6 +242,16 @@ class Journal:
                 self.value(index, number, name, tensor)
         return index
 
+    def numbers_now(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...], stack: int) -> tuple[int, ...]:
+        """The numbers of a call's operands, once it is over: where a step ended meanwhile, those had are not its."""
+        draft, table = self.tracker.draft, self.table
+        entries, mark = table.entries, draft.mark
+        for tensor, number in zip(tensors, numbers):
+            entry = entries.get(id(tensor))
+            if entry is None or entry.mark is not mark or entry.number != number:
+                return tuple([table.number(draft, one, stack) for one in tensors])
+        return numbers
+
     def value(self, moment: int, number: int, name: str, tensor: torch.Tensor) -> None:
         """The value that the op `name` gave a tensor."""
         if name.startswith(_UNINITIALIZED):
@@ -265,13 +276,24 @@ class Journal:
         payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "", None)
         self.draft.add("op", phase, stack, (), (), payload)
 
-    def call_failed(self, name: str, where: int | FrameType, inputs: tuple[int, ...], error: BaseException) -> None:
-        """A torch call raised; one that it made has told so already. Whether the script catches it is known later."""
+    def call_failed(
+        self,
+        name: str,
+        where: int | FrameType,
+        inputs: tuple[int, ...],
+        error: BaseException,
+        tensors: Sequence[torch.Tensor] = (),
+    ) -> None:
+        """A torch call raised; one that it made has told so already. Whether the script catches it is known later.
+
+        `tensors`: those that `inputs` are the numbers of, where a step may have ended in the call.
+        """
         try:
             if told_below(error, self.beneath):
                 return
             stack = where if isinstance(where, int) else self.locate(where)[0]
             payload = (type(error).__name__, str(error)[:2000], name, True)
+            inputs = self.numbers_now(tensors, inputs, stack)
             self.draft.add("failure", self.phase_now(), stack, inputs, (), payload)
         except Exception as fault:
             self.fault("a failing call", fault)
@@ -311,7 +333,7 @@ class Journal:
     def backward_called(self, stack: int, decides: bool) -> None:
         self.clock.backward()
         self.tracker.ahead.seen_backward += 1
-        if decides:
+        if decides and not self.backwards:  # one inside another is a part of that
             self.tracker.backward(stack)
 
     def backward_done(self, leaves: Sequence[torch.Tensor]) -> None:

@@ -185,7 +185,8 @@ class OpMode(TorchFunctionMode):
                 arguments = (*args, *kwargs.values()) if kwargs else args
                 inputs = tensors_in(arguments)
                 stack, direct = journal.locate(frame)
-                cue = journal.tracker.ahead.cue()
+                draft = journal.tracker.ahead
+                cue = draft.cue()
                 versions = None
                 if cue is not None:
                     versions = self.replay.begins(cue, stack, info[1], direct, inputs, arguments)
@@ -203,8 +204,10 @@ class OpMode(TorchFunctionMode):
         try:
             result = trampoline(frame)(func, args, kwargs)
         except BaseException as error:
-            journal.call_failed(info[0], stack, numbers, error)
+            journal.call_failed(info[0], stack, numbers, error, inputs)
             raise
+        if journal.tracker.ahead is not draft:
+            cue = None  # a step ended in the call
         with Unseen():
             text = arguments_text(args, kwargs) if journal.tracker.ahead.full else ""
             self.returned(info, stack, direct, inputs, numbers, cue, versions, first, result, text)
@@ -230,7 +233,7 @@ class OpMode(TorchFunctionMode):
                 self.told(info[0], stack, direct, inputs, numbers, first, results, arguments)
             changed = versions_of(inputs)
             if changed != versions:
-                self.written(info[0], stack, inputs, versions, changed, numbers)
+                self.written(info[0], stack, inputs, versions, changed)
             if info[2] and inputs:
                 self._moved(stack, inputs[0], result)
         except Exception as error:
@@ -280,14 +283,13 @@ class OpMode(TorchFunctionMode):
         inputs: list[torch.Tensor],
         versions: Sequence[int | None],
         changed: Sequence[int | None],
-        numbers: tuple[int, ...],
     ) -> None:
         """A call wrote to operands of its."""
         journal = self.journal
         journal.versions.call_writes()
-        for tensor, before, after, number in zip(inputs, versions, changed, numbers):
+        for tensor, before, after in zip(inputs, versions, changed):
             if after != before:
-                journal.versions.mutated(tensor, number, before, after, name, stack)
+                journal.versions.mutated(tensor, before, after, name, stack)
 
     def _moved(self, stack: int, source: torch.Tensor, result: Any) -> None:
         targets = tensors_in((result,))

@@ -318,6 +318,10 @@ class Recorder:
         return self._next, entry.number
 
     def _close_step(self, draft: Draft, kind: StepKind) -> None:
+        with Unseen():  # whatever showed that it has ended
+            self._close(draft, kind)
+
+    def _close(self, draft: Draft, kind: StepKind) -> None:
         if kind is StepKind.SETUP:
             number = -1
         else:

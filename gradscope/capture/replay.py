@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ..model.records import Phase, StepKind
-from .draft import Draft, RawGraph, RawMoment, RawTensor
+from .draft import Draft, RawGraph, RawMoment, RawTensor, tensors_in_graph
 from .entry import Entry, carry_expected, enter_expected
 from .exposed import EXPOSING
 from .facts import said, sayings
@@ -240,8 +240,7 @@ class Known:
         self.names, self.edges = [node[0] for node in graph.nodes], list(graph.edges)
         self.leaf_of = {index: node[2] for index, node in enumerate(graph.nodes) if node[2] is not None}
         self.leaves = tuple(self.leaf_of.values())
-        named = [number for node in graph.nodes for number in (*node[3], *(saved[1] for saved in node[4]))]
-        self.reach = max((number for number in (*named, *self.leaves) if number is not None), default=-1)
+        self.reach = max(tensors_in_graph(graph), default=-1)
 
 
 class Pattern:

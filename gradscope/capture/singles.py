@@ -294,7 +294,7 @@ class SingleCalls:
             mode.told(cue.name, cue.stack, False, inputs, cue.inputs, first, results_of(result), cue.text)
             changed = versions_of(inputs)
             if changed != versions:
-                mode.written(cue.name, cue.stack, inputs, versions, changed, cue.inputs)
+                mode.written(cue.name, cue.stack, inputs, versions, changed)
         finally:
             journal.module, journal.module_call = outer
             journal.clock.leave(known.loss)

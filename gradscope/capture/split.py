@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from .draft import MADE_BEFORE, Draft, RawMoment, RawSample, RawTensor, bumps_in
+from .draft import MADE_BEFORE, Draft, RawMoment, RawSample, RawTensor, bumps_in, tensors_in_graph
 
 
 def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
@@ -16,13 +16,20 @@ def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
     return _Split(draft, at).parts()
 
 
+_OF_GRAPHS = ("backward", "node")  # kinds of moments whose payload begins with a graph
+_OF_NODES = ("grad_in", "grad_out", "derivative")  # samples whose subject is a place among a grad node's gradients
+
+
 class _Split:
     """A draft being cut in two."""
 
     def __init__(self, draft: Draft, at: int) -> None:
         self.draft, self.at = draft, at
         self.head, self.tail = Draft(draft.full), Draft(draft.full, draft.flush)
-        used = [number for moment in draft.moments[:at] for number in (*moment[3], *moment[4])]
+        first = draft.moments[:at]
+        self.graph_count = max((m[5][0] for m in first if m[0] in _OF_GRAPHS and m[5][0] is not None), default=-1) + 1
+        used = [number for moment in first for number in (*moment[3], *moment[4])]
+        used += [number for graph in draft.graphs[: self.graph_count] for number in tensors_in_graph(graph)]
         self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
         self.numbers: dict[int, int] = {}
         self.storages: dict[int, int] = {}
@@ -51,6 +58,8 @@ class _Split:
     def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
         head.mark, head.start = draft.mark, draft.start
+        head.before, tail.before = draft.before, draft.before + at
+        head.hooked = tail.hooked = draft.hooked
         self._share_time()
         head.learning_rates, tail.learning_rates = dict(draft.learning_rates), dict(draft.learning_rates)
         head.bumps, tail.bumps = bumps_in(draft, 0, at), bumps_in(draft, at, len(draft.moments))
@@ -58,13 +67,13 @@ class _Split:
         for parameter, rise in head.bumps.items():
             tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
         head.moments = draft.moments[:at]
-        head.tensors = draft.tensors[: self.count]
+        head.tensors = [self._left_behind(raw) for raw in draft.tensors[: self.count]]
         tail.moments += [self._moved(moment) for moment in draft.moments[at:]]
-        head.graphs = draft.graphs[: min(self.graphs, default=len(draft.graphs))]
+        head.graphs = draft.graphs[: self.graph_count]
+        self._share_out()
         head.carried = [entry for entry in draft.carried if entry[0] < self.count]
         later = [entry for entry in draft.carried if entry[0] >= self.count and entry[0] in self.numbers]
         tail.carried += [(self.numbers[number], mark, made_as) for number, mark, made_as in later]
-        self._share_out()
         return head, tail, self.numbers
 
     def _share_out(self) -> None:
@@ -76,15 +85,11 @@ class _Split:
             else:
                 tail.returns.append((stack, self._renumbered(outputs)))
         for name in ("losses", "norms"):
-            for entry in getattr(draft, name):
-                getattr(head if entry[0] < at else tail, name).append(entry)
-        for sample in draft.samples:
-            (head if sample[0] < at else tail).samples.append(self._moved_sample(sample))
-        known = {sample[1]: sample for sample in head.samples if sample[3] == "value" and not sample[2]}
-        written = self._last_writes()
-        for number, (moment, subject, _, what, reading) in known.items():
-            if number in self.numbers and written.get(draft.tensors[number].storage, -1) <= moment:
-                tail.samples.append((-1, self.numbers[subject], False, what, reading))  # still the same
+            for index, *measured in getattr(draft, name):
+                part, start = (head, 0) if index < at else (tail, at)
+                getattr(part, name).append((index - start, *measured))
+        self._share_out_samples()
+        self._take_along()
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
         tail.outputs_by_sequence = {
             s: [self.numbers[n] for n in numbers if n in self.numbers]
@@ -97,6 +102,38 @@ class _Split:
         tail.storages, tail.storage_count = dict(draft.storages), len(self.storages)
         tail.sharing = {self.storages[old]: sharing for old, sharing in draft.sharing.items() if old in self.storages}
 
+    def _share_out_samples(self) -> None:
+        draft, head, tail = self.draft, self.head, self.tail
+        known: dict[int, RawSample] = {}
+        for sample in draft.samples:
+            moment, subject, of_parameter, what, _ = sample
+            if moment >= self.at:
+                tail.samples.append(self._moved_sample(sample))
+                continue
+            of_tensor = not of_parameter and what not in _OF_NODES
+            if of_tensor and what == "value":
+                known[subject] = sample
+            if not of_tensor or subject < self.count:  # else it had its value before, and is first met after
+                head.samples.append(sample)
+        written = self._last_writes()
+        for number, (moment, _, _, what, reading) in known.items():
+            if number in self.numbers and written.get(draft.tensors[number].storage, -1) <= moment:
+                tail.samples.append((-1, self.numbers[number], False, what, reading))  # still the same
+
+    def _left_behind(self, raw: RawTensor) -> RawTensor:
+        """A tensor of the first part, which knows nothing of what came later."""
+        made_by = raw.made_by if raw.made_by is None or raw.made_by < self.at else None
+        base = raw.base if raw.base is None or raw.base < self.count else None
+        owner = raw.gradient_of if raw.gradient_of is None or raw.gradient_of < self.count else None
+        if (made_by, base, owner) == (raw.made_by, raw.base, raw.gradient_of):
+            return raw
+        return raw._replace(made_by=made_by, base=base, gradient_of=owner)
+
+    def _take_along(self) -> None:
+        """Tensors that were met after the first part for something that is still to be told."""
+        met = {entry.number for entry in self.draft.met if entry.mark is self.draft.mark and entry() is not None}
+        self._renumbered(tuple(sorted(number for number in met if number >= self.count)))
+
     def _share_out_calls(self) -> None:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
         positions: dict[int | None, int] = {}
@@ -107,6 +144,7 @@ class _Split:
                 positions[position] = len(tail.calls)
                 number = call - self.called.get(module, 0)
                 tail.calls.append((module, number, stack, training, moment - at, positions.get(parent)))
+        tail.calling = positions.get(draft.calling)
         tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
 
     def _last_writes(self) -> dict[int, int]:
@@ -127,7 +165,7 @@ class _Split:
         if kind == "op" and payload[2] in self.called and payload[3] is not None:
             call = max(payload[3] - self.called[payload[2]], 0)
             payload = (*payload[:3], call, *payload[4:])
-        if kind in ("backward", "node"):
+        if kind in _OF_GRAPHS:
             payload = (self._moved_graph(payload[0]), *payload[1:])
         elif kind == "mutation":
             before, after = (self._shifted(inputs[0], version) for version in payload[:2])
@@ -184,10 +222,8 @@ class _Split:
 
     def _moved_sample(self, sample: RawSample) -> RawSample:
         moment, subject, of_parameter, what, reading = sample
-        if moment < self.at:
-            return sample
-        if not of_parameter and what not in ("grad_in", "grad_out"):
-            subject = self.numbers.get(subject, subject)
+        if not of_parameter and what not in _OF_NODES:
+            (subject,) = self._renumbered((subject,))
         return (moment - self.at, subject, of_parameter, what, reading)
 
     def _share_time(self) -> None:

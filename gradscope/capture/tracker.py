@@ -301,6 +301,7 @@ class StepTracker:
         self._close(draft, kind)
         self.table.sweep()
         self.ahead = self._open(kind)
+        self.ahead.before = draft.before + draft.length
 
     def _own_loop(self, loop: Loop | None) -> Loop | None:
         """The loop of the first step, which a setup may come before; None for later steps."""

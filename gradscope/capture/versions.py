@@ -27,11 +27,10 @@ class Versions:
         """A call wrote to some of its operands; they are told one by one to `mutated`."""
         self._owners = None
 
-    def mutated(
-        self, tensor: torch.Tensor, number: int, before: int | None, after: int | None, cause: str, stack: int
-    ) -> None:
+    def mutated(self, tensor: torch.Tensor, before: int | None, after: int | None, cause: str, stack: int) -> None:
         """An op raised the version of one of its operands."""
         journal = self.journal
+        number = journal.table.number(journal.tracker.ahead, tensor, stack)  # an earlier operand may have ended a step
         entry, draft = journal.table.entries[id(tensor)], journal.tracker.ahead
         last = draft.last()
         phase = last[1] if last is not None else Phase.OTHER
