@@ -204,6 +204,7 @@ def _graph_of_step(step: Step, kind: str) -> Graph:
     if step.detail is Detail.STEPS or not graph.nodes:
         where = "before the first step" if step.number < 0 else f"in step {step.number}"
         why = "only steps were recorded (--detail steps)" if step.detail is Detail.STEPS else "no op or backward ran"
+        why = why if step.broken is None else f"what it did is damaged ({step.broken})"
         raise NothingToDraw(f"there is no {kind} graph {where}: {why}")
     return graph
 

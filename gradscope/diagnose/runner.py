@@ -10,7 +10,7 @@ from ..model.collector import collector_waits
 from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
 from ..model.trace import Trace
-from ..text import elide_list, raised
+from ..text import elide_list, plural, raised
 from .case import Case
 from .check import CERTAIN, POSSIBLE, Check
 from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED
@@ -90,6 +90,17 @@ def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
             confidence=CERTAIN,
             no_place="this is about the recording",
         )
+    for step in case.distinct:
+        if step.broken is not None:
+            repeats = len(case.repeats(step)) - 1
+            more = f" and {plural(repeats, 'step')} like it" if repeats else ""
+            yield TOO_LITTLE.finding(
+                f"step {step.number}{more} could not be judged: what it did is damaged in the trace ({step.broken})",
+                culprit=None,
+                step=step.number,
+                confidence=CERTAIN,
+                no_place="this is about the recording",
+            )
 
 
 def _explains(finding: Finding, struck: Place | None) -> bool:

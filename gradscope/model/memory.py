@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from .repeats import Repeats, rows_of
+from .spec import sound
 from .trace import Unfinished, count_versions
 
 
@@ -21,6 +22,7 @@ class MemorySource:
         self._parameters: dict[int, Parameter] = {}
         self._optimizers: dict[int, Optimizer] = {}
         self._templates: dict[int, Template] = {}
+        self._sound: dict[int, tuple[Template, Template]] = {}  # those asked for: as written, and as they are told
         self._rows: dict[int, StepRow] = {}
         self._repeats: list[Repeats] = []
         self._samples: dict[tuple[int, int, str, bool, int], Sample] = {}
@@ -106,7 +108,11 @@ class MemorySource:
         return (self._steps[number] for number in sorted(self._steps))
 
     def template(self, template: int) -> Template:
-        return self._templates[template]
+        found = self._templates[template]
+        known = self._sound.get(template)
+        if known is None or known[0] is not found:
+            known = self._sound[template] = (found, sound(found))
+        return known[1]
 
     def samples(self, step: int) -> Sequence[Sample]:
         return [self._samples[key] for key in sorted(key for key in self._samples if key[0] == step)]

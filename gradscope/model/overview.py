@@ -69,6 +69,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """What these steps did, all alike, cannot be read, and why."""
+
+    steps: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """What a trace holds. Names of parameters are qualified; seconds are summed over the recorded steps."""
 
@@ -98,6 +106,7 @@ class Overview:
     moves: tuple[Moves, ...]
     mutations: Mutations
     failures: tuple[Fault, ...]
+    damaged: tuple[Damage, ...] = ()
 
 
 def overview(trace: Trace) -> Overview:
@@ -140,7 +149,17 @@ def overview(trace: Trace) -> Overview:
         moves=_moves(uses, templates),
         mutations=_mutations(Counter(row.template for row in numbered), templates),
         failures=_failures(trace, rows, templates),
+        damaged=damage(rows, templates),
     )
+
+
+def damage(rows: Iterable[StepRow], templates: Mapping[int, Template]) -> tuple[Damage, ...]:
+    """The steps that are damaged, those that are alike together."""
+    steps: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        if templates[row.template].broken is not None:
+            steps[row.template].append(row.number)
+    return tuple(Damage(tuple(numbers), templates[number].broken or "") for number, numbers in steps.items())
 
 
 def overview_json(facts: Overview) -> dict[str, Json]:

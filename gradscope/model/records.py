@@ -468,7 +468,10 @@ class ModuleCall:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a step did, in step-local terms. Steps that repeat share one."""
+    """What a step did, in step-local terms. Steps that repeat share one.
+
+    `broken`: why what the step did cannot be told. Such a template holds one `Note` that says so, see `spec.damaged`.
+    """
 
     id: int
     tensors: tuple[Tensor, ...]
@@ -476,6 +479,7 @@ class Template:
     graphs: tuple[GradGraph, ...]
     version_bumps: tuple[tuple[int, int], ...] = ()  # (parameter id, how far its version rises)
     calls: tuple[ModuleCall, ...] = ()  # in the order they began
+    broken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What holds for every template and every graph, as a list of named rules.
 
-`STRUCTURE` is what readers rely on: a file whose template breaks one of these is damaged. `MEANING` is
-what autograd promises beyond that: a recording that breaks one is a fault of the recorder.
+`STRUCTURE` is what readers rely on: a template that breaks one of these is damaged, and they get `damaged` in its
+place. `MEANING` is what autograd promises beyond that: a recording that breaks one is a fault of the recorder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .graph import EdgeKind, Graph, NodeKind
 from .order import topological
 from .records import (
     Backward,
+    Failure,
     GradChange,
     GradGraph,
     LeafChange,
@@ -21,8 +22,11 @@ from .records import (
     Move,
     Mutation,
     NodeRun,
+    Note,
     OpCall,
     OptimizerStep,
+    Phase,
+    Registration,
     Template,
 )
 
@@ -51,6 +55,17 @@ def violations(template: Template, rules: Iterable[TemplateRule] | None = None) 
     return violations(template, STRUCTURE) or violations(template, MEANING)
 
 
+def damaged(number: int, why: str, version_bumps: tuple[tuple[int, int], ...] = ()) -> Template:
+    """What stands for a template that cannot be read, or must not be: its only moment says so."""
+    return Template(number, (), (Note(Phase.OTHER, None, f"damaged: {why}"),), (), version_bumps, broken=why)
+
+
+def sound(template: Template) -> Template:
+    """The template, or where it breaks a rule that readers rely on what stands for it."""
+    broken = violations(template, STRUCTURE)
+    return damaged(template.id, f"it breaks a rule: {broken[0]}", template.version_bumps) if broken else template
+
+
 def graph_violations(graph: Graph) -> list[str]:
     """The names of the rules that a graph breaks."""
     return [rule.name for rule in GRAPH_RULES if not rule.holds(graph)]
@@ -69,9 +84,11 @@ def _tensor_numbers(moment: Moment) -> Sequence[int | None]:
     if isinstance(moment, LeafChange):
         return (moment.tensor, moment.source)
     if isinstance(moment, Mutation):
-        return (moment.tensor,)
-    if isinstance(moment, GradChange):
+        return (moment.tensor, *moment.aliases)
+    if isinstance(moment, (GradChange, Registration)):
         return moment.tensors
+    if isinstance(moment, Failure):
+        return moment.inputs
     if isinstance(moment, Move):
         return (moment.source, moment.target)
     if isinstance(moment, Backward):
@@ -102,7 +119,8 @@ def _moments_name_graphs(template: Template) -> bool:
 
 def _tensors_in_range(template: Template) -> bool:
     return all(
-        _inside((tensor.made_by,), len(template.moments)) and _inside((tensor.base,), len(template.tensors))
+        _inside((tensor.made_by,), len(template.moments))
+        and _inside((tensor.base, tensor.gradient_of), len(template.tensors))
         for tensor in template.tensors
     )
 

@@ -273,9 +273,14 @@ class Step:
             found[type(moment)].append(position)
         return dict(found)
 
+    @property
+    def broken(self) -> str | None:
+        """Why what the step did cannot be told; None where it can."""
+        return self.template.broken
+
     @cached_property
     def samples(self) -> Sequence[Sample]:
-        return self.trace.source.samples(self.number)
+        return self.trace.source.samples(self.number) if self.broken is None else ()
 
     @cached_property
     def versions(self) -> Mapping[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..model.overview import Fault, GraphSize, Moves, Overview, overview
 from ..model.records import TraceInfo
@@ -67,6 +67,8 @@ def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
         yield "mutations", writes + unseen * bool(facts.mutations.uncounted)
     for failure in _shown(facts.failures):
         yield "caught" if failure.caught else "failure", _failure(failure)
+    for damage in facts.damaged[:3]:
+        yield "damaged", f"{_steps_of(damage.steps)}: {damage.why}; the rest can be read"
     for text in facts.info.faults[:3]:
         yield "not recorded", elide(printable(text), 100)
 
@@ -121,6 +123,11 @@ def _size(size: GraphSize) -> str:
 
 def _step(step: int) -> str:
     return "before the first step" if step < 0 else f"step {step}"
+
+
+def _steps_of(numbers: Sequence[int]) -> str:
+    first = _step(numbers[0])
+    return first if len(numbers) == 1 else f"{first} and {plural(len(numbers) - 1, 'step')} like it"
 
 
 def _parameters(facts: Overview) -> str:

@@ -32,7 +32,7 @@ from ..model.records import (
     Template,
     TraceInfo,
 )
-from ..model.spec import STRUCTURE, violations
+from ..model.spec import damaged, sound
 from ..model.trace import Trace
 from ..text import elide, printable
 from . import alive, packed, rows
@@ -43,7 +43,9 @@ from .rows import Table, plain
 from .versions import Versions, pairs
 
 R = TypeVar("R")
+_TEMPLATE = "SELECT tensors, moments, graphs, version_bumps, calls FROM templates WHERE id = ?"
 _CHUNK = 512  # steps read at a time
+_UNREADABLE = (ValueError, TypeError, OverflowError)  # what decoding raises for what is no record
 _TEMPLATES, _ROWS, _SAMPLES = 16, 2048, 16  # how many answers of each kind are kept
 
 
@@ -61,6 +63,10 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
         source.close()
         raise
     return Trace(source, str(path))
+
+
+def _reason(error: Exception) -> str:
+    return elide(printable(str(error)), 160)
 
 
 class Numbers(Sequence[int]):
@@ -119,7 +125,7 @@ class SqliteSource:
     """A `TraceSource` over a trace file. May be used from several threads, one at a time.
 
     Raises as `open_trace` does. Each method raises DamagedTrace where the file does not hold what a
-    trace holds.
+    trace holds; but a template that is damaged costs the steps that share it what they did, and no more.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -252,13 +258,21 @@ class SqliteSource:
         return self._connection.using(lambda connection: connection.execute(query, values).fetchall())
 
     @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """All questions are answered from the file as it is at the first of them."""
+        self._ask("BEGIN")
+        try:
+            yield
+        finally:
+            self._ask("ROLLBACK")
+
+    @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
         """Errors of decoding become DamagedTrace."""
         try:
             yield
-        except (ValueError, TypeError, OverflowError, UnicodeError) as error:
-            reason = elide(printable(str(error)), 160)
-            raise DamagedTrace(f"{self.path} is damaged: {what}: {reason}") from None
+        except _UNREADABLE as error:
+            raise DamagedTrace(f"{self.path} is damaged: {what}: {_reason(error)}") from None
 
     def _whole(self, what: str, read: Callable[[], R]) -> R:
         with self._lock:
@@ -316,26 +330,38 @@ class SqliteSource:
         return self._rows.get(("sample layout", number), read)
 
     def _read_template(self, number: int) -> Template:
+        """A template as it is in one moment of a running trace; one that cannot be read is told as damaged."""
+        bumps: tuple[tuple[int, int], ...] = ()
+        try:
+            with self._at_once():
+                head = self._ask(
+                    "SELECT tensors, moments, graphs, version_bumps, calls FROM templates WHERE id = ?", number
+                )
+                if not head:
+                    return damaged(number, "what it did is not in the file")
+                *counts, stated, calls = head[0]
+                bumps = tuple(pairs(stated))
+                return self._rows_of_template(number, counts, bumps, calls)
+        except _UNREADABLE as error:
+            return damaged(number, _reason(error), bumps)
+        except DamagedTrace as error:
+            return damaged(number, str(error).partition(" is damaged: ")[2] or str(error), bumps)
+
+    def _rows_of_template(
+        self, number: int, counts: list[Any], bumps: tuple[tuple[int, int], ...], calls: object
+    ) -> Template:
         where = "WHERE template = ? ORDER BY idx"
-        head = self._ask("SELECT tensors, moments, graphs, version_bumps, calls FROM templates WHERE id = ?", number)
-        if not head:
-            raise DamagedTrace(f"{self.path} is damaged: a step did what template {number} says, which is not there")
-        tensors, moments, graphs, bumps, calls = head[0]
-        with self._reading(f"template {number}"):
-            template = Template(
-                number,
-                tuple([rows.TENSORS.from_row(row) for row in self._ask(rows.TENSORS.select(where), number)]),
-                tuple([rows.moment_of(row) for row in self._ask(f"{rows.SELECT_MOMENTS} {where}", number)]),
-                self._read_graphs(number),
-                tuple(pairs(bumps)),
-                rows.calls_in(calls),
-            )
-            if (len(template.tensors), len(template.moments), len(template.graphs)) != (tensors, moments, graphs):
-                raise ValueError("some of its rows are missing")
-            broken = violations(template, STRUCTURE)
-            if broken:
-                raise ValueError(f"it breaks a rule: {broken[0]}")
-        return template
+        template = Template(
+            number,
+            tuple([rows.TENSORS.from_row(row) for row in self._ask(rows.TENSORS.select(where), number)]),
+            tuple([rows.moment_of(row) for row in self._ask(f"{rows.SELECT_MOMENTS} {where}", number)]),
+            self._read_graphs(number),
+            bumps,
+            rows.calls_in(calls),
+        )
+        if [len(template.tensors), len(template.moments), len(template.graphs)] != counts:
+            raise ValueError("some of its rows are missing")
+        return sound(template)
 
     def _read_graphs(self, number: int) -> tuple[GradGraph, ...]:
         heads = self._ask(

@@ -51,10 +51,16 @@ class Versions:
     def _bumps_of(self, connection: sqlite3.Connection, template: int) -> list[tuple[int, int]]:
         if template not in self._bumps:
             row = connection.execute("SELECT version_bumps FROM templates WHERE id = ?", (template,)).fetchone()
-            if row is None:
-                raise ValueError(f"a step did what template {template} says, which is not there")
-            self._bumps[template] = pairs(row[0])
+            self._bumps[template] = [] if row is None else _readable_pairs(row[0])
         return self._bumps[template]
+
+
+def _readable_pairs(text: object) -> list[tuple[int, int]]:
+    """The same as `pairs`, but none where the template is damaged."""
+    try:
+        return pairs(text)
+    except (ValueError, TypeError):
+        return []
 
 
 def pairs(text: object) -> list[tuple[int, int]]:

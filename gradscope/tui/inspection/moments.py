@@ -64,6 +64,8 @@ def moment_sheet(scene: Scene) -> Sheet:
         of = f"{printable(scene.trace.optimizer_name(optimizer))}, " * several
         facts.append(Fact("lr", f"{number(rate)} ({of}group {group})"))
     facts.append(Fact("detail", row.detail.value))
+    if scene.step.broken is not None:
+        facts.append(Fact("damaged", printable(scene.step.broken)))
     kind = scene.step.moments[scene.moment].kind if scene.moment >= 0 else ""
     verdict = _LESSONS.get(kind, "step on with the right arrow; [ and ] travel by phases")
     if scene.moment >= 0 and isinstance(moment := scene.step.moments[scene.moment], OptimizerStep):

@@ -160,16 +160,7 @@ def test_any_value_in_any_column_is_read_or_refused(table: str, path: Path) -> N
 def test_rows_that_are_gone_are_noticed(path: Path) -> None:
     whole = path.read_bytes()
     for statement in (
-        "DELETE FROM moments WHERE idx = 3",
-        "DELETE FROM tensors WHERE idx = 0",
-        "DELETE FROM templates",
-        "DELETE FROM grad_nodes WHERE idx = 4",
-        "DELETE FROM grad_edges WHERE idx = 1",
-        "DELETE FROM grad_graphs",
         "DELETE FROM layouts",
-        "UPDATE grad_edges SET target = 0 WHERE idx = 2",
-        "UPDATE grad_edges SET target = 999",
-        "UPDATE tensors SET made_by = 999 WHERE made_by IS NOT NULL",
         "UPDATE steps SET norms = NULL",
         "UPDATE steps SET phase_times = x'0011'",
         "UPDATE samples SET \"values\" = x'0011'",
@@ -182,6 +173,33 @@ def test_rows_that_are_gone_are_noticed(path: Path) -> None:
         path.write_bytes(whole)
         sql(path, statement)
         refused(path, DamagedTrace)
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("DELETE FROM moments WHERE idx = 3", "some of its rows are missing"),
+        ("DELETE FROM tensors WHERE idx = 0", "some of its rows are missing"),
+        ("DELETE FROM templates", "not in the file"),
+        ("DELETE FROM grad_nodes WHERE idx = 4", "some rows of a grad graph are missing"),
+        ("DELETE FROM grad_edges WHERE idx = 1", "some rows of a grad graph are missing"),
+        ("DELETE FROM grad_graphs", "some of its rows are missing"),
+        ("UPDATE grad_edges SET target = 0 WHERE idx = 2", "a grad graph has no cycle"),
+        ("UPDATE grad_edges SET target = 999", "name nodes of their graph"),
+        ("UPDATE tensors SET made_by = 999 WHERE made_by IS NOT NULL", "a tensor's maker and base are of the step"),
+        ("UPDATE moments SET data = '[' WHERE idx = 2", "Expecting value"),
+    ],
+)
+def test_what_a_step_did_is_told_as_damaged_where_it_is(statement: str, why: str, path: Path) -> None:
+    with open_trace(path) as trace:
+        rows = list(trace.source.step_rows())
+    sql(path, statement)
+    read_all(path)
+    with open_trace(path) as trace:
+        assert list(trace.source.step_rows()) == rows
+        found = [trace.step(row.number) for row in rows]
+        assert any(step.broken is not None and why in step.broken for step in found), [one.broken for one in found]
+        assert all(step.samples == () for step in found if step.broken is not None)
 
 
 @pytest.mark.parametrize(
