@@ -5,7 +5,7 @@ This is where names are given: a tensor is called what the script calls it, else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -20,36 +20,41 @@ from .tensors import TensorTable
 
 def template_of(draft: Draft, number: int, sites: Sites, table: TensorTable) -> Template:
     """The draft as a template numbered `number`."""
-    names = _Names(draft, sites, table)
+    names = Names(sites, table, {})
+    names.hear(draft.returns)
     return Template(
         id=number,
-        tensors=tuple(_tensor(index, raw, names) for index, raw in enumerate(draft.tensors)),
+        tensors=tuple(tensor_at(draft, number, names) for number in range(len(draft.tensors))),
         moments=tuple(moment_of(raw) for raw in draft.moments),
-        graphs=tuple(_graph(raw, draft.moments) for raw in draft.graphs),
+        graphs=tuple(graph_of(raw, draft.moments) for raw in draft.graphs),
         version_bumps=tuple(sorted(draft.bumps.items())),
         calls=tuple(records.ModuleCall(*call) for call in draft.calls),
     )
 
 
-class _Names:
-    """Names of a draft's tensors."""
+class Names:
+    """Names of a draft's tensors. `known` are those that calls gave as they returned, `new` those heard of since."""
 
-    def __init__(self, draft: Draft, sites: Sites, table: TensorTable) -> None:
-        self._draft, self._sites, self._table = draft, sites, table
-        self._returned: dict[int, str] = {}
-        for stack, outputs in draft.returns:  # outer calls return later, and name better
+    def __init__(self, sites: Sites, table: TensorTable, known: Mapping[int, str]) -> None:
+        self._sites, self.table, self._known = sites, table, known
+        self.new: dict[int, str] = {}
+
+    def hear(self, returns: Sequence[tuple[int, tuple[int, ...]]]) -> None:
+        """Module calls returned these: outer calls return later, and name better."""
+        for stack, outputs in returns:
             for position, tensor in enumerate(outputs):
-                name = sites.result_name(stack, position, len(outputs))
+                name = self._sites.result_name(stack, position, len(outputs))
                 if name:
-                    self._returned[tensor] = name
+                    self.new[tensor] = name
 
     def of(self, index: int, raw: RawTensor) -> str:
         if raw.parameter is not None:
-            known = self._table.parameters[raw.parameter]
+            known = self.table.parameters[raw.parameter]
             name = known.name or (self._operand(raw) if raw.made_by is None else self._result(raw))
             return name or f"{known.role} {known.id}"
-        if index in self._returned:
-            return self._returned[index]
+        returned = self.new.get(index) or self._known.get(index)
+        if returned:
+            return returned
         if raw.made_by is None and raw.position != MADE_BEFORE:
             return self._operand(raw)
         return self._result(raw)
@@ -65,11 +70,13 @@ class _Names:
         return self._sites.operand_name(raw.stack, raw.position, raw.method)
 
 
-def _tensor(index: int, raw: RawTensor, names: _Names) -> Tensor:
+def tensor_at(draft: Draft, index: int, names: Names) -> Tensor:
+    """The draft's tensor of that number as its record."""
+    raw = draft.tensors[index]
     facts = raw.facts
     role = "tensor"
     if raw.parameter is not None:
-        role = names._table.parameters[raw.parameter].role
+        role = names.table.parameters[raw.parameter].role
     elif facts.requires_grad and facts.is_leaf:
         role = "leaf"
     elif raw.made_by is None:
@@ -96,7 +103,8 @@ def tensor_of(facts: Facts, **place: Any) -> Tensor:
     return Tensor(**facts._asdict(), **place)
 
 
-def _graph(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
+def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
+    """One graph as its record, of a draft with these moments."""
     nodes = []
     for index, (name, op, leaf, outputs, saved, hooks, carried) in enumerate(raw.nodes):
         made = moments[op] if op is not None and op < len(moments) else None

@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..model.records import Phase
 from ..text import raised
 from .derivative import Probe
-from .draft import Draft, RawGraph, RawMoment, RawSample
+from .draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
 from .facts import node_of
 from .frames import release
 from .handles import own_numbers
@@ -421,7 +421,7 @@ class _Run:
         if self.moment is not None:
             kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
             text = raised(type(error).__name__, error)
-            draft.moments[self.moment] = (kind, phase, stack, inputs, results, (*payload[:-1], text))
+            draft.change(MOMENT, self.moment, (kind, phase, stack, inputs, results, (*payload[:-1], text)))
         if self.graph is not None and not draft.full and names_stale(error):
             self._tell_saved(draft, outputs)
         created = [(leaf, number) for leaf, number, had in self.leaves if not had and leaf.grad is not None]
@@ -437,7 +437,7 @@ class _Run:
             return  # the script's hooks changed the graph
         reader = SavedReader(draft, self.journal.table)
         told = [(*raw[:4], reader.read(node, raw[1], raw[3]), *raw[5:]) for node, raw in zip(nodes, graph.nodes)]
-        draft.graphs[self.graph] = graph._replace(nodes=tuple(told))
+        draft.change(GRAPH, self.graph, graph._replace(nodes=tuple(told)))
 
     def finished(self) -> None:
         journal = self.journal

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sized
-from copy import copy
 from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +19,7 @@ from .facts import Facts
 if TYPE_CHECKING:
     from .replay import Cue, Pattern
 
-FLUSH_SECONDS = 0.3
+FLUSH_SECONDS = 0.2
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
 
 
@@ -28,6 +27,7 @@ RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tu
 RawSample = tuple[int, int, bool, str, Any]
 
 
+TENSOR, MOMENT, GRAPH = range(3)  # what `Draft.changed` speaks of
 MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
 
 
@@ -102,6 +102,7 @@ class Draft:
         "calls",
         "carried",
         "carriers",
+        "changed",
         "checked",
         "count",
         "cues",
@@ -176,6 +177,7 @@ class Draft:
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
         self.graphs: list[RawGraph] = []
+        self.changed: list[tuple[int, int]] = []  # (TENSOR, MOMENT or GRAPH, place): became another after it was listed
         self.returns: list[tuple[int, tuple[int, ...]]] = []
         self.phase: Phase | None = None
         self.marks: list[tuple[Phase, int]] = []  # where phases begin
@@ -261,6 +263,17 @@ class Draft:
         """How many moments there were."""
         return self.at if self.behind else len(self.moments)
 
+    def size(self) -> tuple[int, int, int]:
+        """How many tensors, moments and graphs it has."""
+        if self.behind:
+            return self.count, self.at, self.walked
+        return len(self.tensors), len(self.moments), len(self.graphs)
+
+    def change(self, kind: int, place: int, raw: Any) -> None:
+        """A tensor, moment or graph that is listed becomes another."""
+        (self.tensors, self.moments, self.graphs)[kind][place] = raw
+        self.changed.append((kind, place))
+
     def first(self) -> RawMoment:
         """The first moment, of a step that has one."""
         moment: RawMoment = self.moments[0] if self.moments or not self.behind else self.expected.moments[0]
@@ -284,17 +297,6 @@ class Draft:
             self.times,
         )
         return (self.mark, self.at, self.count, self.called, self.returned, self.walked, *map(len, listed))
-
-    def snapshot(self) -> Draft:
-        """The step as it is now, listed, in lists of its own."""
-        taken = copy(self)
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if type(value) in (list, dict, set):
-                setattr(taken, name, value.copy())
-        if taken.behind:
-            taken.catch_up()
-        return taken
 
     # -- ahead of its lists ----------------------------------------------------------------------
 
@@ -330,7 +332,6 @@ class Draft:
             self.marks.append((phase, at))
             self.times.append(now)
         if now >= self.flush_at:
-            self.catch_up()
             self.flush(self)
 
     def called_again(self, module: int, stack: int, training: bool) -> int | None:

@@ -6,7 +6,6 @@ a sink, and readers take it from there.
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 import threading
@@ -21,12 +20,13 @@ from typing import Any
 import torch
 
 from ..errors import AlreadyRecording
+from ..model.growth import Growth
 from ..model.packed_samples import Entries
-from ..model.records import Detail, StepKind, StepRow, Template, TraceInfo
+from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
-from .assemble import samples_of, template_of
+from .assemble import samples_of
 from .autograd import BackwardWatch
 from .births import Births
 from .clipping import ClipWatch
@@ -44,6 +44,7 @@ from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
 from .pause import Pause, remove_mode
+from .progress import Progress
 from .relative import relate
 from .replay import Patterns
 from .rows import Rows, loss_of, norms_of, unsettled
@@ -53,7 +54,7 @@ from .stats import Statistics
 from .survivors import Survivors
 from .tensors import TensorTable
 from .tracing import TracingWatch
-from .tracker import StepTracker, kind_of
+from .tracker import StepTracker, kind_so_far
 from .transparency import Transparency
 from .unseen import Unseen
 
@@ -97,8 +98,6 @@ class Recorder:
         self._signals = Signals()
         self._counts: dict[str, int] = {}  # steps so far, by kind
         self._patterns = Patterns()
-        self._template_numbers = itertools.count()
-        self._in_progress = next(self._template_numbers)  # the template of the step that goes on, as far as it got
         self._seen: tuple[Any, ...] = ()  # how far the step had got when the sink asked
         self._told = False  # and whether it was told that already
         self._ask_again = 0.0  # when reading it is affordable again
@@ -112,6 +111,7 @@ class Recorder:
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
         self.table = TensorTable(sink.put_parameter, self._operand)
         self.survivors = Survivors(self.sites, self.table)
+        self._progress = Progress(self.sites, self.table, sink)
         self.statistics = Statistics()
         self._started_at = perf_counter()
         self._rows = Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS)
@@ -271,12 +271,13 @@ class Recorder:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
         if self.running and draft is self.tracker.draft:
-            self.sink.put_template(template_of(draft, self._in_progress, self.sites, self.table))
-            self.sink.put_step(self._rows.unfinished(draft, kind_of(draft), self._next, self._in_progress))
+            self._progress.tell(draft)
+            self.sink.put_step(self._rows.unfinished(draft, kind_so_far(draft), self._next, self._progress.template))
             self._unfinished = self._next
-        draft.flush_at = _affordable_again(begin)
+        now = perf_counter()
+        draft.flush_at = now + max(FLUSH_SECONDS, now - begin)
 
-    def _standing(self) -> tuple[Template, StepRow] | None:
+    def _standing(self) -> tuple[Growth, StepRow] | None:
         """The step as far as it got, where nothing has happened since the last call; told once.
 
         The sink's thread asks. While it reads, the program may go on: then what was read is thrown away.
@@ -292,14 +293,14 @@ class Recorder:
                 return None
             if begin < self._ask_again:
                 return None
-            step = draft.snapshot()
-            template = template_of(step, self._in_progress, self.sites, self.table)
-            row = self._rows.unfinished(step, kind_of(step), number, self._in_progress)
-            self._ask_again = _affordable_again(begin)
+            growth = self._progress.more(draft).growth
+            row = self._rows.unfinished(draft, kind_so_far(draft), number, growth.template)
+            now = perf_counter()
+            self._ask_again = now + 20 * (now - begin)
             if draft is not self.tracker.ahead or draft.progress() != progress or self._next != number:
                 return None
             self._told = True
-            return template, row
+            return growth, row
         except Exception as error:
             self.journal.fault("a step that stands still", error)
             return None
@@ -372,9 +373,9 @@ class Recorder:
             draft.shifts = relate(draft)
         known = self._patterns.find(draft)
         if known is not None:
+            self._progress.forget()
             return known.template
-        number = next(self._template_numbers)
-        self.sink.put_template(template_of(draft, number, self.sites, self.table))
+        number = self._progress.finish(draft)
         self._patterns.add(draft, number, kind)
         return number
 
@@ -408,12 +409,6 @@ class Recorder:
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
             self.journal.updates.measure(numbers, tensors)
-
-
-def _affordable_again(begin: float) -> float:
-    """When a step in progress may be told again, which took from `begin` until now: at most a twentieth of the time."""
-    now = perf_counter()
-    return now + max(FLUSH_SECONDS, 20 * (now - begin))
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ what shares memory with parameters and with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .draft import Draft, RawGraph, RawMoment
@@ -16,12 +16,16 @@ def relate(draft: Draft) -> tuple[tuple[int, int], ...]:
     """Lower the versions of such tensors in the draft. Returns how far, by tensor, as `StepRow.shifts` has it."""
     shifts = _shifts(draft)
     if shifts:
+        before: tuple[Sequence[object], ...] = (draft.tensors, draft.moments, draft.graphs)
         draft.tensors = [
             raw._replace(version=raw.version - shifts[number]) if raw.version is not None and number in shifts else raw
             for number, raw in enumerate(draft.tensors)
         ]
         draft.moments = [_moment(moment, shifts) for moment in draft.moments]
         draft.graphs = [_graph(graph, shifts) for graph in draft.graphs]
+        after: tuple[Sequence[object], ...] = (draft.tensors, draft.moments, draft.graphs)
+        for kind, (old, new) in enumerate(zip(before, after)):
+            draft.changed += [(kind, place) for place, raw in enumerate(new) if raw is not old[place]]
     return tuple(shifts.items())
 
 
@@ -56,6 +60,8 @@ def _graph(graph: RawGraph, shifts: Mapping[int, int]) -> RawGraph:
         what, number, version, *rest = saved
         return saved if version is None or number not in shifts else (what, number, version - shifts[number], *rest)
 
+    if not any(saved[1] in shifts for node in graph.nodes for saved in node[4]):
+        return graph
     nodes = [
         (*node[:4], tuple([lowered(saved) for saved in node[4]]), *node[5:]) if node[4] else node
         for node in graph.nodes

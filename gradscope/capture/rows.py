@@ -12,6 +12,7 @@ from ..model.repeats import Repeats, carried_at
 from .draft import Draft, with_gradients
 from .replay import Pattern
 
+OPEN_PHASES = 256  # so many of a step that goes on are told, the last as lasting until now
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
@@ -90,7 +91,12 @@ class Rows:
 
     def unfinished(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
         """The row of a step that goes on."""
-        return self._row(draft, kind, number, template, tuple(draft.versions.items()), open=True)
+        versions = dict(draft.versions)
+        if draft.behind:
+            first, met = len(draft.tensors), draft.met
+            found = [(number, one) for number, one in draft.expected.parameters if first <= number < draft.count]
+            versions.update((parameter, met[number].base_version) for number, parameter in found)
+        return self._row(draft, kind, number, template, tuple(versions.items()), open=True)
 
     def _row(
         self,
@@ -103,7 +109,10 @@ class Rows:
         open: bool,
     ) -> StepRow:
         begin, end = draft.start, perf_counter() if draft.end is None else draft.end
-        ends = (*draft.times[1:], end)
+        marks, times = draft.marks, draft.times
+        if open and len(marks) > OPEN_PHASES:
+            marks, times = marks[:OPEN_PHASES], times[:OPEN_PHASES]
+        ends = (*times[1:], end)
         return StepRow(
             number,
             kind,
@@ -116,7 +125,7 @@ class Rows:
             tuple(
                 [
                     _new_tuple(PhaseSpan, (phase, index, start - begin, until - start))
-                    for (phase, index), start, until in zip(draft.marks, draft.times, ends)
+                    for (phase, index), start, until in zip(marks, times, ends)
                 ]
             ),
             versions,

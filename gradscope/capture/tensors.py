@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ..model.records import Parameter
-from .draft import Draft, RawTensor, StepMark
+from .draft import TENSOR, Draft, RawTensor, StepMark
 from .entry import Entry, carry_expected, enter_expected, remember_input
 from .facts import Facts, is_leaf, is_plain, read_facts, storage_key, version_of
 
@@ -306,7 +306,8 @@ class TensorTable:
         entry = self.entry(gradient)
         entry.gradient_of = leaf
         if entry.mark is draft.mark and leaf.mark is draft.mark:
-            draft.tensors[entry.number] = draft.tensors[entry.number]._replace(gradient_of=leaf.number)
+            raw = draft.tensors[entry.number]._replace(gradient_of=leaf.number)
+            draft.change(TENSOR, entry.number, raw)
 
     def leaves(self, draft: Draft) -> Iterator[tuple[int, torch.Tensor]]:
         """(number, tensor) of each tensor of the step that may hold a gradient."""
@@ -359,7 +360,7 @@ class TensorTable:
         raw = draft.tensors[entry.number]
         if raw.version != 0 or entry.parameter is None:
             return
-        draft.tensors[entry.number] = raw._replace(parameter=entry.parameter)
+        draft.change(TENSOR, entry.number, raw._replace(parameter=entry.parameter))
         draft.versions[entry.parameter] = entry.base_version = 0
         if entry.version:
             draft.bumps[entry.parameter] = entry.version

@@ -364,5 +364,13 @@ def kind_of(draft: Draft) -> StepKind:
     return StepKind.EVAL if draft.roots or _evaluates(draft.moments) else StepKind.OTHER
 
 
+def kind_so_far(draft: Draft) -> StepKind:
+    """The same of a step that goes on, without looking at what it did one by one."""
+    if draft.seen_backward or draft.seen_update:
+        return StepKind.TRAIN
+    looks = draft.roots or any(phase is Phase.EVAL for phase, _ in draft.marks)
+    return StepKind.EVAL if looks else StepKind.OTHER
+
+
 def _evaluates(moments: Sequence[RawMoment]) -> bool:
     return any(moment[0] == "op" and moment[1] is Phase.EVAL for moment in moments)

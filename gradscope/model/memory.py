@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from .growth import Growth, grown
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from .repeats import Repeats, rows_of
 from .spec import sound
@@ -47,6 +48,10 @@ class MemorySource:
 
     def put_template(self, template: Template) -> None:
         self._templates[template.id] = template
+
+    def put_growth(self, growth: Growth) -> None:
+        known = self._templates.get(growth.template)
+        self._templates[growth.template] = grown(known, growth, self._templates.__getitem__)
 
     def put_step(self, row: StepRow) -> None:
         self._steps[row.number] = row

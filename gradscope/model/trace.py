@@ -34,6 +34,7 @@ from .repeats import Repeats
 from .shifts import shifted
 
 if TYPE_CHECKING:
+    from .growth import Growth
     from .state import State
 
 
@@ -70,7 +71,7 @@ class TraceSource(Protocol):
     def close(self) -> None: ...
 
 
-Unfinished = Callable[[], "tuple[Template, StepRow] | None"]  # the step that goes on, if it was not told so far
+Unfinished = Callable[[], "tuple[Growth, StepRow] | None"]  # the step that goes on, if it was not told so far
 
 
 class TraceSink(Protocol):
@@ -83,6 +84,7 @@ class TraceSink(Protocol):
     def put_parameter(self, parameter: Parameter) -> None: ...
     def put_optimizer(self, optimizer: Optimizer) -> None: ...
     def put_template(self, template: Template) -> None: ...
+    def put_growth(self, growth: Growth) -> None: ...  # of a template whose step goes on
     def put_step(self, row: StepRow) -> None: ...  # replaces an earlier row of the same number
     def put_repeats(self, repeats: Repeats) -> None: ...  # to take steps from, as they are added
     def ask(self, unfinished: Unfinished) -> None: ...  # now and then, for the step that goes on

@@ -10,8 +10,10 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from ..model.codec import dumps, to_json
+from ..model.growth import Alike, Growth
 from ..model.packed_samples import Entries, PackedSamples
 from ..model.records import (
+    GradGraph,
     GradNode,
     Module,
     Moment,
@@ -37,6 +39,9 @@ from .versions import Versions
 _SITE, _STACK, _MODULE = rows.SITES.insert(), rows.STACKS.insert(), rows.MODULES.insert()
 _PARAMETER, _OPTIMIZER = rows.PARAMETERS.insert(), rows.OPTIMIZERS.insert()
 _HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
+_HEAD = """INSERT INTO templates VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET
+    tensors = ?2, moments = ?3, graphs = ?4, version_bumps = ?5, calls = CASE WHEN ?7 THEN ?6 ELSE calls END"""
+_COPY_TENSORS = rows.TENSORS.copy()
 _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
@@ -65,7 +70,6 @@ class Batch:
         self._last_entries: Entries | None = None
         self._last_layout = 0
         self._sampled: dict[int, tuple[PackedSamples, rows.Row]] = {}  # not written yet, by step
-        self._template: Template | None = None
         self._stated: dict[int, dict[int, int]] = {}  # versions that deleting earlier steps made us state
         self._owed: dict[int, int] | None = None  # the same, for a step that is not there yet
         self._deleted = False
@@ -251,10 +255,10 @@ class Batch:
             self._sample_layouts[entries] = number
         return number
 
-    def unfinished(self, found: tuple[Template, StepRow]) -> None:
+    def unfinished(self, found: tuple[Growth, StepRow]) -> None:
         """A step that goes on. When it has ended meanwhile, it is taken or put after this."""
-        template, row = found
-        self.template(template)
+        growth, row = found
+        self.growth(growth)
         self._step(row)
 
     def repeats(self, repeats: Repeats) -> None:
@@ -322,46 +326,57 @@ class Batch:
     # -- templates -----------------------------------------------------------------------------------
 
     def template(self, template: Template) -> None:
-        """Write a template, or replace the one of the same id.
+        """Write a template, or replace the one of the same id."""
+        size = (len(template.tensors), len(template.moments), len(template.graphs))
+        self.growth(
+            Growth(
+                template.id,
+                True,
+                size,
+                template.tensors,
+                tuple(enumerate(template.moments)),
+                tuple(enumerate(template.graphs)),
+                template.version_bumps,
+                template.calls,
+            )
+        )
 
-        One that has only grown since it was last written (an open step's) costs what is new.
-        """
-        number = template.id
-        last = self._template if self._template is not None and self._template.id == number else None
-        tensors = _common(last.tensors, template.tensors) if last else 0
-        moments = _common(last.moments, template.moments) if last else 0
-        graphs = _common(last.graphs, template.graphs) if last else 0
-        self._clear(number, tensors, moments, graphs)
+    def growth(self, growth: Growth) -> None:
+        """Write what a template has more than before, or in place of what was there."""
+        number = growth.template
+        if growth.fresh:
+            self._clear(number)
         self._execute(
-            "INSERT OR REPLACE INTO templates VALUES (?, ?, ?, ?, ?, ?)",
+            _HEAD,
             (
                 number,
-                len(template.tensors),
-                len(template.moments),
-                len(template.graphs),
-                dumps([list(bump) for bump in template.version_bumps]),
-                rows.calls_text(template.calls),
+                *growth.size,
+                dumps([list(bump) for bump in growth.version_bumps]),
+                rows.calls_text(growth.calls or ()),
+                int(growth.calls is not None),
             ),
         )
+        if growth.alike is not None:
+            self._copy(number, growth.alike)
         many = self._connection.executemany
-        many(
-            _TENSOR,
-            ((number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in template.tensors[tensors:]),
-        )
+        many(_TENSOR, ((number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in growth.tensors))
         many(
             rows.INSERT_MOMENT,
-            (
-                (number, index, *self._row(rows.moment_row, moment, _spare_moment))
-                for index, moment in enumerate(template.moments[moments:], moments)
-            ),
+            ((number, place, *self._row(rows.moment_row, moment, _spare_moment)) for place, moment in growth.moments),
         )
-        for index in range(graphs, len(template.graphs)):
-            self._graph(template, index)
-        self._template = template
+        for place, graph in growth.graphs:
+            if not growth.fresh:
+                self._clear(number, place)
+            self._graph((number, place), graph)
 
-    def _graph(self, template: Template, index: int) -> None:
-        graph = template.graphs[index]
-        key = (template.id, index)
+    def _copy(self, number: int, alike: Alike) -> None:
+        """Rows of another template, as this one's."""
+        self._execute(_COPY_TENSORS, (number, alike.template, *alike.tensors))
+        self._execute(rows.COPY_MOMENTS, (number, alike.template, *alike.moments))
+        for statement in rows.COPY_GRAPHS:
+            self._execute(statement, (number, alike.template, *alike.graphs))
+
+    def _graph(self, key: tuple[int, int], graph: GradGraph) -> None:
         many = self._connection.executemany
         self._execute(
             "INSERT INTO grad_graphs VALUES (?, ?, ?, ?, ?)",
@@ -376,12 +391,14 @@ class Batch:
             ),
         )
 
-    def _clear(self, number: int, tensors: int, moments: int, graphs: int) -> None:
-        """Delete a template's rows from these places on."""
-        self._execute("DELETE FROM tensors WHERE template = ? AND idx >= ?", (number, tensors))
-        self._execute("DELETE FROM moments WHERE template = ? AND idx >= ?", (number, moments))
+    def _clear(self, number: int, graph: int | None = None) -> None:
+        """Delete the rows of a template, or of one graph of it."""
+        if graph is None:
+            for name in TEMPLATE_TABLES:
+                self._execute(f"DELETE FROM {name} WHERE template = ?", (number,))  # noqa: S608
+            return
         for name in ("grad_graphs", "grad_nodes", "grad_edges"):
-            self._execute(f"DELETE FROM {name} WHERE template = ? AND graph >= ?", (number, graphs))  # noqa: S608
+            self._execute(f"DELETE FROM {name} WHERE template = ? AND graph = ?", (number, graph))  # noqa: S608
 
     # -- deleting ------------------------------------------------------------------------------------
 
@@ -437,13 +454,3 @@ def _spare_node(node: GradNode) -> GradNode:
 
 def _pairs(values: dict[int, int]) -> str | None:
     return dumps([[key, value] for key, value in sorted(values.items())]) if values else None
-
-
-def _common(before: Sequence[object], after: Sequence[object]) -> int:
-    """How many first items are the very same objects in both."""
-    count = 0
-    for one, other in zip(before, after, strict=False):
-        if one is not other:
-            break
-        count += 1
-    return count

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..model.growth import Growth
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from ..model.repeats import Repeats
 from ..model.trace import Unfinished
@@ -86,6 +87,11 @@ class TraceWriter:
 
     def put_template(self, template: Template) -> None:
         self._put(Batch.template, template, 1 + len(template.tensors) + len(template.moments))
+
+    def put_growth(self, growth: Growth) -> None:
+        """Write what a template has more, whose step goes on."""
+        self._put(Batch.growth, growth, 1 + len(growth.tensors) + len(growth.moments))
+        self._wake.set()  # the program may be killed
 
     def put_step(self, row: StepRow) -> None:
         """Write a step, or replace the one of the same number."""
@@ -234,7 +240,7 @@ class TraceWriter:
                     beat = now
                 self._drain(batch)
                 batch.commit()
-            unfinished = self._ask() if not closing else None
+            unfinished = self._ask() if not closing and not self._queue else None
             if unfinished is not None:
                 batch.begin()
                 batch.put(Batch.unfinished, unfinished)

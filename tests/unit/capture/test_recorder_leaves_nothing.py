@@ -21,6 +21,7 @@ from gradscope.capture import (
     modules,
     ops,
     optimizers,
+    progress,
     recorder,
     replay,
     rows,
@@ -391,7 +392,8 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(rows.Rows),
     *_these(ops, "tensors_in", "_describe"),
     (tensors, "read_facts"),
-    (recorder, "template_of"),
+    (progress, "template_of"),
+    *_methods(progress.Progress),
 ]
 # Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
 NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "detail_has_graph", "begins"}
@@ -446,7 +448,16 @@ def test_a_sink_that_fails_never_reaches_the_script(tmp_path: Path, expected: li
         raise OSError("disk full")
 
     made.recorder.start()
-    for name in ("put_site", "put_stack", "put_module", "put_parameter", "put_optimizer", "put_template", "put_step"):
+    for name in (
+        "put_site",
+        "put_stack",
+        "put_module",
+        "put_parameter",
+        "put_optimizer",
+        "put_template",
+        "put_growth",
+        "put_step",
+    ):
         setattr(made.source, name, broken)
     namespace = trained(tmp_path)
     made.recorder.stop()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from gradscope.capture.recorder import Recorder
+from gradscope.model.growth import grown
 from gradscope.model.memory import MemorySource
 from gradscope.model.records import StepRow
 from gradscope.model.trace import Unfinished
 from gradscope.options import CaptureOptions
 from tests.capturing import new_recording
+
+
+@pytest.fixture(autouse=True)
+def never_told_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", 1e9)
 
 
 def begun(**options: object) -> tuple[Unfinished, Recorder, MemorySource]:
@@ -34,19 +41,20 @@ def test_it_is_told_once_it_stands_and_again_when_it_went_on() -> None:
         assert unfinished() is None  # it went on since the last question, which nobody asked
         told = unfinished()
         assert told is not None
-        template, row = told
-        assert [moment.kind for moment in template.moments] == ["op"] * len(template.moments)
-        assert template.moments[-1].name == "mul"  # type: ignore[union-attr]
+        growth, row = told
+        assert growth.fresh
+        assert [(place, moment.kind) for place, moment in growth.moments] == [(n, "op") for n in range(growth.size[1])]
+        assert growth.moments[-1][1].name == "mul"  # type: ignore[union-attr]
         assert row.open
-        assert (row.number, row.template) == (0, template.id)
+        assert (row.number, row.template) == (0, growth.template)
         assert unfinished() is None  # told already
         b.sum().backward()
         affordable(recorder)
         assert unfinished() is None
         again = unfinished()
         assert again is not None
-        assert again[0].id == template.id
-        assert "backward" in [moment.kind for moment in again[0].moments]
+        assert again[0].template == growth.template
+        assert "backward" in [moment.kind for _, moment in again[0].moments]
     finally:
         recorder.stop()
     assert unfinished() is None
@@ -67,7 +75,8 @@ def test_a_step_that_follows_its_pattern_goes_on_following() -> None:
             affordable(recorder)
             told = unfinished()
             assert told is not None
-            ops = [moment.name for moment in told[0].moments if moment.kind == "op"]  # type: ignore[union-attr]
+            template = grown(None, told[0], sink.template)
+            ops = [moment.name for moment in template.moments if moment.kind == "op"]  # type: ignore[union-attr]
             assert ops[-4:] == ["linear", "relu", "linear", "sum"]
             following.append(recorder.tracker.ahead.behind)
             loss.backward()

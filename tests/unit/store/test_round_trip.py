@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.errors import CannotWrite, NoSuchStep
+from gradscope.model.growth import Growth
 from gradscope.model.memory import MemorySource
 from gradscope.model.packed_samples import PackedSamples
 from gradscope.model.records import Detail, OpCall, Sample, Stats, Template, TraceInfo
@@ -256,7 +257,11 @@ def test_steps_that_were_added_come_before_those_put_after_them(tmp_path: Path) 
     batch.repeats(repeats)
     batch.delete([1])  # the last: what comes next states the versions that can no longer be counted
     repeats.add(numbers_of(row._replace(number=2)))
-    batch.unfinished((trace.step(1).template, row._replace(number=2, open=True)))  # read before step 2 was added
+    same = trace.step(1).template
+    nothing = Growth(
+        same.id, False, (len(same.tensors), len(same.moments), len(same.graphs)), (), (), (), same.version_bumps
+    )
+    batch.unfinished((nothing, row._replace(number=2, open=True)))  # read before step 2 was added
     batch.step(row._replace(number=3))
     batch.commit()
     connection.close()
