@@ -165,13 +165,18 @@ def values(flat: Sequence[float], shape: Sequence[int], dtype: str | None = None
     """Row-major elements in the brackets of `shape`: `[[1., 2.], [3., 4.]]`; a scalar has none."""
     texts = [element(value, dtype) for value in flat]
     for size in reversed(shape):
-        if size == 0 or len(texts) % size:  # an empty tensor, or values that do not fill the shape
+        if size < 1 or len(texts) % size:  # an empty tensor, or values that do not fill the shape
             return "[" + ", ".join(texts) + "]"
         texts = ["[" + ", ".join(texts[start : start + size]) + "]" for start in range(0, len(texts), size)]
     return ", ".join(texts)
 
 
+def sizes(shape: Sequence[int], separator: str = ", ") -> str:
+    """`32, 64`; a size that is not known (-1) is `?`."""
+    return separator.join("?" if size < 0 else str(size) for size in shape)
+
+
 def tensor_type(dtype: str | None, shape: Sequence[int] | None) -> str:
     """`float32[32, 64]`; a scalar is `float32[]`; unknown parts are left out."""
     name = (dtype or "").removeprefix("torch.")
-    return name if shape is None else f"{name}[{', '.join(str(size) for size in shape)}]"
+    return name if shape is None else f"{name}[{sizes(shape)}]"

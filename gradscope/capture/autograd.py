@@ -25,9 +25,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
 from ..text import raised
+from .askable import is_strided
 from .derivative import Probe
 from .draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
-from .facts import node_of
+from .facts import node_of, storage_key
 from .frames import release
 from .handles import own_numbers
 from .hooks import HookSet
@@ -54,6 +55,8 @@ def root_node(output: Any) -> Any:
         return output.grad_fn
     if not output.requires_grad or torch.is_inference_mode_enabled():
         return None  # in inference mode a leaf has no node to be found
+    if not is_strided(output) or storage_key(output) is None:
+        return None  # it has no view, by which its node is found
     with _disable_current_modes():  # it is found by an op, which is no op of the script's
         return graph_module.get_gradient_edge(output).node
 
@@ -234,7 +237,7 @@ class _Run:
         self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
         self.mark = draft.mark  # the step whose numbers these are
         self.begun = draft.before + self.moment  # among all moments
-        if self.accumulates and len(tensors) >= 1 and tensors[0].numel() == 1 and tensors[0].is_floating_point():
+        if self.accumulates and tensors:
             journal.loss(tensors[0])
         journal.backward_called(self.stack, self.accumulates or not self.create_graph)
         self._follow()

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from .askable import dense, readable
+from .facts import count_of
+
 _MOST = 4096  # elements that are copied
 _LEAST = 8  # elements of one curve that say anything
 _CURVES = 4  # columns looked at, where another input has one value for each column
@@ -32,21 +35,28 @@ class Probe:
         """The probe of a call whose first input and only output have equal shapes; None for others."""
         if len(outputs) != 1 or not inputs:
             return None
-        x, y = inputs[0], outputs[0]
-        fits = x.shape == y.shape and _LEAST <= x.numel() <= _MOST and x.requires_grad and y.requires_grad
-        if not fits or not all(one.device.type == "cpu" and one.is_floating_point() for one in (x, y)):
+        if not all(map(readable, (inputs[0], outputs[0]))) or not (
+            inputs[0].requires_grad and outputs[0].requires_grad
+        ):
             return None
-        others = inputs[1:]
-        if any(one.numel() > x.shape[-1] for one in others):
+        x, y = dense(inputs[0]), dense(outputs[0])
+        fits = x.shape == y.shape and _LEAST <= x.numel() <= _MOST and x.is_cpu and y.is_cpu
+        if not fits or not (x.is_floating_point() and y.is_floating_point()):
             return None
-        columns = x.shape[-1] if others and x.dim() > 1 and any(one.numel() > 1 for one in others) else 1
-        return cls(x.detach().flatten().tolist(), y.detach().flatten().tolist(), x.shape, columns)
+        others = [count_of(one) for one in inputs[1:]]
+        if any(count is None or count > x.shape[-1] for count in others):
+            return None
+        columns = x.shape[-1] if x.dim() > 1 and any(count != 1 for count in others) else 1
+        return cls(x.flatten().tolist(), y.flatten().tolist(), x.shape, columns)
 
     def compare(self, incoming: torch.Tensor, outgoing: torch.Tensor) -> tuple[float, ...] | None:
         """Up to 16 triples (x, derivative given, slope), flat; None where too little of f is smooth."""
-        if incoming.shape != self.shape or outgoing.shape != self.shape:
+        if not (readable(incoming) and readable(outgoing)):
             return None
-        given = zip(outgoing.detach().flatten().tolist(), incoming.detach().flatten().tolist())
+        into, out = dense(incoming), dense(outgoing)
+        if into.shape != self.shape or out.shape != self.shape:
+            return None
+        given = zip(out.flatten().tolist(), into.flatten().tolist())
         derivatives = [out / into if into and math.isfinite(into) else math.nan for out, into in given]
         points = [point for column in range(min(self.columns, _CURVES)) for point in self._curve(column, derivatives)]
         if len(points) < _LEAST:

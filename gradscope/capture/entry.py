@@ -6,6 +6,7 @@ import weakref
 
 import torch
 
+from .askable import is_plain
 from .draft import Draft, RawTensor, StepMark
 from .facts import Facts, storage_key
 
@@ -85,5 +86,5 @@ def carry_expected(
 
 def remember_input(entry: Entry, facts: Facts, tensor: torch.Tensor) -> None:
     """A tensor of an earlier step is met: where it is no part of a graph, note what `carry_expected` compares."""
-    if not (facts.requires_grad or facts.is_view or facts.is_inference):
+    if is_plain(tensor) and not (facts.requires_grad or facts.is_view or facts.is_inference):
         entry.facts, entry.key = facts, storage_key(tensor)

@@ -7,6 +7,7 @@ that does and before each backward. Where it differs, something else wrote in be
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 import weakref
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from ..model.records import Phase
+from .askable import fits, readable_storage
 from .entry import Entry
 from .facts import storage_key
 from .frames import trampoline
@@ -32,22 +34,29 @@ _FACTORIES = ("from_numpy", "frombuffer", "from_dlpack")
 _WHOLE_UP_TO = 1 << 20  # bytes; of larger storages, as many bytes at even distances
 
 
-def checksum(storage: torch.UntypedStorage) -> int:
-    """A number that tells whether the bytes of a CPU storage have changed."""
-    data: Any = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
-    if len(data) > _WHOLE_UP_TO:
-        data = np.ascontiguousarray(data[:: len(data) // _WHOLE_UP_TO + 1])
-    return zlib.crc32(data)
+class Sum(NamedTuple):
+    """How many bytes a storage had, and a number that tells whether they have changed."""
+
+    nbytes: int
+    crc: int
+
+    def written(self, before: Sum) -> bool:
+        """Whether the bytes changed since `before`. Of a storage that was freed or resized nothing is told."""
+        return self.nbytes == before.nbytes and self.crc != before.crc
 
 
-def readable_storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
-    """The storage of a plain CPU tensor, if its bytes can be read; None for others."""
-    if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.is_nested:
-        return None
-    if torch._C._len_torch_dispatch_stack():  # a dispatch mode of the script's would see our reads
-        return None
-    storage = tensor.untyped_storage()
-    return storage if storage.nbytes() else None
+def checksum(storage: torch.UntypedStorage) -> Sum:
+    """What is compared of the bytes of a CPU storage.
+
+    They are read where they lie: as a numpy array the storage could not be resized any more.
+    """
+    nbytes, address = storage.nbytes(), storage.data_ptr()
+    if not nbytes or not address:
+        return Sum(0, 0)
+    data: Any = (ctypes.c_ubyte * nbytes).from_address(address)
+    if nbytes > _WHOLE_UP_TO:
+        data = np.ascontiguousarray(np.frombuffer(data, np.uint8)[:: nbytes // _WHOLE_UP_TO + 1])
+    return Sum(nbytes, zlib.crc32(data))
 
 
 class _Watched(NamedTuple):
@@ -60,7 +69,7 @@ class _Watched(NamedTuple):
     layout: tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride
     stack: int  # where it was exposed
     how: str
-    sum: int
+    sum: Sum
 
 
 class Exposed:
@@ -148,8 +157,8 @@ class Exposed:
                 del self.watched[key]
                 continue
             now = checksum(storage)
-            if now != known.sum:
-                self.watched[key] = known._replace(sum=now)
+            self.watched[key] = known._replace(sum=now)
+            if now.written(known.sum):
                 self._written(known, storage)
 
     def _keys(self, tensors: Sequence[torch.Tensor] | None) -> list[int]:
@@ -168,5 +177,6 @@ class Exposed:
         version = None if entry.version is None else entry.version - entry.base_version
         payload = (version, version, known.how, False)
         moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
-        now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)
-        journal.sample(now, moment, entry.number, False, "value")
+        if not torch._C._len_torch_dispatch_stack() and fits(storage, *known.layout, known.dtype.itemsize):
+            now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)  # which would enlarge a smaller one
+            journal.sample(now, moment, entry.number, False, "value")

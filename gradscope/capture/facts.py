@@ -1,23 +1,23 @@
-"""What a tensor says of itself, read without running any code of the script's.
-
-Tensors of other classes than torch's own are read with subclass dispatch switched off, so that no
-`__torch_function__` of the script's runs for us.
-"""
+"""What a tensor says of itself, read without running any code of the script's: see `askable`."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
-from .unseen import Unseen
+from ..model.sizes import UNKNOWN
+from .askable import PLAIN, Asking, ask
 
-PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 VERSION = attrgetter("_version")
 _CONTAINERS = (list, tuple, dict)
 _NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
+_Base: Any = torch._C.TensorBase
+_storage = _Base.untyped_storage
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
@@ -56,11 +56,6 @@ def device_name(device: torch.device) -> str:
     return _DEVICES[device]
 
 
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether the tensor's class is torch's own, so that reading it runs no code of the script."""
-    return type(tensor) in PLAIN
-
-
 def version_of(tensor: torch.Tensor) -> int | None:
     """The version counter, None for inference tensors, which have none."""
     try:
@@ -80,32 +75,31 @@ def versions_of(tensors: Sequence[torch.Tensor]) -> list[int | None]:
 def storage_key(tensor: torch.Tensor) -> int | None:
     """Identity of the storage while it lives; None where a tensor has none (sparse, wrappers)."""
     try:
-        return int(tensor.untyped_storage()._cdata)
-    except (RuntimeError, NotImplementedError):
+        return int(_storage(tensor)._cdata)
+    except RuntimeError:
         return None
 
 
 def read_facts(tensor: torch.Tensor) -> Facts:
     """What the tensor says of itself, read without running any code of the script's.
 
-    A nested tensor has no one size: its shape is (), or has -1 where sizes differ.
+    A size that differs from row to row, or that nobody may ask for, is `UNKNOWN`; a tensor that has no one shape (a
+    nested one, a parameter whose sizes are yet to come) has (). Unknown words are "", unknown bytes 0.
     """
     if type(tensor) in PLAIN and not tensor.is_nested:
-        return _read_facts(tensor, tuple(tensor.shape), tensor.numel())
-    with Unseen():
-        try:
-            shape = tuple(size if type(size) is int else -1 for size in tensor.shape)
-        except RuntimeError:
-            shape = ()
-        return _read_facts(tensor, shape, int(tensor.numel()))
+        numel = tensor.numel()
+        if type(numel) is int:
+            return _read_facts(tensor, numel)
+    with Asking():
+        return _ask_facts(tensor)
 
 
-def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Facts:
+def _read_facts(tensor: torch.Tensor, numel: int) -> Facts:
     grad_fn = node_of(tensor)
     return _new_tuple(
         Facts,
         (
-            shape,
+            tuple(tensor.shape),
             _DTYPES[tensor.dtype],
             _DEVICES[tensor.device],
             _LAYOUTS[tensor.layout],
@@ -118,6 +112,66 @@ def _read_facts(tensor: torch.Tensor, shape: tuple[int, ...], numel: int) -> Fac
             tensor._is_view(),
         ),
     )
+
+
+def _ask_facts(tensor: torch.Tensor) -> Facts:
+    grad_fn = ask(_Base.grad_fn.__get__, tensor, None)
+    return Facts(
+        shape=_ask_sizes(tensor),
+        dtype=_DTYPES[_Base.dtype.__get__(tensor)],
+        device=_DEVICES[ask(_Base.device.__get__, tensor, "")],
+        layout=_LAYOUTS[ask(_Base.layout.__get__, tensor, "")],
+        requires_grad=_Base.requires_grad.__get__(tensor),
+        is_leaf=ask(_Base.is_leaf.__get__, tensor, False),
+        grad_fn=None if grad_fn is None else type(grad_fn).__name__,
+        retains_grad=_Base.retains_grad.__get__(tensor),
+        is_inference=_Base.is_inference(tensor),
+        nbytes=(_ask_count(tensor) or 0) * _Base.element_size(tensor),
+        is_view=_Base._is_view(tensor),
+    )
+
+
+def _ask_sizes(tensor: torch.Tensor) -> tuple[int, ...]:
+    if isinstance(tensor, UninitializedTensorMixin):
+        return ()
+    return known_sizes(ask(_Base.shape.__get__, tensor, ()))
+
+
+def _ask_count(tensor: torch.Tensor) -> int | None:
+    count = ask(_Base.numel, tensor, None)
+    return count if type(count) is int else None
+
+
+def known_sizes(shape: Iterable[Any]) -> tuple[int, ...]:
+    """A shape with `UNKNOWN` for sizes that are symbols: to compare one, or to make a number of it, decides it."""
+    return tuple([size if type(size) is int else UNKNOWN for size in shape])
+
+
+def count_of(tensor: torch.Tensor) -> int | None:
+    """How many elements it has; None where that is not known, or only its class could tell."""
+    if type(tensor) in PLAIN:
+        count = tensor.numel()
+        return count if type(count) is int else None
+    with Asking():
+        return _ask_count(tensor)
+
+
+def bytes_of(tensor: torch.Tensor) -> int:
+    """How many bytes its elements take, 0 where that is not known."""
+    return (count_of(tensor) or 0) * int(_Base.element_size(tensor))
+
+
+def device_of(tensor: torch.Tensor) -> str:
+    """The device as text, "" where only the tensor's class could tell."""
+    if type(tensor) in PLAIN:
+        return _DEVICES[tensor.device]
+    with Asking():
+        return _DEVICES[ask(_Base.device.__get__, tensor, "")]
+
+
+def dtype_of(tensor: torch.Tensor) -> str:
+    """The element type as text."""
+    return _DTYPES[_Base.dtype.__get__(tensor)]
 
 
 def is_leaf(tensor: torch.Tensor) -> bool:
@@ -149,7 +203,9 @@ def said(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def sayings(facts: Facts, version: int | None) -> tuple[Any, ...]:
-    """What `said` gives of a tensor with these facts."""
+    """What `said` gives of a tensor with these facts; nothing where one of torch's own objects is not known."""
+    if not (facts.device and facts.layout):
+        return ()
     return (
         facts.shape, getattr(torch, facts.dtype), torch.device(facts.device), getattr(torch, facts.layout),
         facts.requires_grad, facts.grad_fn, facts.retains_grad, version,
@@ -193,4 +249,8 @@ def _look_into(container: Any, found: list[torch.Tensor]) -> None:
 
 
 def _items(container: Any) -> Iterator[Any]:
-    return iter(tuple(container.values() if isinstance(container, dict) else container))
+    """What a container holds, told by the class of Python's that it is of: no method of the script's runs."""
+    if isinstance(container, dict):
+        kind: Any = OrderedDict if isinstance(container, OrderedDict) else dict
+        return iter(tuple(kind.values(container)))
+    return iter(tuple((list if isinstance(container, list) else tuple).__iter__(container)))

@@ -14,17 +14,18 @@ import torch
 from torch.overrides import handle_torch_function
 
 from ..model.records import Phase
+from .askable import readable
 from .derivative import Probe
 from .draft import Draft
 from .exposed import Exposed
-from .facts import device_name, dtype_name, tensors_in, version_of
+from .facts import bytes_of, count_of, device_of, dtype_of, is_leaf, tensors_in, version_of
 from .frames import is_ours, told_below
 from .gradients import Gradients
 from .leaves import Leaves
 from .phases import PhaseClock
 from .signals import is_the_scripts
 from .source import ALONE, NOWHERE, Frames, Sites
-from .stats import Reading, Statistics, readable
+from .stats import Reading, Statistics
 from .switches import Switches
 from .tensors import TensorTable
 from .tracker import StepTracker
@@ -256,7 +257,7 @@ class Journal:
         """The value that the op `name` gave a tensor."""
         if name.startswith(_UNINITIALIZED):
             return
-        if tensor.is_floating_point() or tensor.numel() <= 16:
+        if tensor.is_floating_point() or (count_of(tensor) or 0) <= 16:
             self.sample(tensor, moment, number, False, "value")
 
     def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Reading | None:
@@ -343,7 +344,8 @@ class Journal:
             self.tracker.gradients_ready([entries[id(leaf)] for leaf in leaves])
 
     def loss(self, root: torch.Tensor) -> None:
-        if not readable(root):
+        """The number that a backward begins at; none where it begins at more, or at what cannot be read."""
+        if count_of(root) != 1 or not root.is_floating_point() or not readable(root):
             return
         cell: list[float] = []
         draft = self.tracker.ahead
@@ -355,8 +357,8 @@ class Journal:
     def moved(self, source: torch.Tensor, target: torch.Tensor, stack: int) -> None:
         draft = self.draft
         payload = (
-            device_name(source.device), device_name(target.device), dtype_name(source.dtype), dtype_name(target.dtype),
-            target.numel() * target.element_size(), target.is_leaf, None,
+            device_of(source), device_of(target), dtype_of(source), dtype_of(target), bytes_of(target), is_leaf(target),
+            None,
         )  # fmt: skip
         pair = (self.table.number(draft, source, stack), self.table.number(draft, target, stack))
         draft.add("move", draft.moments[-1][1], stack, pair[:1], pair[1:], payload)

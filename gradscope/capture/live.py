@@ -25,9 +25,11 @@ from ..model.names import sharing
 from ..model.records import Detail, Phase, StepKind, StepRow, Template, TraceInfo
 from ..model.trace import Trace
 from ..model.why import Explanation, explain
+from ..text import tensor_type
+from .askable import dense
 from .assemble import tensor_of
 from .autograd import root_node, walk
-from .facts import device_name, dtype_name, read_facts, storage_key, version_of
+from .facts import device_name, dtype_name, known_sizes, read_facts, storage_key, version_of
 from .frames import is_ours
 from .stats import of_values, values
 from .unseen import Unseen
@@ -103,10 +105,10 @@ def _must_be_tensor(tensor: object) -> None:
 
 
 def _shown(grad: torch.Tensor) -> str:
-    numbers = values(grad) if grad.layout is torch.strided else None
-    if numbers is None:
-        return f"{dtype_name(grad.dtype)}{list(grad.shape)}"
-    return str(grad.detach().tolist())
+    facts = read_facts(grad)
+    if values(grad) is None:
+        return tensor_type(facts.dtype, facts.shape)
+    return str(dense(grad).tolist())
 
 
 def _caller() -> FrameType | None:
@@ -238,7 +240,7 @@ class _Telling:
             records.Tensor(
                 number=index,
                 name="",
-                shape=tuple(int(size) for size in known.shape) if known is not None else (),
+                shape=known_sizes(known.shape) if known is not None else (),
                 dtype=dtype_name(known.dtype) if known is not None else "",
                 device=device_name(known.device) if known is not None else "",
                 layout="strided",

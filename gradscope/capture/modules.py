@@ -23,7 +23,7 @@ from torch.nn.modules.module import (
 from ..model.records import Module, Parameter
 from .births import Births
 from .depth import LEAF, add_frames
-from .facts import device_name, dtype_name
+from .facts import bytes_of, device_of, dtype_of
 from .handles import own_numbers
 from .hooks import HookSet
 from .journal import Journal, transforming
@@ -35,7 +35,7 @@ from .zeroing import zero_grad
 
 _SETATTR = nn.Module.__setattr__.__code__
 _FRAMES = 2  # of ours, below each call of a module
-_Was = tuple[torch.device, torch.dtype, int, "Parameter | None"]  # a parameter before its module moves
+_Was = tuple[str, str, int, "Parameter | None"]  # a parameter before its module moves
 
 
 class Known:
@@ -384,7 +384,7 @@ class ModuleWatch:
                 for tensor in module.parameters():
                     entry = table.find(tensor)
                     known = table.parameters.get(entry.parameter) if entry and entry.parameter is not None else None
-                    found.append((tensor.device, tensor.dtype, id(tensor), known))
+                    found.append((device_of(tensor), dtype_of(tensor), id(tensor), known))
         except Exception as error:
             self.journal.fault("a module before its move", error)
         return found
@@ -398,9 +398,9 @@ class ModuleWatch:
                 self.journal.leaves.parameter_made(tensor, None, frame)
                 if known is not None:
                     table.adopt(tensor, known.name, known.root, known.role)
-            if (device, dtype) != (tensor.device, tensor.dtype):
-                key = (device_name(device), device_name(tensor.device), dtype_name(dtype), dtype_name(tensor.dtype))
-                groups[key] = groups.get(key, 0) + tensor.numel() * tensor.element_size()
+            if (device, dtype) != (device_of(tensor), dtype_of(tensor)):
+                key = (device, device_of(tensor), dtype, dtype_of(tensor))
+                groups[key] = groups.get(key, 0) + bytes_of(tensor)
         for tensor in (*tensors, *module.buffers()):
             entry = table.find(tensor)
             if entry is not None and entry.parameter is not None:

@@ -14,8 +14,18 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from .askable import PLAIN
 from .exposed import EXPOSING
-from .facts import PLAIN, device_name, dtype_name, results_of, tensors_in, version_of, versions_of
+from .facts import (
+    device_name,
+    device_of,
+    dtype_name,
+    dtype_of,
+    results_of,
+    tensors_in,
+    version_of,
+    versions_of,
+)
 from .frames import release, trampoline
 from .journal import Journal
 from .replaced import Replaced
@@ -295,7 +305,7 @@ class OpMode(TorchFunctionMode):
         targets = tensors_in((result,))
         if len(targets) == 1 and source is not targets[0]:
             target = targets[0]
-            if source.device != target.device or source.dtype != target.dtype:
+            if (device_of(source), dtype_of(source)) != (device_of(target), dtype_of(target)):
                 self.journal.moved(source, target, stack)
 
     # -- reads and writes of autograd state --------------------------------------------------------

@@ -17,13 +17,15 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from ..model import records
 from ..model.records import Phase
-from .exposed import checksum, readable_storage
+from .askable import readable_storage
+from .exposed import Sum, checksum
 from .facts import tensors_in, versions_of
 from .handles import own_numbers
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
 from .source import NOWHERE
+from .stats import number_of
 from .unseen import Unseen
 from .zeroing import zero_grad
 
@@ -36,7 +38,7 @@ class _Running(NamedTuple):
     stack: int
     parameters: list[torch.Tensor]
     versions: list[int | None]
-    sums: list[int | None]  # checksums, where the optimizer may write past the version counter
+    sums: list[Sum | None]  # checksums, where the optimizer may write past the version counter
 
 
 @dataclass(slots=True)
@@ -121,7 +123,7 @@ class OptimizerWatch:
         self.pause.begin()
         parameters: list[torch.Tensor] = []
         versions: list[int | None] = []
-        sums: list[int | None] = []
+        sums: list[Sum | None] = []
         number = stack = -1
         try:
             with Unseen():
@@ -146,7 +148,7 @@ class OptimizerWatch:
             self._elsewhere = True
             self.journal.faults.append(_ELSEWHERE)
 
-    def _sums(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> list[int | None]:
+    def _sums(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> list[Sum | None]:
         """Checksums of what an optimizer of the script's own is about to update; none for torch's."""
         if not self.journal.tracker.ahead.full or type(optimizer).__module__.startswith("torch."):
             return []
@@ -158,7 +160,7 @@ class OptimizerWatch:
         for index, group in enumerate(optimizer.param_groups):
             rate = group.get("lr")
             if isinstance(rate, torch.Tensor):
-                rate = rate.item() if rate.device.type == "cpu" else None
+                rate = number_of(rate)
             if rate is not None:
                 rates[number, index] = float(rate)
 
@@ -218,7 +220,7 @@ class OptimizerWatch:
             risen = [one for one in risen if one[1] != one[2] and None not in one[1:]]
         for tensor, before, now, was in zip(run.parameters, run.versions, after, run.sums):  # none for torch's own
             storage = readable_storage(tensor) if now == before and now is not None and was is not None else None
-            if storage is not None and now is not None and checksum(storage) != was:
+            if storage is not None and now is not None and was is not None and checksum(storage).written(was):
                 risen.append((tensor, now, now))
         journal.updates.parameters_updated(run.number, risen, stack)
         if journal.tracker.ahead.full:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .askable import is_strided
 from .draft import Draft
-from .facts import storage_key
+from .facts import bytes_of, storage_key
 from .tensors import TensorTable
 
 RawSaved = tuple[str, "int | None", "int | None", int, bool]  # name, tensor number, version, bytes, stale
@@ -66,8 +67,7 @@ class SavedReader:
             elif data is not None:
                 met = self._met(data, op, results if name == "result" else ())
                 if told is None and met is not None and not data.is_inference():
-                    nbytes = data.numel() * data.element_size()
-                    found.append((name, met[0], data._version - met[1], nbytes, False))
+                    found.append((name, met[0], data._version - met[1], bytes_of(data), False))
                     continue
                 if met is None and told is not None:
                     met = self._met_before(data)
@@ -95,7 +95,7 @@ class SavedReader:
     ) -> tuple[int | None, int | None, int, bool]:
         """(number, version, bytes, whether stale) of a saved tensor."""
         version, stale = self._version(data, met, op, told, listed)
-        return (None if met is None else met[0], version, data.numel() * data.element_size(), stale)
+        return (None if met is None else met[0], version, bytes_of(data), stale)
 
     def _version(
         self, data: torch.Tensor, met: _Met | None, op: int | None, told: _Stale | None, listed: bool
@@ -208,7 +208,7 @@ def _data(saved: Any) -> Any:
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two tensors of one storage show the same part of it in the same way."""
-    if one.layout is not torch.strided or other.layout is not torch.strided or one.is_nested or other.is_nested:
+    if not (is_strided(one) and is_strided(other)):
         return one is other
     return (
         one.shape == other.shape

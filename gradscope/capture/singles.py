@@ -19,8 +19,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as hooks
 
+from .askable import PLAIN
 from .entry import enter_expected
-from .facts import PLAIN, VERSION, results_of, said, versions_of
+from .facts import VERSION, results_of, said, versions_of
 from .journal import CALL_IMPL, hooks_on_saved
 from .replay import take_over
 

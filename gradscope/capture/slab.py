@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..model.packed_samples import STATS_BYTES, Form
+from .askable import address_of
 
 if TYPE_CHECKING:
     from .stats import Reading
@@ -36,7 +37,7 @@ class Slab:
         self._told: list[tuple[Reading, int, int]] = []  # readings that tell their values, and where these lie
 
     def take(self, reading: Reading, form: Form, tensor: torch.Tensor) -> None:
-        """Copy the numbers of a CPU tensor, at most `ROOM`; `settle` computes what `reading` lacks.
+        """Copy the numbers of a tensor that is `in_memory`, at most `ROOM`; `settle` computes what `reading` lacks.
 
         Its memory is copied as such: as a numpy array it could not be resized any more.
         """
@@ -48,7 +49,7 @@ class Slab:
         if end > self.ROOM or self._numbers is None:
             self._make_room()
             begin, end = 0, count
-        memmove(self._address + begin * self._size, tensor.data_ptr(), count * self._size)
+        memmove(self._address + begin * self._size, address_of(tensor), count * self._size)
         if form[2] is not None:
             self._told.append((reading, begin, end))
         self._ends.append(end)

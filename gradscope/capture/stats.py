@@ -15,49 +15,29 @@ import torch
 
 from ..model.packed_samples import Form, pack_stats, pack_values
 from ..model.records import Stats
-from .facts import PLAIN
+from .askable import capturing, dense, in_memory, readable
 from .slab import Slab
 from .unseen import Unseen
 
 Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`
 VALUES_UP_TO = 16
 MAX_FORMS = 4096
-_STRIDED = torch.strided
-_dispatch_modes = torch._C._len_torch_dispatch_stack
-_NO_DISPATCH: Any = torch.Tensor.__torch_dispatch__
-READABLE_DEVICES = frozenset({"cpu", "cuda"})
-
-
-def readable(tensor: torch.Tensor) -> bool:
-    """Whether the numbers of `tensor` can be read without side effects."""
-    return (
-        (tensor.is_cpu or tensor.device.type in READABLE_DEVICES)
-        and tensor.layout is torch.strided
-        and not tensor.is_nested
-        and not tensor.is_quantized
-        and not tensor._is_zerotensor()  # no memory behind it
-        and _dispatch_modes() == 0  # a dispatch mode of the script's would see our reads
-        and type(tensor).__torch_dispatch__ is _NO_DISPATCH  # and so would a class that computes for itself
-    )
-
-
-def _in_memory(tensor: torch.Tensor) -> bool:
-    """Whether a tensor of a usual class is `readable`, and on the CPU: the same, told with less."""
-    return (
-        tensor.is_cpu
-        and type(tensor) in PLAIN
-        and tensor.layout is _STRIDED
-        and not (tensor.is_nested or tensor._is_zerotensor() or _dispatch_modes())
-    )
 
 
 def values(tensor: torch.Tensor) -> tuple[float, ...] | None:
     """All elements, flat, of a real CPU tensor of at most 16; None for others."""
-    if tensor.numel() > VALUES_UP_TO or tensor.device.type != "cpu" or not readable(tensor):
+    if not readable(tensor):
         return None
-    if tensor.is_complex():
+    tensor = dense(tensor)
+    if tensor.numel() > VALUES_UP_TO or not tensor.is_cpu or tensor.is_complex():
         return None
-    return tuple(map(float, tensor.detach().reshape(-1).tolist()))
+    return tuple(map(float, tensor.reshape(-1).tolist()))
+
+
+def number_of(tensor: torch.Tensor) -> float | None:
+    """The value of a real CPU tensor of one element; None for others."""
+    found = values(tensor)
+    return found[0] if found is not None and len(found) == 1 else None
 
 
 def of_values(numbers: Sequence[float]) -> Stats:
@@ -155,20 +135,19 @@ class Statistics:
 
         None for empty and unreadable tensors.
         """
-        slab = self._slabs.get(tensor.dtype)
-        if slab is not None and _in_memory(tensor):
-            form = self._forms.get(tensor.shape) or self._form(tensor)
-            if form is not None:
+        if in_memory(tensor):
+            slab = self._slabs.get(tensor.dtype)
+            form = (self._forms.get(tensor.shape) or self._form(tensor)) if slab is not None else None
+            if slab is not None and form is not None:
                 reading = Reading(form)
                 slab.take(reading, form, tensor)
                 return reading
         if not readable(tensor):
             return None
-        numel = tensor.numel()
+        tensor = dense(tensor)
+        numel, on_cpu = tensor.numel(), tensor.is_cpu
         if not numel:
             return None
-        on_cpu = tensor.is_cpu
-        tensor = tensor.detach()
         shape = tuple(tensor.shape)
         if numel <= VALUES_UP_TO and on_cpu and not tensor.is_complex():
             numbers = list(map(float, tensor.reshape(-1).tolist()))
@@ -205,7 +184,7 @@ class Statistics:
             slab.settle()
 
     def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
-        """The 2-norms of `tensors` (all on one device), in one fused call."""
+        """The 2-norms of `tensors` (readable floats, all on one device), in one fused call."""
         grad_mode = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)
         try:
@@ -218,16 +197,16 @@ class Statistics:
             torch._C._set_grad_enabled(grad_mode)
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
-        """The value of a one-element tensor."""
+        """The value of a readable tensor of one element."""
+        tensor = dense(tensor)
         if tensor.is_cpu:
             deliver(float(tensor.item()))
         else:
-            tensor = tensor.detach()
             self.pending.append(Pending(tensor.reshape(1).to(torch.float64), lambda got: deliver(float(got[0]))))
 
     def collect(self, wait: bool = False) -> None:
         """Deliver what has arrived. `wait` at the end of the recording, when nothing can be slowed."""
-        if not self.pending:
+        if not self.pending or capturing():
             return
         if wait and torch.cuda.is_initialized():
             torch.cuda.synchronize()

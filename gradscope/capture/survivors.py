@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -187,7 +187,9 @@ def _owner_of(tensor: torch.Tensor) -> tuple[str, bool, Any]:
                 if "__name__" in parent and "__builtins__" in parent:  # a module's globals
                     return key, inside[child] or keys[child] != "", parent
             elif isinstance(parent, _CONTAINERS):
-                key, child = "", place.get(id(next((item for item in parent if id(item) in place), None)), 0)
+                held = gc.get_referents(parent)  # which runs no `__iter__` of the script's
+                key, child = "", place.get(id(next((item for item in held if id(item) in place), None)), 0)
+                held.clear()
                 contained = contained or not isinstance(parent, tuple)
             else:
                 own = _attributes(parent)
@@ -207,15 +209,15 @@ def _owner_of(tensor: torch.Tensor) -> tuple[str, bool, Any]:
     return "", contained or any(inside), None
 
 
-def _key_in(parent: Mapping[Any, Any], place: Mapping[int, int]) -> tuple[str, int]:
+def _key_in(parent: dict[Any, Any], place: dict[int, int]) -> tuple[str, int]:
     """The name under which a mapping holds one of the children, and the child's place."""
-    for name, value in list(parent.items()):
+    for name, value in list(dict.items(parent)):
         if id(value) in place and isinstance(name, str):
             return name, place[id(value)]
     return "", 0
 
 
-def _attributes(thing: Any) -> Mapping[str, Any]:
+def _attributes(thing: Any) -> dict[str, Any]:
     """An instance's own attributes, without running any code of its class."""
     try:
         found = object.__getattribute__(thing, "__dict__")

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ..model.records import Parameter
+from .askable import is_plain
 from .draft import TENSOR, Draft, RawTensor, StepMark
 from .entry import Entry, carry_expected, enter_expected, remember_input
-from .facts import Facts, is_leaf, is_plain, read_facts, storage_key, version_of
+from .facts import Facts, is_leaf, read_facts, storage_key, version_of
 
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call

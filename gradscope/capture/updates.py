@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..model.records import Phase
+from .askable import FLOATS, dense, have_norms, readable
 from .draft import with_gradients
-from .facts import PLAIN
-from .stats import READABLE_DEVICES
 
 if TYPE_CHECKING:
     from .journal import Journal
 
-_GRADIENT, _IS_CPU = attrgetter("grad"), attrgetter("is_cpu")
+_GRADIENT = attrgetter("grad")
 
 
-def _has_norm(tensor: torch.Tensor) -> bool:
-    return type(tensor) in PLAIN and tensor.layout is torch.strided and tensor.is_floating_point()
+def _measurable(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """The tensor as one whose norm can be read; None where it cannot."""
+    plain = dense(tensor) if tensor is not None and readable(tensor) else None
+    return plain if plain is not None and plain.dtype in FLOATS else None
 
 
 class Updates:
@@ -32,23 +33,26 @@ class Updates:
 
     def measure(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor]) -> None:
         """Norms of parameters and of their gradients, one fused call a device."""
-        if torch._C._len_torch_dispatch_stack():
-            return  # a dispatch mode of the script's would see the call
-        gradients = list(map(_GRADIENT, tensors))
-        every = [*tensors, *gradients]
-        if set(map(type, every)) <= PLAIN and all(map(_IS_CPU, every)):
+        every = [*tensors, *map(_GRADIENT, tensors)]
+        if have_norms(every):
             try:
                 self._norms(with_gradients(numbers), every)
                 return
-            except (RuntimeError, NotImplementedError):
-                pass  # one of them has no norm: they are told apart below
-        kept = [(number, tensor) for number, tensor in zip(numbers, tensors) if _has_norm(tensor)]
-        graded = [(-1 - number, tensor.grad) for number, tensor in kept]
-        kept += [(number, grad) for number, grad in graded if grad is not None and _has_norm(grad)]
-        for device in {tensor.device for _, tensor in kept}:
-            if device.type in READABLE_DEVICES:
-                there = [(number, tensor) for number, tensor in kept if tensor.device == device]
-                self._norms(tuple([number for number, _ in there]), [tensor for _, tensor in there])
+            except RuntimeError:
+                pass  # a nested one is among them
+        kept: list[tuple[int, torch.Tensor]] = []
+        graded: list[tuple[int, torch.Tensor]] = []
+        for number, tensor in zip(numbers, tensors):
+            plain = _measurable(tensor)
+            if plain is not None:
+                kept.append((number, plain))
+                gradient = _measurable(tensor.grad)
+                if gradient is not None:
+                    graded.append((-1 - number, gradient))
+        kept += graded
+        for device in {plain.device for _, plain in kept}:
+            there = [(number, plain) for number, plain in kept if plain.device == device]
+            self._norms(tuple([number for number, _ in there]), [plain for _, plain in there])
 
     def _norms(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         draft = self.journal.tracker.ahead

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from ..model.build import op_id
 from ..model.findings import Finding, Place, Severity
 from ..model.records import Backward, Failure, OpCall, Tensor
+from ..model.sizes import all_known, elements
 from ..model.trace import Step
+from ..text import sizes
 from .case import Case, Event
 from .check import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -126,11 +128,11 @@ def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[F
 
 def _spreads(one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether comparing them makes more pairs than either has elements, of (N, 1) against (N,) and their like."""
-    if tuple(one) == tuple(other) or math.prod(one) <= 1 or math.prod(other) <= 1:
+    if tuple(one) == tuple(other) or elements(one) <= 1 or elements(other) <= 1:
         return False
     rows = _broadcast(one, other)
-    sizes = [size for size in one if size > 1], [size for size in other if size > 1]
-    return len(one) != len(other) and math.prod(rows) > max(math.prod(one), math.prod(other)) and sizes[0] == sizes[1]
+    alike = [size for size in one if size > 1] == [size for size in other if size > 1]
+    return len(one) != len(other) and math.prod(rows) > max(math.prod(one), math.prod(other)) and alike
 
 
 def _broadcast(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
@@ -173,11 +175,11 @@ def _same_shape(prediction: Tensor, target: Tensor, name: str, wanted: str) -> s
 
 
 def _shape(tensor: Tensor) -> str:
-    return "(" + ", ".join(map(str, tensor.shape)) + ("," if len(tensor.shape) == 1 else "") + ")"
+    return f"({sizes(tensor.shape)}{',' if len(tensor.shape) == 1 else ''})"
 
 
 def _times(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
+    return sizes(shape, " × ")
 
 
 @check(SCRAMBLED)
@@ -209,15 +211,15 @@ def _reorders(before: Sequence[int], after: Sequence[int]) -> bool:
     (B, T, C) as (B, C, T), or (B, C, T) as (B·T, C), or (B, C, H, W) as (B·H·W, C). Axes of size 1 do not matter.
     """
     one, other = _strides(before), _strides(after)
-    sizes = [size for size, _ in one]
-    if len(one) < 2 or len(other) < 2:
+    lengths = [size for size, _ in one]
+    if len(one) < 2 or len(other) < 2 or not all_known((*before, *after)):
         return False
     if len(one) == len(other):
-        permuted = sorted(sizes) == sorted(size for size, _ in other)
-        return permuted and len(set(sizes)) == len(sizes) and one != other
+        permuted = sorted(lengths) == sorted(size for size, _ in other)
+        return permuted and len(set(lengths)) == len(lengths) and one != other
     last = other[-1][0]
     merged = len(other) < len(one) and (len(other) == 2 or len(other) == len(one) - 1)
-    return merged and sizes.count(last) == 1 and last != sizes[-1]
+    return merged and lengths.count(last) == 1 and last != lengths[-1]
 
 
 def _strides(shape: Sequence[int]) -> list[tuple[int, int]]:
@@ -270,7 +272,8 @@ def _is_plain(call: OpCall) -> bool:
 def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Finding:
     step, loss = event.step, event.moment
     inside = "log_softmax" if loss.name == "cross_entropy" else "the sigmoid"
-    classes = step.tensors[made.outputs[0]].shape[-1] if step.tensors[made.outputs[0]].shape else 2
+    shape = step.tensors[made.outputs[0]].shape
+    classes = shape[-1] if shape and all_known(shape) else 2
     least = math.log(1 + (classes - 1) / math.e) if loss.name == "cross_entropy" else math.log(1 + 1 / math.e)
     return SOFTMAX_TWICE.finding(
         f"{loss.name} applies {inside} itself, and its input comes out of {made.name} already",

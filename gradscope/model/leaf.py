@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 from html import escape
 from typing import Any
 
+from ..text import sizes
+
 CASES = {
     1: "needs grad, made by you: a leaf; backward fills its .grad",
     2: "needs grad, a result: not a leaf; its .grad stays None unless retain_grad() asks for it",
@@ -67,6 +69,7 @@ class TensorRow:
         named = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("name", "is_result")}
         if self.version is None:
             named["version"] = "untracked"
+        named["shape"] = f"({sizes(self.shape)}{',' if len(self.shape) == 1 else ''})"
         return tuple((column, str(value)) for column, value in named.items())
 
     def __str__(self) -> str:

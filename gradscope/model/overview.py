@@ -22,6 +22,7 @@ from .records import (
     Template,
     TraceInfo,
 )
+from .sizes import elements
 from .trace import Trace
 
 
@@ -137,7 +138,7 @@ def overview(trace: Trace) -> Overview:
         largest_graph=max(graphs, key=lambda size: (size.nodes, size.edges, -size.step), default=None),
         loss=(losses[0], losses[-1]) if losses else None,
         parameters=tuple(item.name for item in trained),
-        elements=sum(_elements(item) for item in trained),
+        elements=sum(elements(item.shape) for item in trained),
         nbytes=sum(item.nbytes for item in trained),
         with_gradient=tuple(item.name for item in wanting if item.id in got),
         without_gradient=tuple(item.name for item in wanting if item.id not in got),
@@ -213,13 +214,6 @@ def _filled(trace: Trace, number: int) -> tuple[str, ...]:
     step = trace.step(number)
     numbers = (node.tensor for graph in step.graphs for node in graph.nodes)
     return tuple(dict.fromkeys(step.tensors[tensor].name for tensor in numbers if tensor is not None))
-
-
-def _elements(parameter: Parameter) -> int:
-    total = 1
-    for size in parameter.shape:
-        total *= size
-    return total
 
 
 def _with_gradient(

@@ -133,6 +133,7 @@ class Tensor:
     """One tensor as it was when the step first met it; `number` is local to the step.
 
     `made_by` is the index of the moment that returned it, None when it came from before the step.
+    A size in `shape` that is not known is -1.
     `storage` numbers storages within the step: tensors with equal numbers are aliases. `version` is
     relative to the step's start for parameters (see `StepRow.versions`) and, in a trace's templates, for
     the tensors in `StepRow.shifts`; `Step.template` has it absolute for these. None where autograd keeps

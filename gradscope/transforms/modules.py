@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..errors import UsageError
 from ..model.graph import Graph, GraphNode
+from ..model.sizes import elements
 from .contract import contiguous_runs, contract, only, standing_for
 from .repeats import block_counts, enclosing_count, run_label
 from .select import opened_modules, prefixes
@@ -53,7 +54,7 @@ def _fold_path(module: str, depth: int, opened: frozenset[str]) -> str | None:
 
 
 def _module_node(graph: Graph, run: Sequence[GraphNode], path: str, counts: Mapping[str, int]) -> GraphNode:
-    elements = sum(node.count * math.prod(node.shape or ()) for node in run if node.role == "parameter")
+    parameters = sum(node.count * elements(node.shape or ()) for node in run if node.role == "parameter")
     around = enclosing_count(path, counts)
     own_type = only(node.module_type for node in run if node.module == path)
     return replace(
@@ -61,6 +62,6 @@ def _module_node(graph: Graph, run: Sequence[GraphNode], path: str, counts: Mapp
         name=path,
         module=path.rpartition(".")[0] or None,
         module_type=graph.modules.get(path) or own_type,
-        notes=(f"{elements:,} parameter elements",) if elements else (),
+        notes=(f"{parameters:,} parameter elements",) if parameters else (),
         count=math.gcd(*(node.count * around // enclosing_count(node.module or "", counts) for node in run)),
     )

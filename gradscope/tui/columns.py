@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..model.records import Parameter
+from ..model.sizes import elements
 from ..text import number
 from .figures import CARRIED, NONE, ZERO, Figures
 
@@ -66,7 +67,7 @@ def ranked(
     if by == "name":
         return list(reversed(parameters)) if descending else parameters
     if by == "shape":
-        return sorted(parameters, key=lambda one: math.prod(one.shape), reverse=descending)
+        return sorted(parameters, key=lambda one: elements(one.shape), reverse=descending)
     key = COLUMNS[by].key
 
     def place(one: Parameter) -> tuple[bool, float]:

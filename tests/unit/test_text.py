@@ -126,3 +126,9 @@ def test_types_lists_and_counts() -> None:
     assert [text.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 21, 112)] == [
         *("1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "112th")
     ]
+
+
+def test_a_size_that_is_not_known_is_a_question_mark() -> None:
+    assert text.sizes((3, -1, 4)) == "3, ?, 4"
+    assert text.tensor_type("float32", (3, -1)) == "float32[3, ?]"
+    assert text.values([1.0, 2.0], (2, -1)) == "[1., 2.]"

@@ -14,6 +14,7 @@ from typing import Literal
 from ...model.graph import EdgeKind, Graph, GraphNode
 from ...render.lanes import Lanes, order
 from ...render.view import Density, GraphView
+from ...text import sizes
 from ...transforms import fold_modules, fold_repeats, is_backward, prefixes
 from .reach import Reach, Span
 
@@ -200,6 +201,6 @@ def _rank(node: GraphNode, whole: Graph, reach: Reach, told: bool) -> int:
 
 
 def _words(node: GraphNode) -> str:
-    shape = f"[{', '.join(map(str, node.shape))}]" if node.shape is not None else ""
+    shape = f"[{sizes(node.shape)}]" if node.shape is not None else ""
     facts = (node.name, node.label, node.op, node.grad_fn, node.module, node.module_type, node.role, node.dtype, shape)
     return " ".join((*(fact for fact in facts if fact), *sorted(node.marks))).lower()

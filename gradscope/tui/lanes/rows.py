@@ -10,7 +10,7 @@ from ...render.signs import role_sign
 from ...render.theme import THEMES
 from ...render.view import NodeView
 from ...render.words import BADGES, Role
-from ...text import number, plural, printable
+from ...text import number, plural, printable, sizes
 from ..scene import Scene
 from ..subject import Subject, grad_node, subject_of
 from .picture import Picture
@@ -71,7 +71,7 @@ class Reader:
             sign=role_sign(view.role, ascii=self.scene.ascii),
             name=self._name(node, view),
             what=self._what(node, view),
-            shape="" if node.shape is None else f"{list(node.shape)}".replace(" ", ""),
+            shape="" if node.shape is None else f"[{sizes(node.shape, ',')}]",
             norm=self._norm(node, subject),
             marks=self._marks(row, node, subject),
             findings=self.findings.get(row, ()),
