@@ -20,10 +20,10 @@ from .unseen import Unseen
 Answer = TypeVar("Answer")
 
 PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
-FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-NUMBERS = FLOATS | {
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex64, torch.complex128,
-}  # fmt: skip
+WITH_NORM = frozenset({
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+})  # fmt: skip
+NUMBERS = WITH_NORM | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 DEVICES = frozenset({"cpu", "cuda"})
 # Classes of torch's own that tell their size, layout or device in code of theirs, and do nothing else for that.
 _TELLING = frozenset({
@@ -40,7 +40,7 @@ _push: Any = torch._C._push_on_torch_dispatch_stack
 _pop: Any = torch._C._pop_torch_dispatch_stack
 # `data_ptr` would copy what is to be copied on write
 address_of: Callable[[torch.Tensor], int] = torch._C._data_address  # type: ignore[attr-defined]
-_is_cpu, _dtype, _nbytes = attrgetter("is_cpu"), attrgetter("dtype"), attrgetter("nbytes")
+_is_cpu, _nbytes = attrgetter("is_cpu"), attrgetter("nbytes")
 _contiguous, _offset, _storage = _Base.is_contiguous, _Base.storage_offset, _Base.untyped_storage
 _held = torch.UntypedStorage.nbytes
 
@@ -107,21 +107,33 @@ def is_strided(tensor: torch.Tensor) -> bool:
 
 def in_memory(tensor: torch.Tensor) -> bool:
     """Whether a tensor of a usual class is dense and all its memory there, on the CPU."""
-    return (
+    return is_strided(tensor) and tensor.is_cpu and not _dispatch_modes() and _memory_is_there(tensor)
+
+
+def lies_at(tensor: torch.Tensor) -> int:
+    """Where the numbers of a tensor that is `in_memory` lie, one after the other; 0 for others."""
+    if not (
         type(tensor) in PLAIN
         and tensor.is_cpu
         and tensor.layout is _STRIDED
         and not (tensor.is_nested or _dispatch_modes())
-        and _memory_is_there(tensor)
-    )
+        and _contiguous(tensor)
+        and not tensor.is_neg()
+    ):
+        return 0
+    try:
+        offset = _offset(tensor)
+        need = tensor.nbytes + offset * tensor.itemsize if offset else tensor.nbytes
+        return address_of(tensor) if need <= _held(_storage(tensor)) else 0
+    except RuntimeError:
+        return 0  # it stands for another tensor
 
 
-def have_norms(tensors: Sequence[Any]) -> bool:
-    """Whether all are floats and `in_memory`, told at once; False, too, where one lies in its memory in another way."""
+def all_in_memory(tensors: Sequence[Any]) -> bool:
+    """Whether `in_memory` holds of each, told at once; False where one is no usual case. A nested one is not seen."""
     try:
         return (
             set(map(type, tensors)) <= PLAIN
-            and set(map(_dtype, tensors)) <= FLOATS
             and all(map(_is_cpu, tensors))
             and not _dispatch_modes()
             and all(map(_contiguous, tensors))

@@ -11,10 +11,8 @@ from ctypes import memmove
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..model.packed_samples import STATS_BYTES, Form
-from .askable import address_of
 
 if TYPE_CHECKING:
     from .stats import Reading
@@ -36,20 +34,17 @@ class Slab:
         self._ends: list[int] = [0]  # where each tensor's numbers end, after a first 0
         self._told: list[tuple[Reading, int, int]] = []  # readings that tell their values, and where these lie
 
-    def take(self, reading: Reading, form: Form, tensor: torch.Tensor) -> None:
-        """Copy the numbers of a tensor that is `in_memory`, at most `ROOM`; `settle` computes what `reading` lacks.
+    def take(self, reading: Reading, form: Form, address: int, count: int) -> None:
+        """Copy `count` numbers, at most `ROOM`, that lie in memory; `settle` computes what `reading` lacks.
 
-        Its memory is copied as such: as a numpy array it could not be resized any more.
+        A tensor's memory is copied as such: as a numpy array it could not be resized any more.
         """
-        count = tensor.numel()
-        if not tensor.is_contiguous() or tensor.is_neg():
-            tensor = tensor.detach().resolve_neg().contiguous()
         begin = self._ends[-1]
         end = begin + count
         if end > self.ROOM or self._numbers is None:
             self._make_room()
             begin, end = 0, count
-        memmove(self._address + begin * self._size, address_of(tensor), count * self._size)
+        memmove(self._address + begin * self._size, address, count * self._size)
         if form[2] is not None:
             self._told.append((reading, begin, end))
         self._ends.append(end)

@@ -15,7 +15,7 @@ import torch
 
 from ..model.packed_samples import Form, pack_stats, pack_values
 from ..model.records import Stats
-from .askable import capturing, dense, in_memory, readable
+from .askable import capturing, dense, lies_at, readable
 from .slab import Slab
 from .unseen import Unseen
 
@@ -135,16 +135,27 @@ class Statistics:
 
         None for empty and unreadable tensors.
         """
-        if in_memory(tensor):
+        address, slab = lies_at(tensor), None
+        if address:
             slab = self._slabs.get(tensor.dtype)
-            form = (self._forms.get(tensor.shape) or self._form(tensor)) if slab is not None else None
-            if slab is not None and form is not None:
+        if slab is None:
+            if not readable(tensor):
+                return None
+            tensor = dense(tensor)
+            slab = self._slabs.get(tensor.dtype) if tensor.is_cpu and tensor.numel() <= Slab.ROOM else None
+            if slab is not None:
+                tensor = tensor.resolve_neg().contiguous()
+                address = lies_at(tensor)
+        if slab is not None and address:
+            form = self._forms.get(tensor.shape) or self._form(tensor)
+            if form is not None:
                 reading = Reading(form)
-                slab.take(reading, form, tensor)
+                slab.take(reading, form, address, tensor.numel())
                 return reading
-        if not readable(tensor):
-            return None
-        tensor = dense(tensor)
+        return self._measured(dense(tensor))
+
+    def _measured(self, tensor: torch.Tensor) -> Reading | None:
+        """The same by calls of torch, of a dense tensor that is large, of another type or on a device."""
         numel, on_cpu = tensor.numel(), tensor.is_cpu
         if not numel:
             return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..model.records import Phase
-from .askable import FLOATS, dense, have_norms, readable
+from .askable import WITH_NORM, all_in_memory, dense, readable
 from .draft import with_gradients
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _GRADIENT = attrgetter("grad")
 def _measurable(tensor: torch.Tensor | None) -> torch.Tensor | None:
     """The tensor as one whose norm can be read; None where it cannot."""
     plain = dense(tensor) if tensor is not None and readable(tensor) else None
-    return plain if plain is not None and plain.dtype in FLOATS else None
+    return plain if plain is not None and plain.dtype in WITH_NORM else None
 
 
 class Updates:
@@ -34,12 +34,12 @@ class Updates:
     def measure(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor]) -> None:
         """Norms of parameters and of their gradients, one fused call a device."""
         every = [*tensors, *map(_GRADIENT, tensors)]
-        if have_norms(every):
+        if all_in_memory(every):
             try:
                 self._norms(with_gradients(numbers), every)
                 return
             except RuntimeError:
-                pass  # a nested one is among them
+                pass  # one of them has no norm: they are told apart below
         kept: list[tuple[int, torch.Tensor]] = []
         graded: list[tuple[int, torch.Tensor]] = []
         for number, tensor in zip(numbers, tensors):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradscope.capture.askable import computes, fits, have_norms, in_memory, readable, readable_storage
+from gradscope.capture.askable import all_in_memory, computes, fits, in_memory, lies_at, readable, readable_storage
 from gradscope.capture.exposed import checksum
 from gradscope.capture.facts import bytes_of, count_of, device_of, read_facts, storage_key
 from gradscope.capture.live import tensor_facts
@@ -237,7 +237,7 @@ def test_what_may_be_asked(name: str) -> None:
         assert readable(tensor) is KINDS[name][1]
         assert computes(tensor) is (type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__)
         assert not (in_memory(tensor) and not plain)
-        assert not (name in NO_MEMORY and (in_memory(tensor) or have_norms([tensor])))
+        assert not (name in NO_MEMORY and (in_memory(tensor) or all_in_memory([tensor]) or lies_at(tensor)))
         for question in (read_facts, count_of, bytes_of, device_of, storage_key, values, number_of, readable_storage):
             question(tensor)
     assert calls == []
