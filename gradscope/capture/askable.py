@@ -107,7 +107,13 @@ def is_strided(tensor: torch.Tensor) -> bool:
 
 def in_memory(tensor: torch.Tensor) -> bool:
     """Whether a tensor of a usual class is dense and all its memory there, on the CPU."""
-    return is_strided(tensor) and tensor.is_cpu and not _dispatch_modes() and _memory_is_there(tensor)
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.layout is _STRIDED
+        and not (tensor.is_nested or _dispatch_modes())
+        and _memory_is_there(tensor)
+    )
 
 
 def lies_at(tensor: torch.Tensor) -> int:
@@ -130,7 +136,10 @@ def lies_at(tensor: torch.Tensor) -> int:
 
 
 def all_in_memory(tensors: Sequence[Any]) -> bool:
-    """Whether `in_memory` holds of each, told at once; False where one is no usual case. A nested one is not seen."""
+    """Whether `in_memory` holds of each, told at once; False where one is no usual case.
+
+    A nested tensor, and one of zeros that has no memory, are not told from others: ask calls of torch only.
+    """
     try:
         return (
             set(map(type, tensors)) <= PLAIN
@@ -138,7 +147,6 @@ def all_in_memory(tensors: Sequence[Any]) -> bool:
             and not _dispatch_modes()
             and all(map(_contiguous, tensors))
             and not any(map(_offset, tensors))
-            and all(map(address_of, tensors))
             and all(map(le, map(_nbytes, tensors), map(_held, map(_storage, tensors))))
         )
     except RuntimeError:
@@ -147,6 +155,8 @@ def all_in_memory(tensors: Sequence[Any]) -> bool:
 
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the numbers of `tensor` can be read without side effects."""
+    if in_memory(tensor):
+        return tensor.dtype in NUMBERS
     if computes(tensor) or _dispatch_modes():  # a dispatch mode of the script's would see our reads, too
         return False
     with Unseen():
@@ -192,10 +202,13 @@ def fits(storage: torch.UntypedStorage, offset: int, size: Sequence[int], stride
 def _memory_is_there(tensor: torch.Tensor) -> bool:
     """Whether a strided tensor has the memory that its layout tells of: freeing a storage leaves that as it was."""
     try:
-        storage = _storage(tensor)
+        storage, offset = _storage(tensor), _offset(tensor)
+        if not tensor.nbytes:
+            return True
         if _contiguous(tensor):
-            need = _offset(tensor) * tensor.itemsize + tensor.nbytes
-            return need <= storage.nbytes() and (address_of(tensor) != 0 or not tensor.nbytes)
-        return fits(storage, _offset(tensor), tensor.shape, tensor.stride(), tensor.itemsize)
+            enough = tensor.nbytes + offset * tensor.itemsize <= _held(storage)
+        else:
+            enough = fits(storage, offset, tensor.shape, tensor.stride(), tensor.itemsize)
+        return enough and address_of(tensor) != 0
     except RuntimeError:
-        return False
+        return False  # it stands for another tensor

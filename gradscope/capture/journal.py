@@ -14,7 +14,7 @@ import torch
 from torch.overrides import handle_torch_function
 
 from ..model.records import Phase
-from .askable import readable
+from .askable import dense, is_plain, readable
 from .derivative import Probe
 from .draft import Draft
 from .exposed import Exposed
@@ -345,7 +345,11 @@ class Journal:
 
     def loss(self, root: torch.Tensor) -> None:
         """The number that a backward begins at; none where it begins at more, or at what cannot be read."""
-        if count_of(root) != 1 or not root.is_floating_point() or not readable(root):
+        if not readable(root):
+            return
+        if not is_plain(root):
+            root = dense(root)
+        if root.numel() != 1 or not root.is_floating_point():
             return
         cell: list[float] = []
         draft = self.tracker.ahead

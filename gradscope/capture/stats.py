@@ -15,7 +15,7 @@ import torch
 
 from ..model.packed_samples import Form, pack_stats, pack_values
 from ..model.records import Stats
-from .askable import capturing, dense, lies_at, readable
+from .askable import address_of, capturing, dense, lies_at, readable
 from .slab import Slab
 from .unseen import Unseen
 
@@ -145,7 +145,7 @@ class Statistics:
             slab = self._slabs.get(tensor.dtype) if tensor.is_cpu and tensor.numel() <= Slab.ROOM else None
             if slab is not None:
                 tensor = tensor.resolve_neg().contiguous()
-                address = lies_at(tensor)
+                address = address_of(tensor)
         if slab is not None and address:
             form = self._forms.get(tensor.shape) or self._form(tensor)
             if form is not None:
@@ -208,11 +208,11 @@ class Statistics:
             torch._C._set_grad_enabled(grad_mode)
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
-        """The value of a readable tensor of one element."""
-        tensor = dense(tensor)
+        """The value of a readable tensor of one element, of torch's own class."""
         if tensor.is_cpu:
             deliver(float(tensor.item()))
         else:
+            tensor = tensor.detach()
             self.pending.append(Pending(tensor.reshape(1).to(torch.float64), lambda got: deliver(float(got[0]))))
 
     def collect(self, wait: bool = False) -> None:

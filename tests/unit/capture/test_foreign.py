@@ -99,6 +99,7 @@ KINDS: dict[str, tuple[str, bool]] = {
     "functional": ("functional()", False),
     "functional in C++": ("torch._to_functional_tensor(torch.randn(3, 4))", False),
     "zero tensor": ("torch._efficientzerotensor((3, 4))", False),
+    "zero tensor, transposed": ("torch._efficientzerotensor((3, 4)).t()", False),
     "batched, dead": ("transformed(torch.func.vmap)", False),
     "differentiated, dead": ("transformed(torch.func.grad)", False),
     "coo": ("torch.eye(4).to_sparse()", False),
