@@ -1,14 +1,13 @@
 """gradscope: records what PyTorch's autograd does while a script runs, and shows it.
 
-Importing gradscope does no work: each name below is fetched from its module when it is first used.
+Importing gradscope does no work: each name below is fetched from its module when it is first used. It imports nothing
+either, for the program has yet to make the module path its own: see `capture.paths`.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for true
 if TYPE_CHECKING:
+    from typing import Any
+
     from .api import Recording, draw, expect_clean, expect_gradients, explain, inspect, load, record, step
     from .errors import FindingsError, GradscopeError
     from .model.findings import Finding
@@ -66,7 +65,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    import importlib
+
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -75,15 +76,19 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> list[str]:
+def __dir__() -> "list[str]":
     return sorted({*globals(), *__all__})
 
 
-def load_ipython_extension(ipython: Any) -> None:
+def load_ipython_extension(ipython: "Any") -> None:
     """`%load_ext gradscope`: adds the `%%gradscope` cell magic and the display of steps."""
+    import importlib
+
     importlib.import_module(f"{__name__}.notebook").load_ipython_extension(ipython)
 
 
-def unload_ipython_extension(ipython: Any) -> None:
+def unload_ipython_extension(ipython: "Any") -> None:
     """`%unload_ext gradscope`: takes them away again."""
+    import importlib
+
     importlib.import_module(f"{__name__}.notebook").unload_ipython_extension(ipython)

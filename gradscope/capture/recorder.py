@@ -7,12 +7,10 @@ a sink, and readers take it from there.
 from __future__ import annotations
 
 import os
-import platform
 import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,6 +24,7 @@ from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
+from .about import about
 from .assemble import samples_of
 from .autograd import BackwardWatch
 from .births import Births
@@ -38,6 +37,7 @@ from .functions import FunctionWatch
 from .hooks import HookSet
 from .inside import BackwardMode
 from .journal import Journal
+from .launch import own_rank
 from .modes import ModeWatch
 from .module_hooks import ModuleHookWatch
 from .modules import ModuleWatch
@@ -79,21 +79,11 @@ class Recorder:
 
     replays = True  # whether steps that repeat take over what was recorded of them before: faster, the same trace
 
-    def __init__(
-        self, sink: TraceSink, options: CaptureOptions | None = None, *, script: str = "", arguments: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, sink: TraceSink, options: CaptureOptions | None = None, info: TraceInfo | None = None) -> None:
         self.sink = sink
         self.options = options or CaptureOptions()
         self.detail = Detail(self.options.detail)
-        self.info = TraceInfo(
-            script=script,
-            arguments=tuple(arguments),
-            gradscope=_version(),
-            python=platform.python_version(),
-            torch=str(torch.__version__),
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            detail=self.detail,
-        )
+        self.info = info or about("", (), str(torch.__version__), self.detail, own_rank())
         self._hooks = HookSet()
         self._signals = Signals()
         self._counts: dict[str, int] = {}  # steps so far, by kind
@@ -409,12 +399,6 @@ class Recorder:
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
             self.journal.updates.measure(numbers, tensors)
-
-
-def _version() -> str:
-    from .. import __version__
-
-    return __version__
 
 
 def _install_fork_hook() -> None:

@@ -24,10 +24,12 @@ from typing import Any, Protocol
 from ..errors import ScriptNotFound
 from .depth import RecursionDepth, frames_below
 from .frames import bottom, strip_traceback
+from .paths import has_first, python_path
 from .signals import Signals
 from .transparency import Transparency
 from .uncaught import exit_status, flush_streams, report
 from .wake import when_imported
+from .worlds import enter_script
 
 
 class Recording(Protocol):
@@ -150,10 +152,10 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
 def _become(argv: list[str], original: list[str], first_path: str) -> None:
     sys.argv = argv
     sys.orig_argv = [sys.executable, *original]
-    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
-        sys.path[:1] = [first_path]  # replaces the entry that was gradscope's own
-    elif _has_main(argv[0]):
-        sys.path.insert(0, first_path)
+    path = python_path(first_path)
+    if not has_first() and _has_main(argv[0]):
+        path.insert(0, first_path)
+    enter_script(path)
 
 
 def _new_main(file: str | None = None) -> ModuleType:

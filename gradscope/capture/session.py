@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..model.records import Detail, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
+from .about import about
+from .launch import Rank
+from .worlds import own_imports
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -27,29 +28,27 @@ class ScriptRecording:
     The sink has the trace's facts from the beginning, so that the file of a killed script says what it was.
     """
 
-    def __init__(self, sink: TraceSink, options: CaptureOptions, script: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, sink: TraceSink, options: CaptureOptions, script: str, arguments: Sequence[str], rank: Rank | None = None
+    ) -> None:
         self.sink = sink
         self.options = options
         self.fault: str | None = None
+        self._rank = rank
         self._recorder: Recorder | None = None
         self._begun = time.perf_counter()
-        self._info = TraceInfo(
-            script=script,
-            arguments=tuple(arguments),
-            gradscope=__version__,
-            python=platform.python_version(),
-            torch=_version_of("torch"),
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            detail=Detail(options.detail),
-        )
+        self._info = about(script, arguments, _version_of("torch"), Detail(options.detail), rank)
         sink.put_info(self._info)
 
     def start(self) -> None:
         """Called when torch has just been imported."""
         try:
-            from .recorder import Recorder
+            with own_imports():
+                from .recorder import Recorder
 
-            recorder = Recorder(self.sink, self.options, script=self._info.script, arguments=self._info.arguments)
+            torch = str(sys.modules["torch"].__version__)
+            info = about(self._info.script, self._info.arguments, torch, self._info.detail, self._rank)
+            recorder = Recorder(self.sink, self.options, info)
             recorder.start()
             self._recorder = recorder
         except Exception as error:  # the script goes on without being recorded
@@ -76,6 +75,18 @@ class ScriptRecording:
             return info
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         return replace(info, status="failed", error=raised(type(error).__name__, error), traceback=text)
+
+
+class Unrecorded:
+    """Runs beside a script of which no trace can be written: it records nothing."""
+
+    fault: str | None = None
+
+    def start(self) -> None:
+        """Called when torch has just been imported."""
+
+    def stop(self, error: BaseException | None, status: int) -> None:
+        """Called when the script's main thread has ended."""
 
 
 def _version_of(distribution: str) -> str:

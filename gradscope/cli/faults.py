@@ -11,10 +11,15 @@ from .. import __version__
 from ..text import raised
 
 
+def machine() -> str:
+    """The system and its version; `platform.platform` would start a program to know the processor."""
+    return f"{platform.system()}-{platform.release()}-{platform.machine()}"
+
+
 def describe_fault(error: Exception) -> str:
     """Write what is needed to find the fault to a new file; returns the line that names it."""
     what = f"internal error: {raised(type(error).__name__, error)}"
-    head = f"gradscope {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    head = f"gradscope {__version__}, Python {platform.python_version()}, {machine()}\n"
     text = "".join([head, f"{sys.argv}\n\n", *traceback.format_exception(type(error), error, error.__traceback__)])
     try:
         with tempfile.NamedTemporaryFile(

@@ -585,6 +585,8 @@ class TraceInfo:
     error: str | None = None
     traceback: str | None = None
     faults: tuple[str, ...] = field(default=())  # facts the recorder could not record
+    rank: int | None = None  # of this process, where a launcher started `world_size` of them
+    world_size: int | None = None
 
     @property
     def interrupted(self) -> bool:

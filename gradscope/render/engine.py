@@ -6,13 +6,13 @@ text in scripts its own fonts lack, and when asked for by name.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LayoutFailed, MissingEngine, UnknownName
+from ..programs import find_program
 
 TIMEOUT = 60.0  # seconds
 ENGINES = ("graphviz-pure", "dot")
@@ -71,7 +71,7 @@ def find(name: str) -> str | None:
         ):
             if place.is_file():
                 return str(place)
-    return shutil.which(name)
+    return find_program(name)
 
 
 def _from_wheel(name: str) -> list[Path]:

@@ -51,6 +51,8 @@ def ended(info: TraceInfo) -> str:
 
 
 def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
+    if facts.info.rank is not None:
+        yield "rank", f"{facts.info.rank} of the ranks 0 to {(facts.info.world_size or 1) - 1}"
     yield "steps", _steps(facts)
     if facts.phases:
         yield "phases", _phases(facts.phases)

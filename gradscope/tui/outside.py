@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..programs import find_program
+
 _GOTO = ("code", "codium", "cursor", "windsurf")  # these take --goto FILE:LINE
 _COLON = ("subl", "atom", "hx", "helix", "zed")  # these take FILE:LINE
 
@@ -27,3 +29,14 @@ def editor_command(file: Path, line: int, environment: Mapping[str, str] = os.en
     if name == "notepad":
         return [*command, str(file)]
     return [*command, f"+{line}", str(file)]
+
+
+def startable(command: list[str]) -> list[str]:
+    """`command` with the full path of its program. Raises ValueError for one that is not on the PATH."""
+    program, *arguments = command
+    if os.path.dirname(program):  # noqa: PTH120  # pathlib takes ./vim for vim
+        return command
+    found = find_program(program)
+    if found is None:
+        raise ValueError(f"there is no {program} on the PATH")
+    return [found, *arguments]

@@ -368,7 +368,13 @@ def test_doctor_names_what_it_finds(tmp_path: Path) -> None:
 
 
 def test_doctor_survives_a_broken_torch(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("raise OSError('libtorch is missing')\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Broken:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': raise OSError('libtorch is missing')\n"
+        "sys.meta_path.insert(0, Broken())\n"
+    )
     done = gradscope(tmp_path, "doctor", PYTHONPATH=os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]]))
     assert done.status == 0
     assert "cannot be imported: OSError: libtorch is missing" in done.stdout

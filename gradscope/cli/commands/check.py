@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from ...model.findings import Severity
 from ..arguments import one_of, split_script
@@ -61,9 +60,8 @@ def run(namespace: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="gradscope-") as folder:
         path = namespace.target
         if is_script(path):
-            path = str(Path(folder, Path(namespace.target).stem + ".gradscope"))
-            status = trace_script(namespace.target, path, namespace.arguments, detail="full")
-            if not Path(path).is_file() or status == INTERRUPTED:
+            status, path = trace_script(namespace.target, folder, namespace.arguments, detail="full")
+            if path is None or status == INTERRUPTED:
                 return status
         with open_trace(path) as trace:
             found = judge(trace, select=namespace.select, ignore=namespace.ignore)

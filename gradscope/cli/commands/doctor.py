@@ -13,35 +13,37 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 
-from ...text import printable
-from ..exit_codes import DONE
-from ..terminal import ascii_only, colour, tell, width
+from ...text import printable, raised
+from ..child import command
+from ..exit_codes import DONE, FOUND
+from ..faults import machine
+from ..terminal import ascii_only, colour, say, tell, width
 
 PACKAGES = ("executing", "graphviz", "graphviz-pure", "rich", "textual", "numpy", "ipython")
 TORCH_SECONDS = 60
 
-# torch is asked in a process of its own: a broken or slow one costs its line, not the report.
-_DEVICES = """
-import torch
-found = ["cpu"]
-for kind in ("cuda", "xpu", "mps"):
-    module = getattr(torch, kind, None)
-    if module is not None and module.is_available():
-        count = module.device_count() if hasattr(module, "device_count") else 1
-        name = getattr(module, "get_device_name", lambda index: "")
-        found += [f"{kind}:{index} {name(index)}".strip() for index in range(count)]
-print(torch.__version__)
-print(", ".join(found))
-"""
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--torch", action="store_true", help=argparse.SUPPRESS)  # what `_torch` asks
 
 
-def configure(parser: argparse.ArgumentParser) -> None:  # noqa: ARG001  # every verb has it; this one has no options
-    return
-
-
-def run(namespace: argparse.Namespace) -> int:  # noqa: ARG001
+def run(namespace: argparse.Namespace) -> int:
+    if namespace.torch:
+        return _tell_torch()
     for label, fact in _facts():
         tell(f"{label:<14} {printable(fact)}\n")
+    return DONE
+
+
+def _tell_torch() -> int:
+    """What `_torch` asks another process for."""
+    try:
+        from ...capture.devices import devices, version
+
+        tell(f"{version()}\n{', '.join(devices())}\n")
+    except Exception as error:  # noqa: BLE001  # whatever a broken torch raises
+        say(raised(type(error).__name__, error))
+        return FOUND
     return DONE
 
 
@@ -50,7 +52,7 @@ def _facts() -> Iterator[tuple[str, str]]:
 
     yield "gradscope", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
-    yield "platform", platform.platform()
+    yield "platform", machine()
     torch, devices = _torch()
     yield "torch", torch
     yield "devices", devices
@@ -68,10 +70,13 @@ def _version(package: str) -> str:
 
 
 def _torch() -> tuple[str, str]:
-    """Torch's version and the devices it sees, or why it cannot tell."""
+    """Torch's version and the devices it sees, or why it cannot tell.
+
+    Asked in a process of its own: a broken or slow one costs its line, not the report.
+    """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _DEVICES], capture_output=True, text=True, timeout=TORCH_SECONDS, check=False
+            command("doctor", "--torch"), capture_output=True, text=True, timeout=TORCH_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return f"{_version('torch')}, which did not import within {TORCH_SECONDS} s", "unknown"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ...errors import ScriptNotFound
 from ...options import ViewOptions
 from ..arguments import add_options, chosen
+from ..child import command
 from ..exit_codes import DONE, INTERRUPTED
 from ..terminal import ascii_only, colour, complain, put, width
 
@@ -45,9 +46,8 @@ def run(namespace: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="gradscope-") as folder:
         path = namespace.target
         if is_script(path):
-            path = str(Path(folder, "traced.gradscope"))
-            status = trace_script(namespace.target, path)
-            if not Path(path).is_file() or status == INTERRUPTED:
+            status, path = trace_script(namespace.target, folder)
+            if path is None or status == INTERRUPTED:
                 return status
         with open_trace(path) as trace:
             diagram = api.draw(trace, **options)
@@ -72,17 +72,23 @@ def is_script(path: str) -> bool:
         raise ScriptNotFound(f"cannot read {path}: {error.strerror}") from None
 
 
-def trace_script(script: str, path: str, arguments: Sequence[str] = (), detail: str = "auto") -> int:
-    """Trace `script` into `path` in a process of its own; returns its exit status.
+def trace_script(
+    script: str, folder: str, arguments: Sequence[str] = (), detail: str = "auto"
+) -> tuple[int, str | None]:
+    """Trace `script` in a process of its own; returns its exit status, and the trace that it left in `folder`.
 
-    Raises GradscopeError when it could not be run at all; why is on stderr already.
+    None where it could not be run at all; why is on stderr already.
     """
-    command = [sys.executable, "-m", "gradscope", "trace", "--quiet", "--detail", detail, "-o", path]
-    command += ["--", script, *arguments]
-    status = subprocess.run(command, stdout=sys.stderr, check=False).returncode
-    if status and Path(path).is_file():
+    from ...capture.launch import own_rank
+    from ..output import SUFFIX, ranked
+
+    asked = Path(folder, Path(script).stem + SUFFIX)
+    trace = command("trace", "--quiet", "--detail", detail, "-o", str(asked), "--", script, *arguments)
+    status = subprocess.run(trace, stdout=sys.stderr, check=False).returncode
+    left = ranked(asked, own_rank())
+    if status and left.is_file():
         complain(f"{script} ended with exit status {status}; this is what it recorded")
-    return INTERRUPTED if status < 0 else status
+    return INTERRUPTED if status < 0 else status, str(left) if left.is_file() else None
 
 
 def _text(graph: Graph, options: ViewOptions) -> str:

@@ -11,28 +11,28 @@ The trace is kept also when the script fails. Options come before SCRIPT; whatev
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import shlex
 import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import BeingWritten, CannotWrite, GradscopeError, UsageError
+from ...capture.worlds import own_imports
+from ...errors import GradscopeError
 from ...options import CaptureOptions
 from ...text import byte_count, printable
 from ..arguments import add_options, chosen, split_script
+from ..child import command
 from ..exit_codes import ScriptInterrupted
 from ..faults import describe_fault
-from ..terminal import ascii_only, colour, complain, say, summed_up, width
+from ..terminal import Stream, ascii_only, colour, complain, say, summed_up, width
+from ..voice import own_voice
 
 if TYPE_CHECKING:
-    from ...store import TraceWriter
-
-SUFFIX = ".gradscope"
+    from ...capture.launch import Rank
+    from ..output import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,57 +68,85 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
 def run(namespace: argparse.Namespace) -> int:
     """Check everything, run the script, finish the trace. Returns the script's exit status."""
     from ...capture import runner
-    from ...capture.session import ScriptRecording
+    from ...capture.launch import own_rank
+    from ...capture.session import ScriptRecording, Unrecorded
 
     module = namespace.module is not None
     options = CaptureOptions(**chosen(namespace, CaptureOptions))
     (runner.check_module if module else runner.check_script)(namespace.script)
-    picture = _graph_file(namespace)
-    path, writer, how = _open(namespace)
-    result = _Result(path, picture, namespace.quiet, how)
-    shown = f"-m {namespace.script}" if module else namespace.script
-    recording = ScriptRecording(writer, options, shown, namespace.arguments)
+    rank = own_rank()
+    voice = own_voice(f"[{rank.label}]: " if rank is not None else "")
+    picture, output = _prepare(namespace, rank, voice)
+    recording: ScriptRecording | Unrecorded = Unrecorded()
+    if output is not None:
+        shown = f"-m {namespace.script}" if module else namespace.script
+        recording = ScriptRecording(output.writer, options, shown, namespace.arguments, rank)
+    result = _Result(output, picture, namespace.quiet, voice)
     start = runner.run_module if module else runner.run_script
     outcome = start(namespace.script, namespace.arguments, recording)
     if not outcome.forked:
-        result.incomplete = writer.failed is not None
-        result.finish([reason for reason in (recording.fault, writer.failed) if reason is not None])
+        with own_imports():
+            result.finish(recording.fault)
     if outcome.interrupted:
         raise ScriptInterrupted
-    if namespace.view and not outcome.forked and not result.incomplete:
+    if namespace.view and not outcome.forked and (rank is None or rank.number == 0):
         result.view()
     return outcome.status
+
+
+def _prepare(namespace: argparse.Namespace, rank: Rank | None, voice: Stream) -> tuple[Path | None, Output | None]:
+    """Where the picture and the trace go. Raises GradscopeError, but not in a job, whose other ranks run already."""
+    from ..output import open_output
+
+    if rank is None:
+        return _graph_file(namespace, rank), open_output(namespace, rank)
+    picture, output = None, None
+    try:
+        picture = _graph_file(namespace, rank)
+    except (GradscopeError, OSError) as error:
+        complain(f"no picture will be drawn: {error}", voice)
+    try:
+        output = open_output(namespace, rank)
+    except (GradscopeError, OSError) as error:
+        complain(f"{namespace.script} runs without being recorded: {error}", voice)
+    return picture, output
 
 
 class _Result:
     """What a traced script leaves. Made before it runs: it may change folders, streams and warnings."""
 
-    def __init__(self, path: Path, picture: Path | None, quiet: bool, how: str) -> None:
-        self.shown = path
-        self.path = path.absolute()
+    def __init__(self, output: Output | None, picture: Path | None, quiet: bool, voice: Stream) -> None:
+        self.output = output
+        self.path = output.path.absolute() if output is not None else Path()
         self.picture = picture
         self.picture_path = picture.absolute() if picture is not None else None
         self.quiet = quiet
-        self.how = how
-        self.incomplete = False
-        self.stderr = sys.stderr
+        self.stderr = voice
         self.folder = Path.cwd()
         self.environment = dict(os.environ)
+        self.viewer = command("view", "--", str(self.path))
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is a trace of the run: a file that could not be written may hold anything, even another's."""
+        return self.output is not None and self.output.writer.failed is None
 
     def view(self) -> None:
         """Open the trace in the terminal UI: in a process of its own, free of what the script left in this one."""
-        command = [sys.executable, "-m", "gradscope", "view", "--", str(self.path)]
+        if not self.whole:
+            return
         try:
-            subprocess.run(command, cwd=self.folder, env=self.environment, check=False)
+            subprocess.run(self.viewer, cwd=self.folder, env=self.environment, check=False)
         except OSError as error:
             complain(f"the trace was not opened: {error.strerror}", self.stderr)
 
-    def finish(self, faults: Sequence[str]) -> None:
+    def finish(self, fault: str | None) -> None:
         """Draw and sum up. The script has run: nothing from here on changes its exit status."""
-        for fault in faults:
-            complain(fault, self.stderr)
-        if self.incomplete:
-            return  # the file may hold anything, even another run's trace
+        for reason in (fault, self.output.writer.failed if self.output is not None else None):
+            if reason is not None:
+                complain(reason, self.stderr)
+        if not self.whole:
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -167,84 +195,29 @@ class _Result:
         from ...render.summary import line, summary
         from ...store import open_trace
 
+        assert self.output is not None
         with open_trace(self.path) as trace:
             yield from f"gradscope: {summary(trace)}".splitlines()
             drawable = trace.last_backward() is not None
         size = byte_count(self.path.stat().st_size)
-        yield line("file", printable(f"{self.shown} ({size}{self.how})"))
+        yield line("file", printable(f"{self.output.path} ({size}{self.output.remark})"))
         if self.picture is not None:
             yield line("picture", printable(str(self.picture)))
-        name = shlex.quote(str(self.shown))
+        name = shlex.quote(str(self.output.path))
         yield line("next", printable(f"gradscope graph {name} -o graph.svg" if drawable else f"gradscope info {name}"))
 
 
-def _graph_file(namespace: argparse.Namespace) -> Path | None:
+def _graph_file(namespace: argparse.Namespace, rank: Rank | None) -> Path | None:
     """Where the picture goes, if one is wanted; what cannot be drawn or written is said before the script runs."""
     if namespace.graph is None:
         return None
     from ...render import engine
     from ...render.registry import by_suffix
+    from ..output import check_folder, ranked
 
-    path = Path(namespace.graph)
+    path = ranked(Path(namespace.graph), rank)
     renderer = by_suffix(path)
     if renderer.name in ("svg", "png", "pdf"):
         engine.choose(renderer.name)
-    _check_folder(path)
+    check_folder(path)
     return path
-
-
-def _open(namespace: argparse.Namespace) -> tuple[Path, TraceWriter, str]:
-    """Where the trace goes, its writer, and what is to be said about the name.
-
-    Without -o, a name that another run is writing at this moment is passed over: `train-2.gradscope` is next.
-    """
-    from ...store import TraceWriter
-
-    for number in itertools.count(1):
-        path = _output(namespace, number)
-        replaced = path.is_file()
-        how = ", replaces an earlier one" if replaced else ""
-        if number > 1:
-            how += f", since another run was writing {_output_name(namespace)}"
-        try:
-            return path, TraceWriter(path, overwrite=replaced), how
-        except BeingWritten:
-            if namespace.output is not None:
-                raise
-        except CannotWrite:
-            if replaced or not path.is_file():  # else another run made it since we looked
-                raise
-    raise AssertionError
-
-
-def _output(namespace: argparse.Namespace, number: int = 1) -> Path:
-    """The name to try. A file that is there is replaced only if it is a trace, or if the user says so."""
-    if namespace.output is not None:
-        path = Path(namespace.output)
-        if path.suffix == ".py":
-            raise UsageError(f"{path} would be replaced by the trace; name the trace before the script: -o FILE SCRIPT")
-    else:
-        path = Path(_output_name(namespace, number))
-    from ...store import is_trace
-
-    _check_folder(path)
-    there = path.is_file()
-    if there and namespace.output is None and not is_trace(path):
-        raise CannotWrite(f"{path} is in the way and is not a trace: name another file with -o")
-    if there and namespace.output is not None and not namespace.force:
-        raise CannotWrite(f"{path} exists already: choose another name, or replace it with --force")
-    return path
-
-
-def _output_name(namespace: argparse.Namespace, number: int = 1) -> str:
-    stem = namespace.script.rpartition(".")[2] if namespace.module else Path(namespace.script).absolute().stem
-    return f"{stem}-{number}{SUFFIX}" if number > 1 else f"{stem}{SUFFIX}"
-
-
-def _check_folder(path: Path) -> None:
-    if path.is_dir():
-        raise CannotWrite(f"cannot write {path}: it is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise CannotWrite(f"cannot write {path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise CannotWrite(f"cannot write {path}: no permission to write in this folder")

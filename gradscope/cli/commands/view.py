@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import CannotWrite, NothingToDraw, UsageError
 from ..arguments import one_of
+from ..child import command
 from ..exit_codes import DONE
 from ..terminal import ascii_only
 
@@ -100,11 +101,14 @@ class Check:
         from ...model.codec import loads
         from ...model.findings import findings_from_json
 
-        command = [sys.executable, "-m", "gradscope", "check", "--format", "json", "--", self.path]
         if self._closed.is_set():
             return ()
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command("check", "--format", "json", "--", self.path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             self._process = process
             said, complaint = process.communicate()

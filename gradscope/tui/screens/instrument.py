@@ -26,7 +26,7 @@ from .. import cursor, export, jumps
 from ..cursor import Place
 from ..follow import INTERVAL
 from ..keys import KEYS
-from ..outside import editor_command
+from ..outside import editor_command, startable
 from ..scene import Pane
 from ..session import Session
 from ..subject import parameter_of
@@ -381,7 +381,7 @@ class Instrument(Traveller):
             self.notify("The file of this line is not here.", severity="warning")
             return
         try:
-            command = editor_command(path, source.line.line)
+            command = startable(editor_command(path, source.line.line))
             with self.app.suspend():
                 subprocess.run(command, check=False)
         except (ValueError, OSError) as error:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.cli import exit_codes
-from gradscope.cli import main as boundary
+from gradscope.cli import boundary, exit_codes
 from gradscope.cli.exit_codes import ScriptInterrupted
 from gradscope.errors import GradscopeError, MissingEngine
 
@@ -42,7 +41,7 @@ def test_errors(
     error: BaseException, status: int, said: str, verb: types.ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verb.run = raising(error)  # type: ignore[attr-defined]
-    assert boundary.main(["info"]) == status
+    assert boundary.run(["info"]) == status
     assert capsys.readouterr() == ("", said)
 
 
@@ -51,7 +50,7 @@ def test_a_fault_of_ours(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     verb.run = raising(ZeroDivisionError("oops"))  # type: ignore[attr-defined]
-    assert boundary.main(["info"]) == exit_codes.INTERNAL
+    assert boundary.run(["info"]) == exit_codes.INTERNAL
     (report,) = tmp_path.iterdir()
     assert "ZeroDivisionError: oops" in report.read_text()
     assert capsys.readouterr().err.startswith("gradscope: internal error: ZeroDivisionError: oops; please report it")
@@ -62,7 +61,7 @@ def test_a_fault_that_cannot_be_written_down(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     verb.run = raising(ZeroDivisionError("oops"))  # type: ignore[attr-defined]
-    assert boundary.main(["info"]) == exit_codes.INTERNAL
+    assert boundary.run(["info"]) == exit_codes.INTERNAL
     assert "the details could not be written" in capsys.readouterr().err
 
 
@@ -70,13 +69,13 @@ def test_a_script_ended_by_ctrl_c_ends_the_program_so(verb: types.ModuleType, mo
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     verb.run = raising(ScriptInterrupted())  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
-        boundary.main(["info"])
+        boundary.run(["info"])
     assert sys.excepthook is not sys.__excepthook__, "the report was made already"
 
 
 def test_the_status_is_the_verbs(verb: types.ModuleType) -> None:
     verb.run = lambda namespace: 17  # type: ignore[attr-defined]
-    assert boundary.main(["info"]) == 17
+    assert boundary.run(["info"]) == 17
 
 
 @pytest.mark.parametrize("name", boundary.VERBS)
