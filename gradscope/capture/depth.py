@@ -51,8 +51,8 @@ class RecursionDepth:
         global _opened
         if self._open:
             self._open = False
-            _opened -= 1
             add_frames(-self._below)
+            _opened -= 1
             if not _opened:
                 _hooks.close()
 

@@ -140,7 +140,7 @@ def _run(program: Callable[[], object], recording: Recording, main: ModuleType |
     if main is not None:
         flush_streams()
     status = report(error)
-    if main is not None:
+    if main is not None and not isinstance(error, SystemExit):  # with that, the interpreter exits before it does this
         for name in ("__file__", "__cached__"):
             main.__dict__.pop(name, None)
     return Outcome(130 if interrupted else status, interrupted, forked)

@@ -36,6 +36,8 @@ def own_imports() -> Iterator[None]:
         yield
         return
     path, finders, before = sys.path, sys.meta_path, _tops(sys.modules)
+    random = sys.modules.get("random")
+    numbers = random.getstate() if random is not None and hasattr(random, "getstate") else None
     hidden = _tops(_aside)
     theirs = _take(hidden | _foreign())
     try:
@@ -48,6 +50,8 @@ def own_imports() -> Iterator[None]:
         _aside.update(_take(hidden | _tops(theirs) | _led_elsewhere(fresh, path)))
         sys.modules.update(theirs)
         sys.path, sys.meta_path = path, finders
+        if random is not None and numbers is not None:  # rich draws some when it is imported
+            random.setstate(numbers)
 
 
 def _tops(names: Iterable[str]) -> set[str]:

@@ -47,7 +47,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain(describe_fault(error))
         return exit_codes.INTERNAL
     # The interpreter runs what must run at exit and then dies of the signal, as it would for the script.
-    sys.excepthook = lambda *_: None
+    hook = sys.excepthook
+
+    def silent(*_: object) -> None:
+        sys.excepthook = hook  # what runs at exit sees the script's
+
+    sys.excepthook = silent
     raise KeyboardInterrupt
 
 
@@ -81,11 +86,16 @@ def command(verb: str) -> ModuleType:
 def _parser() -> Parser:
     from .. import __version__
 
-    verbs = "\n".join(f"  {verb:<8} {_text(command(verb)).splitlines()[0]}" for verb in VERBS)
+    verbs = "\n".join(f"  {verb:<8} {_first_line(command(verb))}" for verb in VERBS)
     about = f"{_ABOUT}\ncommands:\n{verbs}\n\n`gradscope COMMAND --help` has the options of one."
     parser = Parser(prog="gradscope", usage="gradscope COMMAND [OPTIONS] …", description=about)
     parser.add_argument("--version", action="version", version=f"gradscope {__version__}")
     return parser
+
+
+def _first_line(module: ModuleType) -> str:
+    """What the verb does; nothing under `python -OO`, which strips it."""
+    return _text(module).partition("\n")[0]
 
 
 def _text(module: ModuleType) -> str:

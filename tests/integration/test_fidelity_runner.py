@@ -416,9 +416,44 @@ def test_numbers_of_hooks_places_and_names_are_the_scripts(tmp_path: Path) -> No
     assert run([*trace(tmp_path), "names.py"], tmp_path) == plain
 
 
+AT_THE_END = """\
+import atexit, random, sys, torch
+w = torch.ones(2, requires_grad=True)
+(w * 2).sum().backward()
+random.seed(3)
+def tell():
+    print(random.random(), '__file__' in globals(), sys.excepthook is sys.__excepthook__, sys.getrecursionlimit())
+atexit.register(tell)
+%s
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["", "sys.exit(3)", "raise KeyboardInterrupt", "1 / 0", "w.exp().add_(1).mul(w).backward()"]
+)
+def test_what_runs_at_exit_sees_what_it_would(end: str, tmp_path: Path) -> None:
+    """With the summary, and the explanation of an error of autograd's."""
+    (tmp_path / "ends.py").write_text(AT_THE_END % end)
+    plain = run(["ends.py"], tmp_path)
+    traced = run(["-m", "gradscope", "trace", "--force", "ends.py"], tmp_path)
+    assert (traced.status, traced.stdout) == (plain.status, plain.stdout)
+    assert "gradscope" in traced.stderr or plain.status < 0
+
+
+@pytest.mark.parametrize("level", ["-O", "-OO"])
+def test_an_optimizing_interpreter(level: str, tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text("import torch\nassert 0\nprint(torch.ones(2).sum(), __doc__)\n")
+    plain = run([level, "plain.py"], tmp_path)
+    assert plain.status == 0
+    assert run([level, *trace(tmp_path), "plain.py"], tmp_path) == plain
+
+
 def test_a_script_without_torch_does_not_import_it(tmp_path: Path) -> None:
-    (tmp_path / "light.py").write_text("import sys\nprint('torch' in sys.modules, 'numpy' in sys.modules)\n")
-    assert run([*trace(tmp_path), "light.py"], tmp_path) == Ran(0, "False False\n", "")
+    (tmp_path / "light.py").write_text(
+        "import atexit, sys\nprint('torch' in sys.modules, 'numpy' in sys.modules)\n"
+        "atexit.register(lambda: print(sys.getrecursionlimit()))\n"
+    )
+    assert run([*trace(tmp_path), "light.py"], tmp_path) == Ran(0, "False False\n1000\n", "")
 
 
 EVERYTHING = """\
