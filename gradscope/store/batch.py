@@ -39,8 +39,9 @@ from .versions import Versions
 _SITE, _STACK, _MODULE = rows.SITES.insert(), rows.STACKS.insert(), rows.MODULES.insert()
 _PARAMETER, _OPTIMIZER = rows.PARAMETERS.insert(), rows.OPTIMIZERS.insert()
 _HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
-_HEAD = """INSERT INTO templates VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET
-    tensors = ?2, moments = ?3, graphs = ?4, version_bumps = ?5, calls = CASE WHEN ?7 THEN ?6 ELSE calls END"""
+_HEAD = """INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET tensors = excluded.tensors,
+    moments = excluded.moments, graphs = excluded.graphs, version_bumps = excluded.version_bumps,
+    calls = coalesce(excluded.calls, calls)"""
 _COPY_TENSORS = rows.TENSORS.copy()
 _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
@@ -346,16 +347,9 @@ class Batch:
         number = growth.template
         if growth.fresh:
             self._clear(number)
-        self._execute(
-            _HEAD,
-            (
-                number,
-                *growth.size,
-                dumps([list(bump) for bump in growth.version_bumps]),
-                rows.calls_text(growth.calls or ()),
-                int(growth.calls is not None),
-            ),
-        )
+        calls = None if growth.calls is None else rows.calls_text(growth.calls)
+        bumps = dumps([list(bump) for bump in growth.version_bumps])
+        self._execute(_HEAD, (number, *growth.size, bumps, calls))
         if growth.alike is not None:
             self._copy(number, growth.alike)
         many = self._connection.executemany
@@ -396,6 +390,7 @@ class Batch:
         if graph is None:
             for name in TEMPLATE_TABLES:
                 self._execute(f"DELETE FROM {name} WHERE template = ?", (number,))  # noqa: S608
+            self._execute("DELETE FROM templates WHERE id = ?", (number,))
             return
         for name in ("grad_graphs", "grad_nodes", "grad_edges"):
             self._execute(f"DELETE FROM {name} WHERE template = ? AND graph = ?", (number, graph))  # noqa: S608

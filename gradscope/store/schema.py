@@ -42,6 +42,10 @@ i8 zeros, nans, infs. `values` has the f8 of tiny tensors one after the other, r
 
 In `templates`, `version_bumps` is JSON [[parameter, rise]] and `calls` JSON [[module, call, stack,
 training (0 or 1), moment, parent]].
+
+A row of `steps` whose `open` is 1 is of a step that goes on, or that was going on when the program was killed. Rows
+are added to its template while it goes on, and rows that are there may be replaced. Each commit leaves it whole, but
+its `calls` may lack the last fifth, its layout has the first 256 phases, and samples come when the step has closed.
 """
 
 from __future__ import annotations

@@ -105,7 +105,9 @@ def test_a_step_that_repeats_is_told_as_being_alike(every: Every) -> None:
     last = sink.growths[-6:]
     assert [len(growth.moments) for growth in last] == [0] * 6
     assert all(growth.alike is not None for growth in last)
-    assert sink.template(last[-1].template).moments == sink.template(sink.step_row(5).template).moments
+    so_far = sink.template(last[-1].template).moments
+    assert len(so_far) == last[-1].size[1] > 0
+    assert so_far == sink.template(sink.step_row(5).template).moments[: len(so_far)]
 
 
 def test_the_file_of_a_step_that_goes_on_is_whole_at_each_commit(tmp_path: Path, every: Every) -> None:
