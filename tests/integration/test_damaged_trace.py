@@ -36,7 +36,7 @@ Spoil = Callable[[sqlite3.Connection, int], None]
 def trace(tmp_path: Path) -> Path:
     script, path = tmp_path / "train.py", tmp_path / "train.gradscope"
     script.write_text(SCRIPT)
-    with Recorder(TraceWriter(path), CaptureOptions(), script="train.py"):
+    with Recorder(TraceWriter(path), CaptureOptions()):
         assert run_plain(script)["__error__"] is None
     return path
 

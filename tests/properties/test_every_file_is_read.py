@@ -49,7 +49,7 @@ def recorded(number: int, folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         writer = TraceWriter(path, overwrite=True)
-        with Recorder(writer, CaptureOptions(detail=detail), script=script.name):
+        with Recorder(writer, CaptureOptions(detail=detail)):
             error = run_plain(script)["__error__"]
     torch.set_grad_enabled(True)
     assert error is None, f"program {number}: {error!r}"
