@@ -25,6 +25,7 @@ from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch
 from .create import make_file
+from .numbers import high_numbers
 
 INTERVAL = 0.2  # seconds between commits
 BACKLOG = 200_000  # rows that may wait in memory before `put_*` waits for the disk
@@ -59,6 +60,7 @@ class TraceWriter:
         self._closed = False
         self._resting = False
         self._starts = threading.Lock()
+        self._opened = threading.Event()
         self._batch = Batch()
         self._growing: Repeats | None = None
         self._ask: Unfinished = _nothing
@@ -161,8 +163,10 @@ class TraceWriter:
 
     def _start(self) -> None:
         # The connection lives in the thread's frame only, so that a forked child never closes it.
+        self._opened.clear()
         self._thread = threading.Thread(target=self._run, name="gradscope-writer", daemon=True)
         self._thread.start()
+        self._opened.wait(PAUSE)  # the program's next file is to have its own number
 
     def _go_on(self) -> None:
         """Have a thread again after a rest."""
@@ -210,10 +214,10 @@ class TraceWriter:
     def _run(self) -> None:
         try:
             self._same_file()
-            connection = sqlite3.connect(self._absolute, isolation_level=None, cached_statements=256)
+            with high_numbers():
+                connection = _connected(self._absolute)
+            self._opened.set()
             try:
-                for setting in _SETTINGS:
-                    connection.execute(setting)
                 self._batch.use(connection)
                 self._serve(self._batch)
             finally:
@@ -223,6 +227,7 @@ class TraceWriter:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the program it watches
             self._fail(f"a record could not be written ({raised(type(error).__name__, error)})")
         finally:
+            self._opened.set()
             if self.failed is not None:
                 self._queue.clear()
 
@@ -268,6 +273,19 @@ class TraceWriter:
         stat = self._absolute.stat()
         if (stat.st_dev, stat.st_ino) != self._file:
             raise FileNotFoundError
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """A connection that has opened all its files."""
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    try:
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _nothing() -> None:

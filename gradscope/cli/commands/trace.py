@@ -28,7 +28,7 @@ from ..child import command
 from ..exit_codes import ScriptInterrupted
 from ..faults import describe_fault
 from ..terminal import Stream, ascii_only, colour, complain, say, summed_up, width
-from ..voice import own_voice
+from ..voice import Voice, own_voice
 
 if TYPE_CHECKING:
     from ...capture.launch import Rank
@@ -87,10 +87,12 @@ def run(namespace: argparse.Namespace) -> int:
     if not outcome.forked:
         with own_imports():
             result.finish(recording.fault)
+    if namespace.view and not outcome.forked and not outcome.interrupted and (rank is None or rank.number == 0):
+        result.view()
+    if isinstance(voice, Voice):
+        voice.close()
     if outcome.interrupted:
         raise ScriptInterrupted
-    if namespace.view and not outcome.forked and (rank is None or rank.number == 0):
-        result.view()
     return outcome.status
 
 

@@ -1,0 +1,37 @@
+"""The files of a trace leave the low numbers to the program's own."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+from gradscope.store.numbers import high_numbers
+from gradscope.store.writer import TraceWriter
+
+
+def next_number() -> int:
+    number = os.open(os.devnull, os.O_RDONLY)
+    os.close(number)
+    return number
+
+
+def test_a_writers_files_leave_the_next_number_free(tmp_path: Path) -> None:
+    free = next_number()
+    writer = TraceWriter(tmp_path / "x.gradscope")
+    try:
+        assert next_number() == free
+    finally:
+        writer.close()
+    assert writer.failed is None
+
+
+def test_where_few_files_are_allowed_ours_get_the_last() -> None:
+    free, limits = next_number(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 20, limits[1]))
+    try:
+        with high_numbers():
+            assert free + 10 <= next_number() < free + 20
+        assert next_number() == free
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
