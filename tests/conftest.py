@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import logging
+import os
+import random
 import sys
 import threading
 import traceback
@@ -12,6 +14,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("PROMISE_SEED", str(random.SystemRandom().randrange(10**6)))  # workers inherit it
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"PROMISE_SEED={os.environ['PROMISE_SEED']} chooses the sample of tests/promise"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,0 +1,116 @@
+"""Runs a program both ways and says what differs."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .comparing import differences, memory_ratio
+from .expected import DIFFERS, unforeseen
+from .program import Program
+from .running import LOUD, QUIET, TOO_LONG, Outcome, run
+
+TOLD = 40  # differences of one program
+SHARES = {"demos": 2, "zoo": 8, "cases": 6, "programs": 12, "frameworks": 3, "settings": 10, "faults": 14}
+"""How many programs of each kind a sample has; chosen so that it takes two processors less than four minutes."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    program: Program
+    differences: list[str]
+    memory: float | None = None  # the traced run's peak, as a ratio to the plain one's
+
+    @property
+    def held(self) -> bool:
+        return not self.differences
+
+    @property
+    def expected(self) -> str | None:
+        """Why it is known not to hold."""
+        return DIFFERS.get(self.program.id)
+
+    @property
+    def right(self) -> bool:
+        return self.held is (self.expected is None)
+
+    def told(self) -> str:
+        if self.held and self.expected is not None:
+            return f"{self.program.id} holds, though it is listed as expected to differ: {self.expected}"
+        more = [f"... and {len(self.differences) - TOLD} more"] if len(self.differences) > TOLD else []
+        lines = [line[:500] for line in self.differences[:TOLD]] + more
+        return "\n".join([f"{self.program.id} differs from plain python:", *(f"  {line}" for line in lines)])
+
+
+def judge(program: Program, hows: Sequence[str] = (QUIET, LOUD)) -> Verdict:
+    """Plain, then traced each of these ways. Where something differs, a second plain run tells if that does, too."""
+    area = Path(tempfile.mkdtemp(prefix="promise-"))
+    try:
+        plain = run(program, area)
+        traced = {how: run(program, area, how) for how in hows if how in program.hows}
+        found = _differences(program, plain, traced)
+        if found:
+            again = run(program, area)
+            clocks = _clocks(plain, again)
+            again, plain, *rest = [_without(clocks, outcome) for outcome in (again, plain, *traced.values())]
+            found = _differences(program, plain, dict(zip(traced, rest, strict=True)))
+            if found:
+                found += [f"(two plain runs differ, too: {line})" for line in differences(program, plain, again, None)]
+        ratios = [memory_ratio(plain, outcome) for outcome in traced.values()]
+        return Verdict(program, found, max((ratio for ratio in ratios if ratio is not None), default=None))
+    finally:
+        shutil.rmtree(area, ignore_errors=True)
+
+
+def _differences(program: Program, plain: Outcome, traced: Mapping[str, Outcome]) -> list[str]:
+    found = [f"the plain run takes more than {program.limit:.0f} s"] if plain.status == TOO_LONG else []
+    for how, outcome in traced.items():
+        new = unforeseen(differences(program, plain, outcome, how))
+        found += [f"{how}: {line}" for line in new if f"{QUIET}: {line}" not in found]
+    return found
+
+
+def _clocks(plain: Outcome, again: Outcome) -> set[str]:
+    """The places of `__main__` with a number on which two plain runs do not agree: what a clock said."""
+    one, other = [outcome.report["main"] if outcome.report else {} for outcome in (plain, again)]
+    return {
+        place
+        for place in one
+        if one[place] != other.get(place) and _is_number(one[place]) and _is_number(other.get(place))
+    }
+
+
+def _is_number(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def _without(clocks: set[str], outcome: Outcome) -> Outcome:
+    """A clock's number is compared as a number, whichever it is."""
+    if outcome.report is None or not clocks:
+        return outcome
+    main = {
+        place: "a clock's number" if place in clocks and _is_number(told) else told
+        for place, told in outcome.report["main"].items()
+    }
+    return replace(outcome, report={**outcome.report, "main": main})
+
+
+def sample(programs: Iterable[Program], seed: int) -> list[tuple[Program, tuple[str, ...]]]:
+    """Of each kind its share, each traced one of the two ways."""
+    chance = random.Random(seed)
+    by_kind: dict[str, list[Program]] = {}
+    for program in programs:
+        by_kind.setdefault(program.kind, []).append(program)
+    chosen: list[tuple[Program, tuple[str, ...]]] = []
+    for kind, found in by_kind.items():
+        some = chance.sample(found, min(SHARES[kind], len(found)))
+        chosen += [(program, (chance.choice(program.hows),)) for program in some]
+    return chosen

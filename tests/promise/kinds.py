@@ -1,0 +1,86 @@
+"""The kinds of programs, and where each finds its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from . import environment, faults, settings
+from .program import Program
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def _script(kind: str, path: Path, beside: str = "", name: str | None = None) -> Program:
+    """One script in a folder of its own, with the helpers it imports."""
+    files = {helper.name: helper for helper in [path, *(path.parent.glob(beside) if beside else ())]}
+    return Program(kind, name or path.stem, files, (path.name,))
+
+
+def demos() -> Iterator[Program]:
+    """The lessons of this repository."""
+    for path in sorted((ROOT / "demos").glob("*.py")):
+        yield _script("demos", path)
+
+
+def zoo() -> Iterator[Program]:
+    """Real bugs, and the same scripts repaired."""
+    for folder in ("open", "fixed", "public", "public_fixed"):
+        for path in sorted((SHARED / "zoo" / folder).glob("[!_]*.py")):
+            yield _script("zoo", path, "_lib*.py", f"{folder}/{path.stem}")
+
+
+# What a case is to be given where its own default asks for it, or takes long.
+ARGUMENTS = {
+    "capture/fault_11_replay_buffer": ["3"],
+    "capture/fault_13_long_unroll": ["20"],
+    "judgement/repro_gs001_unexplained_autograd_errors": [*map(str, range(1, 10))],
+    "pictures/fault_05_thousand_layers": ["100"],
+}
+OF_GRADSCOPE = {  # they start gradscope themselves, kill it, and print what they measure: their own tests run them
+    "promise/fault_kill_long_step",
+    "tui/follow_yank",
+}
+
+
+def cases() -> Iterator[Program]:
+    """Small inputs on which gradscope once fell short, one program for each argument that they take."""
+    for path in sorted((SHARED / "cases").rglob("*.py")):
+        name = f"{path.parent.name}/{path.stem}"
+        if name in OF_GRADSCOPE:
+            continue
+        for argument in ARGUMENTS.get(name, [None]):
+            program = _script("cases", path, name=name)
+            if argument is not None:
+                program = replace(program, name=f"{name} {argument}", target=(path.name, argument))
+            yield program
+
+
+def programs() -> Iterator[Program]:
+    """Small programs in the style of published examples."""
+    from .programs import SETTINGS
+
+    for path in sorted((HERE / "programs").glob("[!_]*.py")):
+        program = _script("programs", path)
+        yield SETTINGS[path.stem](program) if path.stem in SETTINGS else program
+
+
+def frameworks() -> Iterator[Program]:
+    """A few steps of each framework, in the environment that `environment` makes."""
+    for path in sorted((HERE / "frameworks").glob("[!_]*.py")):
+        program = _script("frameworks", path)
+        yield replace(program, interpreter=str(environment.PYTHON), environment=environment.OFFLINE, limit=240.0)
+
+
+KINDS: dict[str, Callable[[], Iterator[Program]]] = {
+    "demos": demos,
+    "zoo": zoo,
+    "cases": cases,
+    "programs": programs,
+    "frameworks": frameworks,
+    "settings": settings.programs,
+    "faults": faults.programs,
+}

@@ -1,0 +1,18 @@
+"""Small programs in the style of published examples. What one needs beside a bare `python SCRIPT` is said here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..program import Program
+
+
+def _arguments(program: Program) -> Program:
+    return replace(program, target=(*program.target, "--lr", "0.2", "-o", "made/here", "a", "b"))
+
+
+SETTINGS: dict[str, Callable[[Program], Program]] = {
+    "arguments": _arguments,
+    "terminal_output": lambda program: replace(program, stdin=b"me\nsecond\nthe rest\n"),
+}
