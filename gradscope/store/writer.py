@@ -25,7 +25,7 @@ from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch
 from .create import make_file
-from .numbers import high_numbers
+from .numbers import NumbersTaken, abandon, check, held_for, high_numbers
 
 INTERVAL = 0.2  # seconds between commits
 BACKLOG = 200_000  # rows that may wait in memory before `put_*` waits for the disk
@@ -51,6 +51,7 @@ class TraceWriter:
         make_file(self.path, overwrite=overwrite)
         stat = self._absolute.stat()
         self._file = (stat.st_dev, stat.st_ino)
+        self._numbers: list[tuple[int, int, int]] = []  # that SQLite holds
         self._process = os.getpid()
         self._queue: deque[Put] = deque()
         self._put_rows = 0
@@ -216,12 +217,15 @@ class TraceWriter:
             self._same_file()
             with high_numbers():
                 connection = _connected(self._absolute)
+            self._numbers = held_for(self._absolute)
             self._opened.set()
             try:
                 self._batch.use(connection)
                 self._serve(self._batch)
             finally:
-                connection.close()
+                self._let_go(connection)
+        except NumbersTaken:
+            self._fail("the program closed it")
         except (sqlite3.Error, OSError) as error:
             self._fail(_words(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the program it watches
@@ -230,6 +234,15 @@ class TraceWriter:
             self._opened.set()
             if self.failed is not None:
                 self._queue.clear()
+
+    def _let_go(self, connection: sqlite3.Connection) -> None:
+        try:
+            check(self._numbers)
+        except NumbersTaken:
+            abandon(connection)
+            raise
+        self._numbers = []
+        connection.close()
 
     def _serve(self, batch: Batch) -> None:
         beat = 0.0
@@ -247,11 +260,14 @@ class TraceWriter:
                 batch.commit()
             unfinished = self._ask() if not closing and not self._queue else None
             if unfinished is not None:
+                self._same_file()
                 batch.begin()
                 batch.put(Batch.unfinished, unfinished)
                 batch.commit()
             if closing and not self._queue:
+                self._same_file()
                 batch.finish()
+                self._numbers = held_for(self._absolute)  # the side files are gone
                 return
             if resting:
                 return
@@ -269,7 +285,11 @@ class TraceWriter:
                 return
 
     def _same_file(self) -> None:
-        """Raise FileNotFoundError when the file was taken away: SQLite would go on writing into nothing."""
+        """Raise FileNotFoundError when the file was taken away: SQLite would go on writing into nothing.
+
+        Raises NumbersTaken where it would write into a file of the program's.
+        """
+        check(self._numbers)
         stat = self._absolute.stat()
         if (stat.st_dev, stat.st_ino) != self._file:
             raise FileNotFoundError

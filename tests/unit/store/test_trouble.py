@@ -278,3 +278,42 @@ def test_a_template_keeps_what_can_be_written(tmp_path: Path) -> None:
         assert (found.graphs[0] if found.graphs else None) == graph
         assert read.source.step_row(row.number).loss is None
         assert list(read.source.samples(row.number)) == list(samples[1:])
+
+
+DAEMON = """
+import os, sys
+from pathlib import Path
+from gradscope.store import TraceWriter, open_trace
+from tests import builders
+from tests.unit.store.helpers import pour
+
+first = open(os.devnull).fileno()
+writer = TraceWriter(sys.argv[1])
+print(first == open(os.devnull).fileno())
+pour(builders.ab2_trace(), writer)
+print(writer.flush())
+os.closerange(first, 1024)
+files = [open(Path(sys.argv[2], str(number)), "w+") for number in range(250)]
+for file in files:
+    file.write("mine")
+    file.flush()
+pour(builders.ab2_trace(), writer)
+writer.flush(1)
+writer.close()
+print(writer.failed)
+for file in files:
+    file.write(" still")
+"""
+
+
+def test_a_program_that_closes_all_files_keeps_its_own(tmp_path: Path) -> None:
+    """What it opens then has the numbers that SQLite held."""
+    path, folder = tmp_path / "run.gradscope", tmp_path / "files"
+    folder.mkdir()
+    done = run(["-c", DAEMON, str(path), str(folder)], ROOT)
+    assert done.status == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["True", "True"]
+    assert "is incomplete: the program closed it" in done.stdout
+    assert {file.read_text() for file in folder.iterdir()} == {"mine still"}
+    with open_trace(path) as trace:
+        assert trace.steps
