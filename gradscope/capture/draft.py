@@ -352,6 +352,13 @@ class Draft:
         times: int = call
         return times
 
+    def call_left(self, begun: Draft, outer: int | None) -> None:
+        """A module call is over that began in `begun`, where `outer` was the call around it."""
+        if self is begun:
+            self.calling = outer
+        elif self.calling is not None:  # a step was cut while it ran
+            self.calling = self.calls[self.calling][5]
+
     def returns_on(self, returned: tuple[int, tuple[int, ...]]) -> bool:
         """Whether this is what the expected module call returns; then it is taken over."""
         if not self.behind or self.expected.returns[self.returned : self.returned + 1] != [returned]:

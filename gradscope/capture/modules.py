@@ -187,7 +187,8 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            journal.module, journal.module_call, draft.calling, sites.anchor, sites.anchor_stack = outer
+            journal.module, journal.module_call, calling, sites.anchor, sites.anchor_stack = outer
+            journal.tracker.ahead.call_left(draft, calling)
             clock.leave(loss)
         if users or root:
             self._ends(stack, users, root, result)

@@ -50,13 +50,14 @@ class Progress:
         self._numbers = count()
         self.template = next(self._numbers)
         self._busy = False
-        self.forget()
-
-    def forget(self) -> None:
-        """What was told is no longer the beginning of anything."""
         self._told: Told | None = None
         self._named: dict[int, str] = {}  # tensors that calls named as they returned
         self._lasting: dict[int, Tensor] = {}  # those told that outlive steps: they may get another name
+
+    def forget(self) -> None:
+        """What was told is no longer the beginning of anything."""
+        if self._told is not None:
+            self._told, self._named, self._lasting = None, {}, {}
 
     def tell(self, draft: Draft) -> None:
         """Tell what is new in the draft. Does nothing where a signal's handler comes here while it is told."""

@@ -260,7 +260,7 @@ class Recorder:
     def _flush(self, draft: Draft) -> None:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
-        if self.running and draft is self.tracker.draft:
+        if self.running and draft is self.tracker.ahead:
             self._progress.tell(draft)
             self.sink.put_step(self._rows.unfinished(draft, kind_so_far(draft), self._next, self._progress.template))
             self._unfinished = self._next
@@ -328,6 +328,7 @@ class Recorder:
             self._write(draft, kind, number)
         else:
             self._rows.count_repeats()
+            self._progress.forget()
         if number == self._unfinished:  # a setup that closes before it leaves it to be written over
             self._unfinished = None
             if not kept:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.model.records import Backward, OpCall
+from gradscope.capture.draft import Draft
+from gradscope.capture.split import split
+from gradscope.model.records import Backward, OpCall, Phase
 from gradscope.model.spec import violations
 from tests.capturing import Recording, record_text
 
@@ -179,3 +181,18 @@ def test_what_the_recorder_reads_as_a_step_closes_is_no_part_of_it(tmp_path: Pat
     assert [moment.value for moment in made.moments("mode")] == ["on", "off"] * 3  # type: ignore[union-attr]
     assert {"device", "layout"}.isdisjoint(made.ops())
     names_what_is_there(made)
+
+
+@pytest.mark.parametrize(("at", "inside"), [(1, [1, 0, None]), (2, [0, None, None])])
+def test_a_module_call_that_goes_on_past_a_cut_is_around_no_later_one(at: int, inside: list[int | None]) -> None:
+    draft = Draft(full=False)
+    for _ in range(4):
+        draft.add("note", Phase.OTHER, None, payload=("",))
+    draft.calls = [(0, 0, None, True, 1, None), (1, 0, None, True, 3, 0)]  # the second inside the first, both go on
+    draft.calling = 1
+    _, tail, _ = split(draft, at)
+    found = [tail.calling]
+    for outer in (0, None):  # as they are left, by whom they began in the draft that was cut
+        tail.call_left(draft, outer)
+        found.append(tail.calling)
+    assert found == inside
