@@ -25,6 +25,7 @@ from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch
 from .create import make_file
+from .hidden import HiddenThread
 from .numbers import NumbersTaken, abandon, check, held_for, high_numbers
 
 INTERVAL = 0.2  # seconds between commits
@@ -165,7 +166,7 @@ class TraceWriter:
     def _start(self) -> None:
         # The connection lives in the thread's frame only, so that a forked child never closes it.
         self._opened.clear()
-        self._thread = threading.Thread(target=self._run, name="gradscope-writer", daemon=True)
+        self._thread = HiddenThread(self._run)
         self._thread.start()
         self._opened.wait(PAUSE)  # the program's next file is to have its own number
 

@@ -1,9 +1,10 @@
-"""The files of a trace leave the low numbers to the program's own."""
+"""A writer's files and its thread are not among the program's own."""
 
 from __future__ import annotations
 
 import os
 import resource
+import threading
 from pathlib import Path
 
 from gradscope.store.numbers import high_numbers
@@ -21,6 +22,17 @@ def test_a_writers_files_leave_the_next_number_free(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "x.gradscope")
     try:
         assert next_number() == free
+    finally:
+        writer.close()
+    assert writer.failed is None
+
+
+def test_a_writers_thread_is_not_listed(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    writer = TraceWriter(tmp_path / "x.gradscope")
+    try:
+        assert writer.flush()
+        assert threading.enumerate() == before
     finally:
         writer.close()
     assert writer.failed is None
