@@ -16,7 +16,7 @@ from .running import LOUD, Outcome, Table
 MEMORY_RATIO, MEMORY_BASE = 2.0, 400_000  # KiB; generous: the measured ratios are printed
 # What an `aside` may name: facts that two plain runs need not share.
 STRUCK, MAIN, ALIVE, COUNTERS = "where an exception strikes", "values of __main__", "tensors alive", "counters of torch"
-CHILDREN = "reports of children"
+CHILDREN, FILES = "reports of children", "open files"
 _COUNTERS = ("nodes made", "random state", "next hook's id")
 
 
@@ -122,8 +122,9 @@ def _report(program: Program, plain: Table, traced: Table) -> Iterator[str]:
         if group == "torch" and COUNTERS in program.aside:
             for name in _COUNTERS:
                 before.pop(name, None), after.pop(name, None)
-        if group == "process" and STRUCK in program.aside:
-            before.pop("last error", None), after.pop("last error", None)
+        if group == "process":
+            for name in ("last error",) * (STRUCK in program.aside) + ("open files",) * (FILES in program.aside):
+                before.pop(name, None), after.pop(name, None)
         yield from _tables(group, before, after)
     low, high = plain["memory"]["peak"], traced["memory"]["peak"]
     assert isinstance(low, int)

@@ -4,6 +4,10 @@ DIFFERS: dict[str, str] = {
     "faults/the trace's files are emptied, those that are mapped too": (
         "SQLite has mapped the -shm file; a process that reads where a mapped file ended dies of SIGBUS"
     ),
+    "faults/it looks below its own frame": "gradscope's frames are there; inspect, traceback and warnings hide them",
+    "faults/it saves TorchScript": (
+        "the file's debug part tells the whole stack of the process, and gradscope's own frames are below the program's"
+    ),
     "faults/torch's functions are replaced": (
         "a variable to which the program assigns torch.Tensor.backward holds gradscope's stand-in, which does the same"
     ),

@@ -15,8 +15,13 @@ RULES = [
         (r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b", "TIME"),
         (r"\b\d\d:\d\d<\d\d:\d\d", "TIME"),  # tqdm
         (rf"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)? ?{_UNIT}\b(?!\()", "DURATION"),
+        (r", +DURATION", ", DURATION"),  # tqdm fills up with spaces
+        (r"('\w*(?:runtime|per_second)': )'[\d.e+-]+'", r"\1DURATION"),  # transformers
         (r"\btmp[a-z0-9_]{8}\b", "tmpNAME"),
-        (r"\b(pymp|torch|psm)[-_][a-z0-9_]{8,}\b", r"\1-NAME"),
+        (r"\blistener-[a-z0-9_]{8}\b", "listener-NAME"),
+        (r"\b(pymp|psm)[-_][a-z0-9_]{8,}\b", r"\1-NAME"),
+        (r"\btorch_\d+_\d+(?:_\d+)?\b", "torch_NAME"),  # shared memory
+        (r"(?<=[A-Za-z])_[a-z0-9_]{8}(\.\w+)\b", r"_NAME\1"),  # a temporary file with a name before and after
         (r"\b(pid|process|PID|Process)([ =:#]+)\d+", r"\1\2NUMBER"),
         (r"(127\.0\.0\.1|localhost):\d{4,5}", r"\1:PORT"),
         (r"(MASTER_PORT', ')\d+", r"\1PORT"),

@@ -43,4 +43,5 @@ trainer = L.Trainer(
 model = Regression()
 trainer.fit(model, DataLoader(data, 4, shuffle=True), DataLoader(data, 8))
 print({name: round(value.item(), 6) for name, value in sorted(trainer.callback_metrics.items())}, trainer.global_step)
-del trainer, saves
+net = model.net
+del trainer, saves, model  # they hold tokens that no two runs share

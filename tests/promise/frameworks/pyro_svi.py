@@ -24,3 +24,4 @@ print({name: value.detach().tolist() for name, value in guide.median().items()})
 chain = MCMC(NUTS(model, max_tree_depth=2), num_samples=3, warmup_steps=2, disable_progbar=True)
 chain.run(x, y)
 print({name: value.tolist() for name, value in sorted(chain.get_samples().items())})
+del svi  # its order is that of a set of parameters, which no two runs share

@@ -2,6 +2,7 @@
 import torch
 from torch.utils.data import Dataset
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+from transformers.utils import logging
 
 
 class Texts(Dataset):
@@ -23,6 +24,7 @@ class Texts(Dataset):
         }
 
 
+logging.disable_progress_bar()
 config = BertConfig(
     vocab_size=60,
     hidden_size=16,

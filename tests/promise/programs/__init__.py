@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..comparing import FILES
 from ..program import Program
 
 
@@ -14,5 +15,7 @@ def _arguments(program: Program) -> Program:
 
 SETTINGS: dict[str, Callable[[Program], Program]] = {
     "arguments": _arguments,
+    # The pipes of workers that have just ended are closed a moment later.
+    "data_workers": lambda program: replace(program, aside=frozenset({FILES})),
     "terminal_output": lambda program: replace(program, stdin=b"me\nsecond\nthe rest\n"),
 }

@@ -1,4 +1,5 @@
 # TorchScript: traced, scripted, a graph printed, a saved module loaded and trained on.
+import io
 import warnings
 
 import torch
@@ -40,5 +41,8 @@ for step in range(4):
     loss.backward()
     optimizer.step()
     print(step, loss.item())
-torch.jit.save(traced, "traced.pt")
-print(torch.jit.load("traced.pt")(torch.ones(1, 3)))
+file = io.BytesIO()
+torch.jit.save(traced, file)
+file.seek(0)
+print(torch.jit.load(file)(torch.ones(1, 3)))
+del file  # its bytes tell the whole stack

@@ -60,4 +60,4 @@ try:
 except RuntimeError:
     log.exception("wrong shape")
     print(len(traceback.extract_tb(sys.exc_info()[2])), traceback.format_exc().count("File"))
-print(sys._getframe().f_code.co_name, sys._getframe().f_back)
+print(sys._getframe().f_code.co_name)
