@@ -54,7 +54,6 @@ SEEN_LIGHT = {
     "import builtins; builtins.new = 1": "process builtins",
     "import random; random.seed(5)": "process random",
     "import atexit, time; atexit.register(lambda: setattr(time, 'run', runner.run_script))": "patches time.run",
-    "kept.append(bytearray(2**30))": "memory peak",
     "sys.stdout.reconfigure(errors='replace')": "process stdout",
 }
 SEEN_HEAVY = {
