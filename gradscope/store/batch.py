@@ -47,7 +47,7 @@ _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
 MAX_FAULTS = 20
-AT_ONCE = 64  # steps inserted by one statement, at most
+AT_ONCE = 64  # rows inserted by one statement, at most
 MAX_LAYOUTS = 64  # of samples, that are remembered: where every step has its own they would pile up
 _HELD = (str, bytes, float, type(None))  # what SQLite holds, beside whole numbers of 64 bits
 _ABOUT_THE_FILE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
@@ -352,11 +352,12 @@ class Batch:
         self._execute(_HEAD, (number, *growth.size, bumps, calls))
         if growth.alike is not None:
             self._copy(number, growth.alike)
-        many = self._connection.executemany
-        many(_TENSOR, ((number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in growth.tensors))
-        many(
+        self._fill(
+            _TENSOR, [(number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in growth.tensors]
+        )
+        self._fill(
             rows.INSERT_MOMENT,
-            ((number, place, *self._row(rows.moment_row, moment, _spare_moment)) for place, moment in growth.moments),
+            [(number, place, *self._row(rows.moment_row, moment, _spare_moment)) for place, moment in growth.moments],
         )
         for place, graph in growth.graphs:
             if not growth.fresh:
@@ -371,19 +372,24 @@ class Batch:
             self._execute(statement, (number, alike.template, *alike.graphs))
 
     def _graph(self, key: tuple[int, int], graph: GradGraph) -> None:
-        many = self._connection.executemany
         self._execute(
             "INSERT INTO grad_graphs VALUES (?, ?, ?, ?, ?)",
             (*key, len(graph.nodes), len(graph.edges), dumps(list(graph.roots))),
         )
-        many(_GRAD_NODE, ((*key, *self._row(rows.GRAD_NODES.to_row, node, _spare_node)) for node in graph.nodes))
-        many(
+        self._fill(_GRAD_NODE, [(*key, *self._row(rows.GRAD_NODES.to_row, node, _spare_node)) for node in graph.nodes])
+        self._fill(
             rows.INSERT_EDGE,
-            (
+            [
                 (*key, place, edge.source, edge.target, edge.index, edge.input_nr)
                 for place, edge in enumerate(graph.edges)
-            ),
+            ],
         )
+
+    def _fill(self, statement: str, found: Sequence[rows.Row]) -> None:
+        """Insert rows by this statement, many at once: each statement hands the interpreter to the program."""
+        for first in range(0, len(found), AT_ONCE):
+            some = found[first : first + AT_ONCE]
+            self._execute(_of_many(statement, len(some)), [value for row in some for value in row])
 
     def _clear(self, number: int, graph: int | None = None) -> None:
         """Delete the rows of a template, or of one graph of it."""
@@ -421,6 +427,13 @@ class Batch:
             self._execute("DELETE FROM steps WHERE number = ?", (number,))
         for number in numbers:
             self._execute("DELETE FROM samples WHERE step = ?", (number,))
+
+
+@lru_cache(maxsize=4 * AT_ONCE)
+def _of_many(statement: str, count: int) -> str:
+    """A statement that inserts one row, made one that inserts so many."""
+    head, _, values = statement.rpartition("VALUES ")
+    return f"{head}VALUES {', '.join([values] * count)}"
 
 
 @lru_cache(maxsize=AT_ONCE)

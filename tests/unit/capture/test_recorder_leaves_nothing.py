@@ -396,7 +396,7 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(progress.Progress),
 ]
 # Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
-NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "detail_has_graph", "begins"}
+NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "call_left", "detail_has_graph", "begins"}
 
 
 @pytest.fixture(scope="module")
