@@ -365,6 +365,10 @@ def test_the_editor_gets_the_line_and_the_file_is_read_anew(tmp_path: Path, monk
         ran.append(command)
         path.write_text(AB2_CODE.replace("F = A * B", "F = B * A"))
 
+    program = tmp_path / "vim"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("EDITOR", "vim")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setattr(instrument_module.subprocess, "run", editor)
@@ -372,7 +376,7 @@ def test_the_editor_gets_the_line_and_the_file_is_read_anew(tmp_path: Path, monk
     async def walk(driver: Driver) -> None:
         monkeypatch.setattr(driver.app, "suspend", nullcontext)
         await driver.press("right", "right", "right", "e")
-        assert ran == [["vim", "+5", str(path)]]
+        assert ran == [[str(program), "+5", str(path)]]
         source = driver.instrument.query_one("#source", SourcePane)
         assert "has changed since the recording (line 5)" in str(source.border_subtitle)
 
