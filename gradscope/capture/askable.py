@@ -38,8 +38,8 @@ _STRIDED = torch.strided
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _push: Any = torch._C._push_on_torch_dispatch_stack
 _pop: Any = torch._C._pop_torch_dispatch_stack
-# `data_ptr` would copy what is to be copied on write
-address_of: Callable[[torch.Tensor], int] = torch._C._data_address  # type: ignore[attr-defined]
+# Where the memory of a tensor's storage begins; `data_ptr` would copy what is to be copied on write.
+_begin: Callable[[torch.Tensor], int] = torch._C._data_address  # type: ignore[attr-defined]
 _is_cpu, _nbytes = attrgetter("is_cpu"), attrgetter("nbytes")
 _contiguous, _offset, _storage = _Base.is_contiguous, _Base.storage_offset, _Base.untyped_storage
 _held = torch.UntypedStorage.nbytes
@@ -105,18 +105,22 @@ def is_strided(tensor: torch.Tensor) -> bool:
     return type(tensor) in PLAIN and tensor.layout is _STRIDED and not tensor.is_nested
 
 
-def in_memory(tensor: torch.Tensor) -> bool:
+# `passing`: a gradient on its way through the engine. Its storage is not asked for, which would give it a Python
+# object: torch adds to a gradient in place only where nothing else holds its storage (measured with 2.13).
+
+
+def in_memory(tensor: torch.Tensor, passing: bool = False) -> bool:
     """Whether a tensor of a usual class is dense and all its memory there, on the CPU."""
     return (
         type(tensor) in PLAIN
         and tensor.is_cpu
         and tensor.layout is _STRIDED
         and not (tensor.is_nested or _dispatch_modes())
-        and _memory_is_there(tensor)
+        and (_has_memory(tensor) if passing else _memory_is_there(tensor))
     )
 
 
-def lies_at(tensor: torch.Tensor) -> int:
+def lies_at(tensor: torch.Tensor, passing: bool = False) -> int:
     """Where the numbers of a tensor that is `in_memory` lie, one after the other; 0 for others."""
     if not (
         type(tensor) in PLAIN
@@ -129,8 +133,9 @@ def lies_at(tensor: torch.Tensor) -> int:
         return 0
     try:
         offset = _offset(tensor)
-        need = tensor.nbytes + offset * tensor.itemsize if offset else tensor.nbytes
-        return address_of(tensor) if need <= _held(_storage(tensor)) else 0
+        skipped = offset * tensor.itemsize if offset else 0
+        begin = _begin(tensor) if passing or tensor.nbytes + skipped <= _held(_storage(tensor)) else 0
+        return begin + skipped if begin else 0
     except RuntimeError:
         return 0  # it stands for another tensor
 
@@ -153,9 +158,14 @@ def all_in_memory(tensors: Sequence[Any]) -> bool:
         return False
 
 
-def readable(tensor: torch.Tensor) -> bool:
+def address_of(tensor: torch.Tensor) -> int:
+    """Where the first number of a readable tensor lies."""
+    return _begin(tensor) + int(_offset(tensor)) * tensor.itemsize
+
+
+def readable(tensor: torch.Tensor, passing: bool = False) -> bool:
     """Whether the numbers of `tensor` can be read without side effects."""
-    if in_memory(tensor):
+    if in_memory(tensor, passing):
         return tensor.dtype in NUMBERS
     if computes(tensor) or _dispatch_modes():  # a dispatch mode of the script's would see our reads, too
         return False
@@ -168,7 +178,7 @@ def readable(tensor: torch.Tensor) -> bool:
             and not _Base.is_nested.__get__(tensor)
             and not _Base._is_zerotensor(tensor)
             and not (device == "cuda" and capturing())
-            and _memory_is_there(tensor if type(tensor) in PLAIN else dense(tensor))
+            and (_has_memory if passing else _memory_is_there)(tensor if type(tensor) in PLAIN else dense(tensor))
         )
 
 
@@ -199,6 +209,14 @@ def fits(storage: torch.UntypedStorage, offset: int, size: Sequence[int], stride
     return (last + 1) * itemsize <= storage.nbytes()
 
 
+def _has_memory(tensor: torch.Tensor) -> bool:
+    """Whether a strided tensor has any memory."""
+    try:
+        return not tensor.nbytes or _begin(tensor) != 0
+    except RuntimeError:
+        return False  # it stands for another tensor
+
+
 def _memory_is_there(tensor: torch.Tensor) -> bool:
     """Whether a strided tensor has the memory that its layout tells of: freeing a storage leaves that as it was."""
     try:
@@ -209,6 +227,6 @@ def _memory_is_there(tensor: torch.Tensor) -> bool:
             enough = tensor.nbytes + offset * tensor.itemsize <= _held(storage)
         else:
             enough = fits(storage, offset, tensor.shape, tensor.stride(), tensor.itemsize)
-        return enough and address_of(tensor) != 0
+        return enough and _begin(tensor) != 0
     except RuntimeError:
         return False  # it stands for another tensor

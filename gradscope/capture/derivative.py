@@ -51,7 +51,7 @@ class Probe:
 
     def compare(self, incoming: torch.Tensor, outgoing: torch.Tensor) -> tuple[float, ...] | None:
         """Up to 16 triples (x, derivative given, slope), flat; None where too little of f is smooth."""
-        if not (readable(incoming) and readable(outgoing)):
+        if not (readable(incoming, passing=True) and readable(outgoing, passing=True)):
             return None
         into, out = dense(incoming), dense(outgoing)
         if into.shape != self.shape or out.shape != self.shape:

@@ -40,20 +40,20 @@ class Reading:
     stored: str = ""
 
 
-def node_at(frame: FrameType) -> tuple[ast.AST | None, str]:
-    """What the frame is at in the syntax tree, and the file's text; (None, "") where the source cannot tell."""
+def node_at(frame: FrameType) -> tuple[ast.AST | None, list[str]]:
+    """What the frame is at in the syntax tree, and the file's lines; (None, []) where the source cannot tell."""
     # On Python 3.10 executing leaves cycles that hold what it is given, so it is not given the frame.
     known = {name: frame.f_globals[name] for name in _OF_A_MODULE if name in frame.f_globals}
     place: Any = SimpleNamespace(f_code=frame.f_code, f_lasti=frame.f_lasti, f_lineno=frame.f_lineno, f_globals=known)
     try:
         source = Source.for_frame(place)
         if source.tree is None:
-            return None, ""
+            return None, []
         found = Source.executing(place)
         node: ast.AST | None = found.node
-        return node if node is not None else _augmented(found.statements or (), frame), source.text
+        return node if node is not None else _augmented(found.statements or (), frame), source.lines
     except (SyntaxError, ValueError, KeyError, IndexError, AssertionError, OSError, RecursionError):
-        return None, ""  # the source is gone, or not what was compiled: the line alone must do
+        return None, []  # the source is gone, or not what was compiled: the line alone must do
 
 
 def _augmented(statements: Iterable[ast.stmt], frame: FrameType) -> ast.AST | None:
@@ -64,7 +64,7 @@ def _augmented(statements: Iterable[ast.stmt], frame: FrameType) -> ast.AST | No
     return found[0] if len(found) == 1 else None
 
 
-def read_node(node: ast.AST, text: str) -> Reading:
+def read_node(node: ast.AST, lines: list[str]) -> Reading:
     """What the tree around `node` says about the value it makes (`node.parent` comes from executing)."""
     parent = getattr(node, "parent", None)
     targets: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def read_node(node: ast.AST, text: str) -> Reading:
         targets = ("",) * picked + (_plain(outer.targets[0]), "")
     expression = ""
     if isinstance(node, ast.expr):
-        expression = " ".join((ast.get_source_segment(text, node) or "").split())[:200]
+        expression = " ".join(_segment(node, lines).split())[:200]
     callee = _plain(node.func) if isinstance(node, ast.Call) else ""
     receiver: str | None = None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -106,6 +106,16 @@ def read_node(node: ast.AST, text: str) -> Reading:
         expression=expression,
         stored=_container(node),
     )
+
+
+def _segment(node: ast.expr, lines: list[str]) -> str:
+    """The source of an expression. `ast.get_source_segment` splits the whole file for each."""
+    if node.end_lineno is None or node.end_col_offset is None or node.end_lineno > len(lines):
+        return ""
+    part = lines[node.lineno - 1 : node.end_lineno]
+    part[-1] = part[-1].encode()[: node.end_col_offset].decode()  # columns count bytes
+    part[0] = part[0].encode()[node.col_offset :].decode()
+    return "\n".join(part)
 
 
 def _chosen(node: ast.AST) -> ast.AST:

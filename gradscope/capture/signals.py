@@ -9,11 +9,13 @@ installs and sees its own handlers. Nothing here imports torch.
 from __future__ import annotations
 
 import _thread
+import _weakrefset
 import os
 import signal
 import sys
 import sysconfig
 import threading
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -32,6 +34,8 @@ _LIBRARY = tuple(
 )
 
 _install, _tell = signal.signal, signal.getsignal
+_DEAF = frozenset({_weakrefset.__file__, weakref.__file__})  # callbacks of weak references, whose errors are only shown
+
 _opened = 0
 _hooks = HookSet()
 _waiting: set[Any] = set()  # numbers of signals
@@ -94,7 +98,12 @@ class _Guarded:
 
 
 def at_work(frame: FrameType | None) -> bool:
-    """Whether code of ours is at work at `frame`, and not code of the script's or of torch's that it went on to."""
+    """Whether code of ours is at work at `frame`, and not code of the script's or of torch's that it went on to.
+
+    So it counts, too, where what a handler raises would reach nobody.
+    """
+    if frame is not None and frame.f_code.co_filename in _DEAF:
+        return True
     inner: FrameType | None = None
     while frame is not None:
         code = frame.f_code

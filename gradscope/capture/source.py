@@ -209,8 +209,8 @@ class Sites:
         number = len(self.readings)
         code = frame.f_code
         line = frame.f_lineno or code.co_firstlineno
-        node, text = node_at(frame)
-        reading = read_node(node, text) if node is not None else Reading()
+        node, lines = node_at(frame)
+        reading = read_node(node, lines) if node is not None else Reading()
         self.readings.append(reading)
         where = node if node is not None else None
         self._on_site(

@@ -130,16 +130,16 @@ class Statistics:
         self._forms: dict[tuple[int, ...], Form] = {}  # by shape
         self._slabs = {torch.float32: Slab("f4"), torch.float64: Slab("f8")}
 
-    def read(self, tensor: torch.Tensor) -> Reading | None:
+    def read(self, tensor: torch.Tensor, passing: bool = False) -> Reading | None:
         """Measure a tensor as it is now. Its statistics are there after `settle`, a device's after `collect`.
 
-        None for empty and unreadable tensors.
+        None for empty and unreadable tensors. `passing`: see `askable`.
         """
-        address, slab = lies_at(tensor), None
+        address, slab = lies_at(tensor, passing), None
         if address:
             slab = self._slabs.get(tensor.dtype)
         if slab is None:
-            if not readable(tensor):
+            if not readable(tensor, passing):
                 return None
             tensor = dense(tensor)
             slab = self._slabs.get(tensor.dtype) if tensor.is_cpu and tensor.numel() <= Slab.ROOM else None

@@ -69,14 +69,20 @@ def _open_numbers() -> list[int]:
 
 
 def check(numbers: list[_Number]) -> None:
-    """Raise NumbersTaken unless each is still what it was."""
-    for number, device, inode in numbers:
+    """Raise NumbersTaken unless each file is still there under one of its numbers.
+
+    Another connection of the same process, which reads the file, may have closed those that were its own.
+    """
+    left = {number[1:] for number in numbers}
+    for number, *file in numbers:
         try:
             stat = os.fstat(number)
         except OSError:
-            raise NumbersTaken from None
-        if (stat.st_dev, stat.st_ino) != (device, inode):
-            raise NumbersTaken
+            continue
+        if (stat.st_dev, stat.st_ino) == tuple(file):
+            left.discard((stat.st_dev, stat.st_ino))
+    if left:
+        raise NumbersTaken
 
 
 def abandon(connection: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ from gradscope.capture.facts import bytes_of, count_of, device_of, read_facts, s
 from gradscope.capture.live import tensor_facts
 from gradscope.capture.stats import number_of, values
 from gradscope.model.records import Optimizer
-from tests.capturing import Recording, record_text, run_plain
+from tests.capturing import Recording, record_script, record_text, run_plain
 
 CLASSES = """
 import re
@@ -387,3 +387,72 @@ optimizer.step()
         optimizers = list(recorded.source.optimizers().values())
         assert all(isinstance(one, Optimizer) for one in optimizers)
         assert norms == ((optimizers[0].groups[0][0], 2.0, 2.0),)
+
+
+ADDED = """
+import torch
+torch.manual_seed(7)
+versions = []
+def show(*leaves): versions.append([leaf.grad._version for leaf in leaves])
+for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.complex64):
+    for hook in (None, lambda g: g * 2, lambda g: None):
+        x = torch.randn(4, 4, requires_grad=True, dtype=dtype)
+        w = torch.randn(4, 4, requires_grad=True, dtype=dtype)
+        y = x @ w + x.t() * 2 + x[:2].repeat(2, 1) + torch.cat([x[2:], x[:2]])
+        for tensor in (x, y):
+            if hook: tensor.register_hook(hook)
+        z = torch.tanh(y) @ x
+        for _ in range(2):
+            z.abs().sum().backward(retain_graph=True)
+            show(x, w)
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): return x * 2
+    @staticmethod
+    def backward(ctx, g): return g + g
+x, big = torch.randn(6, 10, requires_grad=True), torch.randn(300, 300, requires_grad=True)
+(Twice.apply(x) + Twice.apply(x) * x + x.sum(1, keepdim=True)).sum().backward()
+(big @ big.t() + big).sum().backward()
+show(x, big)
+"""
+
+
+@pytest.mark.parametrize("detail", ["graph", "full"])
+def test_gradients_are_added_to_in_place_as_without_us(tmp_path: Path, detail: str) -> None:
+    """torch does so only where nothing else holds a gradient's storage, and no Python object stands for it."""
+    script = tmp_path / "script.py"
+    script.write_text(ADDED)
+    plain, recorded = run_plain(script)["versions"], record_script(script, detail)
+    assert recorded.faults == ()
+    assert recorded.namespace["versions"] == plain
+    assert [1] in [list(set(versions)) for versions in plain]
+
+
+def test_memory_that_is_gone_is_told_without_its_storage() -> None:
+    whole = torch.ones(10)
+    part, odd = whole[3:], whole[3::2]
+    assert lies_at(part, passing=True) == part.data_ptr() != 0
+    assert lies_at(part) == part.data_ptr()
+    assert readable(part, passing=True)
+    assert readable(odd, passing=True)
+    whole.untyped_storage().resize_(0)
+    assert lies_at(whole, passing=True) == lies_at(part, passing=True) == 0
+    assert not readable(whole, passing=True)
+    assert not readable(odd, passing=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int64"])
+def test_the_values_of_a_view_are_its_own(tmp_path: Path, dtype: str) -> None:
+    text = f"""
+import torch
+x = torch.arange(10, dtype=torch.{dtype})
+views = [x[3:7], x.view(2, 5)[1], x[1::3], x.flip(0), x.view(5, 2).t()[1], x[9:], x[2:6].view(2, 2).t()]
+"""
+    recorded = record_text(tmp_path, text)
+    step = recorded.trace.step(0)
+    numbers = {sample.subject: sample.values for sample in step.samples if sample.what == "value"}
+    results = [op.outputs[0] for op in step.moments if op.kind == "op" and op.outputs]
+    told = [numbers[number] for number in results]
+    for view in recorded.namespace["views"]:
+        assert tuple(float(value) for value in view.reshape(-1).tolist()) in told
+    assert recorded.faults == ()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -209,6 +210,25 @@ def test_whose_code_is_at_work() -> None:
     found: list[bool] = []
     lent = _ours("import json\ndef f(): return json.loads('{}', object_hook=see)\n", see=lambda _: found.append(True))
     lent()
+    assert found == [True]
+
+
+def test_a_callback_of_a_weak_reference_is_not_struck() -> None:
+    """Python only shows what such a callback raises: a handler's exception would be lost."""
+    found: list[bool] = []
+
+    class Watched(set):  # type: ignore[type-arg]
+        def discard(self, item: object) -> None:
+            found.append(at_work(sys._getframe(1)))  # called by `WeakSet._remove`
+            super().discard(item)
+
+    class Dies:
+        pass
+
+    dies = Dies()
+    kept = weakref.WeakSet([dies])
+    kept.data = Watched(kept.data)
+    del dies
     assert found == [True]
 
 

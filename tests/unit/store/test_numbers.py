@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import sqlite3
 import threading
 from pathlib import Path
 
-from gradscope.store.numbers import high_numbers
+import pytest
+
+from gradscope.store.numbers import NumbersTaken, check, held_for, high_numbers
 from gradscope.store.writer import TraceWriter
 
 
@@ -47,3 +50,19 @@ def test_where_few_files_are_allowed_ours_get_the_last() -> None:
         assert next_number() == free
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_numbers_are_taken_when_none_of_them_is_the_files_any_more(tmp_path: Path) -> None:
+    """One that a reader in the same process closes is not: it was the reader's own."""
+    path = tmp_path / "x.db"
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA user_version = 1")
+    alone = [number for number, *_ in held_for(path)]
+    other = os.open(path, os.O_RDONLY)  # no lock is held that closing it could drop
+    held = held_for(path)
+    assert sorted(number for number, *_ in held) == sorted([*alone, other])
+    os.close(other)
+    check(held)
+    writer.close()
+    with pytest.raises(NumbersTaken):
+        check(held)
