@@ -20,14 +20,15 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from time import monotonic, sleep
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
-from .frames import TRAMPOLINE, bottom, is_ours
+from .frames import TRAMPOLINE, bottom
 from .hooks import HookSet, passed_to
 
 PATIENCE = 2.0  # seconds; a signal that has waited so long strikes wherever the program is
 _PAUSES = (2e-5, 5e-3)  # between reminders, the first and the longest
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _LENT = ("torch", "numpy", "executing", "asttokens")  # packages that our code calls, besides the standard library
 _LIBRARY = tuple(
     os.path.realpath(path) + os.sep for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
@@ -109,10 +110,15 @@ def at_work(frame: FrameType | None) -> bool:
         code = frame.f_code
         if code.co_name == TRAMPOLINE or code is bottom.__code__:
             return False
-        if is_ours(code):
+        if _of_the_package(code):
             return inner is None or (inner.f_code not in passed_to and _is_lent(inner.f_code.co_filename))
         inner, frame = frame, frame.f_back
     return False
+
+
+def _of_the_package(code: CodeType) -> bool:
+    """Whether this is code of any room of ours: records and files are at work, too."""
+    return code.co_filename.startswith(_PACKAGE)
 
 
 def _is_lent(file: str) -> bool:
@@ -133,7 +139,7 @@ def is_the_scripts(error: Exception) -> bool:
     while entry is not None:
         codes.append(entry.tb_frame.f_code)
         entry = entry.tb_next
-    if codes and (is_ours(codes[-1]) or _is_lent(codes[-1].co_filename)):  # no handler's frame is innermost
+    if codes and (_of_the_package(codes[-1]) or _is_lent(codes[-1].co_filename)):  # no handler's frame is innermost
         return isinstance(error, TimeoutError) or kind not in (*_LENT, "gradscope", *sys.stdlib_module_names)
     handlers = [getattr(_own(_tell(number)), "__code__", None) for number in signal.valid_signals()]
     return _Guarded.__call__.__code__ in codes or any(code in codes for code in handlers if code is not None)

@@ -92,6 +92,7 @@ def test_signals_at_random_moments(
             signal.setitimer(signal.ITIMER_VIRTUAL, 0.004 + 0.00037 * trial)
             with pytest.raises(Late):
                 _forever(model.step)
+            torch.set_grad_enabled(True)  # one that strikes between torch's own lines leaves them half done
             assert len(struck) == trial + 1
             assert len(made.recorder.journal.faults) == done
         before = made.recorder._next
@@ -120,10 +121,10 @@ def test_interrupts_are_caught_and_the_recording_goes_on(
                     model.step()
                     done += 1
             except KeyboardInterrupt:
-                pass
+                torch.set_grad_enabled(True)
             for _ in range(3):
                 model.step()
-        assert len([step for step in made.kinds if step == "train"]) >= done + 3
+        assert len(made.kinds) >= done + 3
         assert made.faults == ()
 
 
@@ -200,9 +201,14 @@ def test_one_that_waits_strikes_before_its_handler_changes(alarm: Callable[..., 
         assert signal.getsignal(signal.SIGVTALRM) is signal.SIG_IGN
 
 
+@pytest.mark.parametrize("file", ["capture/x.py", "model/x.py", "options.py"])
+def test_any_room_of_ours_is_at_work(file: str) -> None:
+    found: dict[str, Any] = {"look": lambda: at_work(sys._getframe(1))}
+    exec(compile("def f(): return look()\n", str(Path(frames.__file__).parents[1] / file), "exec"), found)
+    assert found["f"]()
+
+
 def test_whose_code_is_at_work() -> None:
-    here = _ours("def f(): return look()\n", look=lambda: at_work(sys._getframe(1)))
-    assert here()
     assert not at_work(sys._getframe())
     assert not at_work(None)
     through = _ours("def f(): return act()\n", act=lambda: at_work(sys._getframe()))
