@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -28,8 +29,13 @@ class Late(Exception):
 
 @pytest.fixture
 def alarm() -> Iterator[Callable[[Callable[[], object]], list[str]]]:
-    """Installs a handler of SIGVTALRM that calls `then`; returns the list to which it adds the files that it struck."""
+    """Installs a handler of SIGVTALRM that calls `then`; returns the list to which it adds the files that it struck.
+
+    The callbacks of the garbage collector (hypothesis has one) are away meanwhile: Python itself swallows what is
+    raised in them.
+    """
     before = signal.getsignal(signal.SIGVTALRM)
+    callbacks, gc.callbacks[:] = gc.callbacks[:], []
 
     def install(then: Callable[[], object]) -> list[str]:
         struck: list[str] = []
@@ -45,6 +51,7 @@ def alarm() -> Iterator[Callable[[Callable[[], object]], list[str]]]:
     yield install
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     signal.signal(signal.SIGVTALRM, before)
+    gc.callbacks[:] = callbacks
 
 
 def _raise_late() -> None:
