@@ -55,8 +55,8 @@ def judge(program: Program, hows: Sequence[str] = (QUIET, LOUD)) -> Verdict:
         found = _differences(program, plain, traced)
         if found:
             again = run(program, area)
-            clocks = _clocks(plain, again)
-            again, plain, *rest = [_without(clocks, outcome) for outcome in (again, plain, *traced.values())]
+            places = _by_chance(plain, again)
+            again, plain, *rest = [_without(places, outcome) for outcome in (again, plain, *traced.values())]
             found = _differences(program, plain, dict(zip(traced, rest, strict=True)))
             if found:
                 found += [f"(two plain runs differ, too: {line})" for line in differences(program, plain, again, None)]
@@ -74,14 +74,10 @@ def _differences(program: Program, plain: Outcome, traced: Mapping[str, Outcome]
     return found
 
 
-def _clocks(plain: Outcome, again: Outcome) -> set[str]:
-    """The places of `__main__` with a number on which two plain runs do not agree: what a clock said."""
+def _by_chance(plain: Outcome, again: Outcome) -> set[str]:
+    """The places of `__main__` on which two plain runs do not agree: what a clock said, a key drawn by the system."""
     one, other = [outcome.report["main"] if outcome.report else {} for outcome in (plain, again)]
-    return {
-        place
-        for place in one
-        if one[place] != other.get(place) and _is_number(one[place]) and _is_number(other.get(place))
-    }
+    return {place for place in one if place in other and one[place] != other[place]}
 
 
 def _is_number(text: object) -> bool:
@@ -92,12 +88,12 @@ def _is_number(text: object) -> bool:
     return True
 
 
-def _without(clocks: set[str], outcome: Outcome) -> Outcome:
-    """A clock's number is compared as a number, whichever it is."""
-    if outcome.report is None or not clocks:
+def _without(places: set[str], outcome: Outcome) -> Outcome:
+    """Of what chance chooses it is compared that it is there, and that a number is one."""
+    if outcome.report is None or not places:
         return outcome
     main = {
-        place: "a clock's number" if place in clocks and _is_number(told) else told
+        place: ("a number" if _is_number(told) else "something else") if place in places else told
         for place, told in outcome.report["main"].items()
     }
     return replace(outcome, report={**outcome.report, "main": main})

@@ -174,6 +174,8 @@ def _files(folder: Path, trace: Path | None, prefix: str = "") -> dict[str, str]
         ):
             continue
         name = normal(prefix + str(path.relative_to(folder)))
+        if "pymp-NAME" in name:  # multiprocessing's sockets: a child that ends by a signal leaves them, others do not
+            continue
         if path.is_file() and not path.is_symlink():
             found[name] = hashlib.sha1(_content(path), usedforsecurity=False).hexdigest()
         else:
