@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,7 @@ OF_GRADSCOPE = {  # they start gradscope themselves, kill it, and print what the
     "pictures/fault_09_notebook_explain",
     "tui/follow_yank",
 }
+_USES_GRADSCOPE = re.compile(r"^\s*(import|from)\b.*\bgradscope\b", re.M)
 BY_CLOCK = {"promise/fault_interrupt_stops_recording", "promise/fault_signal_swallowed"}  # they train for some seconds
 
 
@@ -59,6 +61,8 @@ def cases() -> Iterator[Program]:
             program = _script("cases", path, name=name)
             if name in BY_CLOCK:
                 program = replace(program, aside=frozenset({ALIVE, COUNTERS, MAIN}))
+            elif _USES_GRADSCOPE.search(path.read_text()):  # what it records within a recording, it keeps
+                program = replace(program, aside=frozenset({MAIN}))
             if argument is not None:
                 program = replace(program, name=f"{name} {argument}", target=(path.name, argument))
             yield program
