@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
+import linecache
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dis import opname
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from executing import Source
-
+from .blocks import BlockSource
 from .statements import ADDING
 
 _OF_A_MODULE = ("__name__", "__loader__", "__spec__")  # what linecache finds a source by
@@ -46,12 +46,13 @@ def node_at(frame: FrameType) -> tuple[ast.AST | None, list[str]]:
     known = {name: frame.f_globals[name] for name in _OF_A_MODULE if name in frame.f_globals}
     place: Any = SimpleNamespace(f_code=frame.f_code, f_lasti=frame.f_lasti, f_lineno=frame.f_lineno, f_globals=known)
     try:
-        source = Source.for_frame(place)
+        source = BlockSource.for_frame(place)
         if source.tree is None:
             return None, []
-        found = Source.executing(place)
+        found = BlockSource.executing(place)
         node: ast.AST | None = found.node
-        return node if node is not None else _augmented(found.statements or (), frame), source.lines
+        lines = linecache.getlines(source.filename, known)
+        return node if node is not None else _augmented(found.statements or (), frame), lines
     except (SyntaxError, ValueError, KeyError, IndexError, AssertionError, OSError, RecursionError):
         return None, []  # the source is gone, or not what was compiled: the line alone must do
 
