@@ -236,7 +236,9 @@ class Journal:
         draft.add("op", phase, stack, numbers, tuple(made), payload)
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
-        if name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
+        if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
+            draft.add("leaf", phase, stack, tuple(made), (), (name, False, True, None, False))
+        elif name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
             draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
         if draft.full:
             for tensor, number in zip(outputs, made):
