@@ -345,8 +345,11 @@ class Journal:
             entries = self.table.entries
             self.tracker.gradients_ready([entries[id(leaf)] for leaf in leaves])
 
-    def loss(self, root: torch.Tensor) -> None:
-        """The number that a backward begins at; none where it begins at more, or at what cannot be read."""
+    def loss(self, root: torch.Tensor, scaled: bool = False) -> None:
+        """The number that the last moment, a backward, begins at, or that a scaler `scaled` there.
+
+        None where it is more than a number, or cannot be read.
+        """
         if not readable(root):
             return
         if not is_plain(root):
@@ -355,7 +358,7 @@ class Journal:
             return
         cell: list[float] = []
         draft = self.tracker.ahead
-        draft.losses.append((draft.length, cell))
+        (draft.scaled if scaled else draft.losses).append((draft.length - 1, cell))
         self.statistics.scalar(root, cell.append)
 
     # -- modes, moves, modules -------------------------------------------------------------------

@@ -91,11 +91,13 @@ class Updates:
         """A scheduler of the class `name` stepped."""
         self.journal.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
 
-    def scaler_called(self, call: str, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
-        """`call` of a GradScaler returned."""
+    def scaler_called(self, call: str, given: object, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
+        """`call` of a GradScaler returned. Of a loss that it scaled, the number is kept."""
         journal = self.journal
         stack = journal.sites.locate(frame)
         journal.draft.add("scaler", journal.phase_now(), stack, (), (), (call, optimizer, enabled))
+        if call == "scale" and enabled and isinstance(given, torch.Tensor):
+            journal.loss(given, scaled=True)
 
     def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
         """An optimizer was built, or got the parameter group `group`."""
