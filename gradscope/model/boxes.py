@@ -10,7 +10,7 @@ from .gradients import Gradients
 from .graph import GraphNode, NodeKind
 from .origin import case_in
 from .places import Lines
-from .records import GradChange, OpCall, Sample, Tensor
+from .records import LOADER, GradChange, OpCall, Sample, Tensor
 from .samples import SampleIndex, not_finite
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Boxes:
         return GraphNode(
             id=value.id,
             kind=NodeKind.TENSOR,
-            label=tensor.name or (op.name if op else f"tensor {tensor.number}"),
+            label=tensor.name or (op.name if op and op.name != LOADER else f"tensor {tensor.number}"),
             name=tensor.name or None,
             op=op.name if op else None,
             shape=tensor.shape,

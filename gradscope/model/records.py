@@ -18,6 +18,9 @@ from .leaf import AutogradStatus
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
 
+LOADER = "DataLoader"  # the name of the op that gives a DataLoader's next batch
+
+
 class Phase(str, Enum):
     """The part of a step in which a moment lies."""
 
