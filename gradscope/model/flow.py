@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .leaf import AutogradStatus
-from .origin import reads_values
+from .origin import read_inputs
 from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor, changed
 
 if TYPE_CHECKING:
@@ -128,12 +128,11 @@ class Flow:
             self.roots[index] = tuple(self._read(root) for root in moment.roots)
 
     def _op(self, index: int, op: OpCall) -> None:
-        inputs = tuple(self._read(tensor) for tensor in op.inputs)
+        inputs = tuple(self._read(tensor) for tensor in read_inputs(op))
         position = len(self.calls)
         call = Call(index, op.name, inputs, [])
         self.calls.append(call)
-        reads = reads_values(op)
-        tracked = reads and any(self.values[value].tracked for value in inputs)
+        tracked = any(self.values[value].tracked for value in inputs)
         for tensor in op.outputs:
             if tensor not in self.of_tensor:  # else it is returned as it was, or a Mutation follows
                 call.outputs.append(self._new(tensor, position, index, tracked))
@@ -142,7 +141,7 @@ class Flow:
                 self.values[value].used = True
         if op.name in DETACHING and len(op.inputs) == 1 == len(call.outputs):
             self._shared[op.outputs[0]] = self._storage(op.inputs[0])
-        if reads and any(self.values[value].status.requires_grad for value in inputs):
+        if any(self.values[value].status.requires_grad for value in inputs):
             call.cut = self._cut(op, call)
 
     def _cut(self, op: OpCall, call: Call) -> str:

@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from .trace import Step
 
 _FURTHEST = 1000  # steps that a tensor is followed back
-# Factories that may be given a tensor: they read its shape, dtype and device alone.
+# Of the first tensor that these factories are given, they read its shape, dtype and device alone.
 _LIKE = frozenset({
     "empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like",
     "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros",
 })  # fmt: skip
 
 
-def reads_values(op: OpCall) -> bool:
-    """Whether an op has inputs of whose numbers it makes its results: `randn_like(std)` has none."""
-    return bool(op.inputs) and not (op.name in _LIKE and len(op.inputs) == 1)
+_AS = frozenset({"expand_as", "reshape_as", "to", "type_as", "view_as"})  # so do these of their second
+
+
+def read_inputs(op: OpCall) -> tuple[int, ...]:
+    """The inputs of whose numbers an op makes its results: `randn_like(std)` has none."""
+    if op.name in _LIKE:
+        return op.inputs[1:]
+    return op.inputs[:1] if op.name in _AS else op.inputs
 
 
 def first_met(step: Step, tensor: Tensor) -> tuple[Step, Tensor]:
@@ -44,7 +49,7 @@ def is_result(step: Step, tensor: Tensor) -> bool | None:
     home, first = first_met(step, tensor)
     made = home.moments[first.made_by] if first.made_by is not None else None
     if isinstance(made, OpCall):
-        return reads_values(made)
+        return bool(read_inputs(made))
     return True if isinstance(made, Backward) else None
 
 

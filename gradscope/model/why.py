@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .graph import SourceLine
-from .origin import first_met, reads_values
+from .origin import first_met, read_inputs
 from .records import Backward, GradChange, LeafChange, OpCall, Tensor, changed
 from .trace import Step
 
@@ -105,12 +105,12 @@ class _Walk:
                 return
             home, first = first_met(step, tensor)
             made = home.moments[first.made_by] if first.made_by is not None else None
-            if not isinstance(made, OpCall) or not reads_values(made):
+            if not isinstance(made, OpCall) or not read_inputs(made):
                 line = self._line(made.stack if made is not None else first.first_use)
                 asked = "it was frozen" if first.role == "parameter" else "it was made without requires_grad=True"
                 yield Cause(f"{name}: {asked}", line)
                 return
-            inputs = [home.tensors[number] for number in made.inputs]
+            inputs = [home.tensors[number] for number in read_inputs(made)]
             if any(one.requires_grad for one in inputs):
                 why = f"{made.name} gives what has no derivative ({first.dtype})"
                 if not made.grad_enabled:
@@ -159,7 +159,7 @@ class _Walk:
         users: dict[int, list[OpCall]] = {}
         for moment in self.step.moments:
             if isinstance(moment, OpCall):
-                for number in moment.inputs:
+                for number in read_inputs(moment):
                     users.setdefault(number, []).append(moment)
         waiting, seen, told = [tensor.number], {tensor.number}, 0
         while waiting and told < _LONGEST:
@@ -207,7 +207,7 @@ class _Walk:
             if one.is_leaf or not isinstance(made, OpCall):
                 yield Cause(f"{self._name(step, one)}: a leaf; its .grad is filled", self._line(one.first_use))
                 continue
-            inputs = [step.tensors[number] for number in made.inputs]
+            inputs = [step.tensors[number] for number in read_inputs(made)]
             names = ", ".join(self._name(step, each) for each in inputs if each.requires_grad)
             yield Cause(f"{self._name(step, one)}: through {one.grad_fn} to {names}", self._line(made.stack))
             waiting.extend((step, each) for each in inputs)
