@@ -12,6 +12,7 @@ import torch
 from ..model.records import Phase
 from .askable import WITH_NORM, all_in_memory, dense, readable
 from .draft import with_gradients
+from .unseen import Unseen
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -97,7 +98,8 @@ class Updates:
         stack = journal.sites.locate(frame)
         journal.draft.add("scaler", journal.phase_now(), stack, (), (), (call, optimizer, enabled))
         if call == "scale" and enabled and isinstance(given, torch.Tensor):
-            journal.loss(given, scaled=True)
+            with Unseen():
+                journal.loss(given, scaled=True)
 
     def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
         """An optimizer was built, or got the parameter group `group`."""

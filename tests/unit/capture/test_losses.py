@@ -125,6 +125,12 @@ for step in range(6):
     assert losses == pytest.approx(means, rel=1e-4)
 
 
+def test_measuring_what_is_scaled_is_no_op_of_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(START + "scaler = torch.amp.GradScaler('cpu')\nscaler.scale(batch()).backward()\n")
+    assert "item" not in record_script(script).ops()
+
+
 @pytest.mark.parametrize(
     "line", ["loss = 0.5 * batch()", "loss = batch() * torch.tensor(0.3)", "loss = batch() / 2 + batch() / 3"]
 )
