@@ -22,6 +22,7 @@ from .model.findings import Finding, Severity
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
 from .model.records import Detail, GradChange, Parameter
+from .model.taking_part import in_use
 from .model.trace import Step, Trace, TraceSource
 from .model.why import Explanation
 from .options import CaptureOptions, ViewOptions, option_fields
@@ -275,7 +276,9 @@ def expect_gradients(trace: Trace, *, ignore: Sequence[str] = ()) -> None:
         for moment in step.moments:
             if isinstance(moment, GradChange) and moment.has_grad:
                 got.update(p for t in moment.tensors if (p := step.tensors[t].parameter) is not None)
-    wanted = [one for one in trace.parameters() if one.requires_grad and one.role != "buffer"]
+    templates = (trace.step(number).template for number in trace.source.step_numbers())
+    known = in_use(trace.parameters(), templates, got)
+    wanted = [one for one in known if one.requires_grad and one.role != "buffer"]
     without = [one.name for one in wanted if one.id not in got and not _matches(trace, one, ignore)]
     if not wanted:
         raise FindingsError("no parameter that requires a gradient was used in this recording")

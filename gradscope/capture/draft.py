@@ -110,6 +110,7 @@ class Draft:
         "end",
         "expected",
         "expected_count",
+        "factors",
         "flush",
         "flush_at",
         "followed",
@@ -137,6 +138,7 @@ class Draft:
         "returns",
         "roots",
         "samples",
+        "scaled",
         "seen_backward",
         "seen_update",
         "sharing",
@@ -183,7 +185,9 @@ class Draft:
         self.marks: list[tuple[Phase, int]] = []  # where phases begin
         self.times: list[float] = []  # and when
         self.samples: list[RawSample] = []
-        self.losses: list[tuple[int, list[float]]] = []
+        self.losses: list[tuple[int, list[float]]] = []  # (backward's moment, what it began at)
+        self.factors: list[tuple[int, float]] = []  # (moment of an op, the number that it multiplied a number by)
+        self.scaled: list[tuple[int, list[float]]] = []  # (moment of a GradScaler's scale, the loss that it was given)
         self.learning_rates: dict[tuple[int, int], float] = {}
         self.versions: dict[int, int] = {}
         self.bumps: dict[int, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -228,6 +229,22 @@ def results_of(returned: Any) -> list[torch.Tensor]:
     if isinstance(returned, torch.Tensor):
         return [returned]
     return tensors_in((returned,)) if isinstance(returned, (list, tuple)) else []
+
+
+def paths_in(whole: Any) -> list[tuple[int | str, ...]]:
+    """How indices and keys lead to each of the tensors that `tensors_in` finds in it, in that order."""
+    found: list[tuple[int | str, ...]] = []
+    waiting: list[tuple[Any, tuple[int | str, ...], frozenset[int]]] = [(whole, (), frozenset())]
+    while waiting:
+        value, path, around = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            found.append(path)
+        elif isinstance(value, _CONTAINERS) and id(value) not in around:
+            keys = dict.keys(value) if isinstance(value, dict) else itertools.count()
+            steps = [key if type(key) in (int, str) else "?" for key, _ in zip(keys, _items(value))]
+            inside = [(item, (*path, key), around | {id(value)}) for key, item in zip(steps, _items(value))]
+            waiting += reversed(inside)
+    return found
 
 
 def _look_into(container: Any, found: list[torch.Tensor]) -> None:

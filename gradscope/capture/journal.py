@@ -236,7 +236,9 @@ class Journal:
         draft.add("op", phase, stack, numbers, tuple(made), payload)
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
-        if name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
+        if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
+            draft.add("leaf", phase, stack, tuple(made), (), (name, False, True, None, False))
+        elif name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
             draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
         if draft.full:
             for tensor, number in zip(outputs, made):
@@ -343,8 +345,11 @@ class Journal:
             entries = self.table.entries
             self.tracker.gradients_ready([entries[id(leaf)] for leaf in leaves])
 
-    def loss(self, root: torch.Tensor) -> None:
-        """The number that a backward begins at; none where it begins at more, or at what cannot be read."""
+    def loss(self, root: torch.Tensor, scaled: bool = False) -> None:
+        """The number that the last moment, a backward, begins at, or that a scaler `scaled` there.
+
+        None where it is more than a number, or cannot be read.
+        """
         if not readable(root):
             return
         if not is_plain(root):
@@ -353,7 +358,7 @@ class Journal:
             return
         cell: list[float] = []
         draft = self.tracker.ahead
-        draft.losses.append((draft.length, cell))
+        (draft.scaled if scaled else draft.losses).append((draft.length - 1, cell))
         self.statistics.scalar(root, cell.append)
 
     # -- modes, moves, modules -------------------------------------------------------------------

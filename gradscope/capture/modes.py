@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from ..model.records import Phase
+from ..model.records import LOADER, Phase
 from .births import Births
-from .facts import dtype_name, tensors_in
+from .facts import dtype_name, paths_in, tensors_in
 from .hooks import HookSet
 from .journal import Journal
 from .pause import Pause
@@ -25,7 +25,6 @@ from .unseen import Unseen
 _modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 _NOTHING = nullcontext()
-_LOADER = "DataLoader"
 
 
 class ModeWatch:
@@ -114,7 +113,7 @@ class ModeWatch:
                 batch = original(batches)
                 try:
                     with Unseen():
-                        self._loaded(frame, self.births.of(batches), tensors_in((batch,)))
+                        self._loaded(frame, self.births.of(batches), batch, tensors_in((batch,)))
                 except Exception as error:
                     journal.fault("a batch of a DataLoader", error)
                 return batch
@@ -134,16 +133,19 @@ class ModeWatch:
 
         hooks.patch(torch.utils.data.DataLoader, "__iter__", iter_)
 
-    def _loaded(self, frame: FrameType, made: int | None, batch: list[torch.Tensor]) -> None:
+    def _loaded(self, frame: FrameType, made: int | None, whole: Any, batch: list[torch.Tensor]) -> None:
         """A DataLoader, made at the stack `made`, gave the next batch."""
         journal = self.journal
         stack, direct = journal.locate(frame)
+        layout = journal.sites.layouts.get(stack)
+        if layout is None or len(layout) != len(batch):
+            journal.sites.layouts[stack] = paths_in(whole)
         cue = journal.tracker.ahead.cue()
         expected = cue is not None and cue.behind == made
         if cue is None or not expected or self.replay.begins(cue, stack, False, direct, [], []) is None:
             cue = None
-        if cue is None or not self.replay.ends(cue, _LOADER, "", [], _sequence(), batch):
-            journal.op(_LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
+        if cue is None or not self.replay.ends(cue, LOADER, "", [], _sequence(), batch):
+            journal.op(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
 
     def _install_ranges(self, hooks: HookSet) -> None:
         """Profiler ranges call torch ops to begin and end: nothing of the script's."""

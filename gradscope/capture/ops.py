@@ -28,6 +28,7 @@ from .facts import (
 )
 from .frames import release, trampoline
 from .journal import Journal
+from .losses import SCALINGS, note_factor
 from .replaced import Replaced
 from .replay import Cue, Replay
 from .unseen import Unseen
@@ -220,6 +221,8 @@ class OpMode(TorchFunctionMode):
             cue = None  # a step ended in the call
         with Unseen():
             text = arguments_text(args, kwargs) if journal.tracker.ahead.full else ""
+            if info[0] in SCALINGS:
+                note_factor(journal.tracker.ahead, info[0], arguments, result)
             self.returned(info, stack, direct, inputs, numbers, cue, versions, first, result, text)
         return result
 

@@ -412,7 +412,9 @@ class OptimizerWatch:
                 try:
                     optimizer = args[0] if args and isinstance(args[0], Optimizer) else None
                     number = self._number(optimizer) if optimizer is not None else None
-                    self.journal.updates.scaler_called(name, number, bool(scaler.is_enabled()), sys._getframe(1))
+                    self.journal.updates.scaler_called(
+                        name, args[0] if args else None, number, bool(scaler.is_enabled()), sys._getframe(1)
+                    )
                 except Exception as error:
                     self.journal.fault("a GradScaler call", error)
             return result

@@ -21,7 +21,8 @@ _FIELDS = {"values": 0, "indices": 1, "eigenvalues": 0, "eigenvectors": 1, "Q": 
 class Reading:
     """What the syntax tree says about one call site.
 
-    `targets`: the names its value is bound to, one for each element when it is unpacked.
+    `targets`: the names its value is bound to, one for each element when it is unpacked; `target`: the same, as code.
+    `turn`: it is iterated over, and each turn's value is bound.
     `operands`: the source of each operand, "" where it is no plain name, None where it is a constant.
     `receiver`: what a method was called on, None where none was. `binary`: an operator with two sides.
     `picked`: one element is (`x.max(0).values`, `x.sort()[0]`), and only that is bound to a name.
@@ -38,6 +39,8 @@ class Reading:
     returned: bool = False
     expression: str = ""
     stored: str = ""
+    target: ast.expr | None = None
+    turn: bool = False
 
 
 def node_at(frame: FrameType) -> tuple[ast.AST | None, list[str]]:
@@ -68,7 +71,9 @@ def _augmented(statements: Iterable[ast.stmt], frame: FrameType) -> ast.AST | No
 def read_node(node: ast.AST, lines: list[str]) -> Reading:
     """What the tree around `node` says about the value it makes (`node.parent` comes from executing)."""
     parent = getattr(node, "parent", None)
+    target: ast.expr | None = None
     targets: tuple[str, ...] = ()
+    loop = _loop_over(node)
     picked = _picked(parent, node)
     whole = _chosen(node)  # what a statement gives a name to, or returns
     taker = getattr(whole, "parent", None)
@@ -76,19 +81,20 @@ def read_node(node: ast.AST, lines: list[str]) -> Reading:
         isinstance(node, (ast.FunctionDef, ast.Lambda)) or (isinstance(parent, ast.Lambda) and parent.body is node)
     )
     if isinstance(node, ast.AugAssign):
-        targets = (_plain(node.target),)
-    elif isinstance(node, (ast.For, ast.comprehension)):
-        targets = _unpacked(node.target)
+        target = node.target
+    elif loop is not None:
+        target = _bound_each_turn(loop)
+        returned = _is_yielded(loop)
     elif isinstance(taker, ast.Assign) and taker.value is whole:
-        targets = _unpacked(taker.targets[0])
+        target = taker.targets[0]
     elif isinstance(taker, (ast.AnnAssign, ast.NamedExpr)) and taker.value is whole:
-        targets = (_plain(taker.target),)
-    elif isinstance(parent, ast.For) and parent.iter is node:
-        targets = _unpacked(parent.target)
+        target = taker.target
     elif element := _element(node):
         targets = (element,)
     elif picked is not None and isinstance(outer := getattr(parent, "parent", None), ast.Assign):
         targets = ("",) * picked + (_plain(outer.targets[0]), "")
+    if target is not None and not returned:
+        targets = _unpacked(target)
     expression = ""
     if isinstance(node, ast.expr):
         expression = " ".join(_segment(node, lines).split())[:200]
@@ -106,7 +112,40 @@ def read_node(node: ast.AST, lines: list[str]) -> Reading:
         returned=returned,
         expression=expression,
         stored=_container(node),
+        target=target,
+        turn=loop is not None,
     )
+
+
+def _loop_over(node: ast.AST) -> ast.For | ast.comprehension | None:
+    """The loop that `node` is the turning of, or whose turns its value gives."""
+    if isinstance(node, (ast.For, ast.comprehension)):
+        return node
+    if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        return node.generators[0] if len(node.generators) == 1 else None
+    parent = getattr(node, "parent", None)
+    return parent if isinstance(parent, (ast.For, ast.comprehension)) and parent.iter is node else None
+
+
+def _bound_each_turn(loop: ast.For | ast.comprehension) -> ast.expr | None:
+    """What the value of a turn is bound to: beside the number that `enumerate` gives; None for one of `zip`'s."""
+    target, source = loop.target, loop.iter
+    while isinstance(source, ast.Call) and isinstance(source.func, ast.Name) and source.args:
+        if source.func.id == "zip":
+            return None
+        if source.func.id == "enumerate":
+            pair = isinstance(target, (ast.Tuple, ast.List)) and len(target.elts) == 2
+            target = target.elts[1] if pair else ast.Subscript(target, ast.Constant(1))  # type: ignore[attr-defined]
+        source = source.args[0]
+    return target
+
+
+def _is_yielded(loop: ast.For | ast.comprehension) -> bool:
+    """Whether a generator's loop hands on what its turns are bound to, as progress bars do: its user names that."""
+    name = _plain(loop.target)
+    body = loop.body if isinstance(loop, ast.For) else ()
+    values = [line.value for line in body if isinstance(line, ast.Expr) and isinstance(line.value, ast.Yield)]
+    return bool(name) and any(value.value is not None and _plain(value.value) == name for value in values)
 
 
 def _segment(node: ast.expr, lines: list[str]) -> str:
@@ -139,8 +178,16 @@ def _element(node: ast.AST) -> str:
         node = parent
     if not steps or not isinstance(parent, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) or parent.value is not node:
         return ""
-    target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
-    for step in reversed(steps):
+    return _within(parent.targets[0] if isinstance(parent, ast.Assign) else parent.target, reversed(steps))
+
+
+def name_within(target: ast.expr, path: Iterable[int | str]) -> str:
+    """What a part of the value that is bound to `target` is called; `path` leads to it by index and key."""
+    return _within(target, map(ast.Constant, path))
+
+
+def _within(target: ast.expr, steps: Iterable[ast.expr]) -> str:
+    for step in steps:
         if not isinstance(target, (ast.Tuple, ast.List)):
             target = ast.Subscript(target, step)
         elif any(isinstance(member, ast.Starred) for member in target.elts):

@@ -47,7 +47,7 @@ from .pause import Pause, remove_mode
 from .progress import Progress
 from .relative import relate
 from .replay import Patterns
-from .rows import Rows, loss_of, norms_of, unsettled
+from .rows import Rows, norms_of, unsettled
 from .signals import Signals
 from .source import Frames, Sites
 from .stats import Statistics
@@ -380,7 +380,7 @@ class Recorder:
             if unsettled(draft):
                 still.append((row, draft))
             elif self.options.last is None or row.number in self._kept or row.number < 0:
-                self.sink.put_step(row._replace(loss=loss_of(draft), norms=norms_of(draft)))
+                self.sink.put_step(row._replace(loss=self._rows.losses.of(draft), norms=norms_of(draft)))
         self._waiting = still
         owed, self._owed = self._owed, []
         for number, samples in owed:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..model.records import Detail, Phase, PhaseSpan, StepKind, StepRow
 from ..model.repeats import Repeats, carried_at
 from .draft import Draft, with_gradients
+from .losses import Losses
 from .replay import Pattern
 
 OPEN_PHASES = 256  # so many of a step that goes on are told, the last as lasting until now
@@ -34,6 +35,7 @@ class Rows:
 
     def __init__(self, started_at: float, put_repeats: Callable[[Repeats], None], *, with_ops: bool) -> None:
         self._started_at, self._put_repeats, self._with_ops = started_at, put_repeats, with_ops
+        self.losses = Losses()
         self._like: Like | None = None
         self._adding: Repeats | None = None
         self._predicted: dict[int, int] = {}
@@ -57,7 +59,7 @@ class Rows:
         if draft.repeats is None or draft.repeats is not self._repeated or self._like is None:
             return None
         row, marks, rates, measured = self._like
-        loss = loss_of(draft)
+        loss = self.losses.of(draft)
         if (
             draft.marks != marks
             or list(draft.learning_rates) != rates
@@ -120,7 +122,7 @@ class Rows:
             template,
             begin - self._started_at,
             end - begin,
-            loss_of(draft),
+            self.losses.of(draft),
             tuple([(optimizer, group, rate) for (optimizer, group), rate in draft.learning_rates.items()]),
             tuple(
                 [
@@ -205,8 +207,4 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
 
 def unsettled(draft: Draft) -> bool:
     """Whether the device still owes a loss or norms of this step."""
-    return any(not cell for _, cell in draft.losses) or any(not cell for _, _, cell in draft.norms)
-
-
-def loss_of(draft: Draft) -> float | None:
-    return draft.losses[-1][1][0] if draft.losses and draft.losses[-1][1] else None
+    return any(not cell for _, cell in (*draft.losses, *draft.scaled)) or any(not cell for _, _, cell in draft.norms)

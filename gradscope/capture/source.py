@@ -17,7 +17,7 @@ from types import CodeType, FrameType
 
 from ..model.records import Site, Stack
 from .frames import TRAMPOLINE
-from .reading import Reading, node_at, read_node
+from .reading import Reading, name_within, node_at, read_node
 
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _STDLIB = tuple(
@@ -73,6 +73,8 @@ class Sites:
         self.stack_sites: list[tuple[int, ...]] = []
         self.positions: list[tuple[tuple[CodeType, int], ...]] = []
         self.readings: list[Reading] = []
+        # Where the tensors that a loader gives at a stack stand in its batch: by index and key.
+        self.layouts: dict[int, list[tuple[int | str, ...]]] = {}
         self._folder = str(Path.cwd()) + os.sep
 
     def locate(self, frame: FrameType | None) -> int:
@@ -234,14 +236,20 @@ class Sites:
         """The name that the value made at `stack` gets: its target, looking through `return`s."""
         for site in self.stack_sites[stack]:
             reading = self.readings[site]
+            if reading.returned:
+                continue
+            layout = self.layouts.get(stack)
+            if layout is not None and len(layout) == outputs and reading.target is not None:
+                return name_within(reading.target, layout[output])
+            if reading.turn:  # each of several results is one turn's
+                return reading.targets[0] if len(reading.targets) == 1 < outputs and layout is None else ""
             if reading.targets:
                 if reading.picked and outputs == 1:
                     return ""  # what is picked from it has a name, not the value itself
                 if len(reading.targets) == 1:
                     return reading.targets[0] if outputs == 1 else f"{reading.targets[0]}[{output}]"
                 return reading.targets[output] if output < len(reading.targets) else ""
-            if not reading.returned:
-                return ""
+            return ""
         return ""
 
     def expression(self, stack: int) -> str:

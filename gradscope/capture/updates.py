@@ -12,6 +12,7 @@ import torch
 from ..model.records import Phase
 from .askable import WITH_NORM, all_in_memory, dense, readable
 from .draft import with_gradients
+from .unseen import Unseen
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -91,11 +92,14 @@ class Updates:
         """A scheduler of the class `name` stepped."""
         self.journal.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
 
-    def scaler_called(self, call: str, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
-        """`call` of a GradScaler returned."""
+    def scaler_called(self, call: str, given: object, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
+        """`call` of a GradScaler returned. Of a loss that it scaled, the number is kept."""
         journal = self.journal
         stack = journal.sites.locate(frame)
         journal.draft.add("scaler", journal.phase_now(), stack, (), (), (call, optimizer, enabled))
+        if call == "scale" and enabled and isinstance(given, torch.Tensor):
+            with Unseen():
+                journal.loss(given, scaled=True)
 
     def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
         """An optimizer was built, or got the parameter group `group`."""

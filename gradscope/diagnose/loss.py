@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..model.build import op_id
 from ..model.findings import Finding, Place, Severity
-from ..model.records import Backward, Failure, OpCall, Tensor
+from ..model.records import LOADER, Backward, Failure, OpCall, Tensor
 from ..model.sizes import all_known, elements
 from ..model.trace import Step
 from ..text import sizes
@@ -364,7 +364,7 @@ def _smallest_batch(case: Case, step: Step, end: int) -> OpCall | None:
         call = event.moment
         rows = [step.tensors[tensor].shape[:1] for tensor in call.outputs]
         if event.position < end and call.module is None and (1,) in rows:
-            if call.name == "DataLoader":
+            if call.name == LOADER:
                 return call
             source = [step.tensors[tensor].shape[:1] for tensor in call.inputs]
             if not source or (1,) not in source:

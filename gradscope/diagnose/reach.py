@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 from ..model.findings import Place
+from ..model.origin import read_inputs
 from ..model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
 from ..model.trace import Step
 from .case import Case, at
@@ -21,7 +23,11 @@ class Reach:
 
     def __init__(self, case: Case, step: Step) -> None:
         self.case, self.step = case, step
-        self.ops: dict[int, OpCall] = {event.position: event.moment for event in case.events(OpCall, step)}
+        # The inputs of whose shape alone an op makes its results are none here: no gradient could come back to them.
+        self.ops: dict[int, OpCall] = {
+            event.position: replace(event.moment, inputs=read_inputs(event.moment))
+            for event in case.events(OpCall, step)
+        }
         self._wants_grad: dict[int, int] = {}
         for event in case.events(LeafChange, step):
             if event.moment.requires_grad:

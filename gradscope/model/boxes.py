@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from .flow import Call, Flow, Value
 from .gradients import Gradients
 from .graph import GraphNode, NodeKind
+from .origin import case_in
 from .places import Lines
-from .records import GradChange, OpCall, Sample, Tensor
+from .records import LOADER, GradChange, OpCall, Sample, Tensor
 from .samples import SampleIndex, not_finite
 
 if TYPE_CHECKING:
     from .trace import Step
 
 _NONE: frozenset[str] = frozenset()
+_ROLES = {1: "leaf", 2: "result", 3: "input", 4: "result"}  # of the cases of the leaf table
 _CUTS = {
     "detach": "cut: {name} takes its result out of the graph",
     "no_grad": "cut: {name} ran under no_grad, so no gradient passes",
@@ -101,8 +103,7 @@ class Boxes:
         tensor = self.tensors[value.tensor]
         made = self.moments[value.moment] if value.moment is not None else None
         op = made if isinstance(made, OpCall) else None
-        result = value.call is not None and bool(flow.calls[value.call].inputs)
-        role = self._role(tensor, value, result)
+        role = self._role(tensor, value)
         sample, grad = (self._value_of(flow, value), self.grad_of(tensor)) if self.samples else (None, None)
         marks = value.marks | self._status_marks(value, role, reached)
         if root:
@@ -116,18 +117,18 @@ class Boxes:
         return GraphNode(
             id=value.id,
             kind=NodeKind.TENSOR,
-            label=tensor.name or (op.name if op else f"tensor {tensor.number}"),
+            label=tensor.name or (op.name if op and op.name != LOADER else f"tensor {tensor.number}"),
             name=tensor.name or None,
             op=op.name if op else None,
             shape=tensor.shape,
             dtype=tensor.dtype,
             device=tensor.device,
-            requires_grad=value.requires_grad,
-            is_leaf=value.is_leaf,
-            retains_grad=value.retains_grad,
-            grad_fn=value.grad_fn,
+            requires_grad=value.status.requires_grad,
+            is_leaf=value.status.is_leaf,
+            retains_grad=value.status.retains_grad,
+            grad_fn=value.status.grad_fn,
             version=value.version,
-            has_grad=self.has_grad(tensor, value.requires_grad, value.retains_grad),
+            has_grad=self.has_grad(tensor, value.status.requires_grad, value.status.retains_grad),
             role=role,
             module=module,
             module_type=self.names.types.get(module) if module is not None else None,
@@ -146,20 +147,18 @@ class Boxes:
         marks = _NONE
         if self._stale and value.tensor in self._stale and "mutated" in value.marks:
             marks |= {"stale"}
-        if role == "parameter" and not value.requires_grad:
+        if role == "parameter" and not value.status.requires_grad:
             marks |= {"frozen"}
-        if value.retains_grad:
+        if value.status.retains_grad:
             marks |= {"retained"}
-        if reached is False and value.is_leaf and value.requires_grad:
+        if reached is False and value.status.is_leaf and value.status.requires_grad:
             marks |= {"not_reached"}
         return marks
 
-    def _role(self, tensor: Tensor, value: Value, result: bool) -> str:
+    def _role(self, tensor: Tensor, value: Value) -> str:
         if tensor.role in ("parameter", "buffer"):
             return tensor.role
-        if result or value.grad_fn is not None or not value.is_leaf:
-            return "result"
-        return "leaf" if value.requires_grad else "input"
+        return _ROLES[case_in(self.step, tensor, value.status).numbers[0]]
 
     def module_of(self, tensor: Tensor, op: OpCall | None) -> str | None:
         """The path of the module that a tensor lies in: a parameter's owner, else that of the op that made it."""

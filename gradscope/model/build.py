@@ -123,7 +123,7 @@ class _Work:
         for position, call in enumerate(self.flow.calls):
             if call.cut == "readout":
                 lost = [value for value in call.inputs if value not in self.values]
-                if any(self.flow.values[value].requires_grad for value in lost):
+                if any(self.flow.values[value].status.requires_grad for value in lost):
                     self.calls.add(position)
                     self._select_upstream(call.inputs)
 
@@ -190,7 +190,7 @@ class _Work:
                 edges.append(GraphEdge(op, values[target].id, EdgeKind.DATA, index))
 
     def _edge_kind(self, call: Call, source: int) -> EdgeKind:
-        return EdgeKind.CUT if call.cut and self.flow.values[source].requires_grad else EdgeKind.DATA
+        return EdgeKind.CUT if call.cut and self.flow.values[source].status.requires_grad else EdgeKind.DATA
 
     def paired_edges(self) -> _Edges:
         """Edges from tensor to tensor, from a tensor to its grad node, and among grad nodes.
@@ -234,7 +234,7 @@ class _Work:
         """The value of a leaf that a backward fills: the last one that still is a leaf."""
         last = self.flow.last(tensor)
         found = self.flow.of_tensor[tensor]
-        return next((value for value in reversed(found) if self.flow.values[value].is_leaf), last)
+        return next((value for value in reversed(found) if self.flow.values[value].status.is_leaf), last)
 
     def failures(self) -> tuple[str, ...]:
         """A line for each chosen backward that raised."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor
+from .leaf import AutogradStatus
+from .origin import read_inputs
+from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor, changed
 
 if TYPE_CHECKING:
     from .trace import Step
@@ -36,10 +38,7 @@ class Value:
     call: int | None
     moment: int | None
     born: int
-    requires_grad: bool
-    is_leaf: bool
-    grad_fn: str | None
-    retains_grad: bool
+    status: AutogradStatus
     version: int | None
     tracked: bool
     order: int = 0
@@ -129,7 +128,7 @@ class Flow:
             self.roots[index] = tuple(self._read(root) for root in moment.roots)
 
     def _op(self, index: int, op: OpCall) -> None:
-        inputs = tuple(self._read(tensor) for tensor in op.inputs)
+        inputs = tuple(self._read(tensor) for tensor in read_inputs(op))
         position = len(self.calls)
         call = Call(index, op.name, inputs, [])
         self.calls.append(call)
@@ -142,13 +141,13 @@ class Flow:
                 self.values[value].used = True
         if op.name in DETACHING and len(op.inputs) == 1 == len(call.outputs):
             self._shared[op.outputs[0]] = self._storage(op.inputs[0])
-        if any(self.values[value].requires_grad for value in inputs):
+        if any(self.values[value].status.requires_grad for value in inputs):
             call.cut = self._cut(op, call)
 
     def _cut(self, op: OpCall, call: Call) -> str:
         if not op.outputs:
             return "readout" if op.name in READOUTS else ""
-        if not call.outputs or any(self.values[value].requires_grad for value in call.outputs):
+        if not call.outputs or any(self.values[value].status.requires_grad for value in call.outputs):
             return ""
         if op.name in DETACHING:
             return "detach"
@@ -220,12 +219,11 @@ class Flow:
         value = self.values[position]
         unexplained = value.call is None or not self.calls[value.call].inputs
         if source is not None and source < position and unexplained:
-            cut = "detach" if self.values[source].requires_grad and moment.cause in DETACHING else ""
+            cut = "detach" if self.values[source].status.requires_grad and moment.cause in DETACHING else ""
             value.call, value.moment = len(self.calls), index
             value.tracked = value.tracked or self.values[source].tracked
             self.calls.append(Call(index, moment.cause, (source,), [position], cut))
-        value.requires_grad, value.is_leaf = moment.requires_grad, moment.is_leaf
-        value.grad_fn, value.retains_grad = moment.grad_fn, moment.retains_grad
+        value.status = changed(value.status, moment)
         value.tracked = value.tracked or moment.requires_grad
         if moment.cause in ("requires_grad_", "retain_grad"):
             value.notes += (f"{moment.cause} at {self._place(moment.stack)}",)
@@ -252,10 +250,7 @@ class Flow:
                 call,
                 moment,
                 len(self.calls),
-                facts.requires_grad,
-                facts.is_leaf,
-                facts.grad_fn,
-                facts.retains_grad,
+                facts,
                 self._absolute(tensor, facts.version),
                 tracked or facts.requires_grad or facts.role == "parameter",
             )
@@ -305,10 +300,7 @@ class Flow:
                 write.call,
                 call.moment,
                 len(self.calls),
-                old.requires_grad,
-                old.is_leaf,
-                old.grad_fn,
-                old.retains_grad,
+                old.status,
                 write.after if bumped else old.version,
                 tracked,
                 old.order + 1,

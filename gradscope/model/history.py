@@ -115,9 +115,9 @@ class _Journal(Draft):
         self._ops.clear()
         self._ran.clear()
 
-    def _change(self, tensor: int, **facts: object) -> None:
+    def _put(self, tensor: int, now: TensorState) -> None:
         before = self._tensor(tensor)
-        super()._change(tensor, **facts)
+        super()._put(tensor, now)
         if tensor not in self.tensor_log:
             self.tensor_log[tensor] = _Changes(before)
         self.tensor_log[tensor].note(self.moment, self._tensor(tensor))

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -22,25 +22,58 @@ CASES = {
     3: "no grad, made by you: a leaf to PyTorch; backward never reaches it",
     4: "no grad, a result: a leaf to PyTorch, with no grad_fn; backward never reaches it",
 }
+_KEPT = "needs grad, a result: not a leaf; retain_grad() asked to keep its .grad"
+_UNTOLD = "no grad: a leaf to PyTorch, which does not tell whether you or an op made it; backward never reaches it"
+_COLUMNS = ("requires_grad", "is_leaf", "grad_fn", "grad", "retains_grad", "version", "device", "dtype", "shape")
 
 
 @dataclass(frozen=True, slots=True)
-class TensorRow:
-    """One row of the leaf table.
-
-    `grad` is the gradient as text (values up to 16 elements, else its shape), None when there is none.
-    `version` is None where autograd keeps none (inference tensors). `is_result` says whether an op made
-    the tensor; None where PyTorch does not tell (a tensor without grad_fn may be either).
-    """
+class AutogradStatus:
+    """What a tensor is to autograd. `version` is None where autograd keeps none (inference tensors)."""
 
     requires_grad: bool
     is_leaf: bool
     grad_fn: str | None
-    grad: str | None
     retains_grad: bool
     version: int | None
     device: str
     dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeafCase:
+    """Which of the four cases a tensor is: (3, 4) where nobody saw whether an op made it."""
+
+    numbers: tuple[int, ...]
+    words: str
+
+    @property
+    def verdict(self) -> str:
+        return f"case {' or '.join(map(str, self.numbers))} of 4: {self.words}"
+
+
+def leaf_case(status: AutogradStatus, is_result: bool | None) -> LeafCase:
+    """The case of a tensor of this status; `is_result`: an op made it, None where that is not known."""
+    if status.requires_grad:
+        if status.is_leaf:
+            return LeafCase((1,), CASES[1])
+        return LeafCase((2,), _KEPT if status.retains_grad else CASES[2])
+    if is_result is None:
+        return LeafCase((3, 4), _UNTOLD)
+    number = 4 if is_result else 3
+    return LeafCase((number,), CASES[number])
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow(AutogradStatus):
+    """One row of the leaf table.
+
+    `grad` is the gradient as text (values up to 16 elements, else its shape), None when there is none.
+    `is_result` says whether an op made the tensor; None where PyTorch does not tell (a tensor without
+    grad_fn may be either).
+    """
+
+    grad: str | None
     shape: tuple[int, ...]
     is_result: bool | None = None
     name: str | None = None
@@ -48,25 +81,16 @@ class TensorRow:
     @property
     def case(self) -> int:
         """Which of the four cases this is; 3 where PyTorch does not tell 3 from 4."""
-        if self.requires_grad:
-            return 1 if self.is_leaf else 2
-        return 4 if self.is_result else 3
+        return leaf_case(self, self.is_result).numbers[0]
 
     @property
     def verdict(self) -> str:
         """The case in words."""
-        if self.case == 2 and self.retains_grad:
-            return "case 2 of 4: needs grad, a result: not a leaf; retain_grad() asked to keep its .grad"
-        if self.case == 3 and self.is_result is None:
-            return (
-                "case 3 or 4 of 4: no grad: a leaf to PyTorch, which does not tell whether you or an op made it; "
-                "backward never reaches it"
-            )
-        return f"case {self.case} of 4: {CASES[self.case]}"
+        return leaf_case(self, self.is_result).verdict
 
     def items(self) -> tuple[tuple[str, str], ...]:
         """The columns and their text, in the table's order."""
-        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("name", "is_result")}
+        named = {column: getattr(self, column) for column in _COLUMNS}
         if self.version is None:
             named["version"] = "untracked"
         named["shape"] = f"({sizes(self.shape)}{',' if len(self.shape) == 1 else ''})"

@@ -1,13 +1,14 @@
 """What parameters and modules are called: as in their model, and with the model's name where two models share a name.
 
-`Parameter.root` and `Module.root` are what the script calls a model where it calls it; several models of one root
-(made in a list, or anew in each fold) are numbered here: `net`, `net (2)`. A model that shares a name with another
-has its own name before all of its names (`G.0.weight`), so a name only ever grows while more of a trace is read.
+`Parameter.root` and `Module.root` are what the script calls a model where it calls it. Several models of one root
+(called by one function) go by the variables that they were put in where they were made; where these do not tell them
+apart (made in a list, or anew in each fold) they are numbered here: `net`, `net (2)`. A model that shares a name with
+another has its own name before all of its names (`G.0.weight`), so a name only ever grows as more of a trace is read.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -49,6 +50,7 @@ def _to_qualify(has: Mapping[str, Collection[str]], parents: Collection[str]) ->
 class Names:
     """The shown names of one trace. `templates` gives some of its templates, the first ones first.
 
+    `variable` tells what the value that was made at a stack was bound to, "" where that is not known.
     `modules` are the records with the model's shown name as `root`; `parameters` so too, and with the shown name
     as `name`. `types` has the class of each module that a picture may group by, by its shown path.
     """
@@ -58,9 +60,10 @@ class Names:
         modules: Mapping[int, Module],
         parameters: Mapping[int, Parameter],
         templates: Callable[[], Iterable[Template]] = tuple,
+        variable: Callable[[int | None], str] = lambda _: "",
     ) -> None:
         self._made_of = (modules, parameters, len(modules), len(parameters))
-        models = _Models(modules, parameters, templates)
+        models = _Models(modules, parameters, templates, variable)
         self.modules = {key: replace(one, root=models.of_module[key]) for key, one in modules.items()}
         self._paths = {key: one.name for key, one in parameters.items()}
         has: dict[str, set[str]] = defaultdict(set)
@@ -167,21 +170,27 @@ class _Models:
         modules: Mapping[int, Module],
         parameters: Mapping[int, Parameter],
         templates: Callable[[], Iterable[Template]],
+        variable: Callable[[int | None], str],
     ) -> None:
-        self._modules, self._parameters = modules, parameters
+        self._modules, self._parameters, self._variable = modules, parameters, variable
         self._heads = {key: self._head(key) for key in modules}
         self._models = self._by_root(templates)
         several = {root for root, heads in self._models.items() if len(heads) > 1}
-        called = {
-            head: f"{root} ({number})" if number > 1 else root
-            for root in several
-            for number, head in enumerate(self._models[root], 1)
-        }
+        called = {head: name for root in several for head, name in self._told_by_variables(root).items()}
         self.of_module = {key: called.get(head, modules[key].root) for key, head in self._heads.items()}
         self.of_parameter = {key: one.root for key, one in parameters.items()}
         if several:
             found = self._told_apart({key for key, one in parameters.items() if one.root in several}, templates)
             self.of_parameter.update({key: called[head] for key, head in found.items()})
+
+    def _told_by_variables(self, root: str) -> dict[int, str]:
+        """What each of several models of one root is called."""
+        heads = self._models[root]
+        own = {head: self._variable(self._modules[head].stack).removeprefix("self.") for head in heads}
+        taken = Counter([*own.values(), *self._models])
+        told = {head: name for head, name in own.items() if name and taken[name] == 1}
+        others = [head for head in heads if head not in told]
+        return told | {head: f"{root} ({number})" if number > 1 else root for number, head in enumerate(others, 1)}
 
     def _head(self, module: int) -> int:
         """The outermost module of the model that a module lies in."""

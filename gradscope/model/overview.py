@@ -23,6 +23,7 @@ from .records import (
     TraceInfo,
 )
 from .sizes import elements
+from .taking_part import in_use, only_evaluated
 from .trace import Trace
 
 
@@ -99,6 +100,7 @@ class Overview:
     nbytes: int
     with_gradient: tuple[str, ...]
     without_gradient: tuple[str, ...]  # they require one, and never got one
+    evaluated: tuple[str, ...]  # they require one, and belong to a model that was not trained
     filled: tuple[str, ...]  # leaves that the last backward gave a gradient to
     frozen: tuple[str, ...]
     buffers: int
@@ -118,10 +120,11 @@ def overview(trace: Trace) -> Overview:
     templates = {number: trace.template(number) for number in uses}
     numbered = [row for row in rows if row.number >= 0]
     losses = [row.loss for row in numbered if row.loss is not None]
-    known = [item for item in trace.parameters() if item.root or item.optimizers or item.name]
+    got = _with_gradient(trace.parameters(), rows, templates)
+    known = in_use(trace.parameters(), templates.values(), got | {number for row in rows for number, *_ in row.norms})
     trained = [item for item in known if item.role == "parameter"]
-    wanting = [item for item in known if item.role != "buffer" and item.requires_grad]
-    got = _with_gradient(known, rows, templates)
+    evaluated = only_evaluated(known, got)
+    wanting = [item for item in known if item.role != "buffer" and item.requires_grad and item.root not in evaluated]
     graphs = [size for row in rows if (size := _graph_size(row, templates[row.template])) is not None]
     return Overview(
         info=trace.info,
@@ -143,6 +146,7 @@ def overview(trace: Trace) -> Overview:
         with_gradient=tuple(item.name for item in wanting if item.id in got),
         without_gradient=tuple(item.name for item in wanting if item.id not in got),
         filled=_filled(trace, graphs[-1].step) if graphs else (),
+        evaluated=tuple(item.name for item in trained if item.root in evaluated and item.requires_grad),
         frozen=tuple(item.name for item in trained if not item.requires_grad),
         buffers=sum(item.role == "buffer" for item in known),
         leaves=sum(item.role == "leaf" for item in known),

@@ -9,11 +9,16 @@ Every record is made of JSON values and other records only, so `to_json`/`from_j
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import ClassVar, NamedTuple, Union, get_args
+from typing import ClassVar, NamedTuple, TypeVar, Union, get_args
+
+from .leaf import AutogradStatus
 
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
+
+
+LOADER = "DataLoader"  # the name of the op that gives a DataLoader's next batch
 
 
 class Phase(str, Enum):
@@ -129,29 +134,21 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(AutogradStatus):
     """One tensor as it was when the step first met it; `number` is local to the step.
 
     `made_by` is the index of the moment that returned it, None when it came from before the step.
     A size in `shape` that is not known is -1.
     `storage` numbers storages within the step: tensors with equal numbers are aliases. `version` is
     relative to the step's start for parameters (see `StepRow.versions`) and, in a trace's templates, for
-    the tensors in `StepRow.shifts`; `Step.template` has it absolute for these. None where autograd keeps
-    none (inference tensors).
+    the tensors in `StepRow.shifts`; `Step.template` has it absolute for these.
     """
 
     number: int
     name: str
     shape: tuple[int, ...]
-    dtype: str
-    device: str
     layout: str
-    requires_grad: bool
-    is_leaf: bool
-    grad_fn: str | None
-    retains_grad: bool
     is_inference: bool
-    version: int | None
     storage: int
     nbytes: int
     is_view: bool = False
@@ -291,7 +288,7 @@ class ModeChange(_Moment):
 class LeafChange(_Moment):
     """A tensor's autograd status changed, or a tensor with another status was made from `source`.
 
-    `cause`: requires_grad_, detach, data, Parameter, retain_grad, in-place.
+    `cause`: requires_grad_, detach, detach_, data, Parameter, retain_grad, in-place.
     """
 
     kind: ClassVar[str] = "leaf"
@@ -302,6 +299,20 @@ class LeafChange(_Moment):
     is_leaf: bool
     grad_fn: str | None
     retains_grad: bool
+
+
+_Status = TypeVar("_Status", bound=AutogradStatus)
+
+
+def changed(status: _Status, change: LeafChange) -> _Status:
+    """The status that a change left a tensor with."""
+    return replace(
+        status,
+        requires_grad=change.requires_grad,
+        is_leaf=change.is_leaf,
+        grad_fn=change.grad_fn,
+        retains_grad=change.retains_grad,
+    )
 
 
 @dataclass(frozen=True, slots=True)

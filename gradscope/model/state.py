@@ -12,7 +12,7 @@ from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .leaf import CASES
+from .leaf import AutogradStatus
 from .records import (
     Backward,
     Failure,
@@ -27,6 +27,7 @@ from .records import (
     OptimizerStep,
     Phase,
     Tensor,
+    changed,
 )
 
 if TYPE_CHECKING:
@@ -36,22 +37,15 @@ _OFF = ("off", "False", "")
 
 
 @dataclass(frozen=True, slots=True)
-class TensorState:
-    """One tensor at a moment. `version` is as torch counts it, None where autograd keeps none.
+class TensorState(AutogradStatus):
+    """One tensor at a moment. `version` is as torch counts it.
 
     `exists` is False before the moment that makes it. `has_grad` is None for a tensor from before the
     step whose gradient no moment has touched yet.
     """
 
     exists: bool
-    version: int | None
-    requires_grad: bool
-    is_leaf: bool
-    grad_fn: str | None
-    retains_grad: bool
     has_grad: bool | None
-    device: str
-    dtype: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +107,6 @@ class State:
 def replay(step: Step, moment: int) -> State:
     """`State.at`, by the law: the start advanced moment by moment. Slow; for tests."""
     return reduce(lambda state, _: state.advance(step), range(moment + 1), State.start(step))
-
-
-def leaf_case(tensor: Tensor, now: TensorState | None = None) -> tuple[int, str]:
-    """Which of the four cases of the leaf table a tensor is, and the case in words.
-
-    As it was when the step met it, or as it is `now`. A tensor that an op made, in this step or an
-    earlier one, is a result.
-    """
-    requires_grad, is_leaf = (now.requires_grad, now.is_leaf) if now else (tensor.requires_grad, tensor.is_leaf)
-    if requires_grad:
-        case = 1 if is_leaf else 2
-    else:
-        case = 4 if tensor.role == "tensor" else 3
-    return case, CASES[case]
 
 
 def _modes_before(step: Step) -> Modes:
@@ -216,13 +196,7 @@ class Draft:
             self._written(moment)
         elif isinstance(moment, LeafChange):
             self._made((moment.tensor,))
-            self._change(
-                moment.tensor,
-                requires_grad=moment.requires_grad,
-                is_leaf=moment.is_leaf,
-                grad_fn=moment.grad_fn,
-                retains_grad=moment.retains_grad,
-            )
+            self._put(moment.tensor, changed(self._tensor(moment.tensor), moment))
         elif isinstance(moment, Move):
             self._moved(moment)
         elif isinstance(moment, GradChange):
@@ -254,9 +228,12 @@ class Draft:
         return (self._tensors if self._tensors is not None else self.state.tensors)[tensor]
 
     def _change(self, tensor: int, **facts: object) -> None:
+        self._put(tensor, replace(self._tensor(tensor), **facts))  # type: ignore[arg-type]
+
+    def _put(self, tensor: int, now: TensorState) -> None:
         if self._tensors is None:
             self._tensors = dict(self.state.tensors)
-        self._tensors[tensor] = replace(self._tensors[tensor], **facts)  # type: ignore[arg-type]
+        self._tensors[tensor] = now
 
     def _made(self, tensors: Iterable[int]) -> None:
         for tensor in tensors:

@@ -170,7 +170,7 @@ class Trace:
         modules, parameters = source.modules(), source.parameters()
         known = self._named
         if known is None or not known.made_of(modules, parameters):
-            known = self._named = Names(modules, parameters, lambda: _first_templates(source))
+            known = self._named = Names(modules, parameters, lambda: _first_templates(source), self._variable)
         return known
 
     def parameters(self) -> tuple[Parameter, ...]:

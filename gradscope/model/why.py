@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ntpath
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .graph import SourceLine
-from .records import Backward, GradChange, LeafChange, OpCall, Tensor
+from .origin import first_met, read_inputs
+from .records import Backward, GradChange, LeafChange, OpCall, Tensor, changed
 from .trace import Step
 
 _LONGEST = 12  # lines of a walk that are told
 _CUTS = {
     "detach": "detach() takes it out of the graph",
+    "detach_": "detach_() takes it out of the graph",
     "data": ".data is out of autograd's sight",
     "requires_grad_": "requires_grad was switched off",
     "numpy": ".numpy() leaves autograd",
@@ -74,13 +76,7 @@ class _Walk:
         tensor = self.step.tensors[number]
         for change in self.step.moments:
             if isinstance(change, LeafChange) and change.tensor == number:
-                tensor = replace(
-                    tensor,
-                    requires_grad=change.requires_grad,
-                    is_leaf=change.is_leaf,
-                    grad_fn=change.grad_fn,
-                    retains_grad=change.retains_grad,
-                )
+                tensor = changed(tensor, change)
         return tensor
 
     # -- it does not require a gradient ----------------------------------------------------------------
@@ -107,14 +103,14 @@ class _Walk:
                 why = _CUTS.get(changed[-1].cause, f"{changed[-1].cause} made it so")
                 yield Cause(f"{name}: {why}", self._line(changed[-1].stack))
                 return
-            home, first = self._original(step, tensor)
+            home, first = first_met(step, tensor)
             made = home.moments[first.made_by] if first.made_by is not None else None
-            if not isinstance(made, OpCall) or not made.inputs:
+            if not isinstance(made, OpCall) or not read_inputs(made):
                 line = self._line(made.stack if made is not None else first.first_use)
                 asked = "it was frozen" if first.role == "parameter" else "it was made without requires_grad=True"
                 yield Cause(f"{name}: {asked}", line)
                 return
-            inputs = [home.tensors[number] for number in made.inputs]
+            inputs = [home.tensors[number] for number in read_inputs(made)]
             if any(one.requires_grad for one in inputs):
                 why = f"{made.name} gives what has no derivative ({first.dtype})"
                 if not made.grad_enabled:
@@ -163,7 +159,7 @@ class _Walk:
         users: dict[int, list[OpCall]] = {}
         for moment in self.step.moments:
             if isinstance(moment, OpCall):
-                for number in moment.inputs:
+                for number in read_inputs(moment):
                     users.setdefault(number, []).append(moment)
         waiting, seen, told = [tensor.number], {tensor.number}, 0
         while waiting and told < _LONGEST:
@@ -202,7 +198,7 @@ class _Walk:
         seen: set[tuple[int, int]] = set()
         told = 0
         while waiting and told < _LONGEST:
-            step, one = self._original(*waiting.pop(0))
+            step, one = first_met(*waiting.pop(0))
             if (step.number, one.number) in seen or not one.requires_grad:
                 continue
             seen.add((step.number, one.number))
@@ -211,21 +207,12 @@ class _Walk:
             if one.is_leaf or not isinstance(made, OpCall):
                 yield Cause(f"{self._name(step, one)}: a leaf; its .grad is filled", self._line(one.first_use))
                 continue
-            inputs = [step.tensors[number] for number in made.inputs]
+            inputs = [step.tensors[number] for number in read_inputs(made)]
             names = ", ".join(self._name(step, each) for each in inputs if each.requires_grad)
             yield Cause(f"{self._name(step, one)}: through {one.grad_fn} to {names}", self._line(made.stack))
             waiting.extend((step, each) for each in inputs)
 
     # -- words ---------------------------------------------------------------------------------------------
-
-    def _original(self, step: Step, tensor: Tensor) -> tuple[Step, Tensor]:
-        """The step that first met a tensor, and its record there."""
-        while True:
-            came = next((item for item in step.row.carried if item[0] == tensor.number), None)
-            if came is None or came[1] == step.number or came[1] not in self.trace.source.step_numbers():
-                return step, tensor
-            step = self.trace.step(came[1])
-            tensor = step.tensors[came[2]]
 
     def _grad(self, tensor: Tensor) -> str:
         code = self._code(self.step, tensor)
@@ -233,13 +220,13 @@ class _Walk:
 
     def _code(self, step: Step, tensor: Tensor) -> str:
         """What the script calls it, "" where it does not."""
-        return tensor.name or self._original(step, tensor)[1].name
+        return tensor.name or first_met(step, tensor)[1].name
 
     def _name(self, step: Step, tensor: Tensor) -> str:
         code = self._code(step, tensor)
         if code:
             return code
-        home, first = self._original(step, tensor)
+        home, first = first_met(step, tensor)
         made = home.moments[first.made_by] if first.made_by is not None else None
         return f"the result of {made.name}" if isinstance(made, OpCall) else "a tensor without a name"
 

@@ -82,6 +82,8 @@ def _parameter_facts(facts: Overview) -> Iterator[tuple[str, str]]:
         yield "gradients", _gradients(facts)
     if facts.without_gradient:
         yield "without", _names(facts.without_gradient)
+    if facts.evaluated:
+        yield "evaluated", f"{plural(len(facts.evaluated), 'parameter')} of models that were not trained"
     if facts.frozen:
         yield "frozen", _names(facts.frozen)
     if facts.optimizers:

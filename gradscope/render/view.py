@@ -256,8 +256,7 @@ class GraphView:
         if node.role == "buffer":
             return Role.BUFFER
         if node.requires_grad is False:
-            made = node.role == "result" or any(e.kind is EdgeKind.DATA for e in self.graph.incoming.get(node.id, ()))
-            return Role.NO_GRAD if made and node.role != "input" else Role.INPUT
+            return Role.NO_GRAD if node.role == "result" else Role.INPUT
         return Role.LEAF if node.is_leaf else Role.RESULT
 
     def _title(self, node: GraphNode) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..model.origin import is_result
 from ..model.records import Backward, GradChange, LeafChange, OpCall, Tensor
 from ..model.state import TensorState
 from .scene import Scene
@@ -65,17 +66,25 @@ def _needs_none(scene: Scene, tensor: Tensor) -> Because:
     for event in scene.touches.of(tensor.number):
         record = scene.step.moments[event.moment]
         if isinstance(record, LeafChange) and record.tensor == tensor.number and not record.requires_grad:
-            how = {"detach": "detach() took it out of the graph", "data": ".data is out of autograd's sight"}
+            how = {
+                "detach": "detach() took it out of the graph",
+                "detach_": "detach_() took it out of the graph",
+                "data": ".data is out of autograd's sight",
+            }
             what = how.get(record.cause, f"{record.cause} says that it needs no gradient")
             return Because(f"None: {what} at {_line(scene, event.moment)}; backward never reaches it.", event.moment)
+    result = is_result(scene.step, tensor)
     made = scene.step.moments[tensor.made_by] if tensor.made_by is not None else None
-    if isinstance(made, OpCall) and made.inputs:
+    if result and isinstance(made, OpCall):
         if not made.grad_enabled and any(scene.step.tensors[number].requires_grad for number in made.inputs):
             line = _line(scene, tensor.made_by)
             return Because(f"None: {line} made it under no_grad, so it has no history.", tensor.made_by)
         return Because("None: nothing it was made from needs a gradient; backward never reaches it.", tensor.made_by)
-    frozen = tensor.role == "parameter"
-    what = "it is frozen (requires_grad is False)" if frozen else "you made it without requires_grad"
+    what = "an earlier step made it, without a graph" if result else "it does not require a gradient"
+    if tensor.role == "parameter":
+        what = "it is frozen (requires_grad is False)"
+    elif result is False:
+        what = "you made it without requires_grad"
     return Because(f"None: {what}; backward never reaches it.")
 
 

@@ -18,6 +18,7 @@ from gradscope.store import open_trace
 from gradscope.tui.inspection.sheet import sheet
 from gradscope.tui.subject import Subject
 from gradscope.tui.words import moment_words
+from tests.capturing import record_script
 from tests.scripts import Ran, ScriptServer, run
 from tests.unit.tui.scenes import scene_of
 
@@ -173,3 +174,47 @@ def test_parameters_to_ignore_are_named_with_their_model_or_without() -> None:
         expect_gradients(trace)
     expect_gradients(trace, ignore=["unused.*"])
     expect_gradients(trace, ignore=["0.*"])
+
+
+@pytest.mark.parametrize(
+    ("made", "pair", "names"),
+    [
+        ("teacher = Net()\nstudent = Net()", "teacher, student", {"teacher", "student"}),
+        ("teacher, student = Net(), Net()", "teacher, student", {"teacher", "student"}),
+        (
+            "class Pair: pass\npair = Pair()\npair.old, pair.new = Net(), Net()",
+            "pair.old, pair.new",
+            {"pair.old", "pair.new"},
+        ),
+        ("import copy\nteacher = Net()\nstudent = copy.deepcopy(teacher)", "teacher, student", {"teacher", "net"}),
+        ("both = [Net() for _ in range(2)]\nteacher, student = both", "both", {"net", "net (2)"}),
+        ("def make(): return Net()\nteacher = make()\nstudent = make()", "teacher, student", {"teacher", "student"}),
+        ("net = Net()\nother = Net()", "net, other", {"net", "other"}),
+    ],
+)
+def test_models_that_one_function_calls_go_by_their_own_variables(
+    made: str, pair: str, names: set[str], tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text(f"""\
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(4, 2)
+    def forward(self, x):
+        return self.fc(x)
+def run(net, x): return net(x)
+{made}
+one, two = {pair}
+optimizer = torch.optim.SGD(two.parameters(), lr=0.1)
+for step in range(3):
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        target = run(one, x)
+    optimizer.zero_grad()
+    (run(two, x) - target).square().mean().backward()
+    optimizer.step()
+""")
+    recorded = record_script(tmp_path / "train.py")
+    assert recorded.namespace["__error__"] is None
+    assert {one.root for one in recorded.trace.parameters()} == names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from gradscope.model.records import Detail, GradChange, LeafChange, OpCall, Phase, StepKind
@@ -106,10 +108,7 @@ class _Program:
                 step._nodes[node].targets.append((step._function_of(tensor), index, 0))
         step._grad_fn[target] = node
         facts = step.tensors[target]
-        step.tensors[target] = type(facts)(
-            **{name: getattr(facts, name) for name in facts.__slots__}
-            | {"requires_grad": True, "is_leaf": False, "grad_fn": "AddBackward0", "role": "tensor"}
-        )
+        step.tensors[target] = replace(facts, requires_grad=True, is_leaf=False, grad_fn="AddBackward0", role="tensor")
 
     def read(self) -> None:
         self.step.add(OpCall(self.step.phase, self.trace.line(self.line), "item", (self.some(),), ()))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ...model.origin import case_in
 from ...model.records import Sample, Tensor
-from ...model.state import leaf_case
 from ...text import byte_count, elide_list, number, printable, tensor_type, values
 from ..scene import Scene
 from ..touches import Event, Touch, changes_of
@@ -17,14 +17,9 @@ _EVENTS = 40  # of a tensor's history, how many lines are written
 
 
 def tensor_sheet(scene: Scene, tensor: Tensor) -> Sheet:
-    """A tensor of the step; its verdict says which of the four kinds it is, as leaf_case has them."""
+    """A tensor of the step; its verdict says which of the four cases it is."""
     now = scene.state.tensors[tensor.number]
-    case, words = leaf_case(tensor, now)
-    verdict = f"case {case} of 4: {words}"
-    if case == 2 and now.retains_grad:
-        verdict = "case 2 of 4: needs grad, a result: not a leaf; retain_grad() asked to keep its .grad"
-    if not now.exists:
-        verdict = "not made yet at this moment"
+    verdict = case_in(scene.step, tensor, now).verdict if now.exists else "not made yet at this moment"
     sample = _latest(scene, tensor, "value")
     sections = (
         Section("autograd", tuple(_autograd(scene, tensor))),

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from gradscope.model.leaf import CASES
+from gradscope.model.origin import case_in
 from gradscope.model.records import Failure, LeafChange, ModeChange, Move, OpCall, Phase, StepKind
-from gradscope.model.state import State, leaf_case, replay
+from gradscope.model.state import State, replay
 from gradscope.model.trace import Trace
 from tests import builders
 from tests.builders import StepBuilder, TraceBuilder
@@ -141,16 +142,18 @@ def test_a_gradient_from_before_the_step_is_not_made_up() -> None:
 
 
 def test_the_four_cases_of_the_leaf_table() -> None:
-    _, step = script()
+    trace, step = script()
     tensors = (
         step.leaf("x", [1.0], 1),
         step.op("mul", (0,), "y", line=1, grad_fn="MulBackward0"),
         step.leaf("k", [1.0], 1, requires_grad=False),
         step.op("mul", (2,), "k2", line=1),
     )
-    cases = [leaf_case(step.tensors[tensor]) for tensor in tensors]
-    assert [case for case, _ in cases] == [1, 2, 3, 4]
-    assert [words for _, words in cases] == [CASES[case] for case in (1, 2, 3, 4)]
+    step.done()
+    found = trace.trace().step(0)
+    cases = [case_in(found, found.tensors[tensor]) for tensor in tensors]
+    assert [case.numbers for case in cases] == [(1,), (2,), (3,), (4,)]
+    assert [case.words for case in cases] == [CASES[case] for case in (1, 2, 3, 4)]
 
 
 def test_the_case_follows_the_state() -> None:
@@ -159,7 +162,15 @@ def test_the_case_follows_the_state() -> None:
     step.add(LeafChange(step.phase, trace.line(1), x, None, "requires_grad_", True, True, None, False))
     step.done()
     found = trace.trace()
-    assert [leaf_case(step.tensors[x], found.at(0, moment).tensors[x])[0] for moment in (0, 1)] == [3, 1]
+    told = [case_in(found.step(0), step.tensors[x], found.at(0, moment).tensors[x]) for moment in (0, 1)]
+    assert [case.numbers for case in told] == [(3,), (1,)]
+
+
+def test_what_nobody_saw_made_is_not_told_apart() -> None:
+    trace, step = script()
+    x = step.tensor("x")
+    step.done()
+    assert case_in(trace.trace().step(0), step.tensors[x]).verdict.startswith("case 3 or 4 of 4")
 
 
 def test_a_state_cannot_be_changed() -> None:

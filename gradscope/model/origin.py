@@ -1,0 +1,59 @@
+"""Where a tensor of a step comes from: the step that first met it, and whether an op computed it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .leaf import AutogradStatus, LeafCase, leaf_case
+from .records import Backward, OpCall, Tensor
+
+if TYPE_CHECKING:
+    from .trace import Step
+
+_FURTHEST = 1000  # steps that a tensor is followed back
+# Of the first tensor that these factories are given, they read its shape, dtype and device alone.
+_LIKE = frozenset({
+    "empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like",
+    "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros",
+})  # fmt: skip
+
+
+_AS = frozenset({"expand_as", "reshape_as", "to", "type_as", "view_as"})  # so do these of their second
+
+
+def read_inputs(op: OpCall) -> tuple[int, ...]:
+    """The inputs of whose numbers an op makes its results: `randn_like(std)` has none."""
+    if op.name in _LIKE:
+        return op.inputs[1:]
+    return op.inputs[:1] if op.name in _AS else op.inputs
+
+
+def first_met(step: Step, tensor: Tensor) -> tuple[Step, Tensor]:
+    """The step that first met a tensor, as far as it was recorded, and its record there."""
+    known = set(step.trace.source.step_numbers())
+    for _ in range(_FURTHEST):
+        came = next((item for item in step.row.carried if item[0] == tensor.number), None)
+        if came is None or came[1] == step.number or came[1] not in known:
+            break
+        step = step.trace.step(came[1])
+        tensor = step.tensors[came[2]]
+    return step, tensor
+
+
+def is_result(step: Step, tensor: Tensor) -> bool | None:
+    """Whether an op computed a tensor; None where nobody saw who made it. What a module holds is the user's."""
+    if tensor.role in ("parameter", "buffer"):
+        return False
+    if tensor.gradient_of is not None:
+        return True
+    home, first = first_met(step, tensor)
+    made = home.moments[first.made_by] if first.made_by is not None else None
+    if isinstance(made, OpCall):
+        return bool(read_inputs(made))
+    return True if isinstance(made, Backward) else None
+
+
+def case_in(step: Step, tensor: Tensor, now: AutogradStatus | None = None) -> LeafCase:
+    """The tensor's case of the leaf table: as it was when the step met it, or as it is `now`."""
+    status = now if now is not None else tensor
+    return leaf_case(status, is_result(step, tensor) if not status.requires_grad else None)
