@@ -199,7 +199,7 @@ class Draft:
         self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
         self.storage_count = 0
         self.cuts: list[int] = []
-        self.roots: set[int] = set()
+        self.roots: dict[int, int] = {}  # the root modules that ran, and the moment before which each did last
         self.seen_backward = 0
         self.seen_update = 0
         self.zeroed = False
