@@ -217,6 +217,8 @@ class StepTracker:
         draft, self.watch = self.ahead, None
         if watch.kind == "R":
             self._round = (draft.length, watch.loop)
+            if not builds_graph(draft):
+                draft.begins(Phase.OTHER)  # since the last evaluation returned
             return
         draft.cuts.append(draft.length)
         draft.zeroed = False
@@ -323,6 +325,8 @@ class StepTracker:
         """Close the draft and open the next."""
         loop = self._own_loop(loop)
         draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.ahead
+        if draft.end is None and draft.phase is not None:
+            draft.begins(Phase.OTHER)  # since the last phase was over
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
         if draft.complete():
