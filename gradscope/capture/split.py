@@ -133,10 +133,10 @@ class _Split:
         self._share_out_samples()
         self._take_along()
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
-        tail.outputs_by_sequence = {
-            s: [self.numbers[n] for n in numbers if n in self.numbers]
-            for s, numbers in draft.outputs_by_sequence.items()
-        }
+        for sequence, numbers in draft.outputs_by_sequence.items():
+            kept = [self.numbers[number] for number in numbers if number in self.numbers]
+            if kept:
+                tail.outputs_by_sequence[sequence] = kept
         self._share_out_calls()
         tail.memory, tail.zeroed = draft.memory, draft.zeroed
         head.roots = {module: last for module, last in draft.roots.items() if last < at}
