@@ -21,10 +21,10 @@ try:
     import resource
 except ImportError:  # not on Windows, whose stacks do not grow
     resource = None  # type: ignore[assignment]
-from torch.utils._python_dispatch import _disable_current_modes
 
 from ..model.records import Phase
 from ..text import raised
+from .accumulators import accumulator_of
 from .askable import is_strided
 from .derivative import Probe
 from .draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
@@ -57,8 +57,7 @@ def root_node(output: Any) -> Any:
         return None  # in inference mode a leaf has no node to be found
     if not is_strided(output) or storage_key(output) is None:
         return None  # it has no view, by which its node is found
-    with _disable_current_modes():  # it is found by an op, which is no op of the script's
-        return graph_module.get_gradient_edge(output).node
+    return accumulator_of(output)
 
 
 def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]], int]:

@@ -13,6 +13,7 @@ looks at its own stack. Nothing here imports torch.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, TracebackType
@@ -22,6 +23,7 @@ Call = Callable[[Callable[..., Any], Sequence[Any], "dict[str, Any] | None"], An
 T = TypeVar("T")
 
 _HERE = str(Path(__file__).parent) + os.sep
+_PACKAGE = __name__.rpartition(".")[0] + "."
 _OVERRIDES = str(Path("torch", "overrides.py"))
 TRAMPOLINE = "<gradscope call>"  # the name of every trampoline's code, which no Python function can have
 _ENTRY_DEPTH = 4  # frames between a torch function's first entry and handle_torch_function, at most
@@ -29,6 +31,7 @@ _CACHE_LIMIT = 20_000
 
 # One line of code, so that its only line can be made any line of the script.
 _template = (lambda func, args, kwargs: func(*args, **kwargs) if kwargs else func(*args)).__code__
+_HIDE = "__tracebackhide__"  # the local or global name by which pytest and IPython, walking by themselves, omit a frame
 _codes: dict[tuple[int, int], tuple[CodeType, CodeType]] = {}
 
 
@@ -51,6 +54,13 @@ def trampoline(frame: FrameType) -> Call:
 def bottom(call: Callable[..., T], *args: Any) -> T:
     """Calls `call`: this frame and all below it are gradscope's, all above it are the script's."""
     return call(*args)
+
+
+def hide_from_walkers() -> None:
+    """Marks all modules of this package that are there as those whose frames pytest and IPython leave out."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_PACKAGE):
+            module.__dict__[_HIDE] = True
 
 
 def is_ours(code: CodeType) -> bool:
@@ -146,12 +156,16 @@ def strip_traceback(error: BaseException) -> None:
 
 
 def release(error: BaseException) -> None:
-    """Drop what our finished frames in `error`'s traceback hold, so that no tensor outlives its call."""
+    """Drop what our finished frames in `error`'s traceback hold, so that no tensor outlives its call.
+
+    They are marked for those who walk tracebacks themselves, for a trampoline's globals are the script's.
+    """
     entry = error.__traceback__
     while entry is not None:
         if is_ours(entry.tb_frame.f_code):
             try:
                 entry.tb_frame.clear()
+                entry.tb_frame.f_locals[_HIDE] = True
             except RuntimeError:  # the handler that is asking is still running
                 pass
         entry = entry.tb_next

@@ -58,7 +58,11 @@ class Outcome:
 
 
 def check_script(path: str) -> None:
-    """Raises ScriptNotFound, in one line, for what is not a script: missing, unreadable, a binary, a plain folder."""
+    """Raises ScriptNotFound, in one line, for what is not a script: missing, unreadable, a binary, a plain folder,
+    standard input.
+    """
+    if path == "-":
+        raise ScriptNotFound("a script must be a file: standard input has no lines that could be shown later")
     script = Path(path)
     if script.is_dir():
         if not (script / "__main__.py").is_file():

@@ -11,6 +11,7 @@ import _warnings
 import inspect
 import logging
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from functools import wraps
 from types import FrameType, TracebackType
 from typing import Any
 
-from .frames import hidden, is_ours, shown, stack_of
+from .frames import hidden, hide_from_walkers, is_ours, shown, stack_of, strip_traceback
 from .hooks import HookSet
 
 _WARNS = ("warn", "_warn")  # names by which modules hold `warnings.warn`
@@ -37,6 +38,7 @@ class Transparency:
         global _opened
         _opened += 1
         self._open = True
+        hide_from_walkers()
         if _opened == 1:
             _patch()
         return self
@@ -61,6 +63,8 @@ def _patch() -> None:
     _hooks.patch(traceback, "walk_stack", _stack_walker(traceback.walk_stack))
     for name in ("getouterframes", "getinnerframes"):
         _hooks.patch(inspect, name, _frame_lister(getattr(inspect, name)))
+    # What prints an exception that leaves a thread walks its traceback in C.
+    _hooks.patch(threading, "_make_invoke_excepthook", _stripping(threading._make_invoke_excepthook))  # type: ignore[attr-defined]
     original, warner = warnings.warn, _warner(warnings.warn)
     for module in list(sys.modules.values()):
         if module is not _warnings:
@@ -72,10 +76,28 @@ def _patch() -> None:
         _hooks.patch(logging, "_is_internal_frame", lambda frame: is_internal(frame) or is_ours(frame.f_code))
 
 
+def _stripping(original: Callable[[], Callable[..., None]]) -> Callable[[], Callable[..., None]]:
+    def make() -> Callable[..., None]:
+        report = original()
+
+        def strip_and_report(*args: Any) -> None:
+            error = sys.exc_info()[1]
+            if error is not None:
+                strip_traceback(error)
+            report(*args)
+
+        return strip_and_report
+
+    return make
+
+
 def _walker(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     @wraps(original)
     def walk(tb: TracebackType | None) -> Iterator[Any]:
-        return original(shown(tb))
+        if tb is None or not is_ours(tb.tb_frame.f_code):
+            return original(shown(tb))
+        # No traceback of a script begins here: who asks walks it himself, and means this entry (pytest).
+        return original(TracebackType(shown(tb.tb_next), tb.tb_frame, tb.tb_lasti, tb.tb_lineno))
 
     return walk
 

@@ -16,6 +16,7 @@ from ..errors import DamagedTrace, NewerTrace, NotATrace, OlderTrace, TraceFileE
 from ..text import elide, printable
 from . import schema
 from .alive import lives
+from .numbers import high_numbers
 
 R = TypeVar("R")
 _SETTINGS = (
@@ -73,7 +74,8 @@ class Connection:
             raise TraceFileError(f"{self.path} was closed: open it again")
         try:
             if self._connection is None:
-                self._connection = self._open()
+                with high_numbers():  # in a traced process the low ones are the program's
+                    self._connection = self._open()
             return ask(self._connection)
         except (sqlite3.Error, MemoryError, UnicodeError) as error:  # Unicode: SQLite quotes broken names
             raise self._explained(error) from None

@@ -13,8 +13,7 @@ from ..errors import BeingWritten, CannotWrite
 from . import schema
 from .alive import this_writer
 from .connect import being_written
-
-SIDE_FILES = ("-wal", "-shm", "-journal")
+from .numbers import SIDE_FILES, high_numbers
 
 
 def make_file(path: Path, *, overwrite: bool) -> None:
@@ -30,7 +29,7 @@ def make_file(path: Path, *, overwrite: bool) -> None:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise CannotWrite(f"cannot write {str(path)!r}: {_reason(error)}") from None
     try:
-        with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+        with high_numbers(), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("BEGIN")
             schema.create(connection)

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .create import SIDE_FILES
-
+SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database
 _HIGH = 200
 _OURS = 8  # files of ours that must find a number where fewer than that are allowed
 _LISTS = ("/proc/self/fd", "/dev/fd")  # where a system shows a process its numbers

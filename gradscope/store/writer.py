@@ -32,7 +32,7 @@ INTERVAL = 0.2  # seconds between commits
 BACKLOG = 200_000  # rows that may wait in memory before `put_*` waits for the disk
 PATIENCE = 30.0  # seconds that a full backlog may stand still before writing is given up
 PAUSE = 2.0  # seconds that a fork waits for the disk
-_SETTINGS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA busy_timeout = 5000")
+_SETTINGS = ("PRAGMA journal_mode = WAL", "PRAGMA busy_timeout = 5000")
 
 Put = tuple[Callable[[Batch, Any], None], Any, int]
 
@@ -267,7 +267,8 @@ class TraceWriter:
                 batch.commit()
             if closing and not self._queue:
                 self._same_file()
-                batch.finish()
+                with high_numbers():
+                    batch.finish()
                 self._numbers = held_for(self._absolute)  # the side files are gone
                 return
             if resting:
@@ -297,12 +298,14 @@ class TraceWriter:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    """A connection that has opened all its files."""
+    """A connection that has opened all its files, and its folder."""
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     try:
         for setting in _SETTINGS:
             connection.execute(setting)
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection.execute("PRAGMA synchronous = FULL")  # the first write that is synced opens the folder, too
+        connection.execute("UPDATE writer SET heartbeat = ?", (time.time(),))
+        connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise

@@ -123,6 +123,9 @@ def _report(program: Program, plain: Table, traced: Table) -> Iterator[str]:
             for name in _COUNTERS:
                 before.pop(name, None), after.pop(name, None)
         if group == "process":
+            if program.wrapper:  # it is told what to start: us
+                for name in ("argv", "original argv"):
+                    before.pop(name, None), after.pop(name, None)
             for name in ("last error",) * (STRUCK in program.aside) + ("open files",) * (FILES in program.aside):
                 before.pop(name, None), after.pop(name, None)
         yield from _tables(group, before, after)

@@ -8,6 +8,14 @@ DIFFERS: dict[str, str] = {
     "faults/it saves TorchScript": (
         "the file's debug part tells the whole stack of the process, and gradscope's own frames are below the program's"
     ),
+    **{
+        f"settings/{name}": "a function that the program gives to sys.settrace or sys.setprofile sees gradscope's calls"
+        for name in ("sys.settrace", "sys.setprofile", "a debugger of bdb", "coverage's API")
+    },
+    **{
+        f"settings/{name}": "a nest of modules and calls may be one level less deep"
+        for name in ("how deep calls go", "how deep calls go with a limit of 400")
+    },
     "faults/torch's functions are replaced": (
         "a variable to which the program assigns torch.Tensor.backward holds gradscope's stand-in, which does the same"
     ),

@@ -105,7 +105,13 @@ def _ends() -> Iterator[Program]:
 def _forks() -> Iterator[Program]:
     other: dict[str, dict[str, Any]] = {
         "a parent that ends before its child": {"aside": frozenset({CHILDREN})},
-        "it becomes a daemon": {"aside": frozenset({CHILDREN}), "trace_kept": False},
+        "it becomes a daemon": {
+            "act": lambda running: running.wait_for("daemon", of_child=True),
+            "aside": frozenset({CHILDREN}),
+            "trace_kept": False,
+        },
+        "processes that exit by a number": {"aside": frozenset({CHILDREN})},
+        **{f"a pool by {how}": {"aside": frozenset({CHILDREN, MAIN})} for how in ("fork", "spawn", "forkserver")},
     }
     for name, source in snippets("forks").items():
         yield _one(name, source, **other.get(name, {}))

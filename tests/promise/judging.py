@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import tempfile
@@ -12,7 +13,9 @@ from pathlib import Path
 from .comparing import differences, memory_ratio
 from .expected import DIFFERS, unforeseen
 from .program import Program
-from .running import LOUD, QUIET, TOO_LONG, Outcome, run
+from .running import LOUD, QUIET, TOO_LONG, Outcome, Table, run
+
+Places = set[tuple[str, str]]  # a group of facts, and one of them
 
 TOLD = 40  # differences of one program
 SHARES = {"demos": 2, "zoo": 8, "cases": 6, "programs": 12, "frameworks": 3, "settings": 10, "faults": 14}
@@ -74,10 +77,20 @@ def _differences(program: Program, plain: Outcome, traced: Mapping[str, Outcome]
     return found
 
 
-def _by_chance(plain: Outcome, again: Outcome) -> set[str]:
-    """The places of `__main__` on which two plain runs do not agree: what a clock said, a key drawn by the system."""
-    one, other = [outcome.report["main"] if outcome.report else {} for outcome in (plain, again)]
-    return {place for place in one if place in other and one[place] != other[place]}
+def _by_chance(plain: Outcome, again: Outcome) -> Places:
+    """The facts on which two plain runs do not agree: what a clock said, a key drawn by the system."""
+    return {
+        (group, name)
+        for one, other in zip(_all_reports(plain), _all_reports(again))
+        for group, facts in one.items()
+        if group not in ("modules", "memory")
+        for name, told in facts.items()
+        if name in other.get(group, {}) and other[group][name] != told
+    }
+
+
+def _all_reports(outcome: Outcome) -> list[Table]:
+    return [outcome.report or {}, *(json.loads(text) for text in outcome.reports)]
 
 
 def _is_number(text: object) -> bool:
@@ -88,15 +101,20 @@ def _is_number(text: object) -> bool:
     return True
 
 
-def _without(places: set[str], outcome: Outcome) -> Outcome:
+def _without(places: Places, outcome: Outcome) -> Outcome:
     """Of what chance chooses it is compared that it is there, and that a number is one."""
-    if outcome.report is None or not places:
-        return outcome
-    main = {
-        place: ("a number" if _is_number(told) else "something else") if place in places else told
-        for place, told in outcome.report["main"].items()
-    }
-    return replace(outcome, report={**outcome.report, "main": main})
+    own, *others = [
+        {
+            group: {name: _kind(told) if (group, name) in places else told for name, told in facts.items()}
+            for group, facts in report.items()
+        }
+        for report in _all_reports(outcome)
+    ]
+    return replace(outcome, report=outcome.report and own, reports=sorted(json.dumps(report) for report in others))
+
+
+def _kind(told: object) -> str:
+    return "a number" if _is_number(told) else "something else"
 
 
 def sample(programs: Iterable[Program], seed: int) -> list[tuple[Program, tuple[str, ...]]]:

@@ -19,12 +19,17 @@ RULES = [
         (r"('\w*(?:runtime|per_second)': )'[\d.e+-]+'", r"\1DURATION"),  # transformers
         (r"\btmp[a-z0-9_]{8}\b", "tmpNAME"),
         (r"\blistener-[a-z0-9_]{8}\b", "listener-NAME"),
+        (r"\btorchelastic_[a-z0-9_]{8}(/[\w-]+_[a-z0-9_]{8})?", "torchelastic_NAME"),
+        (r"(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f])", "UUID"),
+        (r"\bgradscope-[a-z0-9_]{8}\b", "gradscope-NAME"),
         (r"\b(pymp|psm)[-_][a-z0-9_]{8,}\b", r"\1-NAME"),
         (r"\btorch_\d+_\d+(?:_\d+)?\b", "torch_NAME"),  # shared memory
         (r"(?<=[A-Za-z])_[a-z0-9_]{8}(\.\w+)\b", r"_NAME\1"),  # a temporary file with a name before and after
         (r"\b(pid|process|PID|Process)([ =:#]+)\d+", r"\1\2NUMBER"),
         (r"(127\.0\.0\.1|localhost):\d{4,5}", r"\1:PORT"),
         (r"(MASTER_PORT', ')\d+", r"\1PORT"),
+        # Frames of the import system, which show where a loader of the tests' own is among them.
+        (r'(?m)^ *File "(?:<frozen importlib|.*/watch/sitecustomize\.py).*\n(?:    .*\n)*', ""),
         (r"\b[WEI]\d{4} TIME (PROCESS|\d+)", "LOG"),
         (r"(Thread-)\d+", r"\1NUMBER"),
         (r"(ForkPoolWorker-|SpawnPoolWorker-|SpawnProcess-|ForkProcess-)\d+", r"\1NUMBER"),

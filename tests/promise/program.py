@@ -25,11 +25,11 @@ class Running:
     stdout: Path
     trace: Path | None  # None: it runs plain
 
-    def wait_for(self, text: str, seconds: float = 60.0) -> None:
-        """Until it has said so, or has ended."""
+    def wait_for(self, text: str, seconds: float = 60.0, *, of_child: bool = False) -> None:
+        """Until it has said so, or has ended; `of_child`: until one that outlives it has said so."""
         end = time.monotonic() + seconds
         while text not in self.stdout.read_text(errors="replace"):
-            if self.process.poll() is not None or time.monotonic() > end:
+            if (self.process.poll() is not None and not of_child) or time.monotonic() > end:
                 return
             time.sleep(0.01)
 

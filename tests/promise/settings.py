@@ -107,7 +107,6 @@ def _places() -> Iterator[Program]:
     for call in calls:
         yield _one(f"python {call}", target=tuple(call.split()), files=files, before=_link)
     yield _one("a path with spaces and umlauts", target=("space/in it/tr ä in.py", "a b", ""), files=files)
-    yield _one("python -", target=("-",), stdin=TRAIN.encode(), trace_kept=False)
     for name, source in snippets("places").items():
         yield _one(name, source)
 
@@ -141,16 +140,13 @@ def _tools() -> Iterator[Program]:
     for kind in ("trace", "profile"):
         yield _one(f"sys.set{kind}", tools["tracing"].replace("IT", kind))
     yield _one("a debugger of bdb", tools["a debugger of bdb"])
-    yield _one("debugpy listens", tools["debugpy listens"], environment={"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
     yield _one("coverage's API", tools["coverage's API"], files={"helper.py": TRAIN})
     for name in ("runpy", "exec and eval"):
         yield _one(name, tools[name], files={"inner.py": TRAIN})
     steps = b"b train.py:10\nc\np step\nn\nn\np loss.item()\nw\ntbreak 13\nc\nu\np step\nd\nc\nq\n"
     yield _one("python -m pdb", target=("-m", "pdb", "train.py"), stdin=steps)
-    yield _one("coverage run", target=("-m", "coverage", "run", "--data-file=/dev/null", "train.py"))
-    ignored = f"--ignore-dir={sys.prefix}:{sys.base_prefix}:{HERE.parents[1] / 'gradscope'}"
-    yield _one("python -m trace", target=("-m", "trace", "--listfuncs", ignored, "train.py"))
-    launcher = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node=2", "--master-port=0", "--no-python")
+    yield _one("coverage run", target=("-m", "coverage", "run", "--data-file=../coverage", "train.py"))
+    launcher = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node=2", "--standalone", "--no-python")
     yield _one("two ranks by torchrun", tools["two ranks by torchrun"], wrapper=launcher, hows=(QUIET,))
 
 

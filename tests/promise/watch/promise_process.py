@@ -79,7 +79,7 @@ def _hooks() -> Iterator[tuple[str, object]]:
         yield name, described(getattr(sys, name, None))
     yield "threads' excepthook", described(threading.excepthook)
     yield "async hooks", sys.get_asyncgen_hooks()
-    yield "gc", (gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count(), len(gc.callbacks))
+    yield "gc", (gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count() > 0, len(gc.callbacks))
 
 
 def _streams() -> Iterator[tuple[str, object]]:
@@ -155,10 +155,8 @@ def _settings() -> Iterator[tuple[str, object]]:
     os.umask(umask)
     yield "umask", umask
     yield "locale", [locale.setlocale(category) for category in (locale.LC_CTYPE, locale.LC_NUMERIC, locale.LC_TIME)]
-    yield (
-        "limits",
-        [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")],
-    )
+    limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
+    yield "limits", [[f"_{number}" for number in limit] for limit in limits]  # a bare one may be a process's number
     yield "nice", os.nice(0)
     yield "processors", sorted(os.sched_getaffinity(0))
 

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from gradscope.capture import frames
 from gradscope.capture.frames import bottom, hidden, is_ours, release, shown, stack_of, strip_traceback, trampoline
 from gradscope.capture.transparency import Transparency
+from tests.capturing import recording
 
 # A handler as the recorder's is, in a file of its package.
 _HANDLER = """
@@ -134,6 +135,11 @@ CASES = {
     "levels in a hook": (
         "def hook(g):\n    for level in range(0, 12): warnings.warn(f'at {level}', stacklevel=level)\n"
         "x.register_hook(hook)\ny.sum().backward()"
+    ),
+    "a thread that fails": (
+        "import threading\nhook, threading.excepthook = threading.excepthook, threading.__excepthook__\n"
+        "thread = threading.Thread(target=lambda: nn.Linear(4, 4)(x), name='one')\n"
+        "thread.start()\nthread.join()\nthreading.excepthook = hook"
     ),
     "levels at the top": "for level in range(5): warnings.warn(f'at {level}', stacklevel=level)",
 }
@@ -294,6 +300,36 @@ def test_release_lets_go_of_the_arguments() -> None:
     assert dropped() is not None, "or this test shows nothing"
     release(error)
     assert dropped() is None
+
+
+def _walked_as_pytest_does(error: BaseException) -> tuple[list[str], list[str]]:
+    """The lines of the entries that its walk leaves, and of those that it leaves out."""
+    kept, omitted = [], []
+    entry = error.__traceback__
+    while entry is not None:
+        (summary,) = traceback.extract_tb(entry, limit=1)  # pytest takes the first, which must be there
+        places = (entry.tb_frame.f_locals, entry.tb_frame.f_globals)
+        (omitted if any(place.get("__tracebackhide__") for place in places) else kept).append(summary.name)
+        entry = entry.tb_next
+    return kept, omitted
+
+
+def _failure() -> BaseException:
+    try:
+        torch.nn.Linear(4, 4)(torch.ones(2))
+    except RuntimeError as error:
+        return error
+    raise AssertionError
+
+
+def test_who_walks_a_traceback_entry_by_entry_can_omit_ours() -> None:
+    wanted, nothing = _walked_as_pytest_does(_failure())
+    with recording():
+        recorded = _failure()
+    kept, omitted = _walked_as_pytest_does(recorded)
+    assert kept == wanted
+    assert not nothing
+    assert omitted
 
 
 # -- patches ---------------------------------------------------------------------------------------

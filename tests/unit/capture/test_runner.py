@@ -44,6 +44,7 @@ def test_scripts_that_can_be_run(folder: Path) -> None:
     ("name", "content", "words"),
     [
         ("gone.py", None, "there is no script gone.py"),
+        ("-", None, "a script must be a file: standard input has no lines that could be shown later"),
         ("data.bin", b"a\0b", "holds binary data"),
         ("t.gradscope", b"SQLite format 3\0rest", "try: gradscope info t.gradscope"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -28,6 +30,39 @@ def test_a_writers_files_leave_the_next_number_free(tmp_path: Path) -> None:
     finally:
         writer.close()
     assert writer.failed is None
+
+
+WITHOUT_STREAMS = """
+import os, sys
+from gradscope.store import TraceWriter
+from tests import builders
+from tests.unit.store.helpers import pour
+
+def there(number):
+    try:
+        return bool(os.fstat(number))
+    except OSError:
+        return False
+
+writer = TraceWriter(sys.argv[1])
+pour(builders.ab2_trace(), writer)
+assert writer.flush()
+told = [there(0)]
+writer.close()
+print(told, there(0), writer.failed)
+"""
+
+
+def test_a_number_that_the_program_lacks_stays_free(tmp_path: Path) -> None:
+    """SQLite fills 0 to 2 up for good when it meets them free."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", WITHOUT_STREAMS, str(tmp_path / "x.gradscope")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        check=True,
+    )
+    assert done.stdout == "[False] False None\n"
 
 
 def test_a_writers_thread_is_not_listed(tmp_path: Path) -> None:
