@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from .replay import Cue, Pattern
 
 FLUSH_SECONDS = 0.2
+# Phases that no call's return ends: they end with the last that was told of them, unless one of these comes next.
+_GO_ON_AS = {
+    Phase.FORWARD: (Phase.LOSS, Phase.BACKWARD),
+    Phase.LOSS: (Phase.BACKWARD,),
+    Phase.EVAL: (),
+}
 RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
 
 
@@ -149,6 +155,7 @@ class Draft:
         "sure",
         "tensors",
         "times",
+        "until",
         "versions",
         "walked",
         "zeroed",
@@ -184,6 +191,7 @@ class Draft:
         self.phase: Phase | None = None
         self.marks: list[tuple[Phase, int]] = []  # where phases begin
         self.times: list[float] = []  # and when
+        self.until = self.start  # when the last op was told, or the last root's call returned
         self.samples: list[RawSample] = []
         self.losses: list[tuple[int, list[float]]] = []  # (backward's moment, what it began at)
         self.factors: list[tuple[int, float]] = []  # (moment of an op, the number that it multiplied a number by)
@@ -203,7 +211,7 @@ class Draft:
         self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
         self.storage_count = 0
         self.cuts: list[int] = []
-        self.roots: set[int] = set()
+        self.roots: dict[int, int] = {}  # the root modules that ran, and the moment before which each did last
         self.seen_backward = 0
         self.seen_update = 0
         self.zeroed = False
@@ -250,12 +258,24 @@ class Draft:
         self.moments.append(moment)
         now = perf_counter()
         if phase is not self.phase:
-            self.phase = phase
-            self.marks.append((phase, index))
-            self.times.append(now)
+            self._enters(phase, index, now)
+        if moment[0] == "op":
+            self.until = now
         if now >= self.flush_at:
             self.flush(self)
         return index
+
+    def _enters(self, phase: Phase, index: int, now: float) -> None:
+        """With the moment `index`, at the time `now`, it is `phase`."""
+        after = _GO_ON_AS.get(self.phase) if self.phase is not None else None
+        self.phase = phase
+        if after is not None and phase not in after:
+            self.marks.append((Phase.OTHER, index))
+            self.times.append(self.until)
+            if phase is Phase.OTHER:
+                return
+        self.marks.append((phase, index))
+        self.times.append(now)
 
     def tensor(self, number: int) -> RawTensor:
         """The tensor of that number."""
@@ -332,9 +352,9 @@ class Draft:
         now, at = perf_counter(), self.at
         self.at = at + 1
         if phase is not self.phase:
-            self.phase = phase
-            self.marks.append((phase, at))
-            self.times.append(now)
+            self._enters(phase, at, now)
+        if self.expected.moments[at][0] == "op":
+            self.until = now
         if now >= self.flush_at:
             self.flush(self)
 
@@ -416,9 +436,11 @@ class Draft:
     def begins(self, phase: Phase) -> None:
         """From now on it is `phase`, whatever moment comes next."""
         if phase is not self.phase:
-            self.phase = phase
-            self.marks.append((phase, self.length))
-            self.times.append(perf_counter())
+            self._enters(phase, self.length, perf_counter())
+
+    def returned_to_script(self) -> None:
+        """A root's call returned: the phase lasts at least until now."""
+        self.until = perf_counter()
 
 
 def bumps_in(draft: Draft, first: int, end: int) -> dict[int, int]:

@@ -190,6 +190,8 @@ class ModuleWatch:
             journal.module, journal.module_call, calling, sites.anchor, sites.anchor_stack = outer
             journal.tracker.ahead.call_left(draft, calling)
             clock.leave(loss)
+            if not clock.depth:
+                journal.tracker.ahead.returned_to_script()
         if users or root:
             self._ends(stack, users, root, result)
         if known.single is not None or not known.judged:

@@ -231,6 +231,7 @@ class OptimizerWatch:
                 if parameter is not None:
                     journal.sample(tensor, moment, parameter, True, "value")
         journal.tracker.updated(stack)
+        journal.clock.updated()
         self._remember(run.optimizer)
 
     # -- building ----------------------------------------------------------------------------------

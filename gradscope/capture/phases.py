@@ -26,12 +26,15 @@ class PhaseClock:
         self.in_loss = 0
         self.after_forward = False
         self.evaluating = False
+        self.with_modules = False  # a root has run
+        self.after_update = False  # and none since the last update
 
     def enter(self, loss: bool) -> None:
         if loss:
             self.in_loss += 1
         elif not self.depth:
-            self.after_forward = False
+            self.after_forward = self.after_update = False
+            self.with_modules = True
         self.depth += 1
 
     def leave(self, loss: bool) -> None:
@@ -45,8 +48,12 @@ class PhaseClock:
     def backward(self) -> None:
         self.after_forward = False
 
+    def updated(self) -> None:
+        """Parameters were updated: what is computed before a root runs again is no forward, if the script has roots."""
+        self.after_update = self.with_modules
+
     def new_step(self) -> None:
-        self.after_forward = False
+        self.after_forward = self.after_update = False
         self.evaluating = False
 
     def of_op(self, name: str, grad_enabled: bool, makes_graph: bool) -> Phase:
@@ -59,4 +66,4 @@ class PhaseClock:
             return Phase.FORWARD
         if is_loss_name(name) or (makes_graph and self.after_forward):
             return Phase.LOSS
-        return Phase.FORWARD if makes_graph else Phase.OTHER
+        return Phase.FORWARD if makes_graph and not self.after_update else Phase.OTHER

@@ -43,6 +43,7 @@ from .module_hooks import ModuleHookWatch
 from .modules import ModuleWatch
 from .ops import OpMode
 from .optimizers import OptimizerWatch
+from .passes import kind_so_far
 from .pause import Pause, remove_mode
 from .progress import Progress
 from .relative import relate
@@ -54,7 +55,7 @@ from .stats import Statistics
 from .survivors import Survivors
 from .tensors import TensorTable
 from .tracing import TracingWatch
-from .tracker import StepTracker, kind_so_far
+from .tracker import StepTracker
 from .transparency import Transparency
 from .unseen import Unseen
 
@@ -105,14 +106,17 @@ class Recorder:
         self.statistics = Statistics()
         self._started_at = perf_counter()
         self._rows = Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS)
-        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
+        with_graph = self.detail is not Detail.STEPS
+        self.tracker = StepTracker(
+            self.sites, self.table, self._open_draft, self._close_step, self._measure, with_graph
+        )
         self.journal = Journal(
             frames,
             self.sites,
             self.table,
             self.statistics,
             self.tracker,
-            with_graph=self.detail is not Detail.STEPS,
+            with_graph=with_graph,
             thread=threading.get_ident(),
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None

@@ -1,19 +1,61 @@
-"""A draft being cut in two, where a step is found to have ended earlier than was thought."""
+"""A draft being cut, where a step is found to have ended earlier than was thought."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
 from .draft import MADE_BEFORE, Draft, RawMoment, RawSample, RawTensor, bumps_in, tensors_in_graph
 
 
-def split(draft: Draft, at: int) -> tuple[Draft, Draft, dict[int, int]]:
+def split(draft: Draft, at: int, wanted: Iterable[int] = ()) -> tuple[Draft, Draft, dict[int, int]]:
     """The moments before `at`, those from it on, and the second part's new tensor numbers by old ones.
 
-    Tensors that the second part took over from the first become carried ones there.
+    Tensors that the second part took over from the first become carried ones there. Numbers that are `wanted` are
+    there after the cut, in either part. Live tensors that the second part has met get its numbers.
     """
-    return _Split(draft, at).parts()
+    cut = _Split(draft, at, wanted)
+    head, tail, numbers = cut.parts()
+    for entry in dict.fromkeys(draft.met):
+        if entry.mark is not draft.mark:
+            continue
+        if entry.number not in numbers:
+            head.met.append(entry)
+            continue
+        entry.mark, entry.number = tail.mark, numbers[entry.number]
+        entry.storage = tail.tensors[entry.number].storage
+        tail.met.append(entry)
+        if entry.parameter is not None:
+            entry.base_version = tail.versions.get(entry.parameter, entry.base_version)
+    return head, tail, numbers
+
+
+def pieces(draft: Draft, cuts: Sequence[int]) -> list[Draft]:
+    """The draft cut at all these moments, each of which lies inside it.
+
+    In halves, and those in halves: each moment is copied as often as the pieces can be halved.
+    """
+    done: list[Draft] = []
+    waiting = [(draft, cuts)]  # the first of them last
+    while waiting:
+        part, inside = waiting.pop()
+        if not inside:
+            done.append(part)
+            continue
+        middle = len(inside) // 2
+        at = inside[middle]
+        later = [other for other, _ in waiting]
+        wanted = {old for other in later for _, mark, old in other.carried if mark is part.mark}
+        head, tail, numbers = split(part, at, sorted(wanted))
+        for other in later:  # what they carried from `part` may be its second half's
+            other.carried = [
+                (number, tail.mark, numbers[old]) if mark is part.mark and old in numbers else (number, mark, old)
+                for number, mark, old in other.carried
+            ]
+        waiting.append((tail, [cut - at for cut in inside[middle + 1 :]]))
+        waiting.append((head, inside[:middle]))
+    return done
 
 
 _OF_GRAPHS = ("backward", "node")  # kinds of moments whose payload begins with a graph
@@ -23,8 +65,8 @@ _OF_NODES = ("grad_in", "grad_out", "derivative")  # samples whose subject is a 
 class _Split:
     """A draft being cut in two."""
 
-    def __init__(self, draft: Draft, at: int) -> None:
-        self.draft, self.at = draft, at
+    def __init__(self, draft: Draft, at: int, wanted: Iterable[int]) -> None:
+        self.draft, self.at, self.wanted = draft, at, wanted
         self.head, self.tail = Draft(draft.full), Draft(draft.full, draft.flush)
         first = draft.moments[:at]
         self.graph_count = max((m[5][0] for m in first if m[0] in _OF_GRAPHS and m[5][0] is not None), default=-1) + 1
@@ -91,12 +133,14 @@ class _Split:
         self._share_out_samples()
         self._take_along()
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
-        tail.outputs_by_sequence = {
-            s: [self.numbers[n] for n in numbers if n in self.numbers]
-            for s, numbers in draft.outputs_by_sequence.items()
-        }
+        for sequence, numbers in draft.outputs_by_sequence.items():
+            kept = [self.numbers[number] for number in numbers if number in self.numbers]
+            if kept:
+                tail.outputs_by_sequence[sequence] = kept
         self._share_out_calls()
-        tail.roots, tail.memory, tail.zeroed = set(draft.roots), draft.memory, draft.zeroed
+        tail.memory, tail.zeroed = draft.memory, draft.zeroed
+        head.roots = {module: last for module, last in draft.roots.items() if last < at}
+        tail.roots = {module: last - at for module, last in draft.roots.items() if last >= at}
         tail.cuts = [cut - at for cut in draft.cuts if cut > at]
         tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
         tail.storages, tail.storage_count = dict(draft.storages), len(self.storages)
@@ -132,6 +176,7 @@ class _Split:
     def _take_along(self) -> None:
         """Tensors that were met after the first part for something that is still to be told."""
         met = {entry.number for entry in self.draft.met if entry.mark is self.draft.mark and entry() is not None}
+        met.update(self.wanted)
         self._renumbered(tuple(sorted(number for number in met if number >= self.count)))
 
     def _share_out_calls(self) -> None:
@@ -232,10 +277,11 @@ class _Split:
         first = max((place for place, mark in enumerate(marks) if mark[1] <= at), default=0)
         (phase, index), time = marks[first], times[first]
         if index < at:
-            time = times[first + 1] if first + 1 < len(times) else perf_counter()
+            time = times[first + 1] if first + 1 < len(times) else self.draft.end or perf_counter()
         end = first if index == at else first + 1
         self.head.marks, self.head.times = marks[:end], times[:end]
         self.head.end = tail.start = time
+        tail.end = self.draft.end
         tail.marks = [(phase, 0), *((phase, index - at) for phase, index in marks[first + 1 :])]
         tail.times = [time, *times[first + 1 :]]
         tail.phase = self.draft.phase

@@ -3,8 +3,13 @@
 Three calls tell what an iteration is about: a root module's forward (R), a backward (B) and an update
 of parameters (U, by an optimizer or by hand). The step's loop is the innermost loop that holds both B
 and U, so accumulation over micro-batches, closures and two optimizers stay one step. A step ends when
-that loop comes round: the next event at or before U's place in it. Iterations with B but no U are kept
-as *cuts* until an update (they were micro-batches) or the end of the loop (each was a step) decides.
+that loop comes round: the next event at or before U's place in it.
+
+A pass is one time round a loop that has no U. Where a pass made no graph it is a step, an evaluation. Else
+its end is kept as a *cut* until it is known what closes it: an update or a backward (what its graph or its
+loop holds was part of its step), or the end of the loop (each pass was a step). How many passes there
+are decides nothing: a step that grows long is only looked at, and passes that no graph holds any more and
+no gradient waits from are over.
 """
 
 from __future__ import annotations
@@ -16,8 +21,6 @@ from types import CodeType
 from typing import NamedTuple
 
 Positions = tuple[tuple[CodeType, int], ...]  # a stack's (code, last instruction), innermost first
-MAX_CUTS = 64
-
 
 _ENDS = ("RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE", "JUMP_BACKWARD")
 
@@ -94,13 +97,22 @@ class Watch:
     What a later stack means never changes, so each is judged once.
     """
 
-    __slots__ = ("judged", "kind", "loop", "path")
+    __slots__ = ("_around", "event", "judged", "kind", "loop", "path")
 
     def __init__(self, kind: str, loop: Loop, event: Positions) -> None:
         self.kind = kind  # "R", "B", "U"
-        self.loop = loop
+        self.loop, self.event = loop, event
         self.path = path_from(loop, event)
         self.judged: dict[int, str] = {}
+        self._around: Watch | None = None
+
+    def around(self) -> Watch | None:
+        """The same event, watched for the next loop outwards; None where no other holds it."""
+        if self._around is None:
+            loops = loops_around(self.event)
+            outer = loops[loops.index(self.loop) + 1 :]
+            self._around = Watch(self.kind, outer[0], self.event) if outer else None
+        return self._around
 
     def judge(self, stack: int, positions: Positions) -> str:
         """Tells what an event at `stack` means: "again" (the loop came round), "left" (it is over) or ""."""
@@ -129,15 +141,18 @@ class Watch:
         return False
 
 
-def innermost_loop(event: Positions, other: Positions | None = None) -> Loop | None:
-    """The innermost loop that holds `event` (and `other`)."""
+def loops_around(event: Positions) -> list[Loop]:
+    """All loops that hold `event`, the innermost first."""
+    found: list[Loop] = []
     for code, lasti in event:
         ranges = [span for span in loops_of(code) if span[0] <= lasti <= span[1]]
-        for first, last in sorted(ranges, key=lambda span: span[1] - span[0]):
-            loop = Loop(code, first, last)
-            if other is None or loop.holds(other):
-                return loop
-    return None
+        found += [Loop(code, first, last) for first, last in sorted(ranges, key=lambda span: span[1] - span[0])]
+    return found
+
+
+def innermost_loop(event: Positions, other: Positions | None = None) -> Loop | None:
+    """The innermost loop that holds `event` (and `other`)."""
+    return next((loop for loop in loops_around(event) if other is None or loop.holds(other)), None)
 
 
 def path_from(loop: Loop, event: Positions) -> Positions:
@@ -148,3 +163,36 @@ def path_from(loop: Loop, event: Positions) -> Positions:
         if code is loop.code and loop.first <= lasti <= loop.last:
             break
     return tuple(reversed(path))
+
+
+class Loops:
+    """The loops that stacks run in. What is found is remembered: a stack never means anything else."""
+
+    def __init__(self, positions: Sequence[Positions]) -> None:
+        self._positions = positions  # by stack
+        self._around: dict[tuple[int, int | None], Loop | None] = {}
+        self._inside: dict[tuple[int, int], bool] = {}
+        self._watches: dict[tuple[str, int, int | None], Watch | None] = {}
+
+    def around(self, stack: int, other: int | None = None) -> Loop | None:
+        """The innermost loop that holds both stacks."""
+        key = (stack, other)
+        if key not in self._around:
+            positions = self._positions
+            self._around[key] = innermost_loop(positions[stack], None if other is None else positions[other])
+        return self._around[key]
+
+    def holds(self, loop: Loop, stack: int) -> bool:
+        """Whether the stack runs inside the loop. Loops are asked for by identity: each is made once."""
+        key = (id(loop), stack)
+        if key not in self._inside:
+            self._inside[key] = loop.holds(self._positions[stack])
+        return self._inside[key]
+
+    def watch(self, kind: str, stack: int, other: int | None = None) -> Watch | None:
+        """A watch for the event of that kind at `stack`, on the innermost loop that holds both stacks."""
+        key = (kind, stack, other)
+        if key not in self._watches:
+            loop = self.around(stack, other)
+            self._watches[key] = Watch(kind, loop, self._positions[stack]) if loop is not None else None
+        return self._watches[key]

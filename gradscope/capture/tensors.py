@@ -11,7 +11,7 @@ import torch
 
 from ..model.records import Parameter
 from .askable import is_plain
-from .draft import TENSOR, Draft, RawTensor, StepMark
+from .draft import TENSOR, Draft, RawTensor
 from .entry import Entry, carry_expected, enter_expected, remember_input
 from .facts import Facts, is_leaf, read_facts, storage_key, version_of
 
@@ -392,16 +392,6 @@ class TensorTable:
         return found
 
     # -- upkeep ----------------------------------------------------------------------------------
-
-    def renumbered(self, old: StepMark, tail: Draft, mapping: dict[int, int]) -> None:
-        """A draft was split: entries of tensors that its tail uses take the tail's numbers and versions."""
-        for entry in self.entries.values():
-            if entry.mark is old and entry.number in mapping:
-                entry.mark, entry.number = tail.mark, mapping[entry.number]
-                entry.storage = tail.tensors[entry.number].storage
-                tail.met.append(entry)
-                if entry.parameter is not None:
-                    entry.base_version = tail.versions.get(entry.parameter, entry.base_version)
 
     def sweep(self) -> None:
         """Forget dead tensors, now and then: cost stays proportional to what was met."""

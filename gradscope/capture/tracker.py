@@ -6,19 +6,20 @@ How a boundary is told is explained in `steps`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import CodeType
 
 import torch
 
 from ..model.records import Phase, StepKind
-from .draft import Draft, RawMoment
+from .draft import Draft
 from .entry import Entry
+from .passes import builds_graph, first_walked, held, kind_of, runs_model
 from .source import Sites
-from .split import split
-from .steps import MAX_CUTS, Loop, Watch, innermost_loop
+from .split import pieces, split
+from .steps import Loop, Loops, Watch
 from .tensors import TensorTable
 
-LoopKey = tuple[CodeType, int]
+LONG = 4_000  # moments, after which a step is looked at, whether passes in it can be told to be over
+TOO_LONG = 200_000  # moments, after which it is cut though it may go on, unless graphs that live hold half of it
 
 
 class StepTracker:
@@ -35,9 +36,11 @@ class StepTracker:
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
         measure: Callable[[tuple[int, ...], list[torch.Tensor]], None],
+        with_graph: bool,
     ) -> None:
         self.sites, self.table = sites, table
         self._open, self._close, self._measure = open_draft, close, measure
+        self._with_graph = with_graph  # ops and graphs are recorded: what lives and what was walked is known
         self.ahead = open_draft(StepKind.TRAIN)  # the draft, whose lists may be behind
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
@@ -46,13 +49,12 @@ class StepTracker:
         self.by_hand = False  # gradscope.step() was called: marks decide, not loops
         self._backward_at: int | None = None
         self._update_at: int | None = None
-        self._loops: dict[tuple[int, int | None], Loop | None] = {}
-        self._inside: dict[tuple[int, int], bool] = {}
-        self._watches: dict[tuple[str, int, int | None], Watch | None] = {}
-        self._round_at: int | None = None
-        self._root_loop: Loop | None = None
+        self._loops = Loops(sites.positions)
+        self._round: tuple[int, Loop | None] | None = None  # when a loop around the last root came round, or was left
+        self._root_at: dict[int, int] = {}  # by stack, the root that was last called there
         self._last_update = -1
-        self._settled: set[LoopKey] = set()  # loops known to make a step each time round
+        self._settled: set[tuple[str, Loop]] = set()  # loops whose R or B makes a step each time round
+        self._look_at = LONG
         self._ready: Sequence[Entry] = ()
 
     @property
@@ -76,95 +78,69 @@ class StepTracker:
                 self._finish()
             return
         change = watch.judge(stack, positions)
-        if change == "left":
-            self.watch = watch if watch.kind == "U" else None
-            self.lingering = watch.loop if watch.kind == "U" else None
-        elif change == "again":
+        if change == "again":
             self._again(watch)
+        elif change == "left" and self._ends_steps(watch):
+            self.lingering = watch.loop
+        elif change == "left":
+            self._left(watch, stack)
 
-    def _loop(self, stack: int, other: int | None = None) -> Loop | None:
-        """The innermost loop that holds both stacks."""
-        key = (stack, other)
-        if key not in self._loops:
-            positions = self.sites.positions
-            self._loops[key] = innermost_loop(positions[stack], None if other is None else positions[other])
-        return self._loops[key]
-
-    def _holds(self, loop: Loop, stack: int) -> bool:
-        """Whether the stack runs inside the loop. Loops are asked for by identity: each is made once."""
-        key = (id(loop), stack)
-        if key not in self._inside:
-            self._inside[key] = loop.holds(self.sites.positions[stack])
-        return self._inside[key]
-
-    def _watch(self, kind: str, stack: int, other: int | None = None) -> Watch | None:
-        key = (kind, stack, other)
-        if key not in self._watches:
-            loop = self._loop(stack, other)
-            self._watches[key] = Watch(kind, loop, self.sites.positions[stack]) if loop is not None else None
-        return self._watches[key]
+    def _left(self, watch: Watch, stack: int) -> None:
+        """The watched loop is over, which need not be an end: a loop around a root may be one inside the pass."""
+        self.watch = watch.around() if watch.kind == "R" else None
+        if watch.kind == "R" and (self.watch is None or builds_graph(self.ahead)):
+            self._round = (self.ahead.length, None)
+        self.look(stack)
 
     def root_called(self, stack: int, module: int) -> None:
         """A root module's forward begins."""
         if self.by_hand:
             return
-        evaluating = not torch.is_grad_enabled()
         draft = self.ahead
-        if draft.seen_update:
-            loop = self._loop(stack)
+        if self.lingering is not None or draft.seen_update:
+            loop = self._loops.around(stack)
             other = loop is not None and (self.watch is None or loop != self.watch.loop)
-            if self.lingering is not None or (evaluating and other):
-                self._cut_and_close(self._first_in(loop, self._after_own_loop()))
-                self.watch = None
-        elif self._round_at is not None and module in draft.roots:
-            at, self._round_at = self._round_at, None
-            if draft.seen_backward:
-                pass
-            elif evaluating:
-                self._settle(self._root_loop)
-                self._cut_and_close(at)
-                self.watch = None
-            else:
-                draft.cuts.append(at)
-                if len(draft.cuts) >= MAX_CUTS:
-                    self._realize_cuts()
-        self.ahead.roots.add(module)
+            if self.lingering is not None or (other and not torch.is_grad_enabled()):
+                self._begin_elsewhere(loop)
+        elif self._round is not None and not draft.seen_backward and self._in_pass(module):
+            self._pass_over(*self._round, alone=self._root_at.get(stack) == module)
+        self._root_at[stack] = module
+        self.ahead.roots[module] = self.ahead.length
+
+    def _in_pass(self, module: int) -> bool:
+        """Whether the root was called since the last cut."""
+        draft = self.ahead
+        return draft.roots.get(module, -1) >= (draft.cuts[-1] if draft.cuts else 0)
 
     def root_left(self, stack: int) -> None:
         """A root module's forward returned."""
         draft = self.ahead
         if self.by_hand or draft.seen_backward or draft.seen_update:
             return
-        watch = self._watch("R", stack)
-        if watch is not None:
-            self._root_loop = watch.loop
-            self.watch = watch
+        self.watch = self._loops.watch("R", stack) or self.watch
 
     def backward(self, stack: int) -> None:
         """A backward begins (its moment is the last of the draft)."""
         if self.by_hand:
             return
-        loop = self._loop(stack)
-        draft = self.ahead
+        loop = self._loops.around(stack)
         if self.lingering is not None:
-            start = self._first_in(loop, self._after_own_loop())
-            self._cut_and_close(min(start, draft.length - 1))
-            self.watch = None
-        elif draft.cuts:
+            self._begin_elsewhere(loop, backward=True)
+        elif self.ahead.cuts:
             self._judge_cuts(loop)
-        self._round_at = None
+        self._round = None
         self._backward_at = stack
         draft = self.ahead
         if draft.seen_update and self._update_at is not None:
             self._updated_first(self._update_at, stack)
         if not draft.seen_update or self.watch is None:
-            self.watch = self._watch("B", stack)
+            self.watch = self._loops.watch("B", stack)
 
     def _updated_first(self, update: int, stack: int) -> None:
         """A backward after an update: both may lie in a tighter loop than the backward before that update did."""
-        loop = self._loop(update, stack)
+        loop = self._loops.around(update, stack)
         if loop is not None and (self.watch is None or (self.watch.kind == "U" and self.watch.loop != loop)):
-            self.watch = self._watch("U", update, stack)
+            self.watch = self._loops.watch("U", update, stack)
 
     def gradients_ready(self, leaves: Sequence[Entry]) -> None:
         """A backward accumulated into the leaves of these entries."""
@@ -177,25 +153,34 @@ class StepTracker:
         self._last_update = draft.length - 1
         if self.by_hand:
             return
+        backward = self._backward_at if draft.seen_backward else None
+        loop = self._loops.around(stack, backward)
+        self._round = None
+        if backward is not None:
+            inner = self._loops.around(backward)
+            if inner is not None:
+                self._settled.discard(("B", inner))
+        self._end_what_ran_before(loop)
         self._update_at = stack
-        other = self._backward_at if draft.seen_backward else None
-        loop = self._loop(stack, other)
-        draft.cuts.clear()
-        self._round_at = None
-        if self.closed and loop is not None:
-            self._close_evaluation_before(loop)
-        self.watch = self._watch("U", stack, other)
+        self.watch = self._loops.watch("U", stack, backward)
 
-    def _close_evaluation_before(self, loop: Loop) -> None:
-        """An evaluation that ran before the step's loop began, and in no loop of its own, is a step."""
+    def _end_what_ran_before(self, loop: Loop | None) -> None:
+        """Passes that ran before the step's loop began, and are no part of its graphs, are steps of their own."""
+        cuts, self.ahead.cuts = self.ahead.cuts, []
         first = self.ahead.first()[2]
-        if first is not None and self._holds(loop, first):
+        if loop is None or (first is not None and self._loops.holds(loop, first)):
             return  # the step began inside the loop: nothing ran before
-        start = self._first_in(loop, 0)
-        before = self.draft.moments[:start]
-        if before and start < len(self.draft.moments) and _evaluates(before):
-            self._cut_and_close(start)
-            self._last_update = len(self.draft.moments) - 1
+        draft = self.draft
+        start, walked = self._first_in(loop, 0), first_walked(draft)
+        if start >= draft.length:
+            return
+        before = [cut for cut in cuts if cut <= min(start, walked)]
+        ran = runs_model(draft.moments[before[-1] if before else 0 : start])
+        if (self.closed or before) and ran and start <= walked and start not in before:
+            before.append(start)
+        if before:
+            self._cut(before)  # the update is among the rest
+            self._last_update = self.draft.length - 1
 
     def updated_by_hand(self, stack: int) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
@@ -213,78 +198,135 @@ class StepTracker:
     def stop(self) -> None:
         """The script ended: what is pending becomes steps."""
         if self.draft.cuts and not self.draft.seen_update:
-            self._realize_cuts()
+            self._cut(self.draft.cuts)
         if self.draft.moments:
             self._finish()
 
     # -- boundaries ------------------------------------------------------------------------------
 
+    def _ends_steps(self, watch: Watch) -> bool:
+        """Whether a step ends where the watched loop comes round, and is over where the loop is."""
+        if watch.kind == "U":
+            return True
+        return (watch.kind, watch.loop) in self._settled and not (watch.kind == "R" and builds_graph(self.ahead))
+
     def _again(self, watch: Watch) -> None:
-        draft = self.ahead
-        if watch.kind == "U" or (watch.loop.code, watch.loop.first) in self._settled:
+        if self._ends_steps(watch):
             self._finish(watch.loop)
             return
-        self.watch = None
+        draft, self.watch = self.ahead, None
         if watch.kind == "R":
-            self._round_at = draft.length
+            self._round = (draft.length, watch.loop)
+            if not builds_graph(draft):
+                draft.begins(Phase.OTHER)  # since the last evaluation returned
             return
         draft.cuts.append(draft.length)
         draft.zeroed = False
-        if len(draft.cuts) >= MAX_CUTS:
-            self._settle(watch.loop)
-            self._realize_cuts(watch.loop)
+        if draft.length >= self._look_at:
+            self._shorten(watch.loop)
+
+    def _pass_over(self, at: int, loop: Loop | None, alone: bool) -> None:
+        """A root is called again, and at the moment `at` its `loop` came round, or all loops around it were left.
+
+        What made no graph is a step; to what made one, a backward may come. `alone`: no other root was called
+        meanwhile where this one is: the loop is none over the parts of a model.
+        """
+        self._round = None
+        draft = self.ahead
+        if not builds_graph(draft):
+            if alone and loop is not None:
+                self._settled.add(("R", loop))
+            self._cut([at])
+            self.watch = None
+            return
+        draft.cuts.append(at)
+        if draft.length >= self._look_at:
+            self._shorten(None)
+
+    def _begin_elsewhere(self, loop: Loop | None, backward: bool = False) -> None:
+        """A root or a `backward` runs in another loop than the step: there, after the step's own loop, the next began.
+
+        What builds the graph that the next one uses is a part of it, whichever loop it runs in.
+        """
+        draft = self.draft
+        over = self._after_own_loop()
+        start = self._first_in(loop, over)
+        if backward:
+            start = min(start, first_walked(draft, over), draft.length - 1)
+        elif not draft.seen_update and builds_graph(draft):
+            start = over
+        self._cut([start])
+        self.watch = self.lingering = None
 
     def _judge_cuts(self, loop: Loop | None) -> None:
         """A backward after cuts decides whether the pieces were parts of its step, or steps of their own."""
         draft = self.draft
         if draft.zeroed and draft.seen_backward > 1:
             if loop is not None:
-                self._settle(loop)
-            self._realize_cuts(loop)  # gradients were cleared between: nothing accumulated
+                self._settled.add(("B", loop))
+            self._cut(draft.cuts, loop)  # gradients were cleared between: nothing accumulated
         elif draft.seen_backward <= 1:
-            inside = loop is None or self._first_in(loop, 0) <= draft.cuts[0]
-            if inside:
-                draft.cuts.clear()
-            else:
-                self._realize_cuts()
+            cuts, draft.cuts = draft.cuts, []
+            end = self._first_in(loop, 0) if loop is not None or self._with_graph else 0
+            if self._with_graph and cuts[0] <= end:
+                end = min(end, first_walked(draft), held(draft).first)
+            self._cut([cut for cut in cuts if cut <= end])
 
-    def _settle(self, loop: Loop | None) -> None:
-        if loop is not None:
-            self._settled.add((loop.code, loop.first))
+    def _shorten(self, loop: Loop | None) -> None:
+        """The step in progress has become long: passes that nothing can come back to are steps.
 
-    def _realize_cuts(self, loop: Loop | None = None) -> None:
-        cuts, self.draft.cuts = self.draft.cuts, []
-        done = 0
-        for cut in cuts:
-            done += self._cut_and_close(cut - done, loop)
+        `loop`: that of its backwards, where it has had any.
+        """
+        draft = self.draft
+        living = held(draft)
+        waits = not self._with_graph or (loop is not None and self._gradients_wait())
+        cuts = [] if waits else [cut for cut in draft.cuts if cut <= living.first]
+        if not cuts and draft.length >= TOO_LONG and living.ops < draft.length // 2:
+            cuts = list(draft.cuts)
+            text = f"cut after {draft.length:,} moments without an update, each pass is a step of its own"
+            draft.add("note", Phase.OTHER, None, (), (), (text,))
+        if cuts:
+            if loop is not None:
+                self._settled.add(("B", loop))
+            self._cut(cuts, loop)
+        self._look_at = max(LONG, 2 * self.ahead.length)
 
-    def _cut_and_close(self, at: int, loop: Loop | None = None) -> int:
-        """Close the draft's first `at` moments; the rest goes on. Returns how many moments went."""
-        before = len(self.draft.moments)
-        if at >= before:
-            self._finish(loop)
-            return before
-        if at <= 0:
-            return 0
+    def _gradients_wait(self) -> bool:
+        """Whether what the last backward filled lives and outlasts steps, so that an update may come to use it."""
+        leaves = [(entry.parameter, entry()) for entry in self._ready]
+        return any(known is not None and leaf is not None and leaf.grad is not None for known, leaf in leaves)
+
+    def _cut(self, cuts: Sequence[int], loop: Loop | None = None) -> None:
+        """The step in progress ends at each of these moments, in order; what is left goes on as the next."""
         loop = self._own_loop(loop)
-        if loop is not None:  # first what ran before the loop: what the tail carries is carried from the step itself
-            self._without_setup(loop, at)
-        old = self.draft.mark
-        head, tail, mapping = split(self.draft, at - before + len(self.draft.moments))
-        self.table.renumbered(old, tail, mapping)
-        self.ahead = head
-        watch = self.watch
-        self._finish(loop)
-        tail.full = self.draft.full
-        tail.seen_update = sum(moment[0] == "optimizer" for moment in tail.moments)
-        tail.seen_backward = sum(moment[0] == "backward" for moment in tail.moments)
-        self.ahead, self.watch = tail, watch
-        return at
+        if loop is not None and cuts:  # first what ran before the loop: the rest carries from the step itself
+            length = self.draft.length
+            shift = length - self._without_setup(loop, cuts[0]).length
+            cuts = [cut - shift for cut in cuts]
+        draft, watch = self.draft, self.watch
+        cuts = [cut for cut in cuts if cut > 0]
+        if not cuts:
+            return
+        draft.cuts = [cut for cut in draft.cuts if cut > cuts[-1]]
+        parts = pieces(draft, [cut for cut in cuts if cut < draft.length])
+        rest = parts.pop() if cuts[-1] < draft.length else None
+        for part in parts:
+            part.full = self.ahead.full
+            self.ahead = part
+            self._finish(loop)
+            self.watch = watch
+        if rest is not None:
+            rest.full = self.ahead.full
+            rest.seen_update = sum(moment[0] == "optimizer" for moment in rest.moments)
+            rest.seen_backward = sum(moment[0] == "backward" for moment in rest.moments)
+            self.ahead = rest
 
     def _finish(self, loop: Loop | None = None) -> None:
         """Close the draft and open the next."""
         loop = self._own_loop(loop)
         draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.ahead
+        if draft.end is None and draft.phase is not None:
+            draft.begins(Phase.OTHER)  # since the last phase was over
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
         if draft.complete():
@@ -294,9 +336,10 @@ class StepTracker:
             kind = kind_of(self.draft)
         self._ready = ()
         self.watch = self.lingering = None
-        self._round_at = None
+        self._round = None
         self._backward_at = self._update_at = None
         self._last_update = -1
+        self._look_at = LONG
         self.closed += 1
         self._close(draft, kind)
         self.table.sweep()
@@ -314,11 +357,8 @@ class StepTracker:
         draft = self.draft
         start = self._first_in(loop, 0)
         if 0 < start < end:
-            old = draft.mark
-            head, tail, mapping = split(draft, start)
-            self.table.renumbered(old, tail, mapping)
+            head, self.ahead, _ = split(draft, start)
             self._close(head, StepKind.SETUP)
-            self.ahead = tail
         return self.draft
 
     def _first_in(self, loop: Loop | None, start: int) -> int:
@@ -354,23 +394,3 @@ class StepTracker:
                 tensors.append(tensor)
         if tensors:
             self._measure(tuple(numbers), tensors)
-
-
-def kind_of(draft: Draft) -> StepKind:
-    """Train if gradients or updates were made, else eval if a model ran."""
-    kinds = {moment[0] for moment in draft.moments}
-    if kinds & {"backward", "optimizer"}:
-        return StepKind.TRAIN
-    return StepKind.EVAL if draft.roots or _evaluates(draft.moments) else StepKind.OTHER
-
-
-def kind_so_far(draft: Draft) -> StepKind:
-    """The same of a step that goes on, without looking at what it did one by one."""
-    if draft.seen_backward or draft.seen_update:
-        return StepKind.TRAIN
-    looks = draft.roots or any(phase is Phase.EVAL for phase, _ in draft.marks)
-    return StepKind.EVAL if looks else StepKind.OTHER
-
-
-def _evaluates(moments: Sequence[RawMoment]) -> bool:
-    return any(moment[0] == "op" and moment[1] is Phase.EVAL for moment in moments)

@@ -104,4 +104,4 @@ class Updates:
     def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
         """An optimizer was built, or got the parameter group `group`."""
         journal = self.journal
-        journal.draft.add("optimizer_change", journal.phase_now(), stack, (), (), (optimizer, group))
+        journal.draft.add("optimizer_change", Phase.OTHER, stack, (), (), (optimizer, group))

@@ -51,6 +51,7 @@ class Versions:
         leaf_updated = any(one.requires_grad and not one._is_view() and one.is_leaf for one in written)
         if (leaf_updated or entry.uncounted) and draft.seen_backward and not journal.clock.depth:
             journal.tracker.updated_by_hand(stack)
+            journal.clock.updated()
 
     def data_assigned(self, tensor: torch.Tensor, frame: FrameType) -> None:
         """`tensor.data = ...`: other memory, the same counter."""
@@ -62,6 +63,7 @@ class Versions:
         journal.draft.add("mutation", journal.phase_now(), stack, (number,), (), (None, None, "data =", False))
         if journal.draft.seen_backward and not journal.clock.depth and tensor.requires_grad:
             journal.tracker.updated_by_hand(stack)
+            journal.clock.updated()
 
     def _owner_of_gradient(self, tensor: torch.Tensor, entry: Entry) -> int | None:
         """The number of the tensor whose `.grad` this is, or shares the memory of; None if the step has not met it."""

@@ -130,3 +130,72 @@ out = layer(torch.ones(1, 2))
     assert "kaiming_uniform_" in phases
     assert set(phases.values()) == {"other"}
     assert {moment.phase.value for moment in recorded.moments("mutation")} == {"other"}
+
+
+AROUND = """import time
+import torch
+model = torch.nn.Linear(2, 2)
+def rest():
+    time.sleep(0.2)
+with torch.no_grad():
+    for _ in range(3):
+        model(torch.ones(1, 2))
+        rest()
+model(torch.ones(1, 2)).sum()
+rest()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+rest()
+for _ in range(2):
+    optimizer.zero_grad()
+    loss = model(torch.ones(1, 2)).square().mean()
+    loss.item()
+    rest()
+    loss.backward()
+    optimizer.step()
+    model.weight.sum().item()
+"""
+
+
+@pytest.mark.parametrize("detail", ["graph", "steps", "auto"])
+def test_a_phase_ends_with_what_belongs_to_it(tmp_path: Path, detail: str) -> None:
+    recorded = record_text(tmp_path, AROUND, detail)
+    assert recorded.kinds == ["eval"] * 4 + ["train"] * 2
+    rows = [step.row for step in recorded.steps]
+    assert sum(spent(row, "eval") for row in rows) < 0.2
+    if detail == "steps":  # that the loss is used is not recorded
+        rows = rows[:4]
+    assert sum(spent(row, "other") for row in rows) >= 0.2 * (5 if detail == "steps" else 7)
+    assert sum(spent(row, "forward") + spent(row, "loss") for row in rows) < 0.2
+
+
+def test_a_call_that_is_no_op_lasts_until_it_returns(tmp_path: Path) -> None:
+    text = """import time
+import torch
+class Slow(torch.nn.Module):
+    def forward(self, x):
+        y = x * 2
+        time.sleep(0.1)
+        return y
+slow = Slow()
+for _ in range(2):
+    slow(torch.ones(2, requires_grad=True)).sum().backward()
+"""
+    for detail in ("graph", "steps"):
+        for step in record_text(tmp_path, text, detail).steps:
+            assert spent(step.row, "forward") >= 0.1
+
+
+def test_what_is_computed_after_the_update_is_no_forward(tmp_path: Path) -> None:
+    text = """import torch
+model = torch.nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    loss = model(torch.ones(1, 2)).square().mean()
+    loss.backward()
+    optimizer.step()
+    model.weight.sum().item()
+"""
+    for step in record_text(tmp_path, text).steps[1:]:
+        names = [span.phase.value for span in step.row.phases if span.phase.value != "other"]
+        assert names == ["zero_grad", "forward", "loss", "backward", "optimizer_step"]

@@ -28,6 +28,7 @@ from gradscope.capture import (
     singles,
     slab,
     stats,
+    steps,
     switches,
     tensors,
     tracker,
@@ -376,6 +377,8 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(stats.Statistics),
     *_methods(slab.Slab),
     *_methods(tracker.StepTracker),
+    *_these(tracker, "builds_graph", "first_walked", "kind_of", "pieces"),
+    *_methods(steps.Loops),
     *_these(ops.OpMode, "told", "written", "_moved"),
     *_these(replay.Replay, "begins", "ends"),
     *_methods(replay.Patterns),
@@ -396,7 +399,10 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(progress.Progress),
 ]
 # Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
-NOT_BROKEN = {"recording", "fault", "call_failed", "call_ends", "call_left", "detail_has_graph", "begins"}
+NOT_BROKEN = {
+    "recording", "fault", "call_failed", "call_ends", "call_left", "detail_has_graph", "begins", "_enters",
+    "returned_to_script",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
