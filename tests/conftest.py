@@ -6,6 +6,7 @@ import builtins
 import logging
 import os
 import random
+import signal
 import sys
 import threading
 import traceback
@@ -17,6 +18,7 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may have ignored it
     os.environ.setdefault("PROMISE_SEED", str(random.SystemRandom().randrange(10**6)))  # workers inherit it
 
 

@@ -12,9 +12,14 @@ DIFFERS: dict[str, str] = {
         f"settings/{name}": "a function that the program gives to sys.settrace or sys.setprofile sees gradscope's calls"
         for name in ("sys.settrace", "sys.setprofile", "a debugger of bdb", "coverage's API")
     },
+    "settings/debugpy listens": "debugpy, which follows all threads, lists the one that writes the trace",
     **{
         f"settings/{name}": "a nest of modules and calls may be one level less deep"
         for name in ("how deep calls go", "how deep calls go with a limit of 400")
+    },
+    **{
+        f"zoo/{name}": "torch takes a number of a grad node when it is asked for a saved tensor that was overwritten"
+        for name in ("open/inplace_hidden_buffer", "open/rnn_retain_graph_step", "public/e06_sac_losses_before_steps")
     },
     "faults/torch's functions are replaced": (
         "a variable to which the program assigns torch.Tensor.backward holds gradscope's stand-in, which does the same"

@@ -28,11 +28,15 @@ def demos() -> Iterator[Program]:
         yield _script("demos", path)
 
 
+UNFILLED = {"public/e66_out_argument"}  # they keep a tensor that nobody has written to
+
+
 def zoo() -> Iterator[Program]:
     """Real bugs, and the same scripts repaired."""
     for folder in ("open", "fixed", "public", "public_fixed"):
         for path in sorted((SHARED / "zoo" / folder).glob("[!_]*.py")):
-            yield _script("zoo", path, "_lib*.py", f"{folder}/{path.stem}")
+            program = _script("zoo", path, "_lib*.py", f"{folder}/{path.stem}")
+            yield replace(program, aside=frozenset({MAIN})) if program.name in UNFILLED else program
 
 
 # What a case is to be given where its own default asks for it, or takes long.

@@ -11,6 +11,7 @@ RULES = [
     (re.compile(pattern), word)
     for pattern, word in (
         (r"\b0x[0-9a-fA-F]{6,}\b", "0xADDRESS"),
+        (r"\[\d{12,}\]", "[ADDRESS]"),  # a key that is an object's id
         (r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?", "TIME"),
         (r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b", "TIME"),
         (r"\b\d\d:\d\d<\d\d:\d\d", "TIME"),  # tqdm

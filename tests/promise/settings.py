@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .comparing import CHILDREN, COUNTERS
 from .program import Program
 from .running import QUIET, Outcome
 from .snippets import snippets
@@ -140,6 +141,9 @@ def _tools() -> Iterator[Program]:
     for kind in ("trace", "profile"):
         yield _one(f"sys.set{kind}", tools["tracing"].replace("IT", kind))
     yield _one("a debugger of bdb", tools["a debugger of bdb"])
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    by_chance = frozenset({CHILDREN, COUNTERS})
+    yield _one("debugpy listens", tools["debugpy listens"], environment=quiet, aside=by_chance)
     yield _one("coverage's API", tools["coverage's API"], files={"helper.py": TRAIN})
     for name in ("runpy", "exec and eval"):
         yield _one(name, tools[name], files={"inner.py": TRAIN})
