@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,3 +37,11 @@ def test_a_class_that_refuses_has_none() -> None:
 
     leaf = torch.Tensor._make_subclass(Refuses, torch.ones(2), require_grad=True)
     assert accumulator_of(leaf) is None
+
+
+def test_where_no_thread_can_be_started_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert accumulator_of(torch.ones(2, requires_grad=True)) is None
