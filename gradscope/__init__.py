@@ -1,7 +1,7 @@
 """gradscope: records what PyTorch's autograd does while a script runs, and shows it.
 
 Importing gradscope does no work: each name below is fetched from its module when it is first used. It imports nothing
-either, for the program has yet to make the module path its own: see `capture.paths`.
+either, for the program has yet to make the module path its own: see `capture.run.module_path`.
 """
 
 TYPE_CHECKING = False  # type checkers take it for true

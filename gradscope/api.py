@@ -178,7 +178,7 @@ def _graph_of(
     if isinstance(target, (str, os.PathLike)):
         with load(target) as trace:
             return _graph_of(trace, options, names)
-    from .capture.live import graph_of
+    from .capture.live_tensors import graph_of
 
     return graph_of(target, options.kind, names), ()
 
@@ -215,7 +215,7 @@ def inspect(tensor: Tensor) -> TensorRow:
 
     Raises UsageError for anything but a tensor.
     """
-    from .capture.live import tensor_facts
+    from .capture.live_tensors import tensor_facts
 
     return tensor_facts(tensor)
 
@@ -226,7 +226,7 @@ def explain(tensor: Tensor) -> Explanation:
     Inside a recording (`record()`, `gradscope trace`) the walk goes through the recorded ops and has their
     lines; outside, only what the tensor itself still knows. Raises UsageError for anything but a tensor.
     """
-    from .capture.live import explanation_of, tensor_facts
+    from .capture.live_tensors import explanation_of, tensor_facts
     from .capture.recorder import active_recorders
 
     tensor_facts(tensor)
@@ -302,7 +302,7 @@ def record(**options: Any) -> Iterator[Recording]:
     Raises UnknownName for an option or detail level that is not there, UsageError for a value out of range.
     """
     chosen = _capture_options(options)
-    from .capture.wake import import_first
+    from .capture.run.import_hook import import_first
 
     import_first("torch")
     from .capture.recorder import Recorder

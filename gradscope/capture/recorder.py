@@ -24,40 +24,40 @@ from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.trace import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
-from .about import about
-from .assemble import samples_of
-from .autograd import BackwardWatch
-from .births import Births
-from .clipping import ClipWatch
-from .compiled import CompiledWatch
-from .depth import RecursionDepth
-from .draft import FLUSH_SECONDS, Draft, RawSample
-from .frames import strip_traceback
-from .functions import FunctionWatch
-from .hooks import HookSet
-from .inside import BackwardMode
-from .journal import Journal
-from .launch import own_rank
-from .modes import ModeWatch
-from .module_hooks import ModuleHookWatch
-from .modules import ModuleWatch
-from .ops import OpMode
-from .optimizers import OptimizerWatch
-from .passes import kind_so_far
-from .pause import Pause, remove_mode
-from .progress import Progress
-from .relative import relate
-from .replay import Patterns
-from .rows import Rows, norms_of, unsettled
-from .signals import Signals
-from .source import Frames, Sites
-from .stats import Statistics
-from .survivors import Survivors
-from .tensors import TensorTable
-from .tracing import TracingWatch
-from .tracker import StepTracker
-from .transparency import Transparency
-from .unseen import Unseen
+from .emit.progress import Progress
+from .emit.step_rows import Rows, norms_of, unsettled
+from .emit.to_records import samples_of
+from .environment.launch import own_rank
+from .environment.program import about
+from .hiding.frames import strip_traceback
+from .hiding.no_torch_function import Unseen
+from .hiding.patch_set import HookSet
+from .hiding.recursion_depth import RecursionDepth
+from .hiding.signals import Signals
+from .hiding.transparency import Transparency
+from .hooks.backward import BackwardWatch
+from .hooks.backward_ops import BackwardMode
+from .hooks.clipping import ClipWatch
+from .hooks.compiled import CompiledWatch
+from .hooks.creation_sites import Births
+from .hooks.custom_functions import FunctionWatch
+from .hooks.function_mode import OpMode
+from .hooks.jit_tracing import TracingWatch
+from .hooks.module_backward_hooks import ModuleHookWatch
+from .hooks.modules import ModuleWatch
+from .hooks.optimizers import OptimizerWatch
+from .hooks.pause import Pause, remove_mode
+from .hooks.regions import ModeWatch
+from .journal.journal import Journal
+from .journal.replay import Patterns
+from .measure.stats import Statistics
+from .sites.call_sites import Frames, Sites
+from .step.draft import FLUSH_SECONDS, Draft, RawSample
+from .step.passes import kind_so_far
+from .step.relative import relate
+from .step.retained_graphs import Survivors
+from .step.segmenter import StepTracker
+from .step.tensor_registry import TensorTable
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from ..capture.worlds import own_imports
+from ..capture.run.worlds import own_imports
 from ..errors import GradscopeError, UnknownName
 from . import exit_codes
 from .arguments import Parser

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gradscope.capture import replay, singles
-from gradscope.capture.draft import Draft
+from gradscope.capture.hooks import singles
+from gradscope.capture.journal import replay
+from gradscope.capture.step.draft import Draft
 from gradscope.model.records import StepRow
 from gradscope.options import CaptureOptions
 from tests.capturing import Recording, new_recording, run_plain

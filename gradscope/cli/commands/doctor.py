@@ -38,7 +38,7 @@ def run(namespace: argparse.Namespace) -> int:
 def _tell_torch() -> int:
     """What `_torch` asks another process for."""
     try:
-        from ...capture.devices import devices, version
+        from ...capture.environment.devices import devices, version
 
         tell(f"{version()}\n{', '.join(devices())}\n")
     except Exception as error:  # noqa: BLE001  # whatever a broken torch raises

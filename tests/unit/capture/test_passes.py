@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture import tracker
-from gradscope.capture.split import pieces
-from gradscope.capture.tracker import LONG, StepTracker
+from gradscope.capture.step import segmenter
+from gradscope.capture.step.segmenter import LONG, StepTracker
+from gradscope.capture.step.split import pieces
 from gradscope.model.records import Backward, Note, OpCall
 from gradscope.model.spec import violations
 from gradscope.store import open_trace
@@ -337,8 +337,8 @@ total.backward()
 def test_a_step_that_would_never_end_is_cut_and_says_so(
     tmp_path: Path, longest: list[int], monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    monkeypatch.setattr(tracker, "LONG", 100)
-    monkeypatch.setattr(tracker, "TOO_LONG", 300)
+    monkeypatch.setattr(segmenter, "LONG", 100)
+    monkeypatch.setattr(segmenter, "TOO_LONG", 300)
     text = f"first = []\nfor batch in range(500):\n    {line}\n    net(torch.ones(2)).sum()\n"
     recorded = record_text(tmp_path, HEAD + text, "graph")
     assert len(recorded.kinds) in (499, 500)
@@ -370,7 +370,7 @@ for batch in range(60):
             gone = cut
         return [*done, draft]
 
-    monkeypatch.setattr(tracker, "pieces", from_the_front)
+    monkeypatch.setattr(segmenter, "pieces", from_the_front)
     one_by_one = record_text(tmp_path, HEAD + text, "graph")
     assert len(at_once.kinds) == 60
     for one, other in zip(at_once.steps, one_by_one.steps, strict=True):

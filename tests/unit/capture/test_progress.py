@@ -28,7 +28,7 @@ def every(monkeypatch: pytest.MonkeyPatch) -> Every:
     """Sets after how many seconds a step in progress is told."""
 
     def set_to(seconds: float) -> None:
-        monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", seconds)
+        monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", seconds)
         monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", seconds)
 
     return set_to

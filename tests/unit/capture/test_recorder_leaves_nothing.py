@@ -10,32 +10,13 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gradscope.capture import (
-    autograd,
-    draft,
-    functions,
-    gradients,
-    journal,
-    leaves,
-    modes,
-    modules,
-    ops,
-    optimizers,
-    progress,
-    recorder,
-    replay,
-    rows,
-    singles,
-    slab,
-    stats,
-    steps,
-    switches,
-    tensors,
-    tracker,
-    updates,
-    versions,
-)
+from gradscope.capture import recorder
+from gradscope.capture.emit import progress, step_rows
+from gradscope.capture.hooks import backward, custom_functions, function_mode, modules, optimizers, regions, singles
+from gradscope.capture.journal import gradients, journal, leaves, mode_switches, replay, updates, writes
+from gradscope.capture.measure import stats, stats_batch
 from gradscope.capture.recorder import active_recorders
+from gradscope.capture.step import draft, loop_detection, segmenter, tensor_registry
 from gradscope.errors import AlreadyRecording
 from gradscope.render.summary import summary
 from tests.capturing import bits, new_recording, record_text, recording, run_plain
@@ -268,7 +249,7 @@ class Squares(Dataset):
         return torch.tensor([float(index)]) ** 2, torch._C._len_torch_function_stack() if worker else -1
 
 loader = DataLoader(Squares(), batch_size=2, num_workers=2)
-seen = [(batch.flatten().tolist(), modes.tolist()) for batch, modes in loader]
+seen = [(batch.flatten().tolist(), regions.tolist()) for batch, modes in loader]
 """
     recorded = record_text(tmp_path, text)
     assert recorded.error is None
@@ -367,19 +348,19 @@ def _these(owner: Any, *names: str) -> list[tuple[Any, str]]:
 
 BROKEN: list[tuple[Any, str]] = [
     *_methods(journal.Journal),
-    *_methods(versions.Versions),
+    *_methods(writes.Versions),
     *_methods(leaves.Leaves),
     *_methods(gradients.Gradients),
-    *_methods(switches.Switches),
+    *_methods(mode_switches.Switches),
     *_methods(updates.Updates),
-    (functions.FunctionWatch, "_returned"),
-    *_methods(tensors.TensorTable),
+    (custom_functions.FunctionWatch, "_returned"),
+    *_methods(tensor_registry.TensorTable),
     *_methods(stats.Statistics),
-    *_methods(slab.Slab),
-    *_methods(tracker.StepTracker),
-    *_these(tracker, "builds_graph", "first_walked", "kind_of", "pieces"),
-    *_methods(steps.Loops),
-    *_these(ops.OpMode, "told", "written", "_moved"),
+    *_methods(stats_batch.Slab),
+    *_methods(segmenter.StepTracker),
+    *_these(segmenter, "builds_graph", "first_walked", "kind_of", "pieces"),
+    *_methods(loop_detection.Loops),
+    *_these(function_mode.OpMode, "told", "written", "_moved"),
     *_these(replay.Replay, "begins", "ends"),
     *_methods(replay.Patterns),
     (replay, "take_over"),
@@ -387,14 +368,14 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(singles.Single, "of", "holds", "inputs", "raised"),
     *_these(singles.SingleCalls, "_begins", "_made", "_tell"),
     (singles, "take_over"),
-    *_these(autograd._Run, "__init__", "_walk", "finished", "failed"),
+    *_these(backward._Run, "__init__", "_walk", "finished", "failed"),
     *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
     *_these(optimizers.OptimizerWatch, "_number", "_measure"),
-    (modes.ModeWatch, "_switch"),
+    (regions.ModeWatch, "_switch"),
     *_these(recorder.Recorder, "_close_step", "_template", "_open_draft", "_record_failure"),
-    *_methods(rows.Rows),
-    *_these(ops, "tensors_in", "_describe"),
-    (tensors, "read_facts"),
+    *_methods(step_rows.Rows),
+    *_these(function_mode, "tensors_in", "_describe"),
+    (tensor_registry, "read_facts"),
     (progress, "template_of"),
     *_methods(progress.Progress),
 ]

@@ -17,7 +17,7 @@ from tests.capturing import new_recording
 
 @pytest.fixture(autouse=True)
 def never_told_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", 1e9)
 
 
 def begun(**options: object) -> tuple[Unfinished, Recorder, MemorySource]:

@@ -1,0 +1,464 @@
+"""Backward: the walk over `grad_fn`, the accumulation into leaves, and each node's gradients.
+
+The engine's one Python entry, `torch.autograd.graph._engine_run_backward`, is patched in the two
+modules that name it: `backward()`, `torch.autograd.grad` and checkpoints all pass through it. Node
+wrappers are held only while the engine runs, when the roots keep the graph alive anyway.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial, wraps
+from threading import get_ident
+from typing import Any
+
+import torch
+import torch.autograd.graph as graph_module
+
+try:
+    import resource
+except ImportError:  # not on Windows, whose stacks do not grow
+    resource = None  # type: ignore[assignment]
+
+from ...model.records import Phase
+from ...text import raised
+from ..hiding.frames import release
+from ..hiding.hook_numbers import own_numbers
+from ..hiding.no_torch_function import Unseen
+from ..hiding.patch_set import HookSet
+from ..journal.journal import Journal
+from ..journal.replay import Known
+from ..measure.askable import is_strided
+from ..measure.function_slope import Probe
+from ..measure.stats import Reading, of_triples
+from ..measure.tensor_facts import node_of, storage_key
+from ..step.draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
+from ..step.saved_tensors import SavedReader, names_stale
+from .accumulators import accumulator_of
+from .backward_ops import BackwardMode
+from .function_mode import QUIET, OpMode
+from .pause import remove_mode
+
+_ENTRY = "_engine_run_backward"
+_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
+_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
+_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+
+
+def root_node(output: Any) -> Any:
+    """The grad node of a backward's root: a tensor's `grad_fn`, its AccumulateGrad, or an edge's node."""
+    if not isinstance(output, torch.Tensor):
+        return output.node
+    if output.grad_fn is not None:
+        return output.grad_fn
+    if not output.requires_grad or torch.is_inference_mode_enabled():
+        return None  # in inference mode a leaf has no node to be found
+    if not is_strided(output) or storage_key(output) is None:
+        return None  # it has no view, by which its node is found
+    return accumulator_of(output)
+
+
+def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]], int]:
+    """Every node reachable from `roots`, breadth first; the edges; and how many nodes are roots.
+
+    An edge is (source, target, index, input_nr): `source.next_functions[index] == (target, input_nr)`.
+    """
+    nodes: list[Any] = []
+    index: dict[Any, int] = {}
+    for root in roots:
+        if root is not None and root not in index:
+            index[root] = len(nodes)
+            nodes.append(root)
+    count = len(nodes)
+    edges: list[tuple[int, int, int, int]] = []
+    place = index.get
+    for source, node in enumerate(nodes):  # which grow as they are read
+        for position, (target, input_nr) in enumerate(node.next_functions):
+            if target is not None:
+                found = place(target)
+                if found is None:
+                    found = index[target] = len(nodes)
+                    nodes.append(target)
+                edges.append((source, found, position, input_nr))
+    room_to_free(len(nodes))
+    return nodes, edges, count
+
+
+DEEP = 5_000
+_STACK_PER_NODE = 1024  # bytes, about twice what was measured
+
+
+def room_to_free(nodes: int) -> None:
+    """Let the stack grow enough to free a deep graph.
+
+    torch frees the nodes of a chain one by one, but recursively where a Python wrapper was made of them
+    (measured with 2.13): a chain of 50,000 would overflow the usual stack of 8 MB.
+    """
+    if nodes < DEEP or resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = (8 << 20) + nodes * _STACK_PER_NODE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, allowed), hard))
+
+
+class BackwardWatch:
+    """Records every backward that runs while it is installed."""
+
+    def __init__(self, journal: Journal, inside: BackwardMode | None) -> None:
+        self.journal, self.inside = journal, inside
+
+    def install(self, hooks: HookSet) -> None:
+        original = getattr(graph_module, _ENTRY)
+
+        def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+            journal = self.journal
+            if not journal.recording() or get_ident() != journal.thread:
+                return original(t_outputs, *args, **kwargs)
+            try:
+                return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
+            except BaseException as error:
+                release(error)
+                raise
+
+        hooks.patch(graph_module, _ENTRY, _engine_run_backward)
+        hooks.patch(torch.autograd, _ENTRY, _engine_run_backward)
+        if self.inside is not None and torch.Tensor.backward.__code__.co_filename == torch._tensor.__file__:
+            self._install_method(hooks, self.inside.ops)
+
+    def _install_method(self, hooks: HookSet, mode: OpMode) -> None:
+        """`Tensor.backward` takes our mode off the stack itself, which is less than half the way through the mode."""
+        original: Any = torch.Tensor.backward
+
+        @wraps(original)
+        def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if torch.compiler.is_compiling() or _modes() != 1 or _top(0) is not mode or mode.quiet:
+                original(tensor, *args, **kwargs)
+                return
+            _pop()
+            try:
+                original(tensor, *args, **kwargs)
+            except BaseException as error:
+                release(error)
+                del tensor, args, kwargs  # this frame lives as long as the traceback does, its tensors must not
+                raise
+            finally:
+                _push(mode)
+
+        mode.actions[backward] = QUIET
+        hooks.patch(torch.Tensor, "backward", backward)
+
+    def _run(
+        self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        journal = self.journal
+        run: _Run | None = None
+        try:
+            with Unseen():
+                run = _Run(journal, frame, outputs, args, kwargs)
+        except Exception as error:
+            journal.fault("the graph of a backward", error)
+        if run is None:
+            return original(outputs, *args, **kwargs)
+        journal.backwards += 1
+        inside = self.inside if self.inside is not None and self.inside.take_over() else None
+        try:
+            result = original(outputs, *args, **kwargs)
+        except BaseException as error:
+            self._ended(run, inside, partial(run.failed, outputs, error))
+            raise
+        self._ended(run, inside, run.finished)
+        return result
+
+    def _ended(self, run: _Run, inside: BackwardMode | None, tell: Callable[[], None]) -> None:
+        journal = self.journal
+        journal.backwards -= 1
+        if inside is not None:
+            remove_mode(inside)
+        try:
+            run.remove_hooks()
+            if journal.exposed.watched:
+                journal.exposed.refresh()  # gradients were added to
+            with Unseen():
+                tell()
+        except Exception as error:
+            journal.fault("what a backward did", error)
+        journal.call_ends()
+
+
+_NOT_GIVEN: tuple[Any, ...] = (None,) * 6  # what the engine is called with, at most
+
+
+@lru_cache(maxsize=4096)
+def _node_moment(stack: int, graph: int | None, node: int) -> RawMoment:
+    """That a node ran: the same object each time, which is quickly found to be equal."""
+    return ("node", Phase.BACKWARD, stack, (), (), (graph, node))
+
+
+class _Run:
+    """One backward: what was there before, what it did."""
+
+    def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
+        self.journal = journal
+        self.stack, _ = journal.locate(frame)  # a new step may begin here
+        draft = journal.tracker.ahead
+        _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
+        self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
+        self.accumulates = bool(kwargs.get("accumulate_grad", accumulate))
+        self.handles: list[Any] = []
+        tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
+        self.roots = tuple([journal.table.number(draft, t, self.stack) for t in tensors])
+        named = [t for t in wanted or () if isinstance(t, torch.Tensor)]
+        inputs = tuple([journal.table.number(draft, t, self.stack) for t in named])
+        self.wanted = {id(t) for t in wanted} if wanted else None  # None: the gradients of all leaves
+        self.call = "backward" if self.accumulates else "grad"
+        self.leaves: list[tuple[torch.Tensor, int, bool]] = []
+        self.retained: list[tuple[torch.Tensor, int, bool]] = []
+        self.kept: list[tuple[torch.Tensor, int, bool, bool]] = []  # results named as inputs, which keep their gradient
+        if self.accumulates:
+            for t, number in zip(named, inputs):
+                if t.requires_grad and t.grad_fn is not None:
+                    self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
+        self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
+        self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
+        self.measured: dict[int, tuple[Any, Reading]] = {}  # gradients that were measured, by identity
+        self.received: dict[int, Reading] = {}  # what was sent to each leaf, by the leaf's number
+        self.graph: int | None = None
+        if journal.exposed.watched:
+            journal.exposed.look()
+        if journal.with_graph and not self._follows(draft, outputs):
+            draft = journal.draft
+            self._walk(outputs)
+        payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
+        self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
+        self.mark = draft.mark  # the step whose numbers these are
+        self.begun = draft.before + self.moment  # among all moments
+        if self.accumulates and tensors:
+            journal.loss(tensors[0])
+        journal.backward_called(self.stack, self.accumulates or not self.create_graph)
+        self._follow()
+
+    def _follow(self) -> Draft:
+        """The step in progress, by whose numbers the backward is told.
+
+        A step may be found to have ended: before this backward, which showed it, or in a hook that this one ran.
+        """
+        draft = self.journal.tracker.ahead
+        if draft.mark is not self.mark:
+            draft = self.journal.draft
+            self.mark = draft.mark
+            self._renumber(draft)
+        return draft
+
+    def _renumber(self, draft: Draft) -> None:
+        """Take the numbers of this step. `moment` and `graph` are None where the backward began in one that is over."""
+        table = self.journal.table
+        moment = self.begun - draft.before
+        self.moment = moment if moment >= 0 else None
+        self.graph = draft.moments[moment][5][0] if moment >= 0 else None
+        old = {number: leaf for leaf, number, _ in self.leaves}
+        self.leaves = [(leaf, table.number(draft, leaf), had) for leaf, _, had in self.leaves]
+        self.leaf_of = {node: table.number(draft, old[number]) for node, number in self.leaf_of.items()}
+        self.received = {table.number(draft, old[number]): reading for number, reading in self.received.items()}
+        self.retained = [(t, table.number(draft, t), had) for t, _, had in self.retained]
+        self.kept = [(t, table.number(draft, t), retained, had) for t, _, retained, had in self.kept]
+
+    # -- before ----------------------------------------------------------------------------------
+
+    def _follows(self, draft: Draft, outputs: Sequence[Any]) -> bool:
+        """Whether the graph is known without a walk; then it is taken over from the pattern.
+
+        It is where the step did nothing but what its pattern has: the same calls on the same tensors, which made as
+        many grad nodes as then and no other call any between. Where a call's other arguments are not known to be
+        the same, too, it may have made other nodes: then they are walked, and compared.
+        """
+        journal, expected, walked = self.journal, draft.expected, draft.walked
+        if not draft.faithful() or not draft.made or journal.probes or journal.leaves.retained():
+            return False
+        if draft.hooked or expected.hooked:
+            return False  # what the nodes save is not what it was
+        if _sequence() - draft.made[0][2] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
+            return False
+        kind, _, _, roots, _, payload = expected.moments[draft.at]
+        root = outputs[0]
+        if kind != "backward" or roots != self.roots or payload[0] != walked or not isinstance(root, torch.Tensor):
+            return False
+        made = next((node for _, number, _, node in reversed(draft.made) if number == roots[0]), None)
+        node = root.grad_fn
+        if node is None or made != node._sequence_nr():
+            return False
+        graph: Known = expected.known[walked]
+        if graph.reach >= draft.count:
+            return False  # the walk met tensors that nothing had met before it
+        nodes: Sequence[Any] = ()
+        if draft.full or not draft.sure:
+            nodes, edges, _ = walk([node])
+            if edges != graph.edges or [type(node).__name__ for node in nodes] != graph.names:
+                return False
+        leaves = [(draft.met[number](), number) for number in graph.leaves]
+        self.leaves = [(leaf, number, leaf.grad is not None) for leaf, number in leaves if leaf is not None]
+        if len(self.leaves) != len(leaves):
+            return False
+        self.graph, draft.walked, self.leaf_of = walked, walked + 1, graph.leaf_of
+        if draft.full:
+            self._watch(nodes)
+        return True
+
+    def _watch(self, nodes: Sequence[Any]) -> None:
+        """See each node run, but in graphs too large for that."""
+        if len(nodes) <= 20_000:
+            with own_numbers():
+                for index, node in enumerate(nodes):
+                    self.handles.append(node.register_hook(partial(self._node_ran, index)))
+
+    def _walk(self, outputs: Sequence[Any]) -> None:
+        journal = self.journal
+        draft = journal.draft
+        roots = [root_node(output) for output in outputs]
+        nodes, edges, count = walk(roots)
+        by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
+        reader = SavedReader(draft, journal.table) if draft.full else None
+        raw: list[tuple[Any, ...]] = []
+        entries, mark, probes = journal.table.entries, draft.mark, journal.probes
+        for node in nodes:
+            name = type(node).__name__
+            if name == "AccumulateGrad":
+                leaf = node.variable
+                entry = entries.get(id(leaf))
+                if entry is not None and entry.mark is mark and entry() is leaf:
+                    number = entry.number
+                else:
+                    number = journal.table.number(draft, leaf, self.stack)
+                self.leaves.append((leaf, number, leaf.grad is not None))
+                self.leaf_of[len(raw)] = number
+                raw.append((name, None, number, (), (), 0, False))
+                continue
+            sequence = node._sequence_nr()
+            op = by_sequence.get(sequence)
+            if probes and sequence in probes:
+                self.probes[len(raw)] = probes[sequence]
+            results = tuple(outputs_of.get(sequence, ()))
+            saved = reader.read(node, op, results) if reader is not None else ()
+            raw.append((name, op, None, results, saved, 0, op is None))
+        places: tuple[int, ...] = (0,) if count == len(roots) == 1 else ()
+        if not places:
+            positions = {node: position for position, node in enumerate(nodes[:count])}
+            places = tuple(positions[root] for root in roots if root is not None)
+        self.graph = len(draft.graphs)
+        draft.graphs.append(RawGraph(tuple(raw), tuple(edges), places))
+        if draft.full:
+            self._watch(nodes)
+        retained = journal.leaves.retained()
+        reached = set(nodes) if retained else set()
+        for tensor in retained:
+            if node_of(tensor) in reached:
+                self.retained.append((tensor, journal.table.number(draft, tensor), tensor.grad is not None))
+
+    # -- while it runs ---------------------------------------------------------------------------
+
+    def _node_ran(self, node: int, grads_out: Any, grads_in: Any) -> None:
+        """Post hook of one node. Torch's names: `grad_outputs` come in, `grad_inputs` go out."""
+        journal = self.journal
+        try:
+            with Unseen():
+                draft = self._follow()
+                if self.graph is None:
+                    return
+                moment = draft.happens(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
+                self._measure(draft.samples, moment, grads_in, grads_out)
+                leaf = self.leaf_of.get(node)
+                if leaf is not None and isinstance(grads_in[0], torch.Tensor):
+                    self._arrived(leaf, grads_in[0])
+                probe = self.probes.get(node)
+                if probe is not None:
+                    self._compare(probe, moment, grads_in[0], grads_out[0])
+        except Exception as error:
+            journal.fault("a grad node's gradients", error)
+
+    def _measure(self, samples: list[RawSample], moment: int, grads_in: Any, grads_out: Any) -> None:
+        """Read gradients; one that leaves a node and enters the next is read once."""
+        measured, read = self.measured, self.journal.statistics.read
+        what = "grad_in"
+        for grads in (grads_in, grads_out):
+            for position, grad in enumerate(grads[:8]):
+                if grad is None:
+                    continue
+                known = measured.get(id(grad))
+                reading = known[1] if known is not None and known[0]() is grad else None
+                if reading is None:
+                    reading = read(grad, True)  # passing
+                    if reading is None:
+                        continue
+                    measured[id(grad)] = (weakref.ref(grad), reading)
+                samples.append((moment, position, False, what, reading))
+            what = "grad_out"
+
+    def _arrived(self, leaf: int, grad: torch.Tensor) -> None:
+        known = self.measured.get(id(grad))
+        if known is not None and known[0]() is grad:
+            self.received[leaf] = known[1]
+
+    def _compare(self, probe: Probe, moment: int, came: Any, left: Any) -> None:
+        """The gradients of a custom Function's backward beside the slope of its forward."""
+        if isinstance(came, torch.Tensor) and isinstance(left, torch.Tensor):
+            triples = probe.compare(came, left)
+            if triples is not None:
+                self.journal.tracker.ahead.samples.append((moment, 0, False, "derivative", of_triples(triples)))
+
+    def remove_hooks(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+        self.measured.clear()
+
+    # -- after -----------------------------------------------------------------------------------
+
+    def failed(self, outputs: Sequence[Any], error: BaseException) -> None:
+        journal = self.journal
+        self._follow()
+        draft = journal.draft
+        if self.moment is not None:
+            kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
+            text = raised(type(error).__name__, error)
+            draft.change(MOMENT, self.moment, (kind, phase, stack, inputs, results, (*payload[:-1], text)))
+        if self.graph is not None and not draft.full and names_stale(error):
+            self._tell_saved(draft, outputs)
+        created = [(leaf, number) for leaf, number, had in self.leaves if not had and leaf.grad is not None]
+        if created and self.accumulates:
+            journal.gradients.arrived(created, "created", self.stack, self.received)
+
+    def _tell_saved(self, draft: Draft, outputs: Sequence[Any]) -> None:
+        """The graph as it was walked before, with what its nodes still keep: one of them is stale."""
+        assert self.graph is not None
+        graph = draft.graphs[self.graph]
+        nodes, _, _ = walk([root_node(output) for output in outputs])
+        if [type(node).__name__ for node in nodes] != [raw[0] for raw in graph.nodes]:
+            return  # the script's hooks changed the graph
+        reader = SavedReader(draft, self.journal.table)
+        told = [(*raw[:4], reader.read(node, raw[1], raw[3]), *raw[5:]) for node, raw in zip(nodes, graph.nodes)]
+        draft.change(GRAPH, self.graph, graph._replace(nodes=tuple(told)))
+
+    def finished(self) -> None:
+        journal = self.journal
+        self._follow()
+        if self.accumulates:
+            created: list[tuple[torch.Tensor, int]] = []
+            accumulated: list[tuple[torch.Tensor, int]] = []
+            for leaf, number, had in self.leaves:
+                if leaf.grad is not None and (self.wanted is None or id(leaf) in self.wanted):
+                    (accumulated if had else created).append((leaf, number))
+            for tensor, number, retained, had in self.kept:
+                if not retained and tensor.retains_grad:
+                    journal.leaves.retained_by_backward(tensor, number, self.stack)
+                if not retained and tensor.retains_grad and tensor.grad is not None:
+                    (accumulated if had else created).append((tensor, number))
+            for tensor, number, had in self.retained:
+                if tensor.grad is not None:
+                    (accumulated if had else created).append((tensor, number))
+            for filled, change in ((created, "created"), (accumulated, "accumulated")):
+                if filled:
+                    journal.gradients.arrived(filled, change, self.stack, self.received)
+        journal.backward_done([leaf for leaf, _, _ in self.leaves] if self.accumulates else [])

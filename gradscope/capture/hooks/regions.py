@@ -1,0 +1,190 @@
+"""Modes that the function mode cannot see begin: autocast; and calls that are one op to the script,
+whatever runs inside: custom `autograd.Function`s, a DataLoader's next batch.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ...model.records import LOADER, Phase
+from ..hiding.no_torch_function import Unseen
+from ..hiding.patch_set import HookSet
+from ..journal.journal import Journal
+from ..journal.replay import Replay
+from ..measure.tensor_facts import dtype_name, paths_in, tensors_in
+from .creation_sites import Births
+from .pause import Pause
+
+_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
+_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+_NOTHING = nullcontext()
+
+
+class ModeWatch:
+    """Records autocast and inference regions, shows opaque calls as one op."""
+
+    def __init__(self, journal: Journal, pause: Pause, births: Births) -> None:
+        self.journal, self.pause, self.births = journal, pause, births
+        self.replay = Replay(journal)
+        self._outer: list[str | None] = []
+
+    def install(self, hooks: HookSet) -> None:
+        self._install_inference(hooks)
+        self._install_autocast(hooks)
+        self._install_loader(hooks)
+        self._install_ranges(hooks)
+        self._install_overrides(hooks)
+
+    def _mine(self) -> bool:
+        return self.journal.recording() and threading.get_ident() == self.journal.thread
+
+    def _install_inference(self, hooks: HookSet) -> None:
+        enter: Callable[..., None] = torch.inference_mode.__enter__
+        leave: Callable[..., None] = torch.inference_mode.__exit__
+
+        def enter_(region: Any) -> None:
+            enter(region)
+            self._inference(sys._getframe(1))
+
+        def exit_(region: Any, *exc: Any) -> None:
+            leave(region, *exc)
+            self._inference(sys._getframe(1))
+
+        hooks.patch(torch.inference_mode, "__enter__", enter_)
+        hooks.patch(torch.inference_mode, "__exit__", exit_)
+
+    def _inference(self, frame: FrameType) -> None:
+        try:
+            if self._mine():
+                self.journal.switches.inference_mode(frame)
+        except Exception as error:
+            self.journal.fault("a switch of inference mode", error)
+
+    def _install_autocast(self, hooks: HookSet) -> None:
+        enter: Callable[..., Any] = torch.autocast.__enter__
+        leave: Callable[..., Any] = torch.autocast.__exit__
+
+        def enter_(region: Any) -> Any:
+            result = enter(region)
+            try:
+                if self._mine():
+                    self._outer.append(self.journal.autocast)
+                    on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
+                    self._switch(on, sys._getframe(1))
+            except Exception as error:
+                self.journal.fault("autocast's beginning", error)
+            return result
+
+        def exit_(region: Any, *exc: Any) -> Any:
+            result = leave(region, *exc)
+            try:
+                if self._mine() and self._outer:
+                    self._switch(self._outer.pop(), sys._getframe(1))
+            except Exception as error:
+                self.journal.fault("autocast's end", error)
+            return result
+
+        hooks.patch(torch.autocast, "__enter__", enter_)
+        hooks.patch(torch.autocast, "__exit__", exit_)
+
+    def _switch(self, on: str | None, frame: Any) -> None:
+        if on != self.journal.autocast:
+            self.journal.autocast = on
+            self.journal.switches.switched("autocast", on or "off", None, frame)
+
+    def _install_loader(self, hooks: HookSet) -> None:
+        loader = torch.utils.data.dataloader._BaseDataLoaderIter
+        original = loader.__next__
+
+        def next_(batches: Any) -> Any:
+            journal = self.journal
+            if not self._mine():
+                return original(batches)
+            frame = sys._getframe(1)
+            journal.tracker.ahead.begins(Phase.OTHER)
+            with self.pause:
+                batch = original(batches)
+                try:
+                    with Unseen():
+                        self._loaded(frame, self.births.of(batches), batch, tensors_in((batch,)))
+                except Exception as error:
+                    journal.fault("a batch of a DataLoader", error)
+                return batch
+
+        hooks.patch(loader, "__next__", next_)
+        begin = torch.utils.data.DataLoader.__iter__
+
+        def iter_(loader: Any) -> Any:
+            if not self._mine():
+                return begin(loader)
+            with self.pause:
+                batches = begin(loader)
+            made = self.births.of(loader)
+            if made is not None:
+                self.births.put(batches, made)
+            return batches
+
+        hooks.patch(torch.utils.data.DataLoader, "__iter__", iter_)
+
+    def _loaded(self, frame: FrameType, made: int | None, whole: Any, batch: list[torch.Tensor]) -> None:
+        """A DataLoader, made at the stack `made`, gave the next batch."""
+        journal = self.journal
+        stack, direct = journal.locate(frame)
+        layout = journal.sites.layouts.get(stack)
+        if layout is None or len(layout) != len(batch):
+            journal.sites.layouts[stack] = paths_in(whole)
+        cue = journal.tracker.ahead.cue()
+        expected = cue is not None and cue.behind == made
+        if cue is None or not expected or self.replay.begins(cue, stack, False, direct, [], []) is None:
+            cue = None
+        if cue is None or not self.replay.ends(cue, LOADER, "", [], _sequence(), batch):
+            journal.op(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
+
+    def _install_ranges(self, hooks: HookSet) -> None:
+        """Profiler ranges call torch ops to begin and end: nothing of the script's."""
+        ranges = torch.autograd.profiler.record_function
+        enter: Callable[..., Any] = ranges.__enter__
+        leave: Callable[..., Any] = ranges.__exit__
+
+        def enter_(region: Any) -> Any:
+            if not _modes():
+                return enter(region)
+            with self._aside_of_a_range():
+                return enter(region)
+
+        def exit_(region: Any, *exc: Any) -> Any:
+            if not _modes():
+                return leave(region, *exc)
+            with self._aside_of_a_range():
+                return leave(region, *exc)
+
+        hooks.patch(ranges, "__enter__", enter_)
+        hooks.patch(ranges, "__exit__", exit_)
+
+    def _aside_of_a_range(self) -> Any:
+        """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
+        if _modes() == 1 and _top(0) is self.pause.mode:
+            return Unseen()
+        return self.pause if self._mine() else _NOTHING
+
+    def _install_overrides(self, hooks: HookSet) -> None:
+        """`has_torch_function` decides between fast and slow paths (attention): our mode must not count.
+
+        Torch's own dispatch uses names bound at import, which stay as they are.
+        """
+        original: Callable[..., bool] = torch.overrides.has_torch_function
+
+        def has_torch_function(arguments: Any) -> bool:
+            if not self._mine():
+                return original(arguments)
+            with self.pause:
+                return original(arguments)
+
+        hooks.patch(torch.overrides, "has_torch_function", has_torch_function)

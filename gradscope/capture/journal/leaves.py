@@ -1,0 +1,102 @@
+"""What a tensor is to autograd: leaf or result, wanting a gradient, keeping one, a parameter, registered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...model.records import Phase
+from ..measure.tensor_facts import is_leaf
+from ..step.entry import Entry
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+
+class Leaves:
+    """Tells the journal what tensors become: leaves, parameters, results that keep their gradient."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._retained: list[Entry] = []
+
+    @staticmethod
+    def state(tensor: torch.Tensor) -> tuple[bool, bool, bool]:
+        """Whether the tensor requires a gradient, is a leaf, keeps its gradient."""
+        return (tensor.requires_grad, is_leaf(tensor), tensor.retains_grad)
+
+    def changed(
+        self, tensor: torch.Tensor, before: tuple[bool, bool, bool] | None, cause: str, frame: FrameType
+    ) -> None:
+        """`cause` (requires_grad_, retain_grad) was called on a tensor whose state was `before`."""
+        journal = self.journal
+        after = self.state(tensor)
+        if after == before:
+            return
+        stack, direct = journal.locate(frame)
+        number = journal.table.number(journal.draft, tensor, stack, 0, True, direct)
+        entry = journal.table.entries[id(tensor)]
+        entry.facts = entry.prototype = None
+        entry.stack = stack if entry.stack is None else entry.stack
+        if cause == "retain_grad":
+            self.retain(tensor)
+        node = tensor.grad_fn
+        payload = (cause, after[0], after[1], None if node is None else type(node).__name__, after[2])
+        journal.draft.add("leaf", journal.phase_now(), stack, (number,), (), payload)
+        if entry.parameter is not None:
+            known = journal.table.parameters[entry.parameter]
+            journal.table.adopt(tensor, known.name, known.root, known.role)
+
+    def parameter_made(self, parameter: torch.Tensor, data: Any, frame: FrameType) -> None:
+        """`nn.Parameter(data)`: a leaf of its own, whatever made `data`."""
+        journal = self.journal
+        stack, direct = journal.locate(frame)
+        draft, table = journal.draft, journal.table
+        table.entry(parameter).stack = stack
+        source = (table.number(draft, data, stack, 0, False, direct),) if isinstance(data, torch.Tensor) else ()
+        name = journal.sites.result_name(stack, 0, 1) if direct else ""
+        table.adopt(parameter, name.removeprefix("self."), "", "parameter")
+        number = table.number(draft, parameter, stack)
+        payload = ("Parameter", parameter.requires_grad, True, None, False)
+        draft.add("leaf", journal.phase_now(), stack, (number,), source, payload)
+
+    def registered(self, owner: str, name: str, parameters: Sequence[torch.Tensor], frame: FrameType) -> None:
+        """A module of class `owner` got the attribute `name`: these parameters."""
+        journal = self.journal
+        stack, _ = journal.locate(frame)
+        numbers = tuple(journal.table.number(journal.draft, one, stack, direct=False) for one in parameters)
+        journal.draft.add("registration", journal.phase_now(), stack, numbers, (), (owner, name))
+
+    def adopt(self, tensor: torch.Tensor, role: str) -> int:
+        """Make a tensor of the script's own one that outlives steps; it is called what it was assigned to."""
+        journal = self.journal
+        draft, entry = journal.draft, journal.table.entry(tensor)
+        raw = draft.tensors[entry.number] if entry.mark is draft.mark else None
+        name = ""
+        if raw is not None and raw.direct and raw.stack is not None and raw.made_by is not None:
+            name = journal.sites.result_name(raw.stack, raw.output, raw.outputs)
+        return journal.table.adopt(tensor, name.removeprefix("self."), "", role, draft)
+
+    def retain(self, tensor: torch.Tensor) -> None:
+        """Remember a result that keeps its gradient from now on."""
+        self._retained.append(self.journal.table.entry(tensor))
+
+    def retained_by_backward(self, tensor: torch.Tensor, number: int, stack: int) -> None:
+        """`backward(inputs=...)` makes a result that it names keep its gradient."""
+        journal = self.journal
+        self.retain(tensor)
+        journal.table.entries[id(tensor)].facts = None
+        node = tensor.grad_fn
+        payload = ("retain_grad", True, False, None if node is None else type(node).__name__, True)
+        journal.draft.add("leaf", Phase.BACKWARD, stack, (number,), (), payload)
+
+    def retained(self) -> list[torch.Tensor]:
+        """Non-leaf tensors that keep their gradient and still live."""
+        if not self._retained:
+            return []
+        self._retained = [entry for entry in self._retained if entry() is not None]
+        found = [entry() for entry in self._retained]
+        return [tensor for tensor in found if tensor is not None]

@@ -1,0 +1,182 @@
+"""Memory that something outside torch can write: numpy arrays and buffers that share it with a tensor.
+
+Such a write leaves no trace: no call of torch makes it and no version counts it. At detail `full` the storages
+that were exposed are watched: a checksum after each call of torch that uses one, compared before the next
+that does and before each backward. Where it differs, something else wrote in between.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import weakref
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ...model.records import Phase
+from ..hiding.frames import trampoline
+from ..hiding.no_torch_function import Unseen
+from ..hiding.patch_set import HookSet
+from ..measure.askable import fits, readable_storage
+from ..measure.tensor_facts import storage_key
+from ..step.entry import Entry
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+EXPOSING = frozenset({"numpy", "array", "dlpack", "as_tensor", "asarray"})
+_FACTORIES = ("from_numpy", "frombuffer", "from_dlpack")
+_WHOLE_UP_TO = 1 << 20  # bytes; of larger storages, as many bytes at even distances
+
+
+class Sum(NamedTuple):
+    """How many bytes a storage had, and a number that tells whether they have changed."""
+
+    nbytes: int
+    crc: int
+
+    def written(self, before: Sum) -> bool:
+        """Whether the bytes changed since `before`. Of a storage that was freed or resized nothing is told."""
+        return self.nbytes == before.nbytes and self.crc != before.crc
+
+
+def checksum(storage: torch.UntypedStorage) -> Sum:
+    """What is compared of the bytes of a CPU storage.
+
+    They are read where they lie: as a numpy array the storage could not be resized any more.
+    """
+    nbytes, address = storage.nbytes(), storage.data_ptr()
+    if not nbytes or not address:
+        return Sum(0, 0)
+    data: Any = (ctypes.c_ubyte * nbytes).from_address(address)
+    if nbytes > _WHOLE_UP_TO:
+        data = np.ascontiguousarray(np.frombuffer(data, np.uint8)[:: nbytes // _WHOLE_UP_TO + 1])
+    return Sum(nbytes, zlib.crc32(data))
+
+
+class _Watched(NamedTuple):
+    """One exposed storage: while it lives, its key is its own."""
+
+    storage: weakref.ref[torch.UntypedStorage]
+    entry: Entry
+    tensor: weakref.ref[torch.Tensor]
+    dtype: torch.dtype
+    layout: tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride
+    stack: int  # where it was exposed
+    how: str
+    sum: Sum
+
+
+class Exposed:
+    """The exposed storages of the recording's thread."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.watched: dict[int, _Watched] = {}
+
+    def install(self, hooks: HookSet) -> None:
+        """Show the factories that torch's function modes do not see."""
+        for name in _FACTORIES:
+            hooks.patch(torch, name, self._factory(name, getattr(torch, name)))
+
+    def _factory(self, name: str, original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        journal = self.journal
+
+        def make(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if torch.compiler.is_compiling():
+                return original(*args, **kwargs)
+            if not journal.recording() or not journal.with_graph or threading.get_ident() != journal.thread:
+                return original(*args, **kwargs)
+            frame = sys._getframe(1)
+            tensor: torch.Tensor = trampoline(frame)(original, args, kwargs)
+            try:
+                with Unseen():
+                    stack, direct = journal.locate(frame)
+                    journal.op(name, stack, direct, [], (), [tensor], 0, 0)
+                    self.expose([tensor], name, stack)
+            except Exception as error:
+                journal.fault(f"the result of {name}", error)
+            return tensor
+
+        make.__name__, make.__doc__ = name, original.__doc__
+        return make
+
+    def expose(self, tensors: Sequence[torch.Tensor], how: str, stack: int) -> None:
+        """From now on, code outside torch may write these tensors' memory."""
+        if not self.journal.draft.full:
+            return
+        for tensor in tensors:
+            entry, storage, key = self.journal.table.find(tensor), readable_storage(tensor), storage_key(tensor)
+            if entry is None or storage is None or key is None:
+                continue
+            known = self.watched.get(key)
+            if known is None or known.storage() is not storage:
+                layout = (int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
+                self.watched[key] = _Watched(
+                    weakref.ref(storage),
+                    entry,
+                    weakref.ref(tensor),
+                    tensor.dtype,
+                    layout,
+                    stack,
+                    how,
+                    checksum(storage),
+                )
+
+    def of_call(self, name: str, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], stack: int) -> None:
+        """A call of torch is over: what it exposed, and what it wrote itself."""
+        if self.watched:
+            self.refresh((*inputs, *outputs))
+        if name in EXPOSING:
+            self.expose(inputs or outputs, name, stack)
+
+    def refresh(self, tensors: Sequence[torch.Tensor] | None = None) -> None:
+        """What the storages of `tensors` (of all that are watched) hold now was written by torch."""
+        for key in self._keys(tensors):
+            known = self.watched[key]
+            storage = known.storage()
+            if storage is None:
+                del self.watched[key]
+            else:
+                self.watched[key] = known._replace(sum=checksum(storage))
+
+    def look(self, tensors: Sequence[torch.Tensor] | None = None) -> None:
+        """Record the writes from outside to the storages of `tensors`, or of all that are watched."""
+        if not self.journal.draft.full:
+            self.watched.clear()
+            return
+        for key in self._keys(tensors):
+            known = self.watched[key]
+            storage = known.storage()
+            if storage is None:
+                del self.watched[key]
+                continue
+            now = checksum(storage)
+            self.watched[key] = known._replace(sum=now)
+            if now.written(known.sum):
+                self._written(known, storage)
+
+    def _keys(self, tensors: Sequence[torch.Tensor] | None) -> list[int]:
+        if tensors is None:
+            return list(self.watched)
+        keys = dict.fromkeys(storage_key(tensor) for tensor in tensors)
+        return [key for key in keys if key is not None and key in self.watched]
+
+    def _written(self, known: _Watched, storage: torch.UntypedStorage) -> None:
+        journal = self.journal
+        draft, entry, tensor = journal.draft, known.entry, known.tensor()
+        if entry.mark is not draft.mark:
+            if tensor is None:
+                return  # this step has nothing that the storage could be called by
+            journal.table.number(draft, tensor)
+        version = None if entry.version is None else entry.version - entry.base_version
+        payload = (version, version, known.how, False)
+        moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
+        if not torch._C._len_torch_dispatch_stack() and fits(storage, *known.layout, known.dtype.itemsize):
+            now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)  # which would enlarge a smaller one
+            journal.sample(now, moment, entry.number, False, "value")
