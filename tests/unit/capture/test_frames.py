@@ -182,7 +182,7 @@ def test_the_once_per_location_registry_is_the_scripts(script: Callable[..., Sai
 def test_the_naive_handler_would_be_seen(script: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard of the guard: without the rules, the outputs differ."""
     plain = script(START + CASES["a Python function"], recorded=False)
-    monkeypatch.setattr(frames, "_HERE", "nowhere")
+    monkeypatch.setattr(frames, "_CAPTURE", "nowhere")
     monkeypatch.setattr(frames, "TRAMPOLINE", "nothing")
     monkeypatch.setattr(frames, "_codes", {})
     assert script(START + CASES["a Python function"], recorded=True).text != plain.text

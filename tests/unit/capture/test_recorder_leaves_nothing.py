@@ -249,7 +249,7 @@ class Squares(Dataset):
         return torch.tensor([float(index)]) ** 2, torch._C._len_torch_function_stack() if worker else -1
 
 loader = DataLoader(Squares(), batch_size=2, num_workers=2)
-seen = [(batch.flatten().tolist(), regions.tolist()) for batch, modes in loader]
+seen = [(batch.flatten().tolist(), modes.tolist()) for batch, modes in loader]
 """
     recorded = record_text(tmp_path, text)
     assert recorded.error is None
