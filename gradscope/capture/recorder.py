@@ -49,11 +49,11 @@ from .hooks.optimizers import OptimizerWatch
 from .hooks.pause import Pause, remove_mode
 from .hooks.regions import ModeWatch
 from .journal.journal import Journal
-from .journal.replay import Patterns
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
 from .step.draft import FLUSH_SECONDS, Draft, RawSample
 from .step.passes import kind_so_far
+from .step.patterns import Patterns
 from .step.relative import relate
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
@@ -77,8 +77,6 @@ class Recorder:
     Recorders nest: one that starts while others run records beside them. `start` raises AlreadyRecording
     when this one is running already.
     """
-
-    replays = True  # whether steps that repeat take over what was recorded of them before: faster, the same trace
 
     def __init__(self, sink: TraceSink, options: CaptureOptions | None = None, info: TraceInfo | None = None) -> None:
         self.sink = sink
@@ -106,17 +104,13 @@ class Recorder:
         self.statistics = Statistics()
         self._started_at = perf_counter()
         self._rows = Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS)
-        with_graph = self.detail is not Detail.STEPS
-        self.tracker = StepTracker(
-            self.sites, self.table, self._open_draft, self._close_step, self._measure, with_graph
-        )
+        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
         self.journal = Journal(
             frames,
             self.sites,
             self.table,
             self.statistics,
             self.tracker,
-            with_graph=with_graph,
             thread=threading.get_ident(),
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
@@ -255,16 +249,12 @@ class Recorder:
         full = self.detail is Detail.FULL or (early and self.detail is Detail.AUTO)
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
-        draft = Draft(full, self._flush)
-        expected = self._patterns.expected() if self.replays else None
-        if expected is not None and expected.full == full:
-            draft.expect(expected)
-        return draft
+        return Draft(full, self._flush, with_graph=self.detail is not Detail.STEPS)
 
     def _flush(self, draft: Draft) -> None:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
-        if self.running and draft is self.tracker.ahead:
+        if self.running and draft is self.tracker.draft:
             self._progress.tell(draft)
             self.sink.put_step(self._rows.unfinished(draft, kind_so_far(draft), self._next, self._progress.template))
             self._unfinished = self._next
@@ -277,7 +267,7 @@ class Recorder:
         The sink's thread asks. While it reads, the program may go on: then what was read is thrown away.
         """
         try:
-            draft, number = self.tracker.ahead, self._next
+            draft, number = self.tracker.draft, self._next
             progress = draft.progress()
             if progress != self._seen:
                 self._seen, self._told = progress, False
@@ -291,7 +281,7 @@ class Recorder:
             row = self._rows.unfinished(draft, kind_so_far(draft), number, growth.template)
             now = perf_counter()
             self._ask_again = now + 20 * (now - begin)
-            if draft is not self.tracker.ahead or draft.progress() != progress or self._next != number:
+            if draft is not self.tracker.draft or draft.progress() != progress or self._next != number:
                 return None
             self._told = True
             return growth, row
@@ -362,11 +352,9 @@ class Recorder:
                 self.sink.delete_steps([self._kept.pop(0)])
 
     def _template(self, draft: Draft, kind: StepKind) -> int:
-        if draft.repeats is None:
-            if draft.behind:
-                draft.catch_up()
+        if draft.matched is None:
             draft.shifts = relate(draft)
-        known = self._patterns.find(draft)
+        known = draft.matched or self._patterns.find(draft)
         if known is not None:
             self._progress.forget()
             return known.template

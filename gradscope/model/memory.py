@@ -51,7 +51,7 @@ class MemorySource:
 
     def put_growth(self, growth: Growth) -> None:
         known = self._templates.get(growth.template)
-        self._templates[growth.template] = grown(known, growth, self._templates.__getitem__)
+        self._templates[growth.template] = grown(known, growth)
 
     def put_step(self, row: StepRow) -> None:
         self._steps[row.number] = row

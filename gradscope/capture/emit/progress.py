@@ -1,17 +1,16 @@
 """The step that goes on, told part by part: each time what is new, so that telling costs as much as what happened.
 
 What was told becomes the step's template when it closes. A step that repeats an earlier one has that one's template
-instead; as long as it may do so, what is equal so far is told as being alike, which costs nearly nothing.
+instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple
 
-from ...model.growth import Alike, Growth, Span
+from ...model.growth import Growth
 from ...model.records import ModuleCall, Tensor
 from ...model.trace import TraceSink
 from ..sites.call_sites import Sites
@@ -31,7 +30,6 @@ class Told:
     changes: int = 0
     returns: int = 0
     calls: int = 0
-    copied: bool = False  # a part of it as being alike an earlier step
 
 
 class More(NamedTuple):
@@ -80,22 +78,13 @@ class Progress:
         fresh = told.size == (0, 0, 0)
         names = Names(self._sites, self._table, {} if fresh else self._named)
         names.hear(draft.returns[told.returns :])
-        size, listed = draft.size(), (len(draft.tensors), len(draft.moments), len(draft.graphs))
-        spans = None if closed else _alike(draft, told.size, size)
-        places = [
-            set(range(first, min(have, until)))
-            for first, have, until in zip(told.size, listed, size if spans is None else [span[0] for span in spans])
-        ]
+        size = listed = (len(draft.tensors), len(draft.moments), len(draft.graphs))
+        places = [set(range(first, have)) for first, have in zip(told.size, listed)]
         places[0].update(names.new)
         for kind, place in draft.changed[told.changes :]:
             places[kind].add(place)
         tensors, moments, graphs = (sorted(place for place in one if place < have) for one, have in zip(places, listed))
         calls = _calls(draft, 0 if closed else told.calls)
-        alike = (
-            None
-            if spans is None or all(first == end for first, end in spans)
-            else Alike(draft.expected.template, *spans)
-        )
         growth = Growth(
             self.template,
             fresh,
@@ -105,11 +94,9 @@ class Progress:
             tuple([(place, graph_of(draft.graphs[place], draft.moments)) for place in graphs]),
             tuple(sorted(draft.bumps.items())),
             calls,
-            alike,
         )
-        returns = draft.returned if draft.behind else len(draft.returns)
         known = told.calls if calls is None else len(calls)
-        now = Told(draft, size, len(draft.changed), returns, known, told.copied or alike is not None)
+        now = Told(draft, size, len(draft.changed), len(draft.returns), known)
         return More(growth, now, names.new)
 
     def _note(self, more: More) -> None:
@@ -122,7 +109,7 @@ class Progress:
     def finish(self, draft: Draft) -> int:
         """Tell the rest of a step that closes and that no earlier one is like. Returns its template's id."""
         told = self._told
-        if told is None or told.draft is not draft or told.copied:
+        if told is None or told.draft is not draft:
             number = next(self._numbers)
             self._sink.put_template(template_of(draft, number, self._sites, self._table))
             return number
@@ -137,29 +124,9 @@ class Progress:
         return number
 
 
-def _alike(draft: Draft, told: Sequence[int], size: Sequence[int]) -> list[Span] | None:
-    """The tensors, moments and graphs that are new and those of the step that it may repeat."""
-    pattern = draft.expected
-    if pattern is None:
-        return None
-    lists: tuple[tuple[Sequence[object], Sequence[object]], ...] = (
-        (draft.tensors, pattern.tensors),
-        (draft.moments, pattern.moments),
-        (draft.graphs, pattern.graphs),
-    )
-    return [_span(own, theirs, first, end) for (own, theirs), first, end in zip(lists, told, size)]
-
-
-def _span(own: Sequence[object], theirs: Sequence[object], first: int, end: int) -> Span:
-    have = max(first, len(own))  # what comes after was only compared, and is theirs
-    return (first if own[first:have] == theirs[first:have] else have, end)
-
-
 def _calls(draft: Draft, told: int) -> tuple[ModuleCall, ...] | None:
     """All module calls, where there are many more than were told."""
     calls = draft.calls
-    if draft.behind:
-        calls = calls + draft.expected.calls[len(calls) : draft.called]
     if told and len(calls) < told * _CALLS_GROW:
         return None
     return tuple([ModuleCall(*call) for call in calls])

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ...model.records import Detail, Phase, PhaseSpan, StepKind, StepRow
 from ...model.repeats import Repeats, carried_at
-from ..journal.replay import Pattern
 from ..step.draft import Draft, with_gradients
 from ..step.losses import Losses
+from ..step.patterns import Pattern
 
 OPEN_PHASES = 256  # so many of a step that goes on are told, the last as lasting until now
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -56,7 +56,7 @@ class Rows:
 
     def _numbers_like_the_last(self, draft: Draft, number: int) -> list[float] | None:
         """The numbers of a step as `Repeats` has them; None where something else differs from the last row."""
-        if draft.repeats is None or draft.repeats is not self._repeated or self._like is None:
+        if draft.matched is None or draft.matched is not self._repeated or self._like is None:
             return None
         row, marks, rates, measured = self._like
         loss = self.losses.of(draft)
@@ -85,7 +85,7 @@ class Rows:
     def row(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
         """The row of a closed step."""
         row = self._row(draft, kind, number, template, self._versions(draft), open=False)
-        self._like = None if draft.repeats is None or row.memory is not None else _like(draft, row)
+        self._like = None if draft.matched is None or row.memory is not None else _like(draft, row)
         if self._adding is not None:
             self._adding.over = True
             self._adding = None
@@ -93,12 +93,7 @@ class Rows:
 
     def unfinished(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
         """The row of a step that goes on."""
-        versions = dict(draft.versions)
-        if draft.behind:
-            first, met = len(draft.tensors), draft.met
-            found = [(number, one) for number, one in draft.expected.parameters if first <= number < draft.count]
-            versions.update((parameter, met[number].base_version) for number, parameter in found)
-        return self._row(draft, kind, number, template, tuple(versions.items()), open=True)
+        return self._row(draft, kind, number, template, tuple(draft.versions.items()), open=True)
 
     def _row(
         self,
@@ -142,7 +137,7 @@ class Rows:
 
     def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:
         """Versions at the step's start that counting on from the last written step would get wrong."""
-        pattern: Pattern | None = draft.repeats
+        pattern: Pattern | None = draft.matched
         if pattern is not None and pattern is self._repeated:  # whose versions were compared when they were met
             self._repeats += 1
             return ()

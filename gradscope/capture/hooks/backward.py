@@ -29,7 +29,6 @@ from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
-from ..journal.replay import Known
 from ..measure.askable import is_strided
 from ..measure.function_slope import Probe
 from ..measure.stats import Reading, of_triples
@@ -204,7 +203,7 @@ class _Run:
     def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
         self.journal = journal
         self.stack, _ = journal.locate(frame)  # a new step may begin here
-        draft = journal.tracker.ahead
+        draft = journal.tracker.draft
         _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
         self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
         self.accumulates = bool(kwargs.get("accumulate_grad", accumulate))
@@ -229,8 +228,7 @@ class _Run:
         self.graph: int | None = None
         if journal.exposed.watched:
             journal.exposed.look()
-        if journal.with_graph and not self._follows(draft, outputs):
-            draft = journal.draft
+        if draft.with_graph:
             self._walk(outputs)
         payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
         self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
@@ -246,7 +244,7 @@ class _Run:
 
         A step may be found to have ended: before this backward, which showed it, or in a hook that this one ran.
         """
-        draft = self.journal.tracker.ahead
+        draft = self.journal.tracker.draft
         if draft.mark is not self.mark:
             draft = self.journal.draft
             self.mark = draft.mark
@@ -267,45 +265,6 @@ class _Run:
         self.kept = [(t, table.number(draft, t), retained, had) for t, _, retained, had in self.kept]
 
     # -- before ----------------------------------------------------------------------------------
-
-    def _follows(self, draft: Draft, outputs: Sequence[Any]) -> bool:
-        """Whether the graph is known without a walk; then it is taken over from the pattern.
-
-        It is where the step did nothing but what its pattern has: the same calls on the same tensors, which made as
-        many grad nodes as then and no other call any between. Where a call's other arguments are not known to be
-        the same, too, it may have made other nodes: then they are walked, and compared.
-        """
-        journal, expected, walked = self.journal, draft.expected, draft.walked
-        if not draft.faithful() or not draft.made or journal.probes or journal.leaves.retained():
-            return False
-        if draft.hooked or expected.hooked:
-            return False  # what the nodes save is not what it was
-        if _sequence() - draft.made[0][2] != draft.grown or len(outputs) != 1 or draft.at >= len(expected.moments):
-            return False
-        kind, _, _, roots, _, payload = expected.moments[draft.at]
-        root = outputs[0]
-        if kind != "backward" or roots != self.roots or payload[0] != walked or not isinstance(root, torch.Tensor):
-            return False
-        made = next((node for _, number, _, node in reversed(draft.made) if number == roots[0]), None)
-        node = root.grad_fn
-        if node is None or made != node._sequence_nr():
-            return False
-        graph: Known = expected.known[walked]
-        if graph.reach >= draft.count:
-            return False  # the walk met tensors that nothing had met before it
-        nodes: Sequence[Any] = ()
-        if draft.full or not draft.sure:
-            nodes, edges, _ = walk([node])
-            if edges != graph.edges or [type(node).__name__ for node in nodes] != graph.names:
-                return False
-        leaves = [(draft.met[number](), number) for number in graph.leaves]
-        self.leaves = [(leaf, number, leaf.grad is not None) for leaf, number in leaves if leaf is not None]
-        if len(self.leaves) != len(leaves):
-            return False
-        self.graph, draft.walked, self.leaf_of = walked, walked + 1, graph.leaf_of
-        if draft.full:
-            self._watch(nodes)
-        return True
 
     def _watch(self, nodes: Sequence[Any]) -> None:
         """See each node run, but in graphs too large for that."""
@@ -367,7 +326,7 @@ class _Run:
                 draft = self._follow()
                 if self.graph is None:
                     return
-                moment = draft.happens(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
+                moment = draft.append(_node_moment(self.stack, self.graph, node), Phase.BACKWARD)
                 self._measure(draft.samples, moment, grads_in, grads_out)
                 leaf = self.leaf_of.get(node)
                 if leaf is not None and isinstance(grads_in[0], torch.Tensor):
@@ -406,7 +365,7 @@ class _Run:
         if isinstance(came, torch.Tensor) and isinstance(left, torch.Tensor):
             triples = probe.compare(came, left)
             if triples is not None:
-                self.journal.tracker.ahead.samples.append((moment, 0, False, "derivative", of_triples(triples)))
+                self.journal.tracker.draft.samples.append((moment, 0, False, "derivative", of_triples(triples)))
 
     def remove_hooks(self) -> None:
         for handle in self.handles:

@@ -43,7 +43,7 @@ class ClipWatch:
 
         @wraps(original)
         def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-            if not journal.recording() or threading.get_ident() != journal.thread or not journal.with_graph:
+            if not journal.recording() or threading.get_ident() != journal.thread or not journal.draft.with_graph:
                 return original(parameters, *args, **kwargs)
             tensors = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
             if isinstance(parameters, GeneratorType):

@@ -17,7 +17,6 @@ from torch.overrides import TorchFunctionMode
 from ..hiding.frames import release, trampoline
 from ..hiding.no_torch_function import Unseen
 from ..journal.journal import Journal
-from ..journal.replay import Cue, Replay
 from ..journal.shared_memory import EXPOSING
 from ..measure.askable import PLAIN
 from ..measure.tensor_facts import (
@@ -150,7 +149,6 @@ class OpMode(TorchFunctionMode):
     def __init__(self, journal: Journal) -> None:
         super().__init__()
         self.journal = journal
-        self.replay = Replay(journal)
         self.actions = _actions()
         self.names: dict[Any, tuple[str, bool, bool, bool]] = {}
         self.replaced = Replaced(journal.frames)
@@ -189,25 +187,15 @@ class OpMode(TorchFunctionMode):
             info = self.names[func] = self._described(func)
         if info[3]:
             return trampoline(frame)(func, args, kwargs)
-        cue: Cue | None
-        versions: Sequence[int | None] | None
         try:
             with Unseen():
                 arguments = (*args, *kwargs.values()) if kwargs else args
                 inputs = tensors_in(arguments)
                 stack, direct = journal.locate(frame)
-                draft = journal.tracker.ahead
-                cue = draft.cue()
-                versions = None
-                if cue is not None:
-                    versions = self.replay.begins(cue, stack, info[1], direct, inputs, arguments)
-                if cue is not None and versions is not None:
-                    numbers = cue.inputs
-                else:
-                    cue, versions = None, versions_of(inputs)
-                    numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
-                    if journal.exposed.watched:
-                        journal.exposed.look(inputs)
+                versions = versions_of(inputs)
+                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
+                if journal.exposed.watched:
+                    journal.exposed.look(inputs)
         except Exception as error:
             journal.fault(f"the inputs of {info[0]}", error)
             return trampoline(frame)(func, args, kwargs)
@@ -217,13 +205,11 @@ class OpMode(TorchFunctionMode):
         except BaseException as error:
             journal.call_failed(info[0], stack, numbers, error, inputs)
             raise
-        if journal.tracker.ahead is not draft:
-            cue = None  # a step ended in the call
         with Unseen():
-            text = arguments_text(args, kwargs) if journal.tracker.ahead.full else ""
+            text = arguments_text(args, kwargs) if journal.tracker.draft.full else ""
             if info[0] in SCALINGS:
-                note_factor(journal.tracker.ahead, info[0], arguments, result)
-            self.returned(info, stack, direct, inputs, numbers, cue, versions, first, result, text)
+                note_factor(journal.tracker.draft, info[0], arguments, result)
+            self.returned(info, stack, direct, inputs, numbers, versions, first, result, text)
         return result
 
     def returned(
@@ -233,17 +219,14 @@ class OpMode(TorchFunctionMode):
         direct: bool,
         inputs: list[torch.Tensor],
         numbers: tuple[int, ...],
-        cue: Cue | None,
         versions: Sequence[int | None],
         first: int,
         result: Any,
         arguments: str,
     ) -> None:
-        """A call returned. `cue`: the op that it is expected to be."""
+        """A call returned."""
         try:
-            results = results_of(result)
-            if cue is None or not self.replay.ends(cue, info[0], arguments, inputs, first, results):
-                self.told(info[0], stack, direct, inputs, numbers, first, results, arguments)
+            self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
             changed = versions_of(inputs)
             if changed != versions:
                 self.written(info[0], stack, inputs, versions, changed)
@@ -280,7 +263,7 @@ class OpMode(TorchFunctionMode):
         outputs: list[torch.Tensor],
         arguments: str,
     ) -> None:
-        """A call returned these that was not the expected one."""
+        """A call returned these."""
         last = _sequence()
         journal = self.journal
         journal.op(

@@ -30,7 +30,6 @@ from ..measure.tensor_facts import bytes_of, device_of, dtype_of
 from ..step.phases import is_loss_module
 from .creation_sites import Births
 from .pause import Pause
-from .singles import UNEXPECTED, Single, SingleCalls, may_be_single
 from .zero_grad import zero_grad
 
 _SETATTR = nn.Module.__setattr__.__code__
@@ -41,7 +40,7 @@ _Was = tuple[str, str, int, "Parameter | None"]  # a parameter before its module
 class Known:
     """One module that was met."""
 
-    __slots__ = ("compiled", "id", "judged", "loss", "reference", "scanned", "single", "training")
+    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "training")
 
     def __init__(self, module: nn.Module, number: int) -> None:
         self.reference = weakref.ref(module)
@@ -50,8 +49,6 @@ class Known:
         self.compiled = "_orig_mod" in module._modules
         self.scanned = False
         self.training = module.training
-        self.single: Single | None = None  # what to expect of a call, where it is one op
-        self.judged = False  # whether that is known
 
 
 class ModuleWatch:
@@ -73,18 +70,12 @@ class ModuleWatch:
         self._apply: Callable[..., nn.Module] = nn.Module._apply
         watch = self
 
-        original, met, clock = self._call, self._known, self.journal.clock
-        make = SingleCalls(self.journal, self.pause.mode, original).make
+        original, clock = self._call, self.journal.clock
         is_dynamo_compiling, caller = torch.compiler.is_dynamo_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if is_dynamo_compiling():
                 return original(module, *args, **kwargs)
-            known = met.get(id(module))
-            if known is not None and known.single is not None and not kwargs and known.reference() is module:
-                result = make(module, known, args, caller(1))
-                if result is not UNEXPECTED:
-                    return result
             frames = _FRAMES if clock.depth else _FRAMES + LEAF
             add_frames(frames)
             try:
@@ -174,9 +165,9 @@ class ModuleWatch:
         clock, sites, loss = journal.clock, journal.sites, known.loss
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
-        draft = journal.tracker.ahead
+        draft = journal.tracker.draft
         outer = (journal.module, journal.module_call, draft.calling, sites.anchor, sites.anchor_stack)
-        begun = self._begins(module, known, stack)
+        self._begins(module, known, stack)
         clock.enter(loss)
         sites.anchor, sites.anchor_stack = frame, stack
         try:
@@ -188,14 +179,12 @@ class ModuleWatch:
                 result = self._call(module, *args, **kwargs)
         finally:
             journal.module, journal.module_call, calling, sites.anchor, sites.anchor_stack = outer
-            journal.tracker.ahead.call_left(draft, calling)
+            journal.tracker.draft.call_left(draft, calling)
             clock.leave(loss)
             if not clock.depth:
-                journal.tracker.ahead.returned_to_script()
+                journal.tracker.draft.returned_to_script()
         if users or root:
             self._ends(stack, users, root, result)
-        if known.single is not None or not known.judged:
-            self._judge(known, module, args, begun)
         return result
 
     def _wanted(self, module: nn.Module) -> Known | None:
@@ -218,22 +207,6 @@ class ModuleWatch:
             journal.fault("a module", error)
             return None
 
-    def _judge(self, known: Known, module: nn.Module, args: tuple[Any, ...], begun: int) -> None:
-        """Whether a call that began at the moment `begun` can be expected to be one op from now on."""
-        try:
-            if not may_be_single(module) or self.pause.mode is None:
-                known.judged = True
-                return
-            draft = self.journal.tracker.draft
-            cue = draft.expected.cues.get(begun) if draft.expected is not None else None
-            if cue is not None and len(draft.moments) == begun + 1 and draft.moments[begun] is cue.moment:
-                with Unseen():
-                    known.single, known.judged = Single.of(module, args, cue, self.journal.table), True
-                if known.single is not None:
-                    draft.judged.append((cue, known.single.settings(module.__dict__)))
-        except Exception as error:
-            self.journal.fault("a module that repeats", error)
-
     def _located(
         self, frame: Any, module: nn.Module, known: Known, root: bool, args: tuple[Any, ...]
     ) -> tuple[int, bool]:
@@ -252,26 +225,21 @@ class ModuleWatch:
             journal.fault("where a module is called", error)
         return stack, users
 
-    def _begins(self, module: nn.Module, known: Known, stack: int) -> int:
-        """A module call begins. Returns how many moments there were before it."""
+    def _begins(self, module: nn.Module, known: Known, stack: int) -> None:
+        """A module call begins."""
         journal = self.journal
         try:
-            draft = journal.tracker.ahead
-            begun, number = draft.length, known.id
-            call = draft.called_again(number, stack, module.training)
-            if call is None:
-                draft, counts = journal.draft, draft.module_calls
-                call = counts[number] = counts.get(number, -1) + 1
-                if journal.with_graph:
-                    draft.calls.append((number, call, stack, module.training, begun, draft.calling))
-                    draft.calling = len(draft.calls) - 1
+            draft, number = journal.tracker.draft, known.id
+            counts = draft.module_calls
+            call = counts[number] = counts.get(number, -1) + 1
+            if draft.with_graph:
+                draft.calls.append((number, call, stack, module.training, draft.length, draft.calling))
+                draft.calling = len(draft.calls) - 1
             journal.module, journal.module_call = number, call
             if not journal.clock.depth:
                 journal.root_begins(type(module).__name__, stack, known.loss)
         except Exception as error:
             journal.fault("a module call", error)
-            return -1
-        return begun
 
     def _ends(self, stack: int, users: bool, root: bool, result: Any) -> None:
         journal = self.journal

@@ -138,7 +138,7 @@ class OptimizerWatch:
         except Exception as error:
             journal.fault("an optimizer before its step", error)
         self._running.append(_Running(optimizer, number, stack, parameters, versions, sums))
-        journal.tracker.ahead.begins(Phase.OPTIMIZER_STEP)
+        journal.tracker.draft.begins(Phase.OPTIMIZER_STEP)
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
 
@@ -150,13 +150,13 @@ class OptimizerWatch:
 
     def _sums(self, optimizer: Optimizer, parameters: list[torch.Tensor]) -> list[Sum | None]:
         """Checksums of what an optimizer of the script's own is about to update; none for torch's."""
-        if not self.journal.tracker.ahead.full or type(optimizer).__module__.startswith("torch."):
+        if not self.journal.tracker.draft.full or type(optimizer).__module__.startswith("torch."):
             return []
         storages = [readable_storage(parameter) for parameter in parameters]
         return [None if storage is None else checksum(storage) for storage in storages]
 
     def _read_rates(self, optimizer: Optimizer, number: int) -> None:
-        rates = self.journal.tracker.ahead.learning_rates
+        rates = self.journal.tracker.draft.learning_rates
         for index, group in enumerate(optimizer.param_groups):
             rate = group.get("lr")
             if isinstance(rate, torch.Tensor):
@@ -181,7 +181,7 @@ class OptimizerWatch:
                 try:
                     return closure(*args, **kwargs)
                 finally:
-                    self.journal.tracker.ahead.begins(Phase.OPTIMIZER_STEP)
+                    self.journal.tracker.draft.begins(Phase.OPTIMIZER_STEP)
 
         return run
 
@@ -191,8 +191,8 @@ class OptimizerWatch:
         if len(numbers) != len(tensors):
             tensors = [tensor for number, tensor in zip(known.parameters, parameters) if number is not None]
         journal.updates.measure(numbers, tensors)
-        if journal.tracker.ahead.full:
-            moment = journal.tracker.ahead.length - 1
+        if journal.tracker.draft.full:
+            moment = journal.tracker.draft.length - 1
             for number, tensor in zip(numbers, tensors):
                 journal.sample(tensor, moment, number, True, "value")
 
@@ -223,8 +223,8 @@ class OptimizerWatch:
             if storage is not None and now is not None and was is not None and checksum(storage).written(was):
                 risen.append((tensor, now, now))
         journal.updates.parameters_updated(run.number, risen, stack)
-        if journal.tracker.ahead.full:
-            moment = journal.tracker.ahead.length - 1
+        if journal.tracker.draft.full:
+            moment = journal.tracker.draft.length - 1
             entries = journal.table.entries  # each has its entry since the update was told
             for tensor, _, _ in risen:
                 parameter = entries[id(tensor)].parameter

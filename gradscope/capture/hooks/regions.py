@@ -17,13 +17,11 @@ from ...model.records import LOADER, Phase
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
-from ..journal.replay import Replay
 from ..measure.tensor_facts import dtype_name, paths_in, tensors_in
 from .creation_sites import Births
 from .pause import Pause
 
 _modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
-_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 _NOTHING = nullcontext()
 
 
@@ -32,7 +30,6 @@ class ModeWatch:
 
     def __init__(self, journal: Journal, pause: Pause, births: Births) -> None:
         self.journal, self.pause, self.births = journal, pause, births
-        self.replay = Replay(journal)
         self._outer: list[str | None] = []
 
     def install(self, hooks: HookSet) -> None:
@@ -108,7 +105,7 @@ class ModeWatch:
             if not self._mine():
                 return original(batches)
             frame = sys._getframe(1)
-            journal.tracker.ahead.begins(Phase.OTHER)
+            journal.tracker.draft.begins(Phase.OTHER)
             with self.pause:
                 batch = original(batches)
                 try:
@@ -140,12 +137,7 @@ class ModeWatch:
         layout = journal.sites.layouts.get(stack)
         if layout is None or len(layout) != len(batch):
             journal.sites.layouts[stack] = paths_in(whole)
-        cue = journal.tracker.ahead.cue()
-        expected = cue is not None and cue.behind == made
-        if cue is None or not expected or self.replay.begins(cue, stack, False, direct, [], []) is None:
-            cue = None
-        if cue is None or not self.replay.ends(cue, LOADER, "", [], _sequence(), batch):
-            journal.op(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
+        journal.op(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
 
     def _install_ranges(self, hooks: HookSet) -> None:
         """Profiler ranges call torch ops to begin and end: nothing of the script's."""

@@ -39,7 +39,7 @@ class Gradients:
         `received`: what AccumulateGrad got, by the number of its leaf, where it was measured.
         """
         journal = self.journal
-        draft, table = journal.tracker.ahead, journal.table
+        draft, table = journal.tracker.draft, journal.table
         index = draft.add("grad", Phase.BACKWARD, stack, tuple([number for _, number in filled]), (), (change, True))
         if not draft.full:
             return
@@ -108,7 +108,7 @@ class Gradients:
     def zeroed(self, owner: str, optimizer: int | None, tensors: Sequence[torch.Tensor], stack: int) -> None:
         """`zero_grad()` of an optimizer or a module, where these tensors had gradients."""
         journal = self.journal
-        draft = journal.tracker.ahead
+        draft = journal.tracker.draft
         draft.zeroed = True
         zeroed = [tensor for tensor in tensors if tensor.grad is not None]
         cleared = [tensor for tensor in tensors if tensor.grad is None] if zeroed else tensors

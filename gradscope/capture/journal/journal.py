@@ -83,12 +83,10 @@ class Journal:
         table: TensorTable,
         statistics: Statistics,
         tracker: StepTracker,
-        with_graph: bool,
         thread: int,
     ) -> None:
         self.frames, self.sites, self.table = frames, sites, table
         self.statistics, self.tracker = statistics, tracker
-        self.with_graph = with_graph
         self.thread = thread
         self.active = True
         self.nested = False  # other recorders run too: calls pass through them
@@ -147,12 +145,12 @@ class Journal:
     def call_begins(self, phase: Phase, frame: FrameType) -> int:
         """A call of the script's that is a phase of its own begins. Returns the stack that made it."""
         stack, _ = self.locate(frame)
-        self.tracker.ahead.begins(phase)
+        self.tracker.draft.begins(phase)
         return stack
 
     def call_ends(self) -> None:
         """Such a call returned, or raised: what comes next is another phase."""
-        self.tracker.ahead.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
+        self.tracker.draft.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
 
     def fault(self, what: str, error: Exception) -> None:
         """A fact could not be recorded: remember that, and go on. Raises `error` where it is the script's."""
@@ -210,7 +208,7 @@ class Journal:
     ) -> int:
         """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
         draft, table = self.tracker.draft, self.table
-        if not self.with_graph:
+        if not draft.with_graph:
             return -1
         grad_enabled = _grad_enabled()
         numbers = self.numbers_now(inputs, numbers, stack)
@@ -266,15 +264,15 @@ class Journal:
         """Record the statistics of `tensor`, which may still be on their way from a device."""
         reading = self.statistics.read(tensor)
         if reading is not None:
-            self.tracker.ahead.samples.append((moment, subject, of_parameter, what, reading))
+            self.tracker.draft.samples.append((moment, subject, of_parameter, what, reading))
         return reading
 
     def root_begins(self, name: str, stack: int, loss: bool) -> None:
         """A model or a loss is called. At detail `steps`, its whole call is the only op."""
         grad_enabled = torch.is_grad_enabled()
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-        self.tracker.ahead.begins(phase)
-        if self.with_graph:
+        self.tracker.draft.begins(phase)
+        if self.draft.with_graph:
             return
         payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "", None)
         self.draft.add("op", phase, stack, (), (), payload)
@@ -309,22 +307,20 @@ class Journal:
 
     def name_arguments(self, stack: int, args: tuple[Any, ...]) -> None:
         """A tensor that was not met yet is called what the script passes it as."""
-        entries, mark = self.table.entries, self.tracker.ahead.mark
+        entries, mark = self.table.entries, self.tracker.draft.mark
         for position, argument in enumerate(args):
             if isinstance(argument, torch.Tensor):
                 entry = entries.get(id(argument))
                 if entry is None or entry.mark is not mark or entry() is not argument:
                     with Unseen():
-                        self.table.number(self.tracker.ahead, argument, stack, position, False, True)
+                        self.table.number(self.tracker.draft, argument, stack, position, False, True)
 
     def name_results(self, stack: int, result: Any) -> None:
         """What the call returned is called what the script assigns it to."""
-        draft = self.tracker.ahead
+        draft = self.tracker.draft
         entry = self.table.entries.get(id(result))
         if entry is not None and entry.mark is draft.mark and entry() is result:
-            returned = (stack, (entry.number,))
-            if not draft.returns_on(returned):
-                self.draft.returns.append(returned)
+            draft.returns.append((stack, (entry.number,)))
             return
         outputs = tensors_in((result,))
         if outputs:
@@ -335,7 +331,7 @@ class Journal:
 
     def backward_called(self, stack: int, decides: bool) -> None:
         self.clock.backward()
-        self.tracker.ahead.seen_backward += 1
+        self.tracker.draft.seen_backward += 1
         if decides and not self.backwards:  # one inside another is a part of that
             self.tracker.backward(stack)
 
@@ -357,7 +353,7 @@ class Journal:
         if root.numel() != 1 or not root.is_floating_point():
             return
         cell: list[float] = []
-        draft = self.tracker.ahead
+        draft = self.tracker.draft
         (draft.scaled if scaled else draft.losses).append((draft.length - 1, cell))
         self.statistics.scalar(root, cell.append)
 

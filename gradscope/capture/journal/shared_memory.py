@@ -90,7 +90,7 @@ class Exposed:
         def make(*args: Any, **kwargs: Any) -> torch.Tensor:
             if torch.compiler.is_compiling():
                 return original(*args, **kwargs)
-            if not journal.recording() or not journal.with_graph or threading.get_ident() != journal.thread:
+            if not journal.recording() or not journal.draft.with_graph or threading.get_ident() != journal.thread:
                 return original(*args, **kwargs)
             frame = sys._getframe(1)
             tensor: torch.Tensor = trampoline(frame)(original, args, kwargs)

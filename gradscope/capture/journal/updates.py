@@ -56,7 +56,7 @@ class Updates:
             self._norms(tuple([number for number, _ in there]), [plain for _, plain in there])
 
     def _norms(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
-        draft = self.journal.tracker.ahead
+        draft = self.journal.tracker.draft
         cell: list[list[float]] = []
         self.journal.statistics.norms(tensors, cell.append)
         draft.norms.append((draft.length - 1, numbers, cell))
@@ -64,7 +64,7 @@ class Updates:
     def parameters_updated(self, optimizer: int, risen: Sequence[tuple[torch.Tensor, int, int]], stack: int) -> None:
         """`optimizer.step` raised these parameters' versions: (tensor, before, after)."""
         journal = self.journal
-        draft, table = journal.tracker.ahead, journal.table
+        draft, table = journal.tracker.draft, journal.table
         entries, mark = table.entries, draft.mark
         numbers: list[int] = []
         versions: list[tuple[int, int]] = []
@@ -82,11 +82,10 @@ class Updates:
             numbers.append(entry.number)
             versions.append((before - base, after - base))
         draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), (optimizer, tuple(versions)))
-        if not draft.followed:
-            for tensor, before, after in risen:
-                parameter = entries[id(tensor)].parameter
-                if parameter is not None:
-                    draft.bumps[parameter] = draft.bumps.get(parameter, 0) + after - before
+        for tensor, before, after in risen:
+            parameter = entries[id(tensor)].parameter
+            if parameter is not None:
+                draft.bumps[parameter] = draft.bumps.get(parameter, 0) + after - before
 
     def scheduler_stepped(self, name: str, optimizer: int | None, stack: int | None) -> None:
         """A scheduler of the class `name` stepped."""

@@ -30,8 +30,8 @@ class Versions:
     def mutated(self, tensor: torch.Tensor, before: int | None, after: int | None, cause: str, stack: int) -> None:
         """An op raised the version of one of its operands."""
         journal = self.journal
-        number = journal.table.number(journal.tracker.ahead, tensor, stack)  # an earlier operand may have ended a step
-        entry, draft = journal.table.entries[id(tensor)], journal.tracker.ahead
+        number = journal.table.number(journal.tracker.draft, tensor, stack)  # an earlier operand may have ended a step
+        entry, draft = journal.table.entries[id(tensor)], journal.tracker.draft
         last = draft.last()
         phase = last[1] if last is not None else Phase.OTHER
         if before == after or entry.version == after:
@@ -69,11 +69,11 @@ class Versions:
         """The number of the tensor whose `.grad` this is, or shares the memory of; None if the step has not met it."""
         journal = self.journal
         if self._owners is None:
-            leaves = journal.table.leaves(journal.tracker.ahead)
+            leaves = journal.table.leaves(journal.tracker.draft)
             self._owners = {id(leaf.grad): number for number, leaf in leaves if leaf.grad is not None}
         found = self._owners.get(id(tensor))
         if found is None and self._owners:
-            for other in journal.tracker.ahead.sharing.get(entry.storage, ()):
+            for other in journal.tracker.draft.sharing.get(entry.storage, ()):
                 alias = other()
                 if alias is not None and alias.numel() == tensor.numel() and id(alias) in self._owners:
                     return self._owners[id(alias)]
@@ -82,7 +82,7 @@ class Versions:
     def _history_changed(self, tensor: torch.Tensor, number: int, stack: int, phase: Phase) -> None:
         """A write made the tensor, and the base that it is a view of, results of another grad node."""
         journal = self.journal
-        draft = journal.tracker.ahead
+        draft = journal.tracker.draft
         base = tensor._base if tensor._is_view() else None
         known = journal.table.find(base) if base is not None else None
         changed = [(tensor, number)]
@@ -108,7 +108,7 @@ class Versions:
         aliases: Sequence[tuple[Entry, torch.Tensor]] = (),
     ) -> None:
         """The version of `entry` and of its `aliases`, which share its counter, rose."""
-        draft = self.journal.tracker.ahead
+        draft = self.journal.tracker.draft
         rises = []
         for other, tensor in aliases:
             now = version_of(tensor)
@@ -120,6 +120,5 @@ class Versions:
             before, after = before - entry.base_version, after - entry.base_version
         others = tuple([other.number for other, _ in aliases])
         draft.add("mutation", phase, stack, (number,), others, (before, after, cause, not entry.uncounted))
-        if not draft.followed:
-            for parameter, rise in rises:
-                draft.bumps[parameter] = draft.bumps.get(parameter, 0) + rise
+        for parameter, rise in rises:
+            draft.bumps[parameter] = draft.bumps.get(parameter, 0) + rise

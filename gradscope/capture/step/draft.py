@@ -8,16 +8,14 @@ moments, tensors, graphs and returns are equal. `to_records` turns novelty into 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Sized
 from functools import lru_cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...model.records import Kept, Phase
 from ..measure.tensor_facts import Facts
-
-if TYPE_CHECKING:
-    from ..journal.replay import Cue, Pattern
+from .loop_detection import Watch
 
 FLUSH_SECONDS = 0.2
 # Phases that no call's return ends: they end with the last that was told of them, unless one of these comes next.
@@ -31,6 +29,18 @@ RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tu
 
 # (moment, subject, of a parameter, what, `stats.Reading`)
 RawSample = tuple[int, int, bool, str, Any]
+
+
+class Station(NamedTuple):
+    """A place that a step passes whether or not its ops are watched: what it is, and all that is compared there.
+
+    `nodes`: how many grad nodes were made since the station before.
+    """
+
+    kind: str
+    stack: int
+    nodes: int
+    facts: tuple[Any, ...]
 
 
 TENSOR, MOMENT, GRAPH = range(3)  # what `Draft.changed` speaks of
@@ -99,38 +109,27 @@ class Draft:
 
     __slots__ = (
         "alive",
-        "at",
         "before",
-        "behind",
         "bumps",
-        "called",
         "calling",
         "calls",
         "carried",
         "carriers",
         "changed",
-        "checked",
-        "count",
-        "cues",
         "cuts",
         "end",
-        "expected",
-        "expected_count",
         "factors",
         "flush",
         "flush_at",
-        "followed",
         "full",
         "graphs",
-        "grown",
         "hooked",
-        "judged",
         "kept",
         "learning_rates",
         "losses",
-        "made",
         "mark",
         "marks",
+        "matched",
         "memory",
         "met",
         "module_calls",
@@ -139,8 +138,7 @@ class Draft:
         "norms",
         "outputs_by_sequence",
         "phase",
-        "repeats",
-        "returned",
+        "places",
         "returns",
         "roots",
         "samples",
@@ -150,18 +148,19 @@ class Draft:
         "sharing",
         "shifts",
         "start",
+        "stations",
         "storage_count",
         "storages",
-        "sure",
         "tensors",
         "times",
         "until",
         "versions",
-        "walked",
+        "watch",
+        "with_graph",
         "zeroed",
     )  # fmt: skip
 
-    def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush) -> None:
+    def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush, *, with_graph: bool = True) -> None:
         self.mark = StepMark()
         self.before = 0  # how many moments the steps before it have
         self.start = perf_counter()
@@ -169,20 +168,12 @@ class Draft:
         self.flush = flush
         self.flush_at = self.start + FLUSH_SECONDS
         self.full = full
-        self.expected: Any = None  # the Pattern of what it will probably do
-        self.expected_count = 0
-        self.repeats: Any = None  # the Pattern that the closed step was, all of it and nothing else
-        self.behind = False  # its lists lack what was taken over; what follows holds only then
-        self.at = self.count = self.called = self.returned = self.walked = 0
-        self.followed = False  # the last moment that was told was the expected one
-        self.sure = True  # every op taken over had the settings that the pattern's had
+        self.with_graph = with_graph
+        self.matched: Any = None  # the Pattern of the step that this one passed the same stations as
+        self.stations: list[Station] = []
+        self.places: list[int] = []  # how many moments there were at each station
+        self.watch: Watch | None = None  # what showed that it is over
         self.hooked = False  # hooks on saved tensors were at work
-        self.judged: list[tuple[Cue, list[Any]]] = []  # ops of one module's call each, with the module's settings
-        self.checked = 0  # calls that are known to be the pattern's
-        self.grown = 0  # grad nodes that the ops taken over made
-        self.cues: Mapping[int, Cue] = {}
-        # What the ops taken over made: (op, number of the tensor, first of the op's grad nodes, the tensor's node).
-        self.made: list[tuple[Cue, int, int, int | None]] = []
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
         self.graphs: list[RawGraph] = []
@@ -237,23 +228,11 @@ class Draft:
         outputs: tuple[int, ...] = (),
         payload: tuple[Any, ...] = (),
     ) -> int:
-        """A raw moment happened: list it, or take it over where it is the expected one. Returns its index."""
-        return self.happens((kind, phase, stack, inputs, outputs, payload), phase)
+        """A raw moment happened. Returns its index."""
+        return self.append((kind, phase, stack, inputs, outputs, payload), phase)
 
-    def happens(self, moment: RawMoment, phase: Phase) -> int:
+    def append(self, moment: RawMoment, phase: Phase) -> int:
         """The same, of a moment that is made already."""
-        self.followed = False
-        if self.behind:
-            at, moments = self.at, self.expected.moments
-            if at < len(moments) and moments[at] == moment:
-                self.followed = True
-                self.took(phase)
-                return at
-            self.catch_up()
-        return self.take(moment, phase)
-
-    def take(self, moment: RawMoment, phase: Phase) -> int:
-        """Append a raw moment of this phase, which an earlier step may have, too, and return its index."""
         index = len(self.moments)
         self.moments.append(moment)
         now = perf_counter()
@@ -279,18 +258,15 @@ class Draft:
 
     def tensor(self, number: int) -> RawTensor:
         """The tensor of that number."""
-        raw: RawTensor = self.expected.tensors[number] if self.behind else self.tensors[number]
-        return raw
+        return self.tensors[number]
 
     @property
     def length(self) -> int:
         """How many moments there were."""
-        return self.at if self.behind else len(self.moments)
+        return len(self.moments)
 
     def size(self) -> tuple[int, int, int]:
         """How many tensors, moments and graphs it has."""
-        if self.behind:
-            return self.count, self.at, self.walked
         return len(self.tensors), len(self.moments), len(self.graphs)
 
     def change(self, kind: int, place: int, raw: Any) -> None:
@@ -300,13 +276,10 @@ class Draft:
 
     def first(self) -> RawMoment:
         """The first moment, of a step that has one."""
-        moment: RawMoment = self.moments[0] if self.moments or not self.behind else self.expected.moments[0]
-        return moment
+        return self.moments[0]
 
     def last(self) -> RawMoment | None:
         """The last moment; None where nothing happened yet."""
-        if self.behind:
-            return self.expected.moments[self.at - 1] if self.at else None
         return self.moments[-1] if self.moments else None
 
     def progress(self) -> tuple[Any, ...]:
@@ -320,61 +293,7 @@ class Draft:
             self.samples,
             self.times,
         )
-        return (self.mark, self.at, self.count, self.called, self.returned, self.walked, *map(len, listed))
-
-    # -- ahead of its lists ----------------------------------------------------------------------
-
-    def expect(self, pattern: Pattern) -> None:
-        """The step will probably do what the pattern has; so far nothing happened."""
-        self.expected, self.cues = pattern, pattern.cues
-        self.expected_count = len(pattern.tensors)
-        self.behind = True
-
-    def cue(self) -> Cue | None:
-        """The op that is expected next."""
-        if not self.behind:
-            if self.expected is None:
-                return None
-            self._join()
-        return self.cues.get(self.at)
-
-    def _join(self) -> None:
-        """Compare with the pattern again. The module calls must have been its: their numbers are taken from it."""
-        checked, self.called = self.checked, len(self.calls)
-        if self.calls[checked:] != self.expected.calls[checked : self.called]:
-            self.expected, self.cues = None, {}
-        self.checked = self.called
-        self.at, self.count = len(self.moments), len(self.tensors)
-        self.returned, self.walked = len(self.returns), len(self.graphs)
-
-    def took(self, phase: Phase) -> None:
-        """The expected moment, which is of this phase, happened."""
-        now, at = perf_counter(), self.at
-        self.at = at + 1
-        if phase is not self.phase:
-            self._enters(phase, at, now)
-        if self.expected.moments[at][0] == "op":
-            self.until = now
-        if now >= self.flush_at:
-            self.flush(self)
-
-    def called_again(self, module: int, stack: int, training: bool) -> int | None:
-        """How often the module was called before, if this call is the expected one; then it is taken over."""
-        place = self.called
-        if not self.behind or place >= len(self.expected.calls):
-            return None
-        number, call, expected_stack, expected_training, moment, parent = self.expected.calls[place]
-        if (
-            number != module
-            or expected_stack != stack
-            or expected_training is not training
-            or moment != self.at
-            or parent != self.calling
-        ):
-            return None
-        self.calling, self.called = place, place + 1
-        times: int = call
-        return times
+        return (self.mark, *map(len, listed))
 
     def call_left(self, begun: Draft, outer: int | None) -> None:
         """A module call is over that began in `begun`, where `outer` was the call around it."""
@@ -382,56 +301,6 @@ class Draft:
             self.calling = outer
         elif self.calling is not None:  # a step was cut while it ran
             self.calling = self.calls[self.calling][5]
-
-    def returns_on(self, returned: tuple[int, tuple[int, ...]]) -> bool:
-        """Whether this is what the expected module call returns; then it is taken over."""
-        if not self.behind or self.expected.returns[self.returned : self.returned + 1] != [returned]:
-            return False
-        self.returned += 1
-        return True
-
-    def faithful(self) -> bool:
-        """Whether the step has done nothing but what its pattern has, up to now."""
-        return self.behind and not (self.moments or self.tensors or self.calls or self.returns or self.graphs)
-
-    def complete(self) -> bool:
-        """Whether the step has done what its pattern has, all of it and nothing else."""
-        expected = self.expected
-        return (
-            self.faithful()
-            and self.at == len(expected.moments)
-            and self.count == len(expected.tensors)
-            and self.called == len(expected.calls)
-            and self.returned == len(expected.returns)
-            and self.walked == len(expected.graphs)
-        )
-
-    def catch_up(self) -> None:
-        """List what was taken over from the pattern."""
-        expected = self.expected
-        self.behind = False
-        first, listed = len(self.moments), len(self.tensors)
-        self.moments += expected.moments[first : self.at]
-        self.tensors += expected.tensors[listed : self.count]
-        for call in expected.calls[len(self.calls) : self.called]:
-            self.calls.append(call)
-            self.module_calls[call[0]] = call[1]
-        self.returns += expected.returns[len(self.returns) : self.returned]
-        self.graphs += expected.graphs[len(self.graphs) : self.walked]
-        for entry in self.met[listed:]:
-            if entry.parameter is not None:
-                self.versions[entry.parameter] = entry.base_version
-            tensor = entry() if entry.key is not None else None
-            if tensor is not None:
-                self.storages[entry.key] = id(tensor)
-        for parameter, rise in bumps_in(self, first, self.at).items():
-            self.bumps[parameter] = self.bumps.get(parameter, 0) + rise
-        for cue, number, made_from, node in self.made:
-            for sequence in range(made_from, made_from + cue.nodes):
-                self.nodes_by_sequence[sequence] = cue.index
-            if node is not None:
-                self.outputs_by_sequence.setdefault(node, []).append(number)
-        self.made.clear()
 
     def begins(self, phase: Phase) -> None:
         """From now on it is `phase`, whatever moment comes next."""

@@ -70,7 +70,7 @@ def note_factor(draft: Draft, name: str, given: Sequence[Any], result: Any) -> N
 
 def _last_parts(draft: Draft) -> Iterator[_Part]:
     """The backwards whose gradients were summed last, the last one first."""
-    moments = draft.expected.moments if draft.behind else draft.moments
+    moments = draft.moments if draft.matched is None else draft.matched.moments
     walk = _Walk(moments, dict(draft.scaled), dict(draft.factors))
     end = None
     for index, cell in reversed(draft.losses):

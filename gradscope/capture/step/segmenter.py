@@ -36,12 +36,10 @@ class StepTracker:
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
         measure: Callable[[tuple[int, ...], list[torch.Tensor]], None],
-        with_graph: bool,
     ) -> None:
         self.sites, self.table = sites, table
         self._open, self._close, self._measure = open_draft, close, measure
-        self._with_graph = with_graph  # ops and graphs are recorded: what lives and what was walked is known
-        self.ahead = open_draft(StepKind.TRAIN)  # the draft, whose lists may be behind
+        self.draft = open_draft(StepKind.TRAIN)
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
         self.closed = 0
@@ -56,14 +54,6 @@ class StepTracker:
         self._settled: set[tuple[str, Loop]] = set()  # loops whose R or B makes a step each time round
         self._look_at = LONG
         self._ready: Sequence[Entry] = ()
-
-    @property
-    def draft(self) -> Draft:
-        """The step in progress, as far as it has got."""
-        draft = self.ahead
-        if draft.behind:
-            draft.catch_up()
-        return draft
 
     # -- what capture tells ------------------------------------------------------------------------
 
@@ -88,15 +78,15 @@ class StepTracker:
     def _left(self, watch: Watch, stack: int) -> None:
         """The watched loop is over, which need not be an end: a loop around a root may be one inside the pass."""
         self.watch = watch.around() if watch.kind == "R" else None
-        if watch.kind == "R" and (self.watch is None or builds_graph(self.ahead)):
-            self._round = (self.ahead.length, None)
+        if watch.kind == "R" and (self.watch is None or builds_graph(self.draft)):
+            self._round = (self.draft.length, None)
         self.look(stack)
 
     def root_called(self, stack: int, module: int) -> None:
         """A root module's forward begins."""
         if self.by_hand:
             return
-        draft = self.ahead
+        draft = self.draft
         if self.lingering is not None or draft.seen_update:
             loop = self._loops.around(stack)
             other = loop is not None and (self.watch is None or loop != self.watch.loop)
@@ -105,16 +95,16 @@ class StepTracker:
         elif self._round is not None and not draft.seen_backward and self._in_pass(module):
             self._pass_over(*self._round, alone=self._root_at.get(stack) == module)
         self._root_at[stack] = module
-        self.ahead.roots[module] = self.ahead.length
+        self.draft.roots[module] = self.draft.length
 
     def _in_pass(self, module: int) -> bool:
         """Whether the root was called since the last cut."""
-        draft = self.ahead
+        draft = self.draft
         return draft.roots.get(module, -1) >= (draft.cuts[-1] if draft.cuts else 0)
 
     def root_left(self, stack: int) -> None:
         """A root module's forward returned."""
-        draft = self.ahead
+        draft = self.draft
         if self.by_hand or draft.seen_backward or draft.seen_update:
             return
         self.watch = self._loops.watch("R", stack) or self.watch
@@ -126,11 +116,11 @@ class StepTracker:
         loop = self._loops.around(stack)
         if self.lingering is not None:
             self._begin_elsewhere(loop, backward=True)
-        elif self.ahead.cuts:
+        elif self.draft.cuts:
             self._judge_cuts(loop)
         self._round = None
         self._backward_at = stack
-        draft = self.ahead
+        draft = self.draft
         if draft.seen_update and self._update_at is not None:
             self._updated_first(self._update_at, stack)
         if not draft.seen_update or self.watch is None:
@@ -148,7 +138,7 @@ class StepTracker:
 
     def updated(self, stack: int) -> None:
         """Parameters were updated (the update's moments are the last of the draft)."""
-        draft = self.ahead
+        draft = self.draft
         draft.seen_update += 1
         self._last_update = draft.length - 1
         if self.by_hand:
@@ -166,8 +156,8 @@ class StepTracker:
 
     def _end_what_ran_before(self, loop: Loop | None) -> None:
         """Passes that ran before the step's loop began, and are no part of its graphs, are steps of their own."""
-        cuts, self.ahead.cuts = self.ahead.cuts, []
-        first = self.ahead.first()[2]
+        cuts, self.draft.cuts = self.draft.cuts, []
+        first = self.draft.first()[2]
         if loop is None or (first is not None and self._loops.holds(loop, first)):
             return  # the step began inside the loop: nothing ran before
         draft = self.draft
@@ -184,7 +174,7 @@ class StepTracker:
 
     def updated_by_hand(self, stack: int) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
-        if not self.ahead.norms:
+        if not self.draft.norms:
             self.measure_ready()
         self.updated(stack)
 
@@ -208,13 +198,13 @@ class StepTracker:
         """Whether a step ends where the watched loop comes round, and is over where the loop is."""
         if watch.kind == "U":
             return True
-        return (watch.kind, watch.loop) in self._settled and not (watch.kind == "R" and builds_graph(self.ahead))
+        return (watch.kind, watch.loop) in self._settled and not (watch.kind == "R" and builds_graph(self.draft))
 
     def _again(self, watch: Watch) -> None:
         if self._ends_steps(watch):
             self._finish(watch.loop)
             return
-        draft, self.watch = self.ahead, None
+        draft, self.watch = self.draft, None
         if watch.kind == "R":
             self._round = (draft.length, watch.loop)
             if not builds_graph(draft):
@@ -232,7 +222,7 @@ class StepTracker:
         meanwhile where this one is: the loop is none over the parts of a model.
         """
         self._round = None
-        draft = self.ahead
+        draft = self.draft
         if not builds_graph(draft):
             if alone and loop is not None:
                 self._settled.add(("R", loop))
@@ -267,8 +257,8 @@ class StepTracker:
             self._cut(draft.cuts, loop)  # gradients were cleared between: nothing accumulated
         elif draft.seen_backward <= 1:
             cuts, draft.cuts = draft.cuts, []
-            end = self._first_in(loop, 0) if loop is not None or self._with_graph else 0
-            if self._with_graph and cuts[0] <= end:
+            end = self._first_in(loop, 0) if loop is not None or self.draft.with_graph else 0
+            if self.draft.with_graph and cuts[0] <= end:
                 end = min(end, first_walked(draft), held(draft).first)
             self._cut([cut for cut in cuts if cut <= end])
 
@@ -279,7 +269,7 @@ class StepTracker:
         """
         draft = self.draft
         living = held(draft)
-        waits = not self._with_graph or (loop is not None and self._gradients_wait())
+        waits = not self.draft.with_graph or (loop is not None and self._gradients_wait())
         cuts = [] if waits else [cut for cut in draft.cuts if cut <= living.first]
         if not cuts and draft.length >= TOO_LONG and living.ops < draft.length // 2:
             cuts = list(draft.cuts)
@@ -289,7 +279,7 @@ class StepTracker:
             if loop is not None:
                 self._settled.add(("B", loop))
             self._cut(cuts, loop)
-        self._look_at = max(LONG, 2 * self.ahead.length)
+        self._look_at = max(LONG, 2 * self.draft.length)
 
     def _gradients_wait(self) -> bool:
         """Whether what the last backward filled lives and outlasts steps, so that an update may come to use it."""
@@ -311,29 +301,25 @@ class StepTracker:
         parts = pieces(draft, [cut for cut in cuts if cut < draft.length])
         rest = parts.pop() if cuts[-1] < draft.length else None
         for part in parts:
-            part.full = self.ahead.full
-            self.ahead = part
+            part.full = self.draft.full
+            self.draft = part
             self._finish(loop)
             self.watch = watch
         if rest is not None:
-            rest.full = self.ahead.full
+            rest.full = self.draft.full
             rest.seen_update = sum(moment[0] == "optimizer" for moment in rest.moments)
             rest.seen_backward = sum(moment[0] == "backward" for moment in rest.moments)
-            self.ahead = rest
+            self.draft = rest
 
     def _finish(self, loop: Loop | None = None) -> None:
         """Close the draft and open the next."""
         loop = self._own_loop(loop)
-        draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.ahead
+        draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.draft
         if draft.end is None and draft.phase is not None:
             draft.begins(Phase.OTHER)  # since the last phase was over
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
-        if draft.complete():
-            draft.repeats = draft.expected
-            kind: StepKind = draft.repeats.kind
-        else:
-            kind = kind_of(self.draft)
+        kind = kind_of(draft)
         self._ready = ()
         self.watch = self.lingering = None
         self._round = None
@@ -343,8 +329,8 @@ class StepTracker:
         self.closed += 1
         self._close(draft, kind)
         self.table.sweep()
-        self.ahead = self._open(kind)
-        self.ahead.before = draft.before + draft.length
+        self.draft = self._open(kind)
+        self.draft.before = draft.before + draft.length
 
     def _own_loop(self, loop: Loop | None) -> Loop | None:
         """The loop of the first step, which a setup may come before; None for later steps."""
@@ -357,7 +343,7 @@ class StepTracker:
         draft = self.draft
         start = self._first_in(loop, 0)
         if 0 < start < end:
-            head, self.ahead, _ = split(draft, start)
+            head, self.draft, _ = split(draft, start)
             self._close(head, StepKind.SETUP)
         return self.draft
 

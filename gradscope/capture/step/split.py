@@ -67,7 +67,8 @@ class _Split:
 
     def __init__(self, draft: Draft, at: int, wanted: Iterable[int]) -> None:
         self.draft, self.at, self.wanted = draft, at, wanted
-        self.head, self.tail = Draft(draft.full), Draft(draft.full, draft.flush)
+        self.head = Draft(draft.full, with_graph=draft.with_graph)
+        self.tail = Draft(draft.full, draft.flush, with_graph=draft.with_graph)
         first = draft.moments[:at]
         self.graph_count = max((m[5][0] for m in first if m[0] in _OF_GRAPHS and m[5][0] is not None), default=-1) + 1
         used = [number for moment in first for number in (*moment[3], *moment[4])]

@@ -13,7 +13,7 @@ from ...model.records import Parameter
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import Facts, is_leaf, read_facts, storage_key, version_of
 from .draft import TENSOR, Draft, RawTensor
-from .entry import Entry, carry_expected, enter_expected, remember_input
+from .entry import Entry
 
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -58,30 +58,11 @@ class TensorTable:
             entry = self.entries[id(tensor)] = Entry(tensor)
         if entry.mark is draft.mark:
             return entry.number
-        if draft.behind:
-            if draft.count < draft.expected_count and (
-                enter_expected(draft, entry, tensor)
-                or carry_expected(draft, entry, tensor, stack, position, method, direct)
-            ):
-                return entry.number
-            draft.catch_up()
         return self._enter(draft, entry, tensor, None, 0, 1, stack, position, method, direct, ())
 
     def numbers(self, draft: Draft, tensors: Sequence[torch.Tensor], stack: int | None) -> tuple[int, ...]:
         """The numbers of tensors that outlive steps, as operands of the call at `stack`."""
-        found: list[int] = []
-        entries, mark = self.entries, draft.mark
-        for tensor in tensors:
-            entry = entries.get(id(tensor))
-            if entry is None or entry() is not tensor:
-                found.append(self.number(draft, tensor, stack))
-            elif entry.mark is mark or (
-                draft.behind and draft.count < draft.expected_count and enter_expected(draft, entry, tensor)
-            ):
-                found.append(entry.number)
-            else:
-                found.append(self.number(draft, tensor, stack))
-        return tuple(found)
+        return tuple([self.number(draft, tensor, stack) for tensor in tensors])
 
     def made(
         self,
@@ -197,8 +178,6 @@ class TensorTable:
         draft.met.append(entry)
         if parameter is not None and moment is None and base is None:
             entry.prototype, entry.key = raw, storage_key(tensor)
-        elif carried and parameter is None:
-            remember_input(entry, facts, tensor)
         return number
 
     def base(self, draft: Draft, view: torch.Tensor) -> int | None:

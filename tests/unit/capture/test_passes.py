@@ -301,7 +301,7 @@ def longest(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def root_called(self: StepTracker, stack: int, module: int) -> None:
         called(self, stack, module)
-        lengths.append(self.ahead.length)
+        lengths.append(self.draft.length)
 
     monkeypatch.setattr(StepTracker, "root_called", root_called)
     return lengths

@@ -92,24 +92,6 @@ def test_each_time_only_what_is_new_is_told(every: Every) -> None:
     assert len(sink.growths) > 5
 
 
-def test_a_step_that_repeats_is_told_as_being_alike(every: Every) -> None:
-    sink = Listening()
-    every(0.0)
-    weight = torch.ones(2, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], 0.1)
-    with Recorder(sink, CaptureOptions(detail="graph")):
-        for _ in range(6):
-            optimizer.zero_grad()
-            (weight * 2).sin().sum().backward()
-            optimizer.step()
-    last = sink.growths[-6:]
-    assert [len(growth.moments) for growth in last] == [0] * 6
-    assert all(growth.alike is not None for growth in last)
-    so_far = sink.template(last[-1].template).moments
-    assert len(so_far) == last[-1].size[1] > 0
-    assert so_far == sink.template(sink.step_row(5).template).moments[: len(so_far)]
-
-
 def test_the_file_of_a_step_that_goes_on_is_whole_at_each_commit(tmp_path: Path, every: Every) -> None:
     every(0.0)
     path = tmp_path / "t.gradscope"
