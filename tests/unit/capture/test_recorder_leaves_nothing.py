@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import recorder
 from gradscope.capture.emit import progress, step_rows
-from gradscope.capture.hooks import backward, custom_functions, function_mode, modules, optimizers, regions, singles
-from gradscope.capture.journal import gradients, journal, leaves, mode_switches, replay, updates, writes
+from gradscope.capture.hooks import backward, custom_functions, function_mode, modules, optimizers, regions
+from gradscope.capture.journal import gradients, journal, leaves, mode_switches, updates, writes
 from gradscope.capture.measure import stats, stats_batch
 from gradscope.capture.recorder import active_recorders
-from gradscope.capture.step import draft, loop_detection, segmenter, tensor_registry
+from gradscope.capture.step import draft, loop_detection, patterns, segmenter, tensor_registry
 from gradscope.errors import AlreadyRecording
 from gradscope.render.summary import summary
 from tests.capturing import bits, new_recording, record_text, recording, run_plain
@@ -361,13 +361,8 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(segmenter, "builds_graph", "first_walked", "kind_of", "pieces"),
     *_methods(loop_detection.Loops),
     *_these(function_mode.OpMode, "told", "written", "_moved"),
-    *_these(replay.Replay, "begins", "ends"),
-    *_methods(replay.Patterns),
-    (replay, "take_over"),
+    *_methods(patterns.Patterns),
     *_methods(draft.Draft),
-    *_these(singles.Single, "of", "holds", "inputs", "raised"),
-    *_these(singles.SingleCalls, "_begins", "_made", "_tell"),
-    (singles, "take_over"),
     *_these(backward._Run, "__init__", "_walk", "finished", "failed"),
     *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
     *_these(optimizers.OptimizerWatch, "_number", "_measure"),

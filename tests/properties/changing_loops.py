@@ -1,24 +1,6 @@
-"""Steps that repeat are taken over from earlier ones, and nothing of the trace tells so."""
+"""Loops in which one thing changes after some steps, or in every one of them."""
 
 from __future__ import annotations
-
-import tempfile
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-
-from gradscope.capture.hooks import singles
-from gradscope.capture.journal import replay
-from gradscope.capture.step.draft import Draft
-from gradscope.model.records import StepRow
-from gradscope.options import CaptureOptions
-from tests.capturing import Recording, new_recording, run_plain
-from tests.properties.random_scripts import loops
-from tests.properties.test_capture_programs import warned
 
 MODEL = """\
 import torch
@@ -270,54 +252,6 @@ EPOCH_AFTER = {
 }
 
 
-def recorded(script: Path, detail: str, replays: bool) -> Recording:
-    made = new_recording(detail)
-    made.recorder.replays = replays
-    made.recorder.start()
-    try:
-        made.namespace = run_plain(script)
-    finally:
-        made.recorder.stop(made.namespace.get("__error__"))
-    return made
-
-
-def untimed(row: StepRow) -> StepRow:
-    phases = tuple(span._replace(start=0.0, duration=0.0) for span in row.phases)
-    return row._replace(start=0.0, duration=0.0, phases=phases, template=0)
-
-
-def told(recording: Recording) -> list[Any]:
-    """All that a trace says, but when things happened and what templates are numbered."""
-    source = recording.source
-    sites = [site for site in source.sites().values() if site.file.endswith("program.py")]
-    said: list[Any] = [sites, source.stacks(), source.modules(), source.optimizers(), source.parameters()]
-    for number in source.step_numbers():
-        row = source.step_row(number)
-        template = replace(source.template(row.template), id=0)
-        said += [untimed(row), template, repr(source.samples(number)), source.versions(number)]
-    return [*said, recording.faults]
-
-
-def both(text: str, detail: str) -> tuple[list[Any], list[Any]]:
-    with tempfile.TemporaryDirectory() as folder, warned():
-        script = Path(folder) / "program.py"
-        script.write_text(text)
-        plain, replaying = [recorded(script, detail, replays) for replays in (False, True)]
-    return told(plain), told(replaying)
-
-
-@pytest.mark.slow
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, print_blob=False,
-    phases=(Phase.explicit, Phase.generate),
-)  # fmt: skip
-@given(loops(), st.sampled_from(("graph", "graph", "full")))
-def test_a_trace_is_the_same_with_and_without_replay(text: str, detail: str) -> None:
-    without, replayed = both(text, detail)
-    for one, other in zip(without, replayed, strict=True):
-        assert one == other
-
-
 def training(change: str = "pass", after: str = "pass") -> str:
     return MODEL.format(before=HELPERS, change=change, after=after)
 
@@ -334,75 +268,3 @@ LOOPS = {
     )
     for change, line in lines.items()
 }
-
-
-@pytest.mark.parametrize("detail", ["graph", "full"])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_a_step_that_differs_in_one_thing_is_told_as_it_was(loop: str, detail: str) -> None:
-    without, replayed = both(LOOPS[loop], detail)
-    for one, other in zip(without, replayed, strict=True):
-        assert one == other
-
-
-def test_versions_are_counted_over_steps_that_are_not_kept(tmp_path: Path) -> None:
-    script = tmp_path / "program.py"
-    script.write_text(training())
-    every = new_recording("graph")
-    every.recorder.options = CaptureOptions(detail="graph", every=3)
-    whole = recorded(script, "graph", replays=False)
-    with every.recorder:
-        run_plain(script)
-    assert [step for step in every.source.step_numbers() if step >= 0] == [0, 3, 6]
-    for number in (0, 3, 6):
-        assert every.source.versions(number) == whole.source.versions(number)
-
-
-def test_steps_that_repeat_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-
-    def counted(*arguments: Any) -> Any:
-        taken.append(arguments)
-        return take_over(*arguments)
-
-    take_over = replay.take_over
-    monkeypatch.setattr(replay, "take_over", counted)
-    monkeypatch.setattr(singles, "take_over", counted)
-    both(training(), "graph")
-    assert len(taken) == 6 * 5  # five ops a step; the first step is not expected yet, the second begins to differ
-
-
-def test_modules_of_one_call_are_recorded_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    make, made = singles.SingleCalls.make, []
-
-    def counted(*arguments: Any) -> Any:
-        made.append(make(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(singles.SingleCalls, "make", counted)
-    both(training(), "graph")
-    assert sum(result is not singles.UNEXPECTED for result in made) == 5 * 5  # the third finds out which they are
-
-
-@pytest.mark.parametrize(("text", "repeats"), [(FUNCTIONS, 5), (EPOCHS, 12)], ids=["functions", "epochs"])
-def test_usual_loops_repeat(monkeypatch: pytest.MonkeyPatch, text: str, repeats: int) -> None:
-    complete, found = Draft.complete, []
-
-    def counted(draft: Draft) -> bool:
-        found.append(complete(draft))
-        return found[-1]
-
-    monkeypatch.setattr(Draft, "complete", counted)
-    both(text.format(change="pass", after="pass"), "graph")
-    assert sum(found) >= repeats
-
-
-def test_a_step_that_only_repeats_is_never_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    catch_up, steps = Draft.catch_up, []
-
-    def counted(draft: Draft) -> None:
-        steps.append(draft.mark)
-        catch_up(draft)
-
-    monkeypatch.setattr(Draft, "catch_up", counted)
-    both(training(), "graph")
-    assert len(set(steps)) <= 3  # the setup's, the first and the second step
