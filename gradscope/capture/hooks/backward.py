@@ -17,18 +17,16 @@ from typing import Any
 import torch
 import torch.autograd.graph as graph_module
 
-try:
-    import resource
-except ImportError:  # not on Windows, whose stacks do not grow
-    resource = None  # type: ignore[assignment]
-
 from ...model.records import Phase
 from ...text import raised
+from ..hiding.deep_graphs import room_to_free
 from ..hiding.frames import release
 from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
+from ..journal.matching import BACKWARD, DONE
+from ..journal.station_facts import graph_facts
 from ..measure.askable import is_strided
 from ..measure.function_slope import Probe
 from ..measure.stats import Reading, of_triples
@@ -85,25 +83,6 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
     return nodes, edges, count
 
 
-DEEP = 5_000
-_STACK_PER_NODE = 1024  # bytes, about twice what was measured
-
-
-def room_to_free(nodes: int) -> None:
-    """Let the stack grow enough to free a deep graph.
-
-    torch frees the nodes of a chain one by one, but recursively where a Python wrapper was made of them
-    (measured with 2.13): a chain of 50,000 would overflow the usual stack of 8 MB.
-    """
-    if nodes < DEEP or resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    wanted = (8 << 20) + nodes * _STACK_PER_NODE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, allowed), hard))
-
-
 class BackwardWatch:
     """Records every backward that runs while it is installed."""
 
@@ -115,6 +94,8 @@ class BackwardWatch:
 
         def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
+            if journal.matching.listening and self._passed(sys._getframe(1), t_outputs, args, kwargs):
+                return self._run_matched(original, t_outputs, args, kwargs)
             if not journal.recording() or get_ident() != journal.thread:
                 return original(t_outputs, *args, **kwargs)
             try:
@@ -134,6 +115,9 @@ class BackwardWatch:
 
         @wraps(original)
         def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if self.journal.matching.begins_at(sys._getframe(1)):
+                original(tensor, *args, **kwargs)
+                return
             if torch.compiler.is_compiling() or _modes() != 1 or _top(0) is not mode or mode.quiet:
                 original(tensor, *args, **kwargs)
                 return
@@ -150,6 +134,46 @@ class BackwardWatch:
         mode.actions[backward] = QUIET
         hooks.patch(torch.Tensor, "backward", backward)
 
+    def _passed(self, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> bool:
+        """A backward begins, which is a station. Whether only its loss is recorded, and where it is."""
+        journal = self.journal
+        matching = journal.matching
+        if matching.on and matching.inside:
+            return False  # a part of a call that is a station
+        try:
+            with Unseen():
+                _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
+                accumulates = bool(kwargs.get("accumulate_grad", accumulate))
+                graph = graph_facts([root_node(output) for output in outputs], self._parameter_of)
+                facts = (
+                    "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
+                    0 if wanted is None else len(wanted), graph,
+                )  # fmt: skip
+                if not matching.passes(BACKWARD, frame, facts):
+                    return False
+                if accumulates and outputs and isinstance(outputs[0], torch.Tensor):
+                    journal.loss(outputs[0])
+                return True
+        except Exception as error:
+            journal.fault("the graph of a backward", error)
+            return False
+
+    def _parameter_of(self, leaf: torch.Tensor) -> int | None:
+        entry = self.journal.table.find(leaf)
+        return entry.parameter if entry is not None else None
+
+    def _run_matched(
+        self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any
+    ) -> Any:
+        matching = self.journal.matching
+        matching.inside += 1
+        try:
+            result = original(outputs, *args, **kwargs)
+        finally:
+            matching.inside -= 1
+        matching.ends(DONE)
+        return result
+
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
     ) -> Any:
@@ -163,13 +187,15 @@ class BackwardWatch:
         if run is None:
             return original(outputs, *args, **kwargs)
         journal.backwards += 1
-        inside = self.inside if self.inside is not None and self.inside.take_over() else None
+        inside = self.inside if self.inside is not None and run.watches_ops and self.inside.take_over() else None
         try:
             result = original(outputs, *args, **kwargs)
         except BaseException as error:
             self._ended(run, inside, partial(run.failed, outputs, error))
             raise
         self._ended(run, inside, run.finished)
+        if journal.matching.listening:
+            journal.matching.ends(DONE)
         return result
 
     def _ended(self, run: _Run, inside: BackwardMode | None, tell: Callable[[], None]) -> None:
@@ -207,6 +233,7 @@ class _Run:
         _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
         self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
         self.accumulates = bool(kwargs.get("accumulate_grad", accumulate))
+        self.watches_ops = draft.with_graph
         self.handles: list[Any] = []
         tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
         self.roots = tuple([journal.table.number(draft, t, self.stack) for t in tensors])

@@ -17,7 +17,8 @@ import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
 
 from ..hiding.frames import is_ours, release, trampoline
-from ..journal.journal import Journal, transforming
+from ..hiding.torch_state import transforming
+from ..journal.journal import Journal
 from .function_mode import OpMode
 
 _modes = torch._C._len_torch_function_stack

@@ -17,32 +17,28 @@ from ...model.records import Phase
 from ..hiding.frames import is_ours, told_below
 from ..hiding.no_torch_function import Unseen
 from ..hiding.signals import is_the_scripts
+from ..hiding.torch_state import transforming
 from ..measure.askable import dense, is_plain, readable
 from ..measure.function_slope import Probe
 from ..measure.stats import Reading, Statistics
 from ..measure.tensor_facts import bytes_of, count_of, device_of, dtype_of, is_leaf, tensors_in, version_of
 from ..sites.call_sites import ALONE, NOWHERE, Frames, Sites
 from ..step.draft import Draft
+from ..step.patterns import Patterns
 from ..step.phases import PhaseClock
 from ..step.segmenter import StepTracker
 from ..step.tensor_registry import TensorTable
 from .gradients import Gradients
 from .leaves import Leaves
+from .matching import Matching
 from .mode_switches import Switches
 from .shared_memory import Exposed
 from .updates import Updates
 from .writes import Versions
 
-_functorch_level = torch._C._functorch.peek_interpreter_stack
-_tracing = torch._C._is_tracing
 _grad_enabled = torch.is_grad_enabled
 _inference_mode = torch.is_inference_mode_enabled
 hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
-
-
-def transforming() -> bool:
-    """Whether torch.func or torch.jit.trace is at work: tensors stand for others, and a read would be traced."""
-    return _functorch_level() is not None or _tracing()
 
 
 def _past_recorders(frame: FrameType) -> FrameType:
@@ -84,6 +80,8 @@ class Journal:
         statistics: Statistics,
         tracker: StepTracker,
         thread: int,
+        patterns: Patterns,
+        budget: float | None,
     ) -> None:
         self.frames, self.sites, self.table = frames, sites, table
         self.statistics, self.tracker = statistics, tracker
@@ -106,6 +104,7 @@ class Journal:
         self.versions, self.leaves, self.gradients = Versions(self), Leaves(self), Gradients(self)
         self.switches, self.updates = Switches(self), Updates(self)
         self.on_compiled: Callable[[], None] = lambda: None
+        self.matching = Matching(self, patterns, budget)
 
     # -- where we are ----------------------------------------------------------------------------
 
@@ -115,7 +114,7 @@ class Journal:
 
     def recording(self) -> bool:
         """Whether facts of this thread are wanted now."""
-        return self.active and not self.quiet and not transforming()
+        return self.active and not self.quiet and not self.matching.on and not transforming()
 
     def locate(self, frame: FrameType | None) -> tuple[int, bool]:
         """(stack, whether the user's own line made the call) of the call made by `frame`.
@@ -141,6 +140,13 @@ class Journal:
         if watch is not None and not self.backwards and (watch.judged.get(stack) != "" or tracker.lingering):
             tracker.look(stack)
         return stack, direct
+
+    def look_again(self) -> None:
+        """Ops were not seen for a while: what modes torch is in now."""
+        self.switches.look_again()
+        self.inference = torch.is_inference_mode_enabled()
+        if self.exposed.watched:
+            self.exposed.refresh()
 
     def call_begins(self, phase: Phase, frame: FrameType) -> int:
         """A call of the script's that is a phase of its own begins. Returns the stack that made it."""

@@ -21,6 +21,10 @@ class Switches:
         self.journal = journal
         self._grad_mode = torch.is_grad_enabled()
 
+    def look_again(self) -> None:
+        """Switches were not seen for a while."""
+        self._grad_mode = torch.is_grad_enabled()
+
     def grad_mode(self, frame: FrameType) -> None:
         """`_set_grad_enabled` ran: a mode began or ended, if it changed anything."""
         journal = self.journal
