@@ -383,7 +383,7 @@ class ModuleWatch:
 
     def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
         journal = self.journal
-        if not self._training and journal.matching.passes(MODE, frame, (self.number(module), mode)):
+        if not self._training and journal.matching.passes(MODE, frame, (id(module), mode)):
             return self._train(module, mode)
         if self._training or not self._mine():
             return self._train(module, mode)
@@ -403,7 +403,7 @@ class ModuleWatch:
     def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
         journal = self.journal
         journal.matching.generation += 1  # torch may put new parameters in the place of the old
-        if not self._applying and journal.matching.passes(CHANGE, frame, ("apply", self.number(module))):
+        if not self._applying and journal.matching.passes(CHANGE, frame, ("apply", id(module))):
             return self._apply(module, *args, **kwargs)
         if self._applying or not self._mine():
             return self._apply(module, *args, **kwargs)

@@ -38,7 +38,8 @@ MODE, SCHEDULER, SCALER, CLIP, HOOK, CHANGE = "mode", "scheduler", "scaler", "cl
 _ENDS = frozenset({RETURNED, DONE, UPDATED, ZEROED})
 
 NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
-FREE_SECONDS = 0.5  # of watching steps that equal none, before the budget counts
+FREE_SECONDS = 0.5  # that watching steps that equal none may cost before the budget counts
+_A_MOMENT = 20e-6  # seconds that it costs to watch one, about
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 _modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
 _pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
@@ -64,7 +65,7 @@ class Matching:
         self._armed = self._lighten = False  # from the first station of the step in progress on, it is
         self._returning = False  # it is the last of its kind: the mode is there to see where it ends
         self._left, self._distance = 0, NEAREST
-        self._spent = 0.0  # seconds in watched steps that equal none
+        self._spent = 0.0  # seconds that it cost to watch steps that equal none
         self._usual: dict[str, float] = {}  # seconds of a light step, by kind
         self._expected: Pattern | None = None
         self._last: Pattern | None = None  # of the step that was matched last
@@ -84,7 +85,7 @@ class Matching:
         """The script is over, or the recording: what has passed is told."""
         if self.on:
             if self._complete() and self._unwritten():
-                self._close()
+                self._close(perf_counter())
             else:
                 self._give_up()
         self.on = self.aside = self.listening = False
@@ -114,7 +115,8 @@ class Matching:
         stack, _ = journal.locate(frame)  # where a new step may begin
         draft = journal.tracker.draft
         if not draft.stations:
-            if self._armed and self._begin():
+            station = _new_tuple(Station, (kind, stack, 0, facts))
+            if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
             if self._lighten and self._take_off():
                 self._lighten = False
@@ -130,7 +132,13 @@ class Matching:
         if not self._armed or self.on or get_ident() != journal.thread or not journal.recording():
             return False
         journal.locate(frame)
-        return self._armed and not journal.tracker.draft.stations and self._begin()
+        draft = journal.tracker.draft
+        return (
+            self._armed
+            and not draft.stations
+            and self._began_like(draft, lambda first: first.kind == BACKWARD)
+            and self._begin()
+        )
 
     def ends(self, kind: str, facts: tuple[Any, ...] = ()) -> None:
         """A call that is a station is over."""
@@ -165,7 +173,7 @@ class Matching:
                 self._give_up()
                 self.journal.tracker.look(stack)
                 return False
-            self._close()
+            self._close(now)
             if not self.on:
                 return False
             passed, expected = self._passed, None
@@ -223,9 +231,9 @@ class Matching:
         self._armed = self._lighten = False
         if not self.listening:
             return
-        spent = perf_counter() - draft.start
+        usual = self._usual.get(kind)
         if not draft.with_graph:
-            usual = self._usual.get(kind)
+            spent = perf_counter() - draft.start
             self._usual[kind] = spent if usual is None else 0.8 * usual + 0.2 * spent
             self._left -= 1
             return
@@ -237,13 +245,10 @@ class Matching:
         repeats = pattern is not None and pattern.seen > 1
         if draft.full or repeats or not draft.stations or self.budget is None:
             return
-        self._spent += spent
-        usual = self._usual.get(kind)
-        if usual is None:
-            self._left, self._lighten = 1, self._spent > FREE_SECONDS
-        elif self._spent > FREE_SECONDS:
-            self._left = min(FARTHEST, math.ceil(max(0.0, spent - usual) / (self.budget * usual)))
-            self._lighten = self._left > 0
+        cost = draft.length * _A_MOMENT
+        self._spent += cost
+        self._lighten = self._spent > FREE_SECONDS
+        self._left = 1 if usual is None else min(FARTHEST, math.ceil(cost / (self.budget * usual)))
 
     def opens(self) -> bool:
         """A step begins. Whether its ops are seen."""
@@ -257,6 +262,13 @@ class Matching:
             self._see_again()
             return True
         return False
+
+    def _began_like(self, draft: Draft, first: Callable[[Station], bool]) -> bool:
+        """Whether a step that is watched up to its first station began like one that can be matched."""
+        return any(
+            first(pattern.stations[0]) and pattern.moments[: draft.length] == draft.moments
+            for pattern in self.patterns.to_match()
+        )
 
     def _begin(self) -> bool:
         """From this station on, which is the first of its step, compare stations only."""
@@ -314,7 +326,7 @@ class Matching:
                 self._give_up()
                 journal.locate(frame)
             else:
-                self._close()
+                self._close(perf_counter())
         else:
             journal.locate(frame)
         return not self.aside
@@ -331,11 +343,11 @@ class Matching:
 
     # -- the end of a step -------------------------------------------------------------------------
 
-    def _close(self) -> None:
+    def _close(self, now: float) -> None:
         """The step is one of its pattern; the next begins."""
         pattern, draft = self._expected, self.journal.tracker.draft
         assert pattern is not None
-        now = perf_counter()
+        draft.end = now
         draft.matched = pattern
         draft.marks, draft.times = pattern.marks, pattern.phase_times(draft.start, self._times, now)
         draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, draft.losses)]
@@ -361,6 +373,7 @@ class Matching:
         if self._returning:
             self._see_again()
         self.journal.tracker.over(pattern.kind)
+        self.journal.tracker.draft.start = now
 
     def _give_up(self) -> None:
         """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""
