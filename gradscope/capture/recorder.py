@@ -21,7 +21,7 @@ from ..errors import AlreadyRecording
 from ..model.growth import Growth
 from ..model.packed_samples import Entries
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
-from ..model.trace import TraceSink
+from ..model.source import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
 from .emit.progress import Progress
