@@ -29,8 +29,8 @@ from ..text import tensor_type
 from .emit.to_records import tensor_of
 from .hiding.frames import is_ours
 from .hiding.no_torch_function import Unseen
-from .hooks.backward import root_node, walk
 from .measure.askable import dense
+from .measure.grad_graph import root_node, walk
 from .measure.stats import of_values, values
 from .measure.tensor_facts import device_name, dtype_name, known_sizes, read_facts, storage_key, version_of
 

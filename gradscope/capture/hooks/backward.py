@@ -17,11 +17,6 @@ from typing import Any
 import torch
 import torch.autograd.graph as graph_module
 
-try:
-    import resource
-except ImportError:  # not on Windows, whose stacks do not grow
-    resource = None  # type: ignore[assignment]
-
 from ...model.records import Phase
 from ...text import raised
 from ..hiding.frames import release
@@ -29,13 +24,12 @@ from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
-from ..measure.askable import is_strided
 from ..measure.function_slope import Probe
-from ..measure.stats import Reading, of_triples
-from ..measure.tensor_facts import node_of, storage_key
+from ..measure.grad_graph import root_node, walk
+from ..measure.reading import Reading, of_triples
+from ..measure.tensor_facts import node_of
 from ..step.draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
 from ..step.saved_tensors import SavedReader, names_stale
-from .accumulators import accumulator_of
 from .backward_ops import BackwardMode
 from .function_mode import QUIET, OpMode
 from .pause import remove_mode
@@ -44,64 +38,6 @@ _ENTRY = "_engine_run_backward"
 _modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
 _pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
 _sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-
-
-def root_node(output: Any) -> Any:
-    """The grad node of a backward's root: a tensor's `grad_fn`, its AccumulateGrad, or an edge's node."""
-    if not isinstance(output, torch.Tensor):
-        return output.node
-    if output.grad_fn is not None:
-        return output.grad_fn
-    if not output.requires_grad or torch.is_inference_mode_enabled():
-        return None  # in inference mode a leaf has no node to be found
-    if not is_strided(output) or storage_key(output) is None:
-        return None  # it has no view, by which its node is found
-    return accumulator_of(output)
-
-
-def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]], int]:
-    """Every node reachable from `roots`, breadth first; the edges; and how many nodes are roots.
-
-    An edge is (source, target, index, input_nr): `source.next_functions[index] == (target, input_nr)`.
-    """
-    nodes: list[Any] = []
-    index: dict[Any, int] = {}
-    for root in roots:
-        if root is not None and root not in index:
-            index[root] = len(nodes)
-            nodes.append(root)
-    count = len(nodes)
-    edges: list[tuple[int, int, int, int]] = []
-    place = index.get
-    for source, node in enumerate(nodes):  # which grow as they are read
-        for position, (target, input_nr) in enumerate(node.next_functions):
-            if target is not None:
-                found = place(target)
-                if found is None:
-                    found = index[target] = len(nodes)
-                    nodes.append(target)
-                edges.append((source, found, position, input_nr))
-    room_to_free(len(nodes))
-    return nodes, edges, count
-
-
-DEEP = 5_000
-_STACK_PER_NODE = 1024  # bytes, about twice what was measured
-
-
-def room_to_free(nodes: int) -> None:
-    """Let the stack grow enough to free a deep graph.
-
-    torch frees the nodes of a chain one by one, but recursively where a Python wrapper was made of them
-    (measured with 2.13): a chain of 50,000 would overflow the usual stack of 8 MB.
-    """
-    if nodes < DEEP or resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    wanted = (8 << 20) + nodes * _STACK_PER_NODE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, allowed), hard))
 
 
 class BackwardWatch:

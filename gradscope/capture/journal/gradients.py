@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...model.records import Phase
-from ..measure.stats import Reading
+from ..measure.reading import Reading
 from ..measure.tensor_facts import is_leaf, version_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.signals import is_the_scripts
 from ..measure.askable import dense, is_plain, readable
 from ..measure.function_slope import Probe
-from ..measure.stats import Reading, Statistics
+from ..measure.reading import Reading
+from ..measure.stats import Statistics
 from ..measure.tensor_facts import bytes_of, count_of, device_of, dtype_of, is_leaf, tensors_in, version_of
 from ..sites.call_sites import ALONE, NOWHERE, Frames, Sites
 from ..step.draft import Draft
