@@ -48,6 +48,7 @@ from .hooks.modules import ModuleWatch
 from .hooks.optimizers import OptimizerWatch
 from .hooks.pause import Pause, remove_mode
 from .hooks.regions import ModeWatch
+from .hooks.shared_factories import FactoryWatch
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
@@ -137,8 +138,8 @@ class Recorder:
         with _hooking:
             around = active_recorders()
             for recorder in around:
-                recorder.journal.nested = True
-            self.journal.nested = bool(around)
+                recorder.journal.here.nested = True
+            self.journal.here.nested = bool(around)
             self.journal.beneath = sum(
                 recorder.mode is not None and recorder.journal.thread == self.journal.thread for recorder in around
             )
@@ -203,7 +204,7 @@ class Recorder:
             CompiledWatch(self.journal, self.pause),
             TracingWatch(self.journal, self.pause),
             BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
-            self.journal.exposed,
+            FactoryWatch(self.journal),
         )
         for watch in watches:
             watch.install(self._hooks)
@@ -238,7 +239,7 @@ class Recorder:
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
         payload = (type(error).__name__, str(error)[:2000], "", False)
-        self.tracker.draft.add("failure", self.journal.phase_now(), stack, (), (), payload)
+        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), payload)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 
@@ -391,7 +392,7 @@ class Recorder:
 
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
-            self.journal.updates.measure(numbers, tensors)
+            self.journal.measurements.norms(numbers, tensors)
 
 
 def _install_fork_hook() -> None:

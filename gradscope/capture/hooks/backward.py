@@ -98,7 +98,7 @@ class BackwardWatch:
             journal.fault("the graph of a backward", error)
         if run is None:
             return original(outputs, *args, **kwargs)
-        journal.backwards += 1
+        journal.here.backwards += 1
         inside = self.inside if self.inside is not None and self.inside.take_over() else None
         try:
             result = original(outputs, *args, **kwargs)
@@ -110,7 +110,7 @@ class BackwardWatch:
 
     def _ended(self, run: _Run, inside: BackwardMode | None, tell: Callable[[], None]) -> None:
         journal = self.journal
-        journal.backwards -= 1
+        journal.here.backwards -= 1
         if inside is not None:
             remove_mode(inside)
         try:
@@ -138,7 +138,7 @@ class _Run:
 
     def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
         self.journal = journal
-        self.stack, _ = journal.locate(frame)  # a new step may begin here
+        self.stack, _ = journal.here.locate(frame)  # a new step may begin here
         draft = journal.tracker.draft
         _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
         self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
@@ -171,7 +171,7 @@ class _Run:
         self.mark = draft.mark  # the step whose numbers these are
         self.begun = draft.before + self.moment  # among all moments
         if self.accumulates and tensors:
-            journal.loss(tensors[0])
+            journal.measurements.loss(tensors[0])
         journal.backward_called(self.stack, self.accumulates or not self.create_graph)
         self._follow()
 
@@ -275,7 +275,7 @@ class _Run:
 
     def _measure(self, samples: list[RawSample], moment: int, grads_in: Any, grads_out: Any) -> None:
         """Read gradients; one that leaves a node and enters the next is read once."""
-        measured, read = self.measured, self.journal.statistics.read
+        measured, read = self.measured, self.journal.measurements.statistics.read
         what = "grad_in"
         for grads in (grads_in, grads_out):
             for position, grad in enumerate(grads[:8]):

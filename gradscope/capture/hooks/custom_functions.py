@@ -42,9 +42,9 @@ class FunctionWatch:
                 try:
                     with Unseen():
                         inputs = tensors_in((*args, *kwargs.values()))
-                        stack, direct = journal.locate(frame)
+                        stack, direct = journal.here.locate(frame)
                         versions = [version_of(t) for t in inputs]
-                        numbers = journal.enter_inputs(inputs, stack, False, direct, versions, args)
+                        numbers = journal.ops.enter_inputs(inputs, stack, False, direct, versions, args)
                 except Exception as error:
                     journal.fault(f"the inputs of {kind.__name__}", error)
                     return bound_to(None, kind)(*args, **kwargs)
@@ -89,7 +89,7 @@ class FunctionWatch:
         journal = self.journal
         outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
         behind = journal.sites.behind(backward, stack)
-        moment = journal.op(name, stack, direct, inputs, numbers, outputs, first, last, behind=behind)
+        moment = journal.ops.add(name, stack, direct, inputs, numbers, outputs, first, last, behind=behind)
         probe = Probe.of(inputs, outputs) if journal.tracker.draft.full and moment >= 0 else None
         if probe is not None:
             journal.probes[last - 1] = probe

@@ -191,9 +191,9 @@ class OpMode(TorchFunctionMode):
             with Unseen():
                 arguments = (*args, *kwargs.values()) if kwargs else args
                 inputs = tensors_in(arguments)
-                stack, direct = journal.locate(frame)
+                stack, direct = journal.here.locate(frame)
                 versions = versions_of(inputs)
-                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
+                numbers = journal.ops.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
                 if journal.exposed.watched:
                     journal.exposed.look(inputs)
         except Exception as error:
@@ -266,7 +266,7 @@ class OpMode(TorchFunctionMode):
         """A call returned these."""
         last = _sequence()
         journal = self.journal
-        journal.op(
+        journal.ops.add(
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
         )
         if journal.exposed.watched or name in EXPOSING:
@@ -332,7 +332,7 @@ class OpMode(TorchFunctionMode):
         journal = self.journal
         try:
             with Unseen():
-                stack, direct = journal.locate(frame)
+                stack, direct = journal.here.locate(frame)
                 return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
         except Exception as error:
             journal.fault("the tensor of a failed call", error)
@@ -357,10 +357,10 @@ class OpMode(TorchFunctionMode):
         elif action == GRAD_SET:
             journal.gradients.assigned(tensor, before, frame)
         elif action == DATA_GET:
-            stack, direct = journal.locate(frame)
-            numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
+            stack, direct = journal.here.locate(frame)
+            numbers = journal.ops.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
             first = _sequence()
-            journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
+            journal.ops.add("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
         elif action == DATA_SET:
             journal.versions.data_assigned(tensor, frame)
         else:

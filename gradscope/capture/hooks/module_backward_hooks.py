@@ -42,11 +42,11 @@ class ModuleHookWatch:
 
     def _registered(self, module: nn.Module, hook: Any, frame: FrameType) -> None:
         journal = self.journal
-        stack, direct = journal.locate(frame)
+        stack, direct = journal.here.locate(frame)
         behind = journal.sites.behind(getattr(hook, "__func__", hook), stack)
-        around = journal.module, journal.module_call
-        journal.module, journal.module_call = self.modules.number(module), None
+        around = journal.here.module, journal.here.module_call
+        journal.here.module, journal.here.module_call = self.modules.number(module), None
         try:
-            journal.op(_NAME, stack, direct, [], (), [], 0, 0, behind=behind)
+            journal.ops.add(_NAME, stack, direct, [], (), [], 0, 0, behind=behind)
         finally:
-            journal.module, journal.module_call = around
+            journal.here.module, journal.here.module_call = around

@@ -166,7 +166,7 @@ class ModuleWatch:
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
         draft = journal.tracker.draft
-        outer = (journal.module, journal.module_call, draft.calling, sites.anchor, sites.anchor_stack)
+        outer = (journal.here.module, journal.here.module_call, draft.calling, sites.anchor, sites.anchor_stack)
         self._begins(module, known, stack)
         clock.enter(loss)
         sites.anchor, sites.anchor_stack = frame, stack
@@ -178,7 +178,7 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            journal.module, journal.module_call, calling, sites.anchor, sites.anchor_stack = outer
+            journal.here.module, journal.here.module_call, calling, sites.anchor, sites.anchor_stack = outer
             journal.tracker.draft.call_left(draft, calling)
             clock.leave(loss)
             if not clock.depth:
@@ -190,7 +190,7 @@ class ModuleWatch:
     def _wanted(self, module: nn.Module) -> Known | None:
         """What is known of a module whose call is recorded; None for a call that is not."""
         journal = self.journal
-        if not journal.active or journal.backwards or get_ident() != journal.thread or transforming():
+        if not journal.active or journal.here.backwards or get_ident() != journal.thread or transforming():
             return None  # inside a backward, a checkpoint runs its part again
         if torch.compiler.is_compiling():  # an export that traces without Dynamo
             return None
@@ -218,7 +218,7 @@ class ModuleWatch:
                 with Unseen():
                     stack, users = self._root_begins(frame, module, known)
             else:
-                stack, users = journal.locate(frame)
+                stack, users = journal.here.locate(frame)
             if users:
                 journal.name_arguments(stack, args)
         except Exception as error:
@@ -235,7 +235,7 @@ class ModuleWatch:
             if draft.with_graph:
                 draft.calls.append((number, call, stack, module.training, draft.length, draft.calling))
                 draft.calling = len(draft.calls) - 1
-            journal.module, journal.module_call = number, call
+            journal.here.module, journal.here.module_call = number, call
             if not journal.clock.depth:
                 journal.root_begins(type(module).__name__, stack, known.loss)
         except Exception as error:
@@ -256,7 +256,7 @@ class ModuleWatch:
 
     def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> tuple[int, bool]:
         journal = self.journal
-        stack, direct = journal.locate(frame)
+        stack, direct = journal.here.locate(frame)
         journal.tracker.root_called(stack, known.id)
         if (
             not known.scanned and not self.records[known.id].path

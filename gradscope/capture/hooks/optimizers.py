@@ -127,7 +127,7 @@ class OptimizerWatch:
         number = stack = -1
         try:
             with Unseen():
-                stack, _ = journal.locate(sys._getframe(1))
+                stack, _ = journal.here.locate(sys._getframe(1))
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 versions = versions_of(parameters)
                 known = self._current(optimizer, parameters)
@@ -190,11 +190,11 @@ class OptimizerWatch:
         numbers, tensors = known.numbers, parameters
         if len(numbers) != len(tensors):
             tensors = [tensor for number, tensor in zip(known.parameters, parameters) if number is not None]
-        journal.updates.measure(numbers, tensors)
+        journal.measurements.norms(numbers, tensors)
         if journal.tracker.draft.full:
             moment = journal.tracker.draft.length - 1
             for number, tensor in zip(numbers, tensors):
-                journal.sample(tensor, moment, number, True, "value")
+                journal.measurements.sample(tensor, moment, number, True, "value")
 
     def _after(self, optimizer: Optimizer, *_arguments: Any) -> None:
         journal = self.journal
@@ -204,7 +204,7 @@ class OptimizerWatch:
         journal.tracker.updating = bool(self._running)
         try:
             with Unseen():
-                self._stepped(run, run.stack if run.stack >= 0 else journal.locate(sys._getframe(1))[0])
+                self._stepped(run, run.stack if run.stack >= 0 else journal.here.locate(sys._getframe(1))[0])
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:
@@ -229,7 +229,7 @@ class OptimizerWatch:
             for tensor, _, _ in risen:
                 parameter = entries[id(tensor)].parameter
                 if parameter is not None:
-                    journal.sample(tensor, moment, parameter, True, "value")
+                    journal.measurements.sample(tensor, moment, parameter, True, "value")
         journal.tracker.updated(stack)
         journal.clock.updated()
         self._remember(run.optimizer)
@@ -266,7 +266,7 @@ class OptimizerWatch:
         journal = self.journal
         try:
             with Unseen():
-                stack, _ = journal.locate(frame)
+                stack, _ = journal.here.locate(frame)
                 given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
                 wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
                 numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
@@ -280,7 +280,7 @@ class OptimizerWatch:
             return
         try:
             with Unseen():
-                stack, _ = self.journal.locate(frame)
+                stack, _ = self.journal.here.locate(frame)
                 self.journal.with_optimizer = True
                 known = self._met(optimizer, stack)
                 self._record(known, optimizer)

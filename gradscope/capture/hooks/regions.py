@@ -72,7 +72,7 @@ class ModeWatch:
             result = enter(region)
             try:
                 if self._mine():
-                    self._outer.append(self.journal.autocast)
+                    self._outer.append(self.journal.here.autocast)
                     on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
                     self._switch(on, sys._getframe(1))
             except Exception as error:
@@ -92,8 +92,8 @@ class ModeWatch:
         hooks.patch(torch.autocast, "__exit__", exit_)
 
     def _switch(self, on: str | None, frame: Any) -> None:
-        if on != self.journal.autocast:
-            self.journal.autocast = on
+        if on != self.journal.here.autocast:
+            self.journal.here.autocast = on
             self.journal.switches.switched("autocast", on or "off", None, frame)
 
     def _install_loader(self, hooks: HookSet) -> None:
@@ -133,11 +133,11 @@ class ModeWatch:
     def _loaded(self, frame: FrameType, made: int | None, whole: Any, batch: list[torch.Tensor]) -> None:
         """A DataLoader, made at the stack `made`, gave the next batch."""
         journal = self.journal
-        stack, direct = journal.locate(frame)
+        stack, direct = journal.here.locate(frame)
         layout = journal.sites.layouts.get(stack)
         if layout is None or len(layout) != len(batch):
             journal.sites.layouts[stack] = paths_in(whole)
-        journal.op(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
+        journal.ops.add(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
 
     def _install_ranges(self, hooks: HookSet) -> None:
         """Profiler ranges call torch ops to begin and end: nothing of the script's."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..journal.journal import HANDLE
+from ..journal.here import HANDLE
 from ..sites.call_sites import Frames
 
 
