@@ -34,6 +34,7 @@ from .hiding.no_torch_function import Unseen
 from .hiding.patch_set import HookSet
 from .hiding.recursion_depth import RecursionDepth
 from .hiding.signals import Signals
+from .hiding.torch_private import all_function_modes, enter_function_mode
 from .hiding.transparency import Transparency
 from .hooks.backward import BackwardWatch
 from .hooks.backward_ops import BackwardMode
@@ -152,7 +153,7 @@ class Recorder:
                 self._signals.close()
                 raise
         if self.mode is not None:
-            torch.overrides._push_mode(self.mode)
+            enter_function_mode(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
@@ -214,7 +215,7 @@ class Recorder:
         self.journal.active = False
         self.optimizers.abandon()
         self.pause.recover()
-        if self.mode is not None and self.mode in torch.overrides._get_current_function_mode_stack():
+        if self.mode is not None and self.mode in all_function_modes():
             remove_mode(self.mode)
         with _hooking:
             while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's

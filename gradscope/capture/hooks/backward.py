@@ -23,6 +23,14 @@ from ..hiding.frames import release
 from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import (
+    ENGINE_ENTRY,
+    TENSOR_FILE,
+    function_mode_at,
+    function_modes,
+    pop_function_mode,
+    push_function_mode,
+)
 from ..journal.journal import Journal
 from ..measure.function_slope import Probe
 from ..measure.grad_graph import root_node, walk
@@ -34,11 +42,6 @@ from .backward_ops import BackwardMode
 from .function_mode import QUIET, OpMode
 from .pause import remove_mode
 
-_ENTRY = "_engine_run_backward"
-_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
-_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
-_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-
 
 class BackwardWatch:
     """Records every backward that runs while it is installed."""
@@ -47,7 +50,7 @@ class BackwardWatch:
         self.journal, self.inside = journal, inside
 
     def install(self, hooks: HookSet) -> None:
-        original = getattr(graph_module, _ENTRY)
+        original = getattr(graph_module, ENGINE_ENTRY)
 
         def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
@@ -59,9 +62,9 @@ class BackwardWatch:
                 release(error)
                 raise
 
-        hooks.patch(graph_module, _ENTRY, _engine_run_backward)
-        hooks.patch(torch.autograd, _ENTRY, _engine_run_backward)
-        if self.inside is not None and torch.Tensor.backward.__code__.co_filename == torch._tensor.__file__:
+        hooks.patch(graph_module, ENGINE_ENTRY, _engine_run_backward)
+        hooks.patch(torch.autograd, ENGINE_ENTRY, _engine_run_backward)
+        if self.inside is not None and torch.Tensor.backward.__code__.co_filename == TENSOR_FILE:
             self._install_method(hooks, self.inside.ops)
 
     def _install_method(self, hooks: HookSet, mode: OpMode) -> None:
@@ -70,10 +73,10 @@ class BackwardWatch:
 
         @wraps(original)
         def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-            if torch.compiler.is_compiling() or _modes() != 1 or _top(0) is not mode or mode.quiet:
+            if torch.compiler.is_compiling() or function_modes() != 1 or function_mode_at(0) is not mode or mode.quiet:
                 original(tensor, *args, **kwargs)
                 return
-            _pop()
+            pop_function_mode()
             try:
                 original(tensor, *args, **kwargs)
             except BaseException as error:
@@ -81,7 +84,7 @@ class BackwardWatch:
                 del tensor, args, kwargs  # this frame lives as long as the traceback does, its tensors must not
                 raise
             finally:
-                _push(mode)
+                push_function_mode(mode)
 
         mode.actions[backward] = QUIET
         hooks.patch(torch.Tensor, "backward", backward)

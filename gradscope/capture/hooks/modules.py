@@ -25,6 +25,7 @@ from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.recursion_depth import LEAF, add_frames
+from ..hiding.torch_private import COMPILED_MODULE, DYNAMO_MODULES, UNPATCHED_CALL
 from ..journal.journal import Journal, transforming
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of
 from ..step.phases import is_loss_module
@@ -46,7 +47,7 @@ class Known:
         self.reference = weakref.ref(module)
         self.id = number
         self.loss = is_loss_module(module)
-        self.compiled = "_orig_mod" in module._modules
+        self.compiled = COMPILED_MODULE in module._modules
         self.scanned = False
         self.training = module.training
 
@@ -106,15 +107,14 @@ class ModuleWatch:
 
     def _agree_with_dynamo(self) -> None:
         """Dynamo goes straight to a module's forward where `__call__` is torch's own: now it is ours that counts."""
-        compiler: Any = sys.modules.get("torch._dynamo.variables.nn_module")
+        compiler: Any = sys.modules.get(DYNAMO_MODULES)
         if compiler is None or self._agreed:
             return
         self._agreed = True
-        known = "unpatched_nn_module_call"
-        if hasattr(compiler, known):
-            before = getattr(compiler, known)
-            setattr(compiler, known, self._replacement)
-            self._hooks.add(lambda: setattr(compiler, known, before))
+        if hasattr(compiler, UNPATCHED_CALL):
+            before = getattr(compiler, UNPATCHED_CALL)
+            setattr(compiler, UNPATCHED_CALL, self._replacement)
+            self._hooks.add(lambda: setattr(compiler, UNPATCHED_CALL, before))
 
     def _install_parameter(self, hooks: HookSet) -> None:
         original: Callable[..., Any] = nn.Parameter.__new__

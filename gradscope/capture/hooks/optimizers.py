@@ -20,6 +20,7 @@ from ...model.records import Phase
 from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import INITIAL_STEP
 from ..journal.journal import Journal
 from ..journal.shared_memory import Sum, checksum
 from ..measure.askable import readable_storage
@@ -369,7 +370,7 @@ class OptimizerWatch:
     def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             frame = sys._getframe(1)
-            if self._scheduling or not self._mine() or frame.f_code.co_name == "_initial_step":
+            if self._scheduling or not self._mine() or frame.f_code.co_name == INITIAL_STEP:
                 return original(scheduler, *args, **kwargs)
             self._scheduling += 1
             stack = self._scheduling_begins(frame)

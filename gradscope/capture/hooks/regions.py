@@ -16,12 +16,12 @@ import torch
 from ...model.records import LOADER, Phase
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import LoaderIterator, function_mode_at, function_modes
 from ..journal.journal import Journal
 from ..measure.tensor_facts import dtype_name, paths_in, tensors_in
 from .creation_sites import Births
 from .pause import Pause
 
-_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
 _NOTHING = nullcontext()
 
 
@@ -97,7 +97,7 @@ class ModeWatch:
             self.journal.switches.switched("autocast", on or "off", None, frame)
 
     def _install_loader(self, hooks: HookSet) -> None:
-        loader = torch.utils.data.dataloader._BaseDataLoaderIter
+        loader = LoaderIterator
         original = loader.__next__
 
         def next_(batches: Any) -> Any:
@@ -146,13 +146,13 @@ class ModeWatch:
         leave: Callable[..., Any] = ranges.__exit__
 
         def enter_(region: Any) -> Any:
-            if not _modes():
+            if not function_modes():
                 return enter(region)
             with self._aside_of_a_range():
                 return enter(region)
 
         def exit_(region: Any, *exc: Any) -> Any:
-            if not _modes():
+            if not function_modes():
                 return leave(region, *exc)
             with self._aside_of_a_range():
                 return leave(region, *exc)
@@ -162,7 +162,7 @@ class ModeWatch:
 
     def _aside_of_a_range(self) -> Any:
         """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
-        if _modes() == 1 and _top(0) is self.pause.mode:
+        if function_modes() == 1 and function_mode_at(0) is self.pause.mode:
             return Unseen()
         return self.pause if self._mine() else _NOTHING
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import CodeType, FrameType
 
-import torch
 from torch.overrides import handle_torch_function
 
 from ...model.records import Phase
 from ..hiding.frames import is_ours
+from ..hiding.torch_private import CALL_IMPL
 from ..sites.call_sites import Frames, Sites
 from ..step.draft import Draft
 from ..step.phases import PhaseClock
@@ -16,7 +16,6 @@ from ..step.segmenter import StepTracker
 from ..step.tensor_registry import TensorTable
 
 HANDLE: CodeType = handle_torch_function.__code__
-CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 
 

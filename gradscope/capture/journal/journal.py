@@ -16,6 +16,7 @@ from ...model.records import Phase
 from ..hiding.frames import told_below
 from ..hiding.no_torch_function import Unseen
 from ..hiding.signals import is_the_scripts
+from ..hiding.torch_private import functorch_level, is_tracing
 from ..measure.function_slope import Probe
 from ..measure.stats import Statistics
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of, is_leaf, tensors_in, version_of
@@ -33,16 +34,10 @@ from .shared_memory import Exposed
 from .updates import Updates
 from .writes import Versions
 
-_functorch_level = torch._C._functorch.peek_interpreter_stack
-_tracing = torch._C._is_tracing
-_grad_enabled = torch.is_grad_enabled
-_inference_mode = torch.is_inference_mode_enabled
-hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
-
 
 def transforming() -> bool:
     """Whether torch.func or torch.jit.trace is at work: tensors stand for others, and a read would be traced."""
-    return _functorch_level() is not None or _tracing()
+    return functorch_level() is not None or is_tracing()
 
 
 MAX_FAULTS = 20

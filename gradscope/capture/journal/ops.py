@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ...model.records import Phase
+from ..hiding.torch_private import hooks_on_saved
 from ..sites.call_sites import ALONE, NOWHERE
 from .here import Here
 from .measurements import Measurements
@@ -16,7 +17,6 @@ from .writes import Versions
 
 _grad_enabled = torch.is_grad_enabled
 _inference_mode = torch.is_inference_mode_enabled
-hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
 _DETACHING = frozenset({"detach", "data"})
 
 

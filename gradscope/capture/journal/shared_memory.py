@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ...model.records import Phase
+from ..hiding.torch_private import dispatch_modes
 from ..measure.askable import fits, readable_storage
 from ..measure.tensor_facts import storage_key
 from ..step.entry import Entry
@@ -143,6 +144,6 @@ class Exposed:
         version = None if entry.version is None else entry.version - entry.base_version
         payload = (version, version, known.how, False)
         moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
-        if not torch._C._len_torch_dispatch_stack() and fits(storage, *known.layout, known.dtype.itemsize):
+        if not dispatch_modes() and fits(storage, *known.layout, known.dtype.itemsize):
             now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)  # which would enlarge a smaller one
             self.measurements.sample(now, moment, entry.number, False, "value")

@@ -16,6 +16,7 @@ import torch
 from ...model.packed_samples import Form, pack_stats, pack_values
 from ...model.records import Stats
 from ..hiding.no_torch_function import Unseen
+from ..hiding.torch_private import foreach_norm, set_grad_enabled
 from .askable import address_of, capturing, dense, lies_at, readable
 from .reading import Reading
 from .stats_batch import Slab
@@ -184,15 +185,15 @@ class Statistics:
     def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
         """The 2-norms of `tensors` (readable floats, all on one device), in one fused call."""
         grad_mode = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)
+        set_grad_enabled(False)
         try:
-            norms = torch._foreach_norm(tensors)
+            norms = foreach_norm(tensors)
             if tensors[0].device.type == "cpu":
                 deliver([norm.item() for norm in norms])
             else:
                 self.pending.append(Pending(torch.stack(norms), deliver))
         finally:
-            torch._C._set_grad_enabled(grad_mode)
+            set_grad_enabled(grad_mode)
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
         """The value of a readable tensor of one element, of torch's own class."""
