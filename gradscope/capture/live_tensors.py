@@ -29,7 +29,6 @@ from ..text import tensor_type
 from .emit.to_records import tensor_of
 from .hiding.frames import is_ours
 from .hiding.no_torch_function import Unseen
-from .hiding.torch_private import INPUT_METADATA
 from .measure.askable import dense
 from .measure.grad_graph import root_node, walk
 from .measure.stats import of_values, values
@@ -234,7 +233,7 @@ class _Telling:
 
     def _described(self, node: Any, number: int) -> int:
         """A result that no variable holds any more, from what its node remembers of it."""
-        metadata = getattr(node, INPUT_METADATA, ())
+        metadata = node._input_metadata if hasattr(node, "_input_metadata") else ()
         known = metadata[number] if number < len(metadata) else None
         index = len(self._tensors)
         self._tensors.append(

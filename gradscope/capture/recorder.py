@@ -6,6 +6,7 @@ a sink, and readers take it from there.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import traceback
@@ -55,7 +56,7 @@ from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
 from .step.draft import FLUSH_SECONDS, Draft, RawSample
 from .step.passes import kind_so_far
-from .step.patterns import Patterns
+from .step.patterns import Pattern, Patterns
 from .step.relative import relate
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
@@ -113,7 +114,9 @@ class Recorder:
             self.table,
             self.statistics,
             self.tracker,
-            thread=threading.get_ident(),
+            threading.get_ident(),
+            self._patterns,
+            self._budget(),
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
         self.pause = Pause(self.journal, self.mode)
@@ -121,7 +124,13 @@ class Recorder:
         self.modules = ModuleWatch(self.journal, self.pause, self.births, sink.put_module)
         self.optimizers = OptimizerWatch(self.journal, self.pause, sink.put_optimizer)
         self.journal.on_raised_step = self.optimizers.abandon
+        self.journal.matching.on_return += (self.table.look_again, self.journal.look_again)
         self.running = False
+
+    def _budget(self) -> float | None:
+        """The share of its time that a step may cost more; None where each is recorded in the same way."""
+        budget = self.options.budget
+        return None if self.detail is not Detail.AUTO or math.isinf(budget) else budget / 100
 
     def _operand(self, stack: int | None, position: int, method: bool, direct: bool) -> str:
         return self.sites.operand_name(stack, position, method) if direct and stack is not None else ""
@@ -154,6 +163,7 @@ class Recorder:
                 raise
         if self.mode is not None:
             enter_function_mode(self.mode)
+            self.journal.matching.start(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
@@ -174,6 +184,7 @@ class Recorder:
             if error is not None and not isinstance(error, SystemExit):
                 self._record_failure(error)
             with Unseen():
+                self.journal.matching.stop()
                 self.tracker.stop()
                 self.statistics.collect(wait=True)
                 self._settle_waiting()
@@ -212,7 +223,7 @@ class Recorder:
 
     def _detach(self) -> None:
         self.running = False
-        self.journal.active = False
+        self.journal.here.active = False
         self.optimizers.abandon()
         self.pause.recover()
         if self.mode is not None and self.mode in all_function_modes():
@@ -251,7 +262,8 @@ class Recorder:
         full = self.detail is Detail.FULL or (early and self.detail is Detail.AUTO)
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
-        return Draft(full, self._flush, with_graph=self.detail is not Detail.STEPS)
+        seen = not hasattr(self, "journal") or self.journal.matching.opens()
+        return Draft(full, self._flush, with_graph=self.detail is not Detail.STEPS and seen)
 
     def _flush(self, draft: Draft) -> None:
         """Write the step as far as it got, so that it is there if the program is killed."""
@@ -315,13 +327,14 @@ class Recorder:
             number = self._next
             self._next += 1
             self._counts[kind._value_] = self._counts.get(kind._value_, 0) + 1
+        pattern = draft.matched
         draft.mark.number = number
         kept = number < 0 or self.options.keeps(number)
         self._memory(draft)
         if self.detail is Detail.FULL:
             self._look_for_survivors(draft)
         if kept:
-            self._write(draft, kind, number)
+            pattern = self._write(draft, kind, number)
         else:
             self._rows.count_repeats()
             self._progress.forget()
@@ -331,6 +344,9 @@ class Recorder:
                 self.sink.delete_steps([number])
         self.statistics.collect()
         self._settle_waiting()
+        self._patterns.closed(draft)
+        if draft.matched is None and number >= 0:
+            self.journal.matching.closed(draft, pattern, kind._value_)
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
@@ -338,10 +354,10 @@ class Recorder:
         except Exception as error:
             self.journal.fault("what outlives its step", error)
 
-    def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
-        template = self._template(draft, kind)
+    def _write(self, draft: Draft, kind: StepKind, number: int) -> Pattern:
+        pattern = self._pattern(draft, kind)
         if not self._rows.repeated(draft, number):
-            row = self._rows.row(draft, kind, number, template)
+            row = self._rows.row(draft, kind, number, pattern.template)
             self.sink.put_step(row)
             if unsettled(draft):
                 self._waiting.append((row, draft))
@@ -352,17 +368,16 @@ class Recorder:
             self._kept.append(number)
             if len(self._kept) > self.options.last:
                 self.sink.delete_steps([self._kept.pop(0)])
+        return pattern
 
-    def _template(self, draft: Draft, kind: StepKind) -> int:
+    def _pattern(self, draft: Draft, kind: StepKind) -> Pattern:
         if draft.matched is None:
             draft.shifts = relate(draft)
         known = draft.matched or self._patterns.find(draft)
         if known is not None:
             self._progress.forget()
-            return known.template
-        number = self._progress.finish(draft)
-        self._patterns.add(draft, number, kind)
-        return number
+            return known
+        return self._patterns.add(draft, self._progress.finish(draft), kind)
 
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():

@@ -65,7 +65,7 @@ def test_each_name_says_where_it_was_seen_and_what_happens_without_it() -> None:
     for line in HOME.read_text().partition("_C: Any")[2].splitlines()[1:]:
         if line.startswith("#"):
             comment += line.removeprefix("#")
-        elif line and not line.startswith((" ", "}")):
+        elif line and not line.startswith((" ", "}", "]")):
             names += 1
             if not said.search(comment):
                 without.append(line)

@@ -68,6 +68,7 @@ class Rows:
             or draft.memory is not None
             or draft.kept != row.kept
             or draft.alive != row.alive
+            or draft.shifts != row.shifts
             or unsettled(draft)
             or (_carried(draft) != carried_at(row, number))
         ):
@@ -113,7 +114,7 @@ class Rows:
         return StepRow(
             number,
             kind,
-            Detail.STEPS if not self._with_ops else Detail.FULL if draft.full else Detail.GRAPH,
+            _detail(draft),
             template,
             begin - self._started_at,
             end - begin,
@@ -145,8 +146,7 @@ class Rows:
         predicted, self._repeated = self._predicted, pattern
         bumps, met = draft.bumps, draft.versions
         if pattern is not None:
-            bumps = pattern.bumps
-            met = {parameter: draft.met[number].base_version for number, parameter in pattern.parameters}
+            bumps, met = pattern.bumps, pattern.versions_before()
         wrong = []
         for parameter, version in met.items():
             if predicted.get(parameter, 0) != version:
@@ -162,6 +162,14 @@ class Rows:
             for parameter, rise in self._repeated.bumps.items():
                 self._predicted[parameter] = self._predicted.get(parameter, 0) + rise * self._repeats
         self._repeated, self._repeats = None, 0
+
+
+def _detail(draft: Draft) -> Detail:
+    if draft.matched is not None:
+        return Detail.MATCHED
+    if not draft.with_graph:
+        return Detail.STEPS
+    return Detail.FULL if draft.full else Detail.GRAPH
 
 
 def _like(draft: Draft, row: StepRow) -> Like | None:

@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any
 
 import torch
+from torch.nn.modules import module as module_file
 from torch.nn.modules.loss import _Loss
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
@@ -81,6 +82,12 @@ ENGINE_ENTRY = "_engine_run_backward"
 
 # What `Module.__call__` is: the function below which torch's own forwards run. Seen in 2.13; needed.
 CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
+# A module's hooks on its calls, by attribute; the hooks on all modules' calls. Seen in 2.13; needed.
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GLOBAL_HOOKS: list[Any] = [
+    getattr(module_file, name)
+    for name in ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+]
 # Base class of the loss modules. Seen in 2.13; needed.
 Loss: type[torch.nn.Module] = _Loss
 # Base class of a DataLoader's iterators. Seen in 2.13; needed.
@@ -109,6 +116,8 @@ TENSOR_FILE = torch._tensor.__file__
 
 # Read of torch's objects where they are needed. Seen in 2.13; missing: a fault in the trace names it.
 ATTRIBUTES = {
+    "_backward_hooks": "of a tensor: its hooks by number, None where it never had any",
+    "_input_metadata": "of a grad node: shape and type of each gradient that comes in",
     "_apply": "of a module: what `to`, `cuda`, `half` … do to each of its tensors",
     "_base": "of a view: the tensor that it is a view of",
     "_cdata": "of a storage: its identity",
@@ -120,6 +129,6 @@ ATTRIBUTES = {
     "_sequence_nr": "of a grad node: the number it got when it was made",
     "_version": "of a tensor: its version counter",
 }
-# Looked for by name: what a grad node saved, as it is and raw; what it gets; the module that a compiled one wraps. Seen
-# in 2.13; missing: what it says is not told.
-SAVED, RAW_SAVED, INPUT_METADATA, COMPILED_MODULE = "_saved_", "_raw_saved_", "_input_metadata", "_orig_mod"
+# Looked for by name: what a grad node saved, as it is and raw; the module that a compiled one wraps. Seen in 2.13;
+# missing: what it says is not told.
+SAVED, RAW_SAVED, COMPILED_MODULE = "_saved_", "_raw_saved_", "_orig_mod"

@@ -32,6 +32,8 @@ from ..hiding.torch_private import (
     push_function_mode,
 )
 from ..journal.journal import Journal
+from ..journal.matching import BACKWARD, DONE
+from ..journal.station_facts import graph_facts
 from ..measure.function_slope import Probe
 from ..measure.grad_graph import root_node, walk
 from ..measure.reading import Reading, of_triples
@@ -54,6 +56,8 @@ class BackwardWatch:
 
         def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
+            if journal.matching.listening and self._passed(sys._getframe(1), t_outputs, args, kwargs):
+                return self._run_matched(original, t_outputs, args, kwargs)
             if not journal.recording() or get_ident() != journal.thread:
                 return original(t_outputs, *args, **kwargs)
             try:
@@ -73,6 +77,9 @@ class BackwardWatch:
 
         @wraps(original)
         def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if self.journal.matching.begins_at(sys._getframe(1)):
+                original(tensor, *args, **kwargs)
+                return
             if torch.compiler.is_compiling() or function_modes() != 1 or function_mode_at(0) is not mode or mode.quiet:
                 original(tensor, *args, **kwargs)
                 return
@@ -89,6 +96,46 @@ class BackwardWatch:
         mode.actions[backward] = QUIET
         hooks.patch(torch.Tensor, "backward", backward)
 
+    def _passed(self, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> bool:
+        """A backward begins, which is a station. Whether only its loss is recorded, and where it is."""
+        journal = self.journal
+        matching = journal.matching
+        if matching.on and matching.inside:
+            return False  # a part of a call that is a station
+        try:
+            with Unseen():
+                _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
+                accumulates = bool(kwargs.get("accumulate_grad", accumulate))
+                graph = graph_facts([root_node(output) for output in outputs], self._parameter_of)
+                facts = (
+                    "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
+                    0 if wanted is None else len(wanted), graph,
+                )  # fmt: skip
+                if not matching.passes(BACKWARD, frame, facts):
+                    return False
+                if accumulates and outputs and isinstance(outputs[0], torch.Tensor):
+                    journal.measurements.loss(outputs[0])
+                return True
+        except Exception as error:
+            journal.fault("the graph of a backward", error)
+            return False
+
+    def _parameter_of(self, leaf: torch.Tensor) -> int | None:
+        entry = self.journal.table.find(leaf)
+        return entry.parameter if entry is not None else None
+
+    def _run_matched(
+        self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any
+    ) -> Any:
+        matching = self.journal.matching
+        matching.inside += 1
+        try:
+            result = original(outputs, *args, **kwargs)
+        finally:
+            matching.inside -= 1
+        matching.ends(DONE)
+        return result
+
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
     ) -> Any:
@@ -102,13 +149,15 @@ class BackwardWatch:
         if run is None:
             return original(outputs, *args, **kwargs)
         journal.here.backwards += 1
-        inside = self.inside if self.inside is not None and self.inside.take_over() else None
+        inside = self.inside if self.inside is not None and run.watches_ops and self.inside.take_over() else None
         try:
             result = original(outputs, *args, **kwargs)
         except BaseException as error:
             self._ended(run, inside, partial(run.failed, outputs, error))
             raise
         self._ended(run, inside, run.finished)
+        if journal.matching.listening:
+            journal.matching.ends(DONE)
         return result
 
     def _ended(self, run: _Run, inside: BackwardMode | None, tell: Callable[[], None]) -> None:
@@ -146,6 +195,7 @@ class _Run:
         _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
         self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
         self.accumulates = bool(kwargs.get("accumulate_grad", accumulate))
+        self.watches_ops = draft.with_graph
         self.handles: list[Any] = []
         tensors = [output for output in outputs if isinstance(output, torch.Tensor)]
         self.roots = tuple([journal.table.number(draft, t, self.stack) for t in tensors])
@@ -175,7 +225,7 @@ class _Run:
         self.begun = draft.before + self.moment  # among all moments
         if self.accumulates and tensors:
             journal.measurements.loss(tensors[0])
-        journal.backward_called(self.stack, self.accumulates or not self.create_graph)
+        journal.here.backward_called(self.stack, self.accumulates or not self.create_graph)
         self._follow()
 
     def _follow(self) -> Draft:

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..hiding.frames import is_ours, release, trampoline
 from ..hiding.torch_private import RUNS_AGAIN, all_function_modes, enter_function_mode, function_modes
-from ..journal.journal import Journal, transforming
+from ..hiding.torch_state import transforming
+from ..journal.journal import Journal
 from .function_mode import OpMode
 
 

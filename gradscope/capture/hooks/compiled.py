@@ -67,7 +67,7 @@ class CompiledWatch:
         def compile(*args: Any, **kwargs: Any) -> Any:
             nonlocal switched
             result = original(*args, **kwargs)
-            if not switched and self.journal.active:
+            if not switched and self.journal.here.active:
                 switched = self._install_switch(hooks)
             return result
 

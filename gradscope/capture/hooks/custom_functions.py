@@ -35,7 +35,7 @@ class FunctionWatch:
 
         def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
-            if not self._mine():
+            if journal.matching.aside or not self._mine():
                 return bound_to(None, kind)(*args, **kwargs)
             frame = sys._getframe(1)
             with self.pause:

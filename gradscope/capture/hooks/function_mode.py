@@ -159,7 +159,10 @@ class OpMode(TorchFunctionMode):
         if action == SKIP:
             return func(*args, **kwargs) if kwargs else func(*args)
         frame = sys._getframe(1)
-        if self.quiet or not self.journal.active or functorch_level() is not None or is_tracing():
+        journal = self.journal
+        if self.quiet or not journal.here.active or functorch_level() is not None or is_tracing():
+            return trampoline(frame)(func, args, kwargs)
+        if journal.matching.aside and not journal.matching.sees(frame):
             return trampoline(frame)(func, args, kwargs)
         try:
             if action == RECORD:

@@ -13,6 +13,7 @@ from torch import nn
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
+from ..journal.matching import HOOK
 from .modules import ModuleWatch
 
 _NAME = "register_full_backward_hook"
@@ -30,6 +31,7 @@ class ModuleHookWatch:
         @functools.wraps(original)
         def register_full_backward_hook(module: nn.Module, hook: Any, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
+            journal.matching.passes(HOOK, sys._getframe(1), ())
             if journal.recording() and threading.get_ident() == journal.thread:
                 try:
                     with Unseen():

@@ -26,7 +26,10 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.recursion_depth import LEAF, add_frames
 from ..hiding.torch_private import COMPILED_MODULE, DYNAMO_MODULES, UNPATCHED_CALL
-from ..journal.journal import Journal, transforming
+from ..hiding.torch_state import transforming
+from ..journal.journal import Journal
+from ..journal.matching import CALL, CHANGE, MODE, RETURNED
+from ..journal.station_facts import Tree, arguments_facts, versions_rose
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of
 from ..step.phases import is_loss_module
 from .creation_sites import Births
@@ -41,7 +44,7 @@ _Was = tuple[str, str, int, "Parameter | None"]  # a parameter before its module
 class Known:
     """One module that was met."""
 
-    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "training")
+    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "training", "tree", "versions")
 
     def __init__(self, module: nn.Module, number: int) -> None:
         self.reference = weakref.ref(module)
@@ -50,6 +53,8 @@ class Known:
         self.compiled = COMPILED_MODULE in module._modules
         self.scanned = False
         self.training = module.training
+        self.tree: Tree | None = None  # of a root
+        self.versions: list[int | None] = []  # of its buffers, when its call began
 
 
 class ModuleWatch:
@@ -71,12 +76,16 @@ class ModuleWatch:
         self._apply: Callable[..., nn.Module] = nn.Module._apply
         watch = self
 
-        original, clock = self._call, self.journal.clock
+        original, journal, clock = self._call, self.journal, self.journal.clock
+        matching = journal.matching
+        matching.on_return.append(self._look_again)
         is_dynamo_compiling, caller = torch.compiler.is_dynamo_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if is_dynamo_compiling():
                 return original(module, *args, **kwargs)
+            if matching.aside and (clock.depth or matching.inside) and get_ident() == journal.thread:
+                return original(module, *args, **kwargs)  # a part of a root whose ops are not seen
             frames = _FRAMES if clock.depth else _FRAMES + LEAF
             add_frames(frames)
             try:
@@ -136,6 +145,7 @@ class ModuleWatch:
         return self.journal.recording() and get_ident() == self.journal.thread
 
     def _parameter_registered(self, module: nn.Module, name: str, parameter: Any) -> None:
+        self.journal.matching.generation += 1
         if parameter is None or not self._mine():
             return
         frame = sys._getframe(2)
@@ -145,6 +155,7 @@ class ModuleWatch:
             self._registered(module, name, [parameter], frame)
 
     def _module_registered(self, module: nn.Module, name: str, added: Any) -> None:
+        self.journal.matching.generation += 1
         if self.journal.with_optimizer and added is not None and self._mine():
             self._registered(module, name, list(added.parameters()), sys._getframe(2))
 
@@ -163,6 +174,10 @@ class ModuleWatch:
         if known is None:
             return self._call(module, *args, **kwargs)
         clock, sites, loss = journal.clock, journal.sites, known.loss
+        if not clock.depth and journal.matching.listening:
+            matched = self._passed(frame, module, known, args, kwargs)
+            if matched is not None:
+                return matched()
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
         draft = journal.tracker.draft
@@ -185,18 +200,72 @@ class ModuleWatch:
                 journal.tracker.draft.returned_to_script()
         if users or root:
             self._ends(stack, users, root, result)
+        if not clock.depth and journal.matching.listening:
+            self._passed_end(known)
         return result
+
+    def _passed(
+        self, frame: Any, module: nn.Module, known: Known, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[], Any] | None:
+        """A root is called, which is a station. The call to make where nothing else is recorded of it, else None."""
+        journal = self.journal
+        matching = journal.matching
+        try:
+            with Unseen():
+                tree = known.tree
+                if tree is None or not tree.of(matching.generation):
+                    tree = known.tree = Tree(module, matching.generation)
+                facts = (
+                    known.id, type(module).__name__, known.loss, torch.is_grad_enabled(), journal.here.autocast,
+                    torch.is_inference_mode_enabled(), tree.state(), arguments_facts(args, kwargs),
+                )  # fmt: skip
+                known.versions = tree.versions()
+                if not matching.passes(CALL, frame, facts):
+                    return None
+        except Exception as error:
+            journal.fault("a module call", error)
+            return None
+        return partial(self._call_matched, module, known, tree.depth, args, kwargs)
+
+    def _call_matched(
+        self, module: nn.Module, known: Known, depth: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        matching = self.journal.matching
+        matching.inside += 1
+        add_frames(depth)
+        try:
+            result = self._call(module, *args, **kwargs)
+        finally:
+            add_frames(-depth)
+            matching.inside -= 1
+        self._passed_end(known)
+        return result
+
+    def _passed_end(self, known: Known) -> None:
+        try:
+            with Unseen():
+                if known.tree is not None:
+                    self.journal.matching.ends(RETURNED, versions_rose(known.versions, known.tree.versions()))
+        except Exception as error:
+            self.journal.fault("a module's result", error)
+
+    def _look_again(self) -> None:
+        """Ops are seen again: what modes the modules are in now."""
+        for known in self._known.values():
+            module = known.reference()
+            if module is not None:
+                known.training = module.training
 
     def _wanted(self, module: nn.Module) -> Known | None:
         """What is known of a module whose call is recorded; None for a call that is not."""
         journal = self.journal
-        if not journal.active or journal.here.backwards or get_ident() != journal.thread or transforming():
+        if not journal.here.active or journal.here.backwards or get_ident() != journal.thread or transforming():
             return None  # inside a backward, a checkpoint runs its part again
         if torch.compiler.is_compiling():  # an export that traces without Dynamo
             return None
-        if journal.quiet:
+        if journal.here.quiet:
             journal.forget_raised_step()
-            if journal.quiet:
+            if journal.here.quiet:
                 return None
         known = self._known.get(id(module))
         if known is not None and known.reference() is module:
@@ -314,6 +383,8 @@ class ModuleWatch:
 
     def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
         journal = self.journal
+        if not self._training and journal.matching.passes(MODE, frame, (self.number(module), mode)):
+            return self._train(module, mode)
         if self._training or not self._mine():
             return self._train(module, mode)
         self._training += 1
@@ -331,6 +402,9 @@ class ModuleWatch:
 
     def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
         journal = self.journal
+        journal.matching.generation += 1  # torch may put new parameters in the place of the old
+        if not self._applying and journal.matching.passes(CHANGE, frame, ("apply", self.number(module))):
+            return self._apply(module, *args, **kwargs)
         if self._applying or not self._mine():
             return self._apply(module, *args, **kwargs)
         self._applying += 1
@@ -384,7 +458,7 @@ class ModuleWatch:
 
     def zeroed(self, frame: Any, owner: Any, set_to_none: bool) -> None:
         journal = self.journal
-        if not self._mine():
+        if not journal.matching.on and not self._mine():
             self._zero_grad(owner, set_to_none)
             return
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from operator import ne
 from typing import Any, NamedTuple
@@ -22,7 +22,9 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.torch_private import INITIAL_STEP
 from ..journal.journal import Journal
+from ..journal.matching import CHANGE, SCALER, SCHEDULER, UPDATE, UPDATED
 from ..journal.shared_memory import Sum, checksum
+from ..journal.station_facts import groups_facts, versions_rose
 from ..measure.askable import readable_storage
 from ..measure.stats import number_of
 from ..measure.tensor_facts import tensors_in, versions_of
@@ -54,6 +56,7 @@ class _Known:
     numbers: tuple[int, ...] = ()  # those of them that have one
     record: records.Optimizer | None = None
     state: tuple[str, ...] | None = None
+    versions: list[int | None] = field(default_factory=list)  # of its parameters, as they were left
 
 
 _ELSEWHERE = "training in another thread: only the thread that starts a recording is recorded"
@@ -74,6 +77,7 @@ class OptimizerWatch:
         self._elsewhere = False
 
     def install(self, hooks: HookSet) -> None:
+        self.journal.matching.parameters = self.parameters_of
         with own_numbers():
             hooks.add(register_optimizer_step_pre_hook(self._before).remove)
             hooks.add(register_optimizer_step_post_hook(self._after).remove)
@@ -112,13 +116,15 @@ class OptimizerWatch:
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if not journal.active:
+        if not journal.here.active:
             return None
         if threading.get_ident() != journal.thread:
             self._stepped_elsewhere()
             return None
         if self.raised() and not any(run.optimizer is optimizer for run in self._running):
             self.abandon()
+        if journal.matching.listening and self._passed(optimizer):
+            return None
         if not journal.recording():
             return None
         self.pause.begin()
@@ -142,6 +148,47 @@ class OptimizerWatch:
         journal.tracker.draft.begins(Phase.OPTIMIZER_STEP)
         journal.tracker.updating = True
         return self._with_open_closures(args, kwargs)
+
+    def _passed(self, optimizer: Optimizer) -> bool:
+        """An update begins, which is a station. Whether only its numbers are recorded, and where it is."""
+        journal = self.journal
+        try:
+            with Unseen():
+                frame = sys._getframe(2)
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                known, versions = self._met(optimizer), versions_of(parameters)
+                same = known.identities == tuple(map(id, parameters))
+                before = () if versions == known.versions else versions_rose(known.versions, versions)
+                known.versions = versions
+                facts = (known.number, same, groups_facts(optimizer.param_groups), before)
+                if not journal.matching.passes(UPDATE, frame, facts):
+                    return False
+                self._measure(known, parameters)
+                self._read_rates(optimizer, known.number)
+                return True
+        except Exception as error:
+            journal.fault("an optimizer before its step", error)
+            return False
+
+    def _updated(self, optimizer: Optimizer) -> None:
+        """An update is over."""
+        journal = self.journal
+        try:
+            with Unseen():
+                known = self._met(optimizer)
+                before, known.versions = known.versions, versions_of(self._parameters(optimizer))
+                journal.matching.ends(UPDATED, (known.number, versions_rose(before, known.versions)))
+        except Exception as error:
+            journal.fault("an optimizer's step", error)
+
+    @staticmethod
+    def _parameters(optimizer: Optimizer) -> list[torch.Tensor]:
+        return [p for group in optimizer.param_groups for p in group["params"]]
+
+    def parameters_of(self, number: int) -> list[torch.Tensor]:
+        """The parameters of an optimizer."""
+        found = (known.reference() for known in self._known.values() if known.number == number)
+        return [p for optimizer in found if optimizer is not None for p in self._parameters(optimizer)]
 
     def _stepped_elsewhere(self) -> None:
         """Another thread trains: only this is told of it, once."""
@@ -199,6 +246,9 @@ class OptimizerWatch:
 
     def _after(self, optimizer: Optimizer, *_arguments: Any) -> None:
         journal = self.journal
+        if journal.matching.on and threading.get_ident() == journal.thread:
+            self._updated(optimizer)
+            return
         if not self._running or self._running[-1].optimizer is not optimizer:
             return
         run = self._running.pop()
@@ -211,6 +261,8 @@ class OptimizerWatch:
         finally:
             journal.call_ends()
             self.pause.end()
+        if journal.matching.listening:
+            self._updated(optimizer)
 
     def _stepped(self, run: _Running, stack: int) -> None:
         """A step ended: what it changed."""
@@ -253,6 +305,7 @@ class OptimizerWatch:
         @wraps(original)
         def add_param_group(optimizer: Optimizer, param_group: dict[str, Any]) -> None:
             try:
+                self.journal.matching.passes(CHANGE, sys._getframe(1), ("group",))
                 original(optimizer, param_group)
             except (TypeError, ValueError) as error:
                 if self._mine():
@@ -353,9 +406,9 @@ class OptimizerWatch:
 
     def _zeroed(self, original: Callable[..., None], frame: Any, optimizer: Optimizer, set_to_none: bool) -> None:
         journal = self.journal
-        if journal.quiet and threading.get_ident() == journal.thread:
+        if journal.here.quiet and threading.get_ident() == journal.thread:
             self.abandon()
-        if not self._mine():
+        if not journal.matching.on and not self._mine():
             original(optimizer, set_to_none)
             return
 
@@ -370,6 +423,14 @@ class OptimizerWatch:
     def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             frame = sys._getframe(1)
+            matching = self.journal.matching
+            if matching.listening and not self._scheduling and frame.f_code.co_name != INITIAL_STEP:
+                if matching.passes(SCHEDULER, frame, (type(scheduler).__name__,)):
+                    self._scheduling += 1
+                    try:
+                        return original(scheduler, *args, **kwargs)
+                    finally:
+                        self._scheduling -= 1
             if self._scheduling or not self._mine() or frame.f_code.co_name == INITIAL_STEP:
                 return original(scheduler, *args, **kwargs)
             self._scheduling += 1
@@ -405,6 +466,16 @@ class OptimizerWatch:
 
     def _scaler_call(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+            matching = self.journal.matching
+            if matching.listening and not self._scaling and matching.passes(SCALER, sys._getframe(1), (name,)):
+                self._scaling += 1
+                try:
+                    result = original(scaler, *args, **kwargs)
+                finally:
+                    self._scaling -= 1
+                if name == "scale" and scaler.is_enabled() and args and isinstance(args[0], torch.Tensor):
+                    self.journal.updates.scaled(args[0])
+                return result
             self._scaling += 1
             try:
                 result = original(scaler, *args, **kwargs)

@@ -31,7 +31,7 @@ class Pause:
         self._popped: list[bool] = []
 
     def begin(self) -> None:
-        self.journal.quiet += 1
+        self.journal.here.quiet += 1
         popped = False
         if self.mode is not None:
             depth = function_modes()
@@ -47,7 +47,7 @@ class Pause:
     def end(self) -> None:
         if not self._popped:
             return
-        self.journal.quiet -= 1
+        self.journal.here.quiet -= 1
         if self.journal.exposed.watched:
             self.journal.exposed.refresh()  # what was written meanwhile, torch wrote
         if self._popped.pop():

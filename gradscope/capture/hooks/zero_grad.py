@@ -10,6 +10,7 @@ import torch
 from ...model.records import Phase
 from ..hiding.no_torch_function import Unseen
 from ..journal.journal import Journal
+from ..journal.matching import ZERO_GRAD, ZEROED
 from .pause import Pause
 
 
@@ -25,6 +26,10 @@ def zero_grad(
 
     `owner` answers with its name, and its number if it is an optimizer.
     """
+    if journal.matching.listening and _passed(journal, frame, parameters, owner):
+        call()
+        journal.matching.ends(ZEROED)
+        return
     with pause:
         stack, with_grad = -1, None
         try:
@@ -39,6 +44,24 @@ def zero_grad(
                 _tell(journal, owner, with_grad, stack)
         finally:
             journal.call_ends()
+    if journal.matching.listening:
+        journal.matching.ends(ZEROED)
+
+
+def _passed(
+    journal: Journal,
+    frame: FrameType,
+    parameters: Callable[[], Iterable[torch.Tensor]],
+    owner: Callable[[], tuple[str, int | None]],
+) -> bool:
+    """Whether nothing but that the step passes this call is recorded of it."""
+    try:
+        with Unseen():
+            there = [parameter.grad is not None for parameter in parameters()]
+            return journal.matching.passes(ZERO_GRAD, frame, (*owner(), there))
+    except Exception as error:
+        journal.fault("gradients before zero_grad", error)
+        return False
 
 
 def _tell(

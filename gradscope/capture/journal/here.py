@@ -9,6 +9,7 @@ from torch.overrides import handle_torch_function
 from ...model.records import Phase
 from ..hiding.frames import is_ours
 from ..hiding.torch_private import CALL_IMPL
+from ..hiding.torch_state import transforming
 from ..sites.call_sites import Frames, Sites
 from ..step.draft import Draft
 from ..step.phases import PhaseClock
@@ -22,8 +23,11 @@ _LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
 class Here:
     """The place of the script in its own lines, in its modules and in the step, with the tensors that it has met."""
 
-    def __init__(self, frames: Frames, sites: Sites, table: TensorTable, tracker: StepTracker) -> None:
+    def __init__(self, frames: Frames, sites: Sites, table: TensorTable, tracker: StepTracker, thread: int) -> None:
         self.frames, self.sites, self.table, self.tracker = frames, sites, table, tracker
+        self.thread = thread
+        self.active = True  # the recording is not over
+        self.quiet = 0  # pauses, one inside another: torch's own helpers run
         self.nested = False  # other recorders run too: calls pass through them
         self.backwards = 0  # how many run, one inside another
         self.clock = PhaseClock()
@@ -35,6 +39,10 @@ class Here:
     def draft(self) -> Draft:
         """The step in progress."""
         return self.tracker.draft
+
+    def recording(self) -> bool:
+        """Whether the script's own code runs, and can be recorded."""
+        return self.active and not self.quiet and not transforming()
 
     def locate(self, frame: FrameType | None) -> tuple[int, bool]:
         """(stack, whether the user's own line made the call) of the call made by `frame`.
@@ -60,6 +68,13 @@ class Here:
         if watch is not None and not self.backwards and (watch.judged.get(stack) != "" or tracker.lingering):
             tracker.look(stack)
         return stack, direct
+
+    def backward_called(self, stack: int, decides: bool) -> None:
+        """A backward was called. `decides`: it may be one that the script trains by."""
+        self.clock.backward()
+        self.tracker.draft.seen_backward += 1
+        if decides and not self.backwards:  # one inside another is a part of that
+            self.tracker.backward(stack)
 
     def phase_now(self) -> Phase:
         """The phase for a fact that has none of its own: forward-like phases last, calls do not."""

@@ -16,29 +16,24 @@ from ...model.records import Phase
 from ..hiding.frames import told_below
 from ..hiding.no_torch_function import Unseen
 from ..hiding.signals import is_the_scripts
-from ..hiding.torch_private import functorch_level, is_tracing
 from ..measure.function_slope import Probe
 from ..measure.stats import Statistics
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of, is_leaf, tensors_in, version_of
 from ..sites.call_sites import Frames, Sites
 from ..step.draft import Draft
+from ..step.patterns import Patterns
 from ..step.segmenter import StepTracker
 from ..step.tensor_registry import TensorTable
 from .gradients import Gradients
 from .here import Here
 from .leaves import Leaves
+from .matching import Matching
 from .measurements import Measurements
 from .mode_switches import Switches
 from .ops import Ops
 from .shared_memory import Exposed
 from .updates import Updates
 from .writes import Versions
-
-
-def transforming() -> bool:
-    """Whether torch.func or torch.jit.trace is at work: tensors stand for others, and a read would be traced."""
-    return functorch_level() is not None or is_tracing()
-
 
 MAX_FAULTS = 20
 
@@ -54,13 +49,13 @@ class Journal:
         statistics: Statistics,
         tracker: StepTracker,
         thread: int,
+        patterns: Patterns,
+        budget: float | None,
     ) -> None:
-        self.here = here = Here(frames, sites, table, tracker)
+        self.here = here = Here(frames, sites, table, tracker, thread)
         self.frames, self.sites, self.table, self.tracker, self.clock = frames, sites, table, tracker, here.clock
         self.thread = thread
-        self.active = True
         self.beneath = 0  # how many other recorders see a call after this one does
-        self.quiet = 0
         self.with_optimizer = False  # one was built, or has stepped
         self.faults: list[str] = []
         self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
@@ -72,6 +67,7 @@ class Journal:
         self.exposed = Exposed(here, self.measurements)
         self.on_raised_step: Callable[[], None] = lambda: None
         self.on_compiled: Callable[[], None] = lambda: None
+        self.matching = Matching(here, self.updates, patterns, budget)
 
     # -- what is recorded -------------------------------------------------------------------------
 
@@ -81,7 +77,13 @@ class Journal:
 
     def recording(self) -> bool:
         """Whether facts of this thread are wanted now."""
-        return self.active and not self.quiet and not transforming()
+        return not self.matching.on and self.here.recording()
+
+    def look_again(self) -> None:
+        """Ops were not seen for a while: what modes torch is in now."""
+        self.switches.look_again()
+        if self.exposed.watched:
+            self.exposed.refresh()
 
     def call_begins(self, phase: Phase, frame: FrameType) -> int:
         """A call of the script's that is a phase of its own begins. Returns the stack that made it."""
@@ -163,12 +165,6 @@ class Journal:
                 self.returned(stack, outputs)
 
     # -- backward --------------------------------------------------------------------------------
-
-    def backward_called(self, stack: int, decides: bool) -> None:
-        self.clock.backward()
-        self.tracker.draft.seen_backward += 1
-        if decides and not self.here.backwards:  # one inside another is a part of that
-            self.tracker.backward(stack)
 
     def backward_done(self, leaves: Sequence[torch.Tensor]) -> None:
         """A backward returned; it accumulated into `leaves`, which the step has met."""

@@ -20,6 +20,11 @@ class Switches:
         self._grad_mode = torch.is_grad_enabled()
         self.inference = torch.is_inference_mode_enabled()
 
+    def look_again(self) -> None:
+        """Switches were not seen for a while."""
+        self._grad_mode = torch.is_grad_enabled()
+        self.inference = torch.is_inference_mode_enabled()
+
     def grad_mode(self, frame: FrameType) -> None:
         """`_set_grad_enabled` ran: a mode began or ended, if it changed anything."""
         here = self.here

@@ -55,8 +55,12 @@ class Updates:
         stack = here.sites.locate(frame)
         here.draft.add("scaler", here.phase_now(), stack, (), (), (call, optimizer, enabled))
         if call == "scale" and enabled and isinstance(given, torch.Tensor):
-            with Unseen():
-                self.measurements.loss(given, scaled=True)
+            self.scaled(given)
+
+    def scaled(self, loss: torch.Tensor) -> None:
+        """A GradScaler scaled this loss: the number is kept."""
+        with Unseen():
+            self.measurements.loss(loss, scaled=True)
 
     def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
         """An optimizer was built, or got the parameter group `group`."""

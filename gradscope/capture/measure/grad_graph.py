@@ -7,17 +7,10 @@ from typing import Any
 
 import torch
 
-try:
-    import resource
-except ImportError:  # not on Windows, whose stacks do not grow
-    resource = None  # type: ignore[assignment]
-
+from ..hiding.deep_graphs import room_to_free
 from .accumulators import accumulator_of
 from .askable import is_strided
 from .tensor_facts import storage_key
-
-DEEP = 5_000
-_STACK_PER_NODE = 1024  # bytes, about twice what was measured
 
 
 def root_node(output: Any) -> Any:
@@ -57,18 +50,3 @@ def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int
                 edges.append((source, found, position, input_nr))
     room_to_free(len(nodes))
     return nodes, edges, count
-
-
-def room_to_free(nodes: int) -> None:
-    """Let the stack grow enough to free a deep graph.
-
-    torch frees the nodes of a chain one by one, but recursively where a Python wrapper was made of them
-    (measured with 2.13): a chain of 50,000 would overflow the usual stack of 8 MB.
-    """
-    if nodes < DEEP or resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    wanted = (8 << 20) + nodes * _STACK_PER_NODE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, allowed), hard))

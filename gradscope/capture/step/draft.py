@@ -137,6 +137,7 @@ class Draft:
         "nodes_by_sequence",
         "norms",
         "outputs_by_sequence",
+        "passed_at",
         "phase",
         "places",
         "returns",
@@ -171,7 +172,8 @@ class Draft:
         self.with_graph = with_graph
         self.matched: Any = None  # the Pattern of the step that this one passed the same stations as
         self.stations: list[Station] = []
-        self.places: list[int] = []  # how many moments there were at each station
+        self.passed_at: list[float] = []  # when it passed each
+        self.places: list[int] = []  # and how many moments there were before
         self.watch: Watch | None = None  # what showed that it is over
         self.hooked = False  # hooks on saved tensors were at work
         self.moments: list[RawMoment] = []
@@ -231,11 +233,11 @@ class Draft:
         """A raw moment happened. Returns its index."""
         return self.append((kind, phase, stack, inputs, outputs, payload), phase)
 
-    def append(self, moment: RawMoment, phase: Phase) -> int:
-        """The same, of a moment that is made already."""
+    def append(self, moment: RawMoment, phase: Phase, now: float | None = None) -> int:
+        """The same, of a moment that is made already, and that happened `now`."""
         index = len(self.moments)
         self.moments.append(moment)
-        now = perf_counter()
+        now = perf_counter() if now is None else now
         if phase is not self.phase:
             self._enters(phase, index, now)
         if moment[0] == "op":
@@ -302,10 +304,19 @@ class Draft:
         elif self.calling is not None:  # a step was cut while it ran
             self.calling = self.calls[self.calling][5]
 
-    def begins(self, phase: Phase) -> None:
+    def begins(self, phase: Phase, now: float | None = None) -> None:
         """From now on it is `phase`, whatever moment comes next."""
         if phase is not self.phase:
-            self._enters(phase, self.length, perf_counter())
+            self._enters(phase, self.length, perf_counter() if now is None else now)
+
+    def hand_on(self, following: Draft) -> None:
+        """The call that showed that this step is over, where it was noted as a station of it, is of the next."""
+        if self.stations and self.stations[-1].kind in ("call", "backward") and self.places[-1] == self.length:
+            first = self.stations.pop()
+            following.stations.append(first._replace(nodes=0))
+            following.passed_at.append(self.passed_at.pop())
+            following.places.append(0)
+            self.places.pop()
 
     def returned_to_script(self) -> None:
         """A root's call returned: the phase lasts at least until now."""

@@ -178,6 +178,27 @@ class StepTracker:
             self.measure_ready()
         self.updated(stack)
 
+    def over(self, kind: StepKind) -> None:
+        """The step in progress, which is matched, has closed."""
+        draft = self.draft
+        self.closed += 1
+        self._close(draft, kind)
+        self.table.sweep()
+        self.draft = self._open(kind)
+        self.draft.before = draft.before
+
+    def begin_again(self) -> None:
+        """What was told of the step in progress is thrown away: from here on it is told in another way."""
+        draft = self.draft
+        self.draft = self._open(StepKind.TRAIN)
+        self.draft.before, self.draft.start = draft.before, draft.start
+        self.watch = self.lingering = None
+
+    def elsewhere(self, stack: int, loop: Loop) -> bool:
+        """Whether a root that is called at `stack` runs without gradients in another loop than the step's."""
+        around = self._loops.around(stack)
+        return around is not None and around != loop and not torch.is_grad_enabled()
+
     def mark(self) -> None:
         """`gradscope.step()`: the step ends here."""
         self.by_hand = True
@@ -320,6 +341,8 @@ class StepTracker:
         if draft.seen_backward and not draft.norms:
             self.measure_ready()
         kind = kind_of(draft)
+        watch = self.watch
+        draft.watch = watch if watch is not None and (self.lingering is not None or self._ends_steps(watch)) else None
         self._ready = ()
         self.watch = self.lingering = None
         self._round = None
@@ -331,6 +354,7 @@ class StepTracker:
         self.table.sweep()
         self.draft = self._open(kind)
         self.draft.before = draft.before + draft.length
+        draft.hand_on(self.draft)
 
     def _own_loop(self, loop: Loop | None) -> Loop | None:
         """The loop of the first step, which a setup may come before; None for later steps."""

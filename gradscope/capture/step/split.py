@@ -139,6 +139,7 @@ class _Split:
             if kept:
                 tail.outputs_by_sequence[sequence] = kept
         self._share_out_calls()
+        self._share_out_stations()
         tail.memory, tail.zeroed = draft.memory, draft.zeroed
         head.roots = {module: last for module, last in draft.roots.items() if last < at}
         tail.roots = {module: last - at for module, last in draft.roots.items() if last >= at}
@@ -146,6 +147,14 @@ class _Split:
         tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
         tail.storages, tail.storage_count = dict(draft.storages), len(self.storages)
         tail.sharing = {self.storages[old]: sharing for old, sharing in draft.sharing.items() if old in self.storages}
+
+    def _share_out_stations(self) -> None:
+        draft, at = self.draft, self.at
+        for station, when, place in zip(draft.stations, draft.passed_at, draft.places):
+            part, start = (self.head, 0) if place < at else (self.tail, at)
+            part.stations.append(station if part.stations else station._replace(nodes=0))
+            part.passed_at.append(when)
+            part.places.append(place - start)
 
     def _share_out_samples(self) -> None:
         draft, head, tail = self.draft, self.head, self.tail

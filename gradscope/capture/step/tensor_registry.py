@@ -370,6 +370,12 @@ class TensorTable:
                 sharing.sort(key=lambda one: one[0].number)
         return found
 
+    def look_again(self) -> None:
+        """Ops were not seen for a while: what is known of parameters may not hold any more."""
+        for entry in self.entries.values():
+            if entry.parameter is not None:
+                entry.facts = entry.prototype = None
+
     # -- upkeep ----------------------------------------------------------------------------------
 
     def sweep(self) -> None:
