@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .model.trace import Step, Trace
     from .options import CaptureOptions
     from .render.diagram import Diagram
-
-__version__ = "0.1.0"
+    from .version import __version__
 
 _HOMES = {
     "CaptureOptions": "options",
@@ -31,6 +30,7 @@ _HOMES = {
     "Step": "model.trace",
     "TensorRow": "model.leaf",
     "Trace": "model.trace",
+    "__version__": "version",
     "draw": "api",
     "expect_clean": "api",
     "expect_gradients": "api",

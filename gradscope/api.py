@@ -22,8 +22,9 @@ from .model.findings import Finding, Severity
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
 from .model.records import Detail, GradChange, Parameter
+from .model.source import TraceSource
 from .model.taking_part import in_use
-from .model.trace import Step, Trace, TraceSource
+from .model.trace import Step, Trace
 from .model.why import Explanation
 from .options import CaptureOptions, ViewOptions, option_fields
 

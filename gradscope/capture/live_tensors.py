@@ -29,8 +29,8 @@ from ..text import tensor_type
 from .emit.to_records import tensor_of
 from .hiding.frames import is_ours
 from .hiding.no_torch_function import Unseen
-from .hooks.backward import root_node, walk
 from .measure.askable import dense
+from .measure.grad_graph import root_node, walk
 from .measure.stats import of_values, values
 from .measure.tensor_facts import device_name, dtype_name, known_sizes, read_facts, storage_key, version_of
 
@@ -233,7 +233,7 @@ class _Telling:
 
     def _described(self, node: Any, number: int) -> int:
         """A result that no variable holds any more, from what its node remembers of it."""
-        metadata = getattr(node, "_input_metadata", ())
+        metadata = node._input_metadata if hasattr(node, "_input_metadata") else ()
         known = metadata[number] if number < len(metadata) else None
         index = len(self._tensors)
         self._tensors.append(

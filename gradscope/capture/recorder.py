@@ -22,7 +22,7 @@ from ..errors import AlreadyRecording
 from ..model.growth import Growth
 from ..model.packed_samples import Entries
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
-from ..model.trace import TraceSink
+from ..model.source import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
 from .emit.progress import Progress
@@ -35,6 +35,7 @@ from .hiding.no_torch_function import Unseen
 from .hiding.patch_set import HookSet
 from .hiding.recursion_depth import RecursionDepth
 from .hiding.signals import Signals
+from .hiding.torch_private import all_function_modes, enter_function_mode
 from .hiding.transparency import Transparency
 from .hooks.backward import BackwardWatch
 from .hooks.backward_ops import BackwardMode
@@ -49,6 +50,7 @@ from .hooks.modules import ModuleWatch
 from .hooks.optimizers import OptimizerWatch
 from .hooks.pause import Pause, remove_mode
 from .hooks.regions import ModeWatch
+from .hooks.shared_factories import FactoryWatch
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
@@ -146,8 +148,8 @@ class Recorder:
         with _hooking:
             around = active_recorders()
             for recorder in around:
-                recorder.journal.nested = True
-            self.journal.nested = bool(around)
+                recorder.journal.here.nested = True
+            self.journal.here.nested = bool(around)
             self.journal.beneath = sum(
                 recorder.mode is not None and recorder.journal.thread == self.journal.thread for recorder in around
             )
@@ -160,7 +162,7 @@ class Recorder:
                 self._signals.close()
                 raise
         if self.mode is not None:
-            torch.overrides._push_mode(self.mode)
+            enter_function_mode(self.mode)
             self.journal.matching.start(self.mode)
         return self
 
@@ -214,17 +216,17 @@ class Recorder:
             CompiledWatch(self.journal, self.pause),
             TracingWatch(self.journal, self.pause),
             BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
-            self.journal.exposed,
+            FactoryWatch(self.journal),
         )
         for watch in watches:
             watch.install(self._hooks)
 
     def _detach(self) -> None:
         self.running = False
-        self.journal.active = False
+        self.journal.here.active = False
         self.optimizers.abandon()
         self.pause.recover()
-        if self.mode is not None and self.mode in torch.overrides._get_current_function_mode_stack():
+        if self.mode is not None and self.mode in all_function_modes():
             remove_mode(self.mode)
         with _hooking:
             while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's
@@ -249,7 +251,7 @@ class Recorder:
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
         payload = (type(error).__name__, str(error)[:2000], "", False)
-        self.tracker.draft.add("failure", self.journal.phase_now(), stack, (), (), payload)
+        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), payload)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 
@@ -406,7 +408,7 @@ class Recorder:
 
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
-            self.journal.updates.measure(numbers, tensors)
+            self.journal.measurements.norms(numbers, tensors)
 
 
 def _install_fork_hook() -> None:

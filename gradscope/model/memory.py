@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from .growth import Growth, grown
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from .repeats import Repeats, rows_of
+from .source import Unfinished, count_versions
 from .spec import sound
-from .trace import Unfinished, count_versions
 
 
 class MemorySource:

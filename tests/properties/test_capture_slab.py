@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gradscope.capture.emit.to_records import samples_of
-from gradscope.capture.measure.stats import VALUES_UP_TO, Reading, Statistics
+from gradscope.capture.measure.reading import Reading
+from gradscope.capture.measure.stats import VALUES_UP_TO, Statistics
 from gradscope.capture.measure.stats_batch import Slab
 from gradscope.model.records import Sample
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ...model.growth import Growth
 from ...model.records import ModuleCall, Tensor
-from ...model.trace import TraceSink
+from ...model.source import TraceSink
 from ..sites.call_sites import Sites
 from ..step.draft import Draft
 from ..step.tensor_registry import TensorTable

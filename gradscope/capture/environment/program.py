@@ -6,8 +6,8 @@ import platform
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from ... import __version__
 from ...model.records import Detail, TraceInfo
+from ...version import __version__
 from .launch import Rank
 
 

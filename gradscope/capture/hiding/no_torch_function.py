@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-import torch
+from .torch_private import DisableTorchFunction
 
-Unseen = torch._C.DisableTorchFunction
+Unseen = DisableTorchFunction

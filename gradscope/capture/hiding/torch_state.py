@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
-_functorch_level = torch._C._functorch.peek_interpreter_stack
-_tracing = torch._C._is_tracing
+from .torch_private import functorch_level, is_tracing
 
 
 def transforming() -> bool:
     """Whether torch.func or torch.jit.trace is at work: tensors stand for others, and a read would be traced."""
-    return _functorch_level() is not None or _tracing()
+    return functorch_level() is not None or is_tracing()

@@ -19,68 +19,30 @@ import torch.autograd.graph as graph_module
 
 from ...model.records import Phase
 from ...text import raised
-from ..hiding.deep_graphs import room_to_free
 from ..hiding.frames import release
 from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import (
+    ENGINE_ENTRY,
+    TENSOR_FILE,
+    function_mode_at,
+    function_modes,
+    pop_function_mode,
+    push_function_mode,
+)
 from ..journal.journal import Journal
-from ..journal.matching import BACKWARD, DONE
 from ..journal.station_facts import graph_facts
-from ..measure.askable import is_strided
+from ..journal.stations import BACKWARD, DONE
 from ..measure.function_slope import Probe
-from ..measure.stats import Reading, of_triples
-from ..measure.tensor_facts import node_of, storage_key
+from ..measure.grad_graph import root_node, walk
+from ..measure.reading import Reading, of_triples
+from ..measure.tensor_facts import node_of
 from ..step.draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
 from ..step.saved_tensors import SavedReader, names_stale
-from .accumulators import accumulator_of
 from .backward_ops import BackwardMode
 from .function_mode import QUIET, OpMode
 from .pause import remove_mode
-
-_ENTRY = "_engine_run_backward"
-_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
-_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
-_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-
-
-def root_node(output: Any) -> Any:
-    """The grad node of a backward's root: a tensor's `grad_fn`, its AccumulateGrad, or an edge's node."""
-    if not isinstance(output, torch.Tensor):
-        return output.node
-    if output.grad_fn is not None:
-        return output.grad_fn
-    if not output.requires_grad or torch.is_inference_mode_enabled():
-        return None  # in inference mode a leaf has no node to be found
-    if not is_strided(output) or storage_key(output) is None:
-        return None  # it has no view, by which its node is found
-    return accumulator_of(output)
-
-
-def walk(roots: Sequence[Any]) -> tuple[list[Any], list[tuple[int, int, int, int]], int]:
-    """Every node reachable from `roots`, breadth first; the edges; and how many nodes are roots.
-
-    An edge is (source, target, index, input_nr): `source.next_functions[index] == (target, input_nr)`.
-    """
-    nodes: list[Any] = []
-    index: dict[Any, int] = {}
-    for root in roots:
-        if root is not None and root not in index:
-            index[root] = len(nodes)
-            nodes.append(root)
-    count = len(nodes)
-    edges: list[tuple[int, int, int, int]] = []
-    place = index.get
-    for source, node in enumerate(nodes):  # which grow as they are read
-        for position, (target, input_nr) in enumerate(node.next_functions):
-            if target is not None:
-                found = place(target)
-                if found is None:
-                    found = index[target] = len(nodes)
-                    nodes.append(target)
-                edges.append((source, found, position, input_nr))
-    room_to_free(len(nodes))
-    return nodes, edges, count
 
 
 class BackwardWatch:
@@ -90,7 +52,7 @@ class BackwardWatch:
         self.journal, self.inside = journal, inside
 
     def install(self, hooks: HookSet) -> None:
-        original = getattr(graph_module, _ENTRY)
+        original = getattr(graph_module, ENGINE_ENTRY)
 
         def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
@@ -104,9 +66,9 @@ class BackwardWatch:
                 release(error)
                 raise
 
-        hooks.patch(graph_module, _ENTRY, _engine_run_backward)
-        hooks.patch(torch.autograd, _ENTRY, _engine_run_backward)
-        if self.inside is not None and torch.Tensor.backward.__code__.co_filename == torch._tensor.__file__:
+        hooks.patch(graph_module, ENGINE_ENTRY, _engine_run_backward)
+        hooks.patch(torch.autograd, ENGINE_ENTRY, _engine_run_backward)
+        if self.inside is not None and torch.Tensor.backward.__code__.co_filename == TENSOR_FILE:
             self._install_method(hooks, self.inside.ops)
 
     def _install_method(self, hooks: HookSet, mode: OpMode) -> None:
@@ -118,10 +80,10 @@ class BackwardWatch:
             if self.journal.matching.begins_at(sys._getframe(1)):
                 original(tensor, *args, **kwargs)
                 return
-            if torch.compiler.is_compiling() or _modes() != 1 or _top(0) is not mode or mode.quiet:
+            if torch.compiler.is_compiling() or function_modes() != 1 or function_mode_at(0) is not mode or mode.quiet:
                 original(tensor, *args, **kwargs)
                 return
-            _pop()
+            pop_function_mode()
             try:
                 original(tensor, *args, **kwargs)
             except BaseException as error:
@@ -129,7 +91,7 @@ class BackwardWatch:
                 del tensor, args, kwargs  # this frame lives as long as the traceback does, its tensors must not
                 raise
             finally:
-                _push(mode)
+                push_function_mode(mode)
 
         mode.actions[backward] = QUIET
         hooks.patch(torch.Tensor, "backward", backward)
@@ -152,7 +114,7 @@ class BackwardWatch:
                 if not matching.passes(BACKWARD, frame, facts):
                     return False
                 if accumulates and outputs and isinstance(outputs[0], torch.Tensor):
-                    journal.loss(outputs[0])
+                    journal.measurements.loss(outputs[0])
                 return True
         except Exception as error:
             journal.fault("the graph of a backward", error)
@@ -186,7 +148,7 @@ class BackwardWatch:
             journal.fault("the graph of a backward", error)
         if run is None:
             return original(outputs, *args, **kwargs)
-        journal.backwards += 1
+        journal.here.backwards += 1
         inside = self.inside if self.inside is not None and run.watches_ops and self.inside.take_over() else None
         try:
             result = original(outputs, *args, **kwargs)
@@ -200,7 +162,7 @@ class BackwardWatch:
 
     def _ended(self, run: _Run, inside: BackwardMode | None, tell: Callable[[], None]) -> None:
         journal = self.journal
-        journal.backwards -= 1
+        journal.here.backwards -= 1
         if inside is not None:
             remove_mode(inside)
         try:
@@ -228,7 +190,7 @@ class _Run:
 
     def __init__(self, journal: Journal, frame: Any, outputs: Sequence[Any], args: Sequence[Any], kwargs: Any) -> None:
         self.journal = journal
-        self.stack, _ = journal.locate(frame)  # a new step may begin here
+        self.stack, _ = journal.here.locate(frame)  # a new step may begin here
         draft = journal.tracker.draft
         _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
         self.retain_graph, self.create_graph = bool(retain_graph), bool(create_graph)
@@ -262,8 +224,8 @@ class _Run:
         self.mark = draft.mark  # the step whose numbers these are
         self.begun = draft.before + self.moment  # among all moments
         if self.accumulates and tensors:
-            journal.loss(tensors[0])
-        journal.backward_called(self.stack, self.accumulates or not self.create_graph)
+            journal.measurements.loss(tensors[0])
+        journal.here.backward_called(self.stack, self.accumulates or not self.create_graph)
         self._follow()
 
     def _follow(self) -> Draft:
@@ -366,7 +328,7 @@ class _Run:
 
     def _measure(self, samples: list[RawSample], moment: int, grads_in: Any, grads_out: Any) -> None:
         """Read gradients; one that leaves a node and enters the next is read once."""
-        measured, read = self.measured, self.journal.statistics.read
+        measured, read = self.measured, self.journal.measurements.statistics.read
         what = "grad_in"
         for grads in (grads_in, grads_out):
             for position, grad in enumerate(grads[:8]):

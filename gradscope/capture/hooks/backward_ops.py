@@ -13,17 +13,13 @@ from threading import get_ident
 from types import FrameType
 from typing import Any
 
-import torch
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
+from torch.overrides import TorchFunctionMode
 
 from ..hiding.frames import is_ours, release, trampoline
+from ..hiding.torch_private import RUNS_AGAIN, all_function_modes, enter_function_mode, function_modes
 from ..hiding.torch_state import transforming
 from ..journal.journal import Journal
 from .function_mode import OpMode
-
-_modes = torch._C._len_torch_function_stack
-# Where code of torch's own runs forwards again, or compiled ones: what it calls is told already, or stays unseen.
-_AGAIN = ("checkpoint.py", "_dynamo", "_functorch", "_inductor", "fx")
 
 
 class BackwardMode(TorchFunctionMode):
@@ -48,11 +44,11 @@ class BackwardMode(TorchFunctionMode):
 
     def take_over(self) -> bool:
         """Begin to see calls; False where this or the usual mode sees them already."""
-        if _modes():
-            modes = _get_current_function_mode_stack()
+        if function_modes():
+            modes = all_function_modes()
             if self in modes or self.ops in modes:
                 return False
-        _push_mode(self)
+        enter_function_mode(self)
         return True
 
     def _wanted(self, frame: FrameType) -> bool:
@@ -69,7 +65,7 @@ class BackwardMode(TorchFunctionMode):
             if code.co_name == "_run" and is_ours(code):
                 return users
             users = users or self.journal.frames.users(code)
-            if "torch" in code.co_filename and any(part in code.co_filename for part in _AGAIN):
+            if "torch" in code.co_filename and any(part in code.co_filename for part in RUNS_AGAIN):
                 return False
             frame = frame.f_back
         return False

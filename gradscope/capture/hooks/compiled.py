@@ -16,10 +16,9 @@ from typing import Any
 import torch
 
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import COMPILED_CALL, DYNAMO, DYNAMO_SWITCH
 from ..journal.journal import Journal
 from .pause import Pause
-
-_SWITCH = "_maybe_set_eval_frame"
 
 
 class CompiledWatch:
@@ -38,10 +37,10 @@ class CompiledWatch:
 
     def _install_switch(self, hooks: HookSet) -> bool:
         """Whether Dynamo is there already."""
-        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
-        if dynamo is None or not hasattr(dynamo, _SWITCH):
+        dynamo: Any = sys.modules.get(DYNAMO)
+        if dynamo is None or not hasattr(dynamo, DYNAMO_SWITCH):
             return False
-        hooks.patch(dynamo, _SWITCH, self._switch(getattr(dynamo, _SWITCH)))
+        hooks.patch(dynamo, DYNAMO_SWITCH, self._switch(getattr(dynamo, DYNAMO_SWITCH)))
         return True
 
     def _switch(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -51,7 +50,7 @@ class CompiledWatch:
             if self._calls and self._calls[-1] is frame:
                 self._calls.pop()
                 self.pause.end()
-            elif frame.f_code.co_name == "compile_wrapper" and callable(callback) and self._mine():
+            elif frame.f_code.co_name == COMPILED_CALL and callable(callback) and self._mine():
                 self.journal.compiled(frame)
                 self._calls.append(frame)
                 self.pause.begin()
@@ -68,7 +67,7 @@ class CompiledWatch:
         def compile(*args: Any, **kwargs: Any) -> Any:
             nonlocal switched
             result = original(*args, **kwargs)
-            if not switched and self.journal.active:
+            if not switched and self.journal.here.active:
                 switched = self._install_switch(hooks)
             return result
 

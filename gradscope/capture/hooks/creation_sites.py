@@ -45,7 +45,7 @@ class Births:
             return
         try:
             with Unseen():
-                self.put(made, journal.locate(_maker(made, frame))[0])
+                self.put(made, journal.here.locate(_maker(made, frame))[0])
         except Exception as error:
             journal.fault("where an object was made", error)
 

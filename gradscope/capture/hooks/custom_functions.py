@@ -11,6 +11,7 @@ import torch
 
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import sequence_number
 from ..journal.journal import Journal
 from ..measure.function_slope import Probe
 from ..measure.tensor_facts import tensors_in, version_of
@@ -31,7 +32,6 @@ class FunctionWatch:
     def install(self, hooks: HookSet) -> None:
         function = torch.autograd.Function
         bound_to = vars(function)["apply"].__get__  # a classmethod, since torch 2.15 one written in C
-        sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
         def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
@@ -42,15 +42,15 @@ class FunctionWatch:
                 try:
                     with Unseen():
                         inputs = tensors_in((*args, *kwargs.values()))
-                        stack, direct = journal.locate(frame)
+                        stack, direct = journal.here.locate(frame)
                         versions = [version_of(t) for t in inputs]
-                        numbers = journal.enter_inputs(inputs, stack, False, direct, versions, args)
+                        numbers = journal.ops.enter_inputs(inputs, stack, False, direct, versions, args)
                 except Exception as error:
                     journal.fault(f"the inputs of {kind.__name__}", error)
                     return bound_to(None, kind)(*args, **kwargs)
-                first = sequence()
+                first = sequence_number()
                 result = bound_to(None, kind)(*args, **kwargs)
-                last = sequence()
+                last = sequence_number()
                 try:
                     with Unseen():
                         self._returned(
@@ -89,7 +89,7 @@ class FunctionWatch:
         journal = self.journal
         outputs = [result] if isinstance(result, torch.Tensor) else tensors_in((result,))
         behind = journal.sites.behind(backward, stack)
-        moment = journal.op(name, stack, direct, inputs, numbers, outputs, first, last, behind=behind)
+        moment = journal.ops.add(name, stack, direct, inputs, numbers, outputs, first, last, behind=behind)
         probe = Probe.of(inputs, outputs) if journal.tracker.draft.full and moment >= 0 else None
         if probe is not None:
             journal.probes[last - 1] = probe

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..hiding.frames import release, trampoline
 from ..hiding.no_torch_function import Unseen
+from ..hiding.torch_private import functorch_level, is_tracing, sequence_number, set_grad_enabled
 from ..journal.journal import Journal
 from ..journal.shared_memory import EXPOSING
 from ..measure.askable import PLAIN
@@ -33,9 +34,6 @@ from ..step.losses import SCALINGS, note_factor
 from .wrapped_functions import Replaced
 
 _Tensor = torch.Tensor
-_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-_functorch_level = torch._C._functorch.peek_interpreter_stack  # see `journal.transforming`
-_tracing = torch._C._is_tracing
 
 SKIP, RECORD, QUIET, GRAD_GET, GRAD_SET, DATA_GET, DATA_SET, WANT_GRAD, RETAIN, GRAD_MODE, HOOK = range(11)
 
@@ -135,7 +133,7 @@ def _actions() -> dict[Any, int]:
     actions[_Tensor.retain_grad] = RETAIN
     actions[_Tensor.register_hook] = HOOK
     actions[_Tensor.register_post_accumulate_grad_hook] = HOOK
-    actions[torch._C._set_grad_enabled] = GRAD_MODE
+    actions[set_grad_enabled] = GRAD_MODE
     for quiet in (_Tensor.backward, torch.autograd.backward):
         actions[quiet] = QUIET
     for name in ("T", "mT", "H", "mH", "real", "imag"):
@@ -162,7 +160,7 @@ class OpMode(TorchFunctionMode):
             return func(*args, **kwargs) if kwargs else func(*args)
         frame = sys._getframe(1)
         journal = self.journal
-        if self.quiet or not journal.active or _functorch_level() is not None or _tracing():
+        if self.quiet or not journal.here.active or functorch_level() is not None or is_tracing():
             return trampoline(frame)(func, args, kwargs)
         if journal.matching.aside and not journal.matching.sees(frame):
             return trampoline(frame)(func, args, kwargs)
@@ -194,15 +192,15 @@ class OpMode(TorchFunctionMode):
             with Unseen():
                 arguments = (*args, *kwargs.values()) if kwargs else args
                 inputs = tensors_in(arguments)
-                stack, direct = journal.locate(frame)
+                stack, direct = journal.here.locate(frame)
                 versions = versions_of(inputs)
-                numbers = journal.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
+                numbers = journal.ops.enter_inputs(inputs, stack, info[1], direct, versions, arguments)
                 if journal.exposed.watched:
                     journal.exposed.look(inputs)
         except Exception as error:
             journal.fault(f"the inputs of {info[0]}", error)
             return trampoline(frame)(func, args, kwargs)
-        first = _sequence()
+        first = sequence_number()
         try:
             result = trampoline(frame)(func, args, kwargs)
         except BaseException as error:
@@ -267,9 +265,9 @@ class OpMode(TorchFunctionMode):
         arguments: str,
     ) -> None:
         """A call returned these."""
-        last = _sequence()
+        last = sequence_number()
         journal = self.journal
-        journal.op(
+        journal.ops.add(
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
         )
         if journal.exposed.watched or name in EXPOSING:
@@ -335,7 +333,7 @@ class OpMode(TorchFunctionMode):
         journal = self.journal
         try:
             with Unseen():
-                stack, direct = journal.locate(frame)
+                stack, direct = journal.here.locate(frame)
                 return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
         except Exception as error:
             journal.fault("the tensor of a failed call", error)
@@ -360,10 +358,10 @@ class OpMode(TorchFunctionMode):
         elif action == GRAD_SET:
             journal.gradients.assigned(tensor, before, frame)
         elif action == DATA_GET:
-            stack, direct = journal.locate(frame)
-            numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
-            first = _sequence()
-            journal.op("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
+            stack, direct = journal.here.locate(frame)
+            numbers = journal.ops.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
+            first = sequence_number()
+            journal.ops.add("data", stack, direct, [tensor], numbers, [result], first, first, uncounted=True)
         elif action == DATA_SET:
             journal.versions.data_assigned(tensor, frame)
         else:

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import TRACERS, TRACING
 from ..journal.journal import Journal
 from .pause import Pause
-
-_TRACERS = ("trace", "trace_module", "_get_trace_graph")
 
 
 class TracingWatch:
@@ -24,8 +23,8 @@ class TracingWatch:
         self.journal, self.pause = journal, pause
 
     def install(self, hooks: HookSet) -> None:
-        tracers: Any = sys.modules["torch.jit._trace"]
-        for name in _TRACERS:
+        tracers: Any = sys.modules[TRACING]
+        for name in TRACERS:
             if hasattr(tracers, name):
                 run = self._aside(getattr(tracers, name), hooks)
                 for owner in (tracers, torch.jit):

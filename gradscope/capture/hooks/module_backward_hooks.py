@@ -13,7 +13,7 @@ from torch import nn
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
-from ..journal.matching import HOOK
+from ..journal.stations import HOOK
 from .modules import ModuleWatch
 
 _NAME = "register_full_backward_hook"
@@ -44,11 +44,11 @@ class ModuleHookWatch:
 
     def _registered(self, module: nn.Module, hook: Any, frame: FrameType) -> None:
         journal = self.journal
-        stack, direct = journal.locate(frame)
+        stack, direct = journal.here.locate(frame)
         behind = journal.sites.behind(getattr(hook, "__func__", hook), stack)
-        around = journal.module, journal.module_call
-        journal.module, journal.module_call = self.modules.number(module), None
+        around = journal.here.module, journal.here.module_call
+        journal.here.module, journal.here.module_call = self.modules.number(module), None
         try:
-            journal.op(_NAME, stack, direct, [], (), [], 0, 0, behind=behind)
+            journal.ops.add(_NAME, stack, direct, [], (), [], 0, 0, behind=behind)
         finally:
-            journal.module, journal.module_call = around
+            journal.here.module, journal.here.module_call = around

@@ -25,10 +25,11 @@ from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.recursion_depth import LEAF, add_frames
+from ..hiding.torch_private import COMPILED_MODULE, DYNAMO_MODULES, UNPATCHED_CALL
 from ..hiding.torch_state import transforming
 from ..journal.journal import Journal
-from ..journal.matching import CALL, CHANGE, MODE, RETURNED
 from ..journal.station_facts import Tree, arguments_facts, versions_rose
+from ..journal.stations import CALL, CHANGE, MODE, RETURNED
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of
 from ..step.phases import is_loss_module
 from .creation_sites import Births
@@ -49,7 +50,7 @@ class Known:
         self.reference = weakref.ref(module)
         self.id = number
         self.loss = is_loss_module(module)
-        self.compiled = "_orig_mod" in module._modules
+        self.compiled = COMPILED_MODULE in module._modules
         self.scanned = False
         self.training = module.training
         self.tree: Tree | None = None  # of a root
@@ -115,15 +116,14 @@ class ModuleWatch:
 
     def _agree_with_dynamo(self) -> None:
         """Dynamo goes straight to a module's forward where `__call__` is torch's own: now it is ours that counts."""
-        compiler: Any = sys.modules.get("torch._dynamo.variables.nn_module")
+        compiler: Any = sys.modules.get(DYNAMO_MODULES)
         if compiler is None or self._agreed:
             return
         self._agreed = True
-        known = "unpatched_nn_module_call"
-        if hasattr(compiler, known):
-            before = getattr(compiler, known)
-            setattr(compiler, known, self._replacement)
-            self._hooks.add(lambda: setattr(compiler, known, before))
+        if hasattr(compiler, UNPATCHED_CALL):
+            before = getattr(compiler, UNPATCHED_CALL)
+            setattr(compiler, UNPATCHED_CALL, self._replacement)
+            self._hooks.add(lambda: setattr(compiler, UNPATCHED_CALL, before))
 
     def _install_parameter(self, hooks: HookSet) -> None:
         original: Callable[..., Any] = nn.Parameter.__new__
@@ -181,7 +181,7 @@ class ModuleWatch:
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
         draft = journal.tracker.draft
-        outer = (journal.module, journal.module_call, draft.calling, sites.anchor, sites.anchor_stack)
+        outer = (journal.here.module, journal.here.module_call, draft.calling, sites.anchor, sites.anchor_stack)
         self._begins(module, known, stack)
         clock.enter(loss)
         sites.anchor, sites.anchor_stack = frame, stack
@@ -193,7 +193,7 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            journal.module, journal.module_call, calling, sites.anchor, sites.anchor_stack = outer
+            journal.here.module, journal.here.module_call, calling, sites.anchor, sites.anchor_stack = outer
             journal.tracker.draft.call_left(draft, calling)
             clock.leave(loss)
             if not clock.depth:
@@ -216,7 +216,7 @@ class ModuleWatch:
                 if tree is None or not tree.of(matching.generation):
                     tree = known.tree = Tree(module, matching.generation)
                 facts = (
-                    known.id, type(module).__name__, known.loss, torch.is_grad_enabled(), journal.autocast,
+                    known.id, type(module).__name__, known.loss, torch.is_grad_enabled(), journal.here.autocast,
                     torch.is_inference_mode_enabled(), tree.state(), arguments_facts(args, kwargs),
                 )  # fmt: skip
                 known.versions = tree.versions()
@@ -259,13 +259,13 @@ class ModuleWatch:
     def _wanted(self, module: nn.Module) -> Known | None:
         """What is known of a module whose call is recorded; None for a call that is not."""
         journal = self.journal
-        if not journal.active or journal.backwards or get_ident() != journal.thread or transforming():
+        if not journal.here.active or journal.here.backwards or get_ident() != journal.thread or transforming():
             return None  # inside a backward, a checkpoint runs its part again
         if torch.compiler.is_compiling():  # an export that traces without Dynamo
             return None
-        if journal.quiet:
+        if journal.here.quiet:
             journal.forget_raised_step()
-            if journal.quiet:
+            if journal.here.quiet:
                 return None
         known = self._known.get(id(module))
         if known is not None and known.reference() is module:
@@ -287,7 +287,7 @@ class ModuleWatch:
                 with Unseen():
                     stack, users = self._root_begins(frame, module, known)
             else:
-                stack, users = journal.locate(frame)
+                stack, users = journal.here.locate(frame)
             if users:
                 journal.name_arguments(stack, args)
         except Exception as error:
@@ -304,7 +304,7 @@ class ModuleWatch:
             if draft.with_graph:
                 draft.calls.append((number, call, stack, module.training, draft.length, draft.calling))
                 draft.calling = len(draft.calls) - 1
-            journal.module, journal.module_call = number, call
+            journal.here.module, journal.here.module_call = number, call
             if not journal.clock.depth:
                 journal.root_begins(type(module).__name__, stack, known.loss)
         except Exception as error:
@@ -325,7 +325,7 @@ class ModuleWatch:
 
     def _root_begins(self, frame: Any, module: nn.Module, known: Known) -> tuple[int, bool]:
         journal = self.journal
-        stack, direct = journal.locate(frame)
+        stack, direct = journal.here.locate(frame)
         journal.tracker.root_called(stack, known.id)
         if (
             not known.scanned and not self.records[known.id].path

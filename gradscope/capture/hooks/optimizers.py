@@ -20,10 +20,11 @@ from ...model.records import Phase
 from ..hiding.hook_numbers import own_numbers
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import INITIAL_STEP
 from ..journal.journal import Journal
-from ..journal.matching import CHANGE, SCALER, SCHEDULER, UPDATE, UPDATED
 from ..journal.shared_memory import Sum, checksum
 from ..journal.station_facts import groups_facts, versions_rose
+from ..journal.stations import CHANGE, SCALER, SCHEDULER, UPDATE, UPDATED
 from ..measure.askable import readable_storage
 from ..measure.stats import number_of
 from ..measure.tensor_facts import tensors_in, versions_of
@@ -76,7 +77,7 @@ class OptimizerWatch:
         self._elsewhere = False
 
     def install(self, hooks: HookSet) -> None:
-        self.journal.matching.parameters = self.parameters_of
+        self.journal.matching.teller.parameters = self.parameters_of
         with own_numbers():
             hooks.add(register_optimizer_step_pre_hook(self._before).remove)
             hooks.add(register_optimizer_step_post_hook(self._after).remove)
@@ -115,7 +116,7 @@ class OptimizerWatch:
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         journal = self.journal
-        if not journal.active:
+        if not journal.here.active:
             return None
         if threading.get_ident() != journal.thread:
             self._stepped_elsewhere()
@@ -133,7 +134,7 @@ class OptimizerWatch:
         number = stack = -1
         try:
             with Unseen():
-                stack, _ = journal.locate(sys._getframe(1))
+                stack, _ = journal.here.locate(sys._getframe(1))
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 versions = versions_of(parameters)
                 known = self._current(optimizer, parameters)
@@ -237,11 +238,11 @@ class OptimizerWatch:
         numbers, tensors = known.numbers, parameters
         if len(numbers) != len(tensors):
             tensors = [tensor for number, tensor in zip(known.parameters, parameters) if number is not None]
-        journal.updates.measure(numbers, tensors)
+        journal.measurements.norms(numbers, tensors)
         if journal.tracker.draft.full:
             moment = journal.tracker.draft.length - 1
             for number, tensor in zip(numbers, tensors):
-                journal.sample(tensor, moment, number, True, "value")
+                journal.measurements.sample(tensor, moment, number, True, "value")
 
     def _after(self, optimizer: Optimizer, *_arguments: Any) -> None:
         journal = self.journal
@@ -254,7 +255,7 @@ class OptimizerWatch:
         journal.tracker.updating = bool(self._running)
         try:
             with Unseen():
-                self._stepped(run, run.stack if run.stack >= 0 else journal.locate(sys._getframe(1))[0])
+                self._stepped(run, run.stack if run.stack >= 0 else journal.here.locate(sys._getframe(1))[0])
         except Exception as error:
             journal.fault("an optimizer's step", error)
         finally:
@@ -281,7 +282,7 @@ class OptimizerWatch:
             for tensor, _, _ in risen:
                 parameter = entries[id(tensor)].parameter
                 if parameter is not None:
-                    journal.sample(tensor, moment, parameter, True, "value")
+                    journal.measurements.sample(tensor, moment, parameter, True, "value")
         journal.tracker.updated(stack)
         journal.clock.updated()
         self._remember(run.optimizer)
@@ -319,7 +320,7 @@ class OptimizerWatch:
         journal = self.journal
         try:
             with Unseen():
-                stack, _ = journal.locate(frame)
+                stack, _ = journal.here.locate(frame)
                 given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
                 wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
                 numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
@@ -333,7 +334,7 @@ class OptimizerWatch:
             return
         try:
             with Unseen():
-                stack, _ = self.journal.locate(frame)
+                stack, _ = self.journal.here.locate(frame)
                 self.journal.with_optimizer = True
                 known = self._met(optimizer, stack)
                 self._record(known, optimizer)
@@ -405,7 +406,7 @@ class OptimizerWatch:
 
     def _zeroed(self, original: Callable[..., None], frame: Any, optimizer: Optimizer, set_to_none: bool) -> None:
         journal = self.journal
-        if journal.quiet and threading.get_ident() == journal.thread:
+        if journal.here.quiet and threading.get_ident() == journal.thread:
             self.abandon()
         if not journal.matching.on and not self._mine():
             original(optimizer, set_to_none)
@@ -423,14 +424,14 @@ class OptimizerWatch:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             frame = sys._getframe(1)
             matching = self.journal.matching
-            if matching.listening and not self._scheduling and frame.f_code.co_name != "_initial_step":
-                if matching.passes(SCHEDULER, frame, (type(scheduler).__name__,)):
-                    self._scheduling += 1
-                    try:
-                        return original(scheduler, *args, **kwargs)
-                    finally:
-                        self._scheduling -= 1
-            if self._scheduling or not self._mine() or frame.f_code.co_name == "_initial_step":
+            called = matching.listening and not self._scheduling and frame.f_code.co_name != INITIAL_STEP
+            if called and matching.passes(SCHEDULER, frame, (type(scheduler).__name__,)):
+                self._scheduling += 1
+                try:
+                    return original(scheduler, *args, **kwargs)
+                finally:
+                    self._scheduling -= 1
+            if self._scheduling or not self._mine() or frame.f_code.co_name == INITIAL_STEP:
                 return original(scheduler, *args, **kwargs)
             self._scheduling += 1
             stack = self._scheduling_begins(frame)

@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode
 
+from ..hiding.torch_private import (
+    enter_function_mode,
+    function_mode_at,
+    function_modes,
+    leave_function_mode,
+    pop_function_mode,
+    push_function_mode,
+)
 from ..journal.journal import Journal
-
-_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
-_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
 
 
 class Pause:
@@ -27,12 +31,12 @@ class Pause:
         self._popped: list[bool] = []
 
     def begin(self) -> None:
-        self.journal.quiet += 1
+        self.journal.here.quiet += 1
         popped = False
         if self.mode is not None:
-            depth = _modes()
-            if depth and _top(depth - 1) is self.mode:
-                _pop()
+            depth = function_modes()
+            if depth and function_mode_at(depth - 1) is self.mode:
+                pop_function_mode()
                 popped = True
             else:
                 self.mode.quiet += 1
@@ -43,11 +47,11 @@ class Pause:
     def end(self) -> None:
         if not self._popped:
             return
-        self.journal.quiet -= 1
+        self.journal.here.quiet -= 1
         if self.journal.exposed.watched:
             self.journal.exposed.refresh()  # what was written meanwhile, torch wrote
         if self._popped.pop():
-            _push(self.mode)
+            push_function_mode(self.mode)
         elif self.mode is not None:
             self.mode.quiet -= 1
 
@@ -77,10 +81,10 @@ class Pause:
 def remove_mode(mode: TorchFunctionMode) -> None:
     """Take `mode` off the stack wherever it is; modes above it stay in order."""
     above: list[TorchFunctionMode] = []
-    while torch._C._len_torch_function_stack():
-        top = _pop_mode()
+    while function_modes():
+        top = leave_function_mode()
         if top is mode:
             break
         above.append(top)
     for other in reversed(above):
-        _push_mode(other)
+        enter_function_mode(other)

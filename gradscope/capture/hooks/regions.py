@@ -16,12 +16,12 @@ import torch
 from ...model.records import LOADER, Phase
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import LoaderIterator, function_mode_at, function_modes
 from ..journal.journal import Journal
 from ..measure.tensor_facts import dtype_name, paths_in, tensors_in
 from .creation_sites import Births
 from .pause import Pause
 
-_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
 _NOTHING = nullcontext()
 
 
@@ -77,7 +77,7 @@ class ModeWatch:
             result = enter(region)
             try:
                 if self._knows():
-                    self._outer.append(self.journal.autocast)
+                    self._outer.append(self.journal.here.autocast)
                     on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
                     self._switch(on, sys._getframe(1))
             except Exception as error:
@@ -97,14 +97,14 @@ class ModeWatch:
         hooks.patch(torch.autocast, "__exit__", exit_)
 
     def _switch(self, on: str | None, frame: Any) -> None:
-        if on != self.journal.autocast:
-            self.journal.autocast = on
+        if on != self.journal.here.autocast:
+            self.journal.here.autocast = on
             if self.journal.matching.on:
                 return
             self.journal.switches.switched("autocast", on or "off", None, frame)
 
     def _install_loader(self, hooks: HookSet) -> None:
-        loader = torch.utils.data.dataloader._BaseDataLoaderIter
+        loader = LoaderIterator
         original = loader.__next__
 
         def next_(batches: Any) -> Any:
@@ -140,11 +140,11 @@ class ModeWatch:
     def _loaded(self, frame: FrameType, made: int | None, whole: Any, batch: list[torch.Tensor]) -> None:
         """A DataLoader, made at the stack `made`, gave the next batch."""
         journal = self.journal
-        stack, direct = journal.locate(frame)
+        stack, direct = journal.here.locate(frame)
         layout = journal.sites.layouts.get(stack)
         if layout is None or len(layout) != len(batch):
             journal.sites.layouts[stack] = paths_in(whole)
-        journal.op(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
+        journal.ops.add(LOADER, stack, direct, [], (), batch, 0, 0, behind=made)
 
     def _install_ranges(self, hooks: HookSet) -> None:
         """Profiler ranges call torch ops to begin and end: nothing of the script's."""
@@ -153,13 +153,13 @@ class ModeWatch:
         leave: Callable[..., Any] = ranges.__exit__
 
         def enter_(region: Any) -> Any:
-            if not _modes():
+            if not function_modes():
                 return enter(region)
             with self._aside_of_a_range():
                 return enter(region)
 
         def exit_(region: Any, *exc: Any) -> Any:
-            if not _modes():
+            if not function_modes():
                 return leave(region, *exc)
             with self._aside_of_a_range():
                 return leave(region, *exc)
@@ -169,7 +169,7 @@ class ModeWatch:
 
     def _aside_of_a_range(self) -> Any:
         """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
-        if _modes() == 1 and _top(0) is self.pause.mode:
+        if function_modes() == 1 and function_mode_at(0) is self.pause.mode:
             return Unseen()
         return self.pause if self._mine() else _NOTHING
 

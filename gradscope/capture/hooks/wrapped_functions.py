@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from ..journal.journal import HANDLE
+from ..hiding.torch_private import TensorBase
+from ..journal.here import HANDLE
 from ..sites.call_sites import Frames
 
 
@@ -47,7 +48,7 @@ def _method(func: Callable[..., Any]) -> Callable[..., Any] | None:
     """The tensor's own method of the name under which `func` lies; torch's C code looks it up there."""
     for name, value in vars(torch.Tensor).items():
         if value is func:
-            own = getattr(torch._C.TensorBase, name, None)
+            own = getattr(TensorBase, name, None)
             return own if callable(own) else None
     return None
 

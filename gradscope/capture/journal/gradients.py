@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ...model.records import Phase
-from ..measure.stats import Reading
+from ..measure.reading import Reading
 from ..measure.tensor_facts import is_leaf, version_of
-
-if TYPE_CHECKING:
-    from .journal import Journal
+from .here import Here
+from .measurements import Measurements
+from .ops import Ops
+from .writes import Versions
 
 
 class Gradients:
-    """Tells the journal what became of the `.grad` of tensors."""
+    """Tells what became of the `.grad` of tensors."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, here: Here, ops: Ops, versions: Versions, measurements: Measurements) -> None:
+        self.here, self.ops, self.versions, self.measurements = here, ops, versions, measurements
 
     @staticmethod
     def present(tensor: torch.Tensor) -> bool:
@@ -38,8 +39,8 @@ class Gradients:
 
         `received`: what AccumulateGrad got, by the number of its leaf, where it was measured.
         """
-        journal = self.journal
-        draft, table = journal.tracker.draft, journal.table
+        here = self.here
+        draft, table = here.tracker.draft, here.table
         index = draft.add("grad", Phase.BACKWARD, stack, tuple([number for _, number in filled]), (), (change, True))
         if not draft.full:
             return
@@ -50,7 +51,7 @@ class Gradients:
             if reading is not None:  # what AccumulateGrad received is the gradient
                 draft.samples.append((index, subject, of_parameter, "grad", reading))
             elif tensor.grad is not None:
-                journal.sample(tensor.grad, index, subject, of_parameter, "grad")
+                self.measurements.sample(tensor.grad, index, subject, of_parameter, "grad")
 
     def clipped(
         self,
@@ -62,58 +63,56 @@ class Gradients:
         frame: FrameType,
     ) -> None:
         """Clipping of the gradients of `tensors`; `written`: (tensor, gradient, its version before, after)."""
-        journal = self.journal
-        stack, direct = journal.locate(frame)
-        draft = journal.draft
-        numbers = journal.enter_inputs(tensors, stack, False, False, [version_of(one) for one in tensors], tensors)
+        here = self.here
+        stack, direct = here.locate(frame)
+        draft = here.draft
+        numbers = self.ops.enter_inputs(tensors, stack, False, False, [version_of(one) for one in tensors], tensors)
         outputs = [result] if isinstance(result, torch.Tensor) else []
-        journal.op(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
-        phase = journal.phase_now()
+        self.ops.add(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
+        phase = here.phase_now()
         for _, gradient, before, after in written:
-            entry = journal.table.find(gradient)
+            entry = here.table.find(gradient)
             if entry is not None and entry.mark is draft.mark:
-                journal.versions.rose(entry, entry.number, before, after, name, stack, phase)
+                self.versions.rose(entry, entry.number, before, after, name, stack, phase)
                 entry.version = after
-        changed = tuple(journal.table.number(draft, tensor, stack) for tensor, *_ in written)
+        changed = tuple(here.table.number(draft, tensor, stack) for tensor, *_ in written)
         if changed:
             draft.add("grad", phase, stack, changed, (), ("modified", True))
 
     def assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
         """`tensor.grad = ...`."""
-        journal = self.journal
+        here = self.here
         now = self.present(tensor)
         if not had and not now:
             return
-        stack, direct = journal.locate(frame)
-        number = journal.table.number(journal.draft, tensor, stack, 0, True, direct)
+        stack, direct = here.locate(frame)
+        number = here.table.number(here.draft, tensor, stack, 0, True, direct)
         if not now:
-            journal.draft.zeroed = True
+            here.draft.zeroed = True
         phase = Phase.OTHER if now else Phase.ZERO_GRAD
-        journal.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now))
+        here.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now))
 
     def read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
         """`.grad` was read. Where none can ever be (a non-leaf, a leaf that wants none), the read is an op."""
-        journal = self.journal
+        here = self.here
         if result is not None:
-            stack, direct = journal.locate(frame)
-            journal.table.number(
-                journal.draft, tensor, stack, 0, True, direct
-            )  # what is done to it is told of its leaf
-            journal.table.read_as_gradient(journal.draft, result, journal.table.entry(tensor))
-        elif not (is_leaf(tensor) and (tensor.requires_grad or not journal.frames.users(frame.f_code))):
-            stack, direct = journal.locate(frame)
-            numbers = journal.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
-            journal.op("grad", stack, direct, [tensor], numbers, [], 0, 0)
+            stack, direct = here.locate(frame)
+            here.table.number(here.draft, tensor, stack, 0, True, direct)  # what is done to it is told of its leaf
+            here.table.read_as_gradient(here.draft, result, here.table.entry(tensor))
+        elif not (is_leaf(tensor) and (tensor.requires_grad or not here.frames.users(frame.f_code))):
+            stack, direct = here.locate(frame)
+            numbers = self.ops.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
+            self.ops.add("grad", stack, direct, [tensor], numbers, [], 0, 0)
 
     def zeroed(self, owner: str, optimizer: int | None, tensors: Sequence[torch.Tensor], stack: int) -> None:
         """`zero_grad()` of an optimizer or a module, where these tensors had gradients."""
-        journal = self.journal
-        draft = journal.tracker.draft
+        here = self.here
+        draft = here.tracker.draft
         draft.zeroed = True
         zeroed = [tensor for tensor in tensors if tensor.grad is not None]
         cleared = [tensor for tensor in tensors if tensor.grad is None] if zeroed else tensors
         draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, not zeroed, optimizer))
         for kept, found in ((True, zeroed), (False, cleared)):
             if found:
-                numbers = journal.table.numbers(draft, found, stack)
+                numbers = here.table.numbers(draft, found, stack)
                 draft.add("grad", Phase.ZERO_GRAD, stack, numbers, (), ("zeroed" if kept else "cleared", kept))

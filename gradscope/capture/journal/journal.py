@@ -7,66 +7,35 @@ has begun. It never reaches into the script and never raises into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import torch
-from torch.overrides import handle_torch_function
 
 from ...model.records import Phase
-from ..hiding.frames import is_ours, told_below
+from ..hiding.frames import told_below
 from ..hiding.no_torch_function import Unseen
 from ..hiding.signals import is_the_scripts
-from ..hiding.torch_state import transforming
-from ..measure.askable import dense, is_plain, readable
 from ..measure.function_slope import Probe
-from ..measure.stats import Reading, Statistics
-from ..measure.tensor_facts import bytes_of, count_of, device_of, dtype_of, is_leaf, tensors_in, version_of
-from ..sites.call_sites import ALONE, NOWHERE, Frames, Sites
+from ..measure.stats import Statistics
+from ..measure.tensor_facts import bytes_of, device_of, dtype_of, is_leaf, tensors_in, version_of
+from ..sites.call_sites import Frames, Sites
 from ..step.draft import Draft
 from ..step.patterns import Patterns
-from ..step.phases import PhaseClock
 from ..step.segmenter import StepTracker
 from ..step.tensor_registry import TensorTable
 from .gradients import Gradients
+from .here import Here
 from .leaves import Leaves
 from .matching import Matching
+from .measurements import Measurements
 from .mode_switches import Switches
+from .ops import Ops
 from .shared_memory import Exposed
 from .updates import Updates
 from .writes import Versions
 
-_grad_enabled = torch.is_grad_enabled
-_inference_mode = torch.is_inference_mode_enabled
-hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
-
-
-def _past_recorders(frame: FrameType) -> FrameType:
-    """The frame whose call this is, past other recorders and past the functions that torch calls once more for each."""
-    while True:
-        if frame.f_code is HANDLE and frame.f_back is not None and frame.f_back.f_back is not None:
-            frame = frame.f_back.f_back
-        elif is_ours(frame.f_code) and frame.f_back is not None:
-            frame = frame.f_back
-        else:
-            return frame
-
-
-HANDLE: CodeType = handle_torch_function.__code__
-CALL_IMPL: CodeType = torch.nn.Module._call_impl.__code__
 MAX_FAULTS = 20
-_LASTING = frozenset({Phase.FORWARD, Phase.LOSS, Phase.EVAL})
-DETACHING = frozenset({"detach", "data"})
-_UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
-
-
-def position_of(arguments: Sequence[Any], tensor: torch.Tensor) -> int:
-    """Where the tensor stands among a call's arguments."""
-    for position, argument in enumerate(arguments):
-        if argument is tensor:
-            alone = len(arguments) == 2 and not isinstance(arguments[1 - position], torch.Tensor)
-            return ALONE if alone else position
-    return NOWHERE
 
 
 class Journal:
@@ -83,30 +52,24 @@ class Journal:
         patterns: Patterns,
         budget: float | None,
     ) -> None:
-        self.frames, self.sites, self.table = frames, sites, table
-        self.statistics, self.tracker = statistics, tracker
+        self.here = here = Here(frames, sites, table, tracker, thread)
+        self.frames, self.sites, self.table, self.tracker, self.clock = frames, sites, table, tracker, here.clock
         self.thread = thread
-        self.active = True
-        self.nested = False  # other recorders run too: calls pass through them
-        self.beneath = 0  # how many of them see a call after this one does
-        self.backwards = 0
-        self.quiet = 0
+        self.beneath = 0  # how many other recorders see a call after this one does
         self.with_optimizer = False  # one was built, or has stepped
-        self.clock = PhaseClock()
-        self.module: int | None = None
-        self.module_call: int | None = None
-        self.autocast: str | None = None
         self.faults: list[str] = []
         self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
-        self.inference = torch.is_inference_mode_enabled()
+        self.measurements = Measurements(here, statistics)
+        self.switches, self.versions = Switches(here), Versions(here)
+        self.ops = Ops(here, self.switches, self.versions, self.measurements)
+        self.leaves, self.updates = Leaves(here), Updates(here, self.measurements)
+        self.gradients = Gradients(here, self.ops, self.versions, self.measurements)
+        self.exposed = Exposed(here, self.measurements)
         self.on_raised_step: Callable[[], None] = lambda: None
-        self.exposed = Exposed(self)
-        self.versions, self.leaves, self.gradients = Versions(self), Leaves(self), Gradients(self)
-        self.switches, self.updates = Switches(self), Updates(self)
         self.on_compiled: Callable[[], None] = lambda: None
-        self.matching = Matching(self, patterns, budget)
+        self.matching = Matching(here, self.updates, patterns, budget)
 
-    # -- where we are ----------------------------------------------------------------------------
+    # -- what is recorded -------------------------------------------------------------------------
 
     @property
     def draft(self) -> Draft:
@@ -114,49 +77,23 @@ class Journal:
 
     def recording(self) -> bool:
         """Whether facts of this thread are wanted now."""
-        return self.active and not self.quiet and not self.matching.on and not transforming()
-
-    def locate(self, frame: FrameType | None) -> tuple[int, bool]:
-        """(stack, whether the user's own line made the call) of the call made by `frame`.
-
-        Every recorded event passes here, so it is also where a new step is noticed.
-        """
-        sites, tracker = self.sites, self.tracker
-        if frame is None:
-            return sites.locate(None), False
-        code, caller = frame.f_code, frame.f_back
-        if self.nested:
-            frame = _past_recorders(frame)
-            code, caller = frame.f_code, frame.f_back
-        elif code is HANDLE and caller is not None and caller.f_back is not None:
-            frame = caller.f_back  # past the function that torch calls a second time
-            code, caller = frame.f_code, frame.f_back
-        known = self.frames.get(id(code))
-        direct = known if known is not None else self.frames.users(code)
-        stack = sites.anchor_stack
-        if direct or stack < 0 or caller is None or caller.f_code is not CALL_IMPL:
-            stack = sites.locate(frame)  # else torch's own forward: no user frame since the module call
-        watch = tracker.watch
-        if watch is not None and not self.backwards and (watch.judged.get(stack) != "" or tracker.lingering):
-            tracker.look(stack)
-        return stack, direct
+        return not self.matching.on and self.here.recording()
 
     def look_again(self) -> None:
         """Ops were not seen for a while: what modes torch is in now."""
         self.switches.look_again()
-        self.inference = torch.is_inference_mode_enabled()
         if self.exposed.watched:
             self.exposed.refresh()
 
     def call_begins(self, phase: Phase, frame: FrameType) -> int:
         """A call of the script's that is a phase of its own begins. Returns the stack that made it."""
-        stack, _ = self.locate(frame)
+        stack, _ = self.here.locate(frame)
         self.tracker.draft.begins(phase)
         return stack
 
     def call_ends(self) -> None:
         """Such a call returned, or raised: what comes next is another phase."""
-        self.tracker.draft.begins(Phase.BACKWARD if self.backwards else Phase.OTHER)
+        self.tracker.draft.begins(Phase.BACKWARD if self.here.backwards else Phase.OTHER)
 
     def fault(self, what: str, error: Exception) -> None:
         """A fact could not be recorded: remember that, and go on. Raises `error` where it is the script's."""
@@ -167,112 +104,6 @@ class Journal:
 
     # -- ops -------------------------------------------------------------------------------------
 
-    def enter_inputs(
-        self,
-        tensors: Sequence[torch.Tensor],
-        stack: int,
-        method: bool,
-        direct: bool,
-        versions: Sequence[int | None],
-        arguments: Sequence[Any],
-    ) -> tuple[int, ...]:
-        """The numbers of the tensors among a call's arguments; a version that rose unseen is recorded now."""
-        draft, table = self.tracker.draft, self.table
-        if _inference_mode() is not self.inference:
-            self.switches.inference_changed(stack)
-        numbers: list[int] = []
-        entries, mark = table.entries, draft.mark
-        for tensor, version in zip(tensors, versions):
-            entry = entries.get(id(tensor))
-            if entry is None or entry.mark is not mark or entry() is not tensor:
-                table.number(draft, tensor, stack, position_of(arguments, tensor), method, direct)
-                entry = entries[id(tensor)]
-            numbers.append(entry.number)
-            if entry.version != version:
-                if entry.version is not None and version is not None:
-                    cause = "a write that was not seen"
-                    self.versions.rose(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
-                entry.version = version
-        if table.unnamed and direct:
-            for tensor in tensors:
-                table.name_by_use(tensor, stack, position_of(arguments, tensor), method, direct)
-        return tuple(numbers)
-
-    def op(
-        self,
-        name: str,
-        stack: int,
-        direct: bool,
-        inputs: Sequence[torch.Tensor],
-        numbers: tuple[int, ...],
-        outputs: Sequence[torch.Tensor],
-        first: int,
-        last: int,
-        uncounted: bool = False,
-        arguments: str = "",
-        behind: int | None = None,
-    ) -> int:
-        """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
-        draft, table = self.tracker.draft, self.table
-        if not draft.with_graph:
-            return -1
-        grad_enabled = _grad_enabled()
-        numbers = self.numbers_now(inputs, numbers, stack)
-        index = len(draft.moments)
-        sources = tuple(inputs)
-        count = len(outputs)
-        made: list[int] = []
-        makes_graph, shares = False, name in DETACHING
-        for position, tensor in enumerate(outputs):
-            number = table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted, shares)
-            made.append(number)
-            if tensor.requires_grad and first != last:
-                makes_graph = True
-                node = tensor.grad_fn
-                if node is not None:
-                    draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
-        phase = Phase.BACKWARD if self.backwards else self.clock.of_op(name, grad_enabled, makes_graph)
-        for sequence in range(first, last):
-            draft.nodes_by_sequence[sequence] = index
-        payload = (
-            name, direct, self.module, self.module_call, last - first, grad_enabled, self.autocast, arguments, behind
-        )  # fmt: skip
-        draft.add("op", phase, stack, numbers, tuple(made), payload)
-        if draft.full and hooks_on_saved(True) is not None:
-            draft.hooked = True
-        if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
-            draft.add("leaf", phase, stack, tuple(made), (), (name, False, True, None, False))
-        elif name in DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
-            draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
-        if draft.full:
-            for tensor, number in zip(outputs, made):
-                self.value(index, number, name, tensor)
-        return index
-
-    def numbers_now(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...], stack: int) -> tuple[int, ...]:
-        """The numbers of a call's operands, once it is over: where a step ended meanwhile, those had are not its."""
-        draft, table = self.tracker.draft, self.table
-        entries, mark = table.entries, draft.mark
-        for tensor, number in zip(tensors, numbers):
-            entry = entries.get(id(tensor))
-            if entry is None or entry.mark is not mark or entry.number != number:
-                return tuple([table.number(draft, one, stack) for one in tensors])
-        return numbers
-
-    def value(self, moment: int, number: int, name: str, tensor: torch.Tensor) -> None:
-        """The value that the op `name` gave a tensor."""
-        if name.startswith(_UNINITIALIZED):
-            return
-        if tensor.is_floating_point() or (count_of(tensor) or 0) <= 16:
-            self.sample(tensor, moment, number, False, "value")
-
-    def sample(self, tensor: torch.Tensor, moment: int, subject: int, of_parameter: bool, what: str) -> Reading | None:
-        """Record the statistics of `tensor`, which may still be on their way from a device."""
-        reading = self.statistics.read(tensor)
-        if reading is not None:
-            self.tracker.draft.samples.append((moment, subject, of_parameter, what, reading))
-        return reading
-
     def root_begins(self, name: str, stack: int, loss: bool) -> None:
         """A model or a loss is called. At detail `steps`, its whole call is the only op."""
         grad_enabled = torch.is_grad_enabled()
@@ -280,7 +111,7 @@ class Journal:
         self.tracker.draft.begins(phase)
         if self.draft.with_graph:
             return
-        payload = (name, True, self.module, self.module_call, 0, grad_enabled, self.autocast, "", None)
+        payload = (name, True, self.here.module, self.here.module_call, 0, grad_enabled, self.here.autocast, "", None)
         self.draft.add("op", phase, stack, (), (), payload)
 
     def call_failed(
@@ -298,10 +129,10 @@ class Journal:
         try:
             if told_below(error, self.beneath):
                 return
-            stack = where if isinstance(where, int) else self.locate(where)[0]
+            stack = where if isinstance(where, int) else self.here.locate(where)[0]
             payload = (type(error).__name__, str(error)[:2000], name, True)
-            inputs = self.numbers_now(tensors, inputs, stack)
-            self.draft.add("failure", self.phase_now(), stack, inputs, (), payload)
+            inputs = self.ops.numbers_now(tensors, inputs, stack)
+            self.draft.add("failure", self.here.phase_now(), stack, inputs, (), payload)
         except Exception as fault:
             self.fault("a failing call", fault)
 
@@ -335,33 +166,11 @@ class Journal:
 
     # -- backward --------------------------------------------------------------------------------
 
-    def backward_called(self, stack: int, decides: bool) -> None:
-        self.clock.backward()
-        self.tracker.draft.seen_backward += 1
-        if decides and not self.backwards:  # one inside another is a part of that
-            self.tracker.backward(stack)
-
     def backward_done(self, leaves: Sequence[torch.Tensor]) -> None:
         """A backward returned; it accumulated into `leaves`, which the step has met."""
         if leaves:
             entries = self.table.entries
             self.tracker.gradients_ready([entries[id(leaf)] for leaf in leaves])
-
-    def loss(self, root: torch.Tensor, scaled: bool = False) -> None:
-        """The number that the last moment, a backward, begins at, or that a scaler `scaled` there.
-
-        None where it is more than a number, or cannot be read.
-        """
-        if not readable(root):
-            return
-        if not is_plain(root):
-            root = dense(root)
-        if root.numel() != 1 or not root.is_floating_point():
-            return
-        cell: list[float] = []
-        draft = self.tracker.draft
-        (draft.scaled if scaled else draft.losses).append((draft.length - 1, cell))
-        self.statistics.scalar(root, cell.append)
 
     # -- modes, moves, modules -------------------------------------------------------------------
 
@@ -376,8 +185,8 @@ class Journal:
 
     def module_moved(self, frame: FrameType, module: int, change: tuple[str, str, str, str], nbytes: int) -> None:
         """`module.to(...)` and friends moved this many bytes of parameters."""
-        stack, _ = self.locate(frame)
-        self.draft.add("move", self.phase_now(), stack, (), (), (*change, nbytes, True, module))
+        stack, _ = self.here.locate(frame)
+        self.draft.add("move", self.here.phase_now(), stack, (), (), (*change, nbytes, True, module))
 
     def compiled(self, frame: FrameType) -> None:
         """A compiled region begins; its inside stays compiled, and unseen."""
@@ -389,20 +198,15 @@ class Journal:
 
     def hook_registered(self, name: str, tensor: torch.Tensor, hook: object, frame: FrameType) -> None:
         """A hook on a tensor, with the line where its function returns."""
-        stack, direct = self.locate(frame)
-        numbers = self.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
+        stack, direct = self.here.locate(frame)
+        numbers = self.ops.enter_inputs([tensor], stack, True, direct, [version_of(tensor)], [tensor])
         behind = self.sites.behind(getattr(hook, "__func__", hook), stack)
-        self.op(name, stack, direct, [tensor], numbers, [], 0, 0, behind=behind)
+        self.ops.add(name, stack, direct, [tensor], numbers, [], 0, 0, behind=behind)
 
     def forget_raised_step(self) -> None:
         """An optimizer's step raised and left the recording paused: go on recording."""
         self.on_raised_step()
 
     def note(self, text: str, frame: FrameType | None = None) -> None:
-        stack = self.locate(frame)[0] if frame is not None else None
-        self.draft.add("note", self.phase_now(), stack, (), (), (text,))
-
-    def phase_now(self) -> Phase:
-        """The phase for a fact that has none of its own: forward-like phases last, calls do not."""
-        phase = self.draft.phase
-        return phase if phase in _LASTING else Phase.OTHER
+        stack = self.here.locate(frame)[0] if frame is not None else None
+        self.draft.add("note", self.here.phase_now(), stack, (), (), (text,))

@@ -18,32 +18,27 @@ from itertools import chain
 from threading import get_ident
 from time import perf_counter
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
-from ...model.records import Phase
+from ..hiding.torch_private import (
+    function_mode_at,
+    function_modes,
+    pop_function_mode,
+    push_function_mode,
+    sequence_number,
+)
 from ..hiding.torch_state import transforming
 from ..measure.tensor_facts import version_of
 from ..step.draft import Draft, Station
 from ..step.patterns import Pattern, Patterns
-
-if TYPE_CHECKING:
-    from .journal import Journal
-
-# What stations are: calls that begin, and their ends.
-CALL, BACKWARD, UPDATE, ZERO_GRAD = "call", "backward", "update", "zero_grad"
-RETURNED, DONE, UPDATED, ZEROED = "returned", "done", "updated", "zeroed"
-MODE, SCHEDULER, SCALER, CLIP, HOOK, CHANGE = "mode", "scheduler", "scaler", "clip", "hook", "change"
-_ENDS = frozenset({RETURNED, DONE, UPDATED, ZEROED})
+from .here import Here
+from .stations import BACKWARD, CALL, ENDS, Teller
+from .updates import Updates
 
 NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
 FREE_SECONDS = 0.5  # that watching steps that equal none may cost before the budget counts
 _A_MOMENT = 20e-6  # seconds that it costs to watch one, about
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
-_modes, _top = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
-_pop, _push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
-_sequence = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
 
 class Matching:
@@ -52,8 +47,9 @@ class Matching:
     `budget`: the share of a light step's time that watching may cost more, over all steps; None: all are watched.
     """
 
-    def __init__(self, journal: Journal, patterns: Patterns, budget: float | None) -> None:
-        self.journal, self.patterns, self.budget = journal, patterns, budget
+    def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
+        self.here, self.patterns, self.budget = here, patterns, budget
+        self.teller = Teller(here, updates)
         self.mode: Any = None  # the function mode that sees the ops
         self.listening = False  # stations are noted
         self.on = False  # the step in progress is being matched
@@ -72,9 +68,6 @@ class Matching:
         self._passed: list[Station] = []
         self._times: list[float] = []
         self._count = 0
-        self._root: tuple[int, bool] = (-1, False)  # the root told last: its stack, and whether it is a loss
-        self._update = -1  # the stack of the update told last
-        self.parameters: Callable[[int], Sequence[torch.Tensor]] = lambda _: ()  # of an optimizer, by its number
 
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
@@ -98,22 +91,22 @@ class Matching:
 
     def passes(self, kind: str, frame: FrameType, facts: tuple[Any, ...]) -> bool:
         """A call begins that is a station. Whether that is all that is recorded of it."""
-        journal = self.journal
-        if not self.listening or get_ident() != journal.thread:
+        here = self.here
+        if not self.listening or get_ident() != here.thread:
             return False
         if self.on:
             if self.inside or transforming():
                 return True
-            stack = journal.sites.locate(frame)
+            stack = here.sites.locate(frame)
             if self._at(kind, stack, facts):
                 return True
             if not self.aside:  # a step that is watched begins with it
-                self._note(journal.tracker.draft, kind, stack, facts)
+                self._note(here.tracker.draft, kind, stack, facts)
             return False
-        if journal.clock.depth or journal.backwards or not journal.recording():
+        if here.clock.depth or here.backwards or not here.recording():
             return False
-        stack, _ = journal.locate(frame)  # where a new step may begin
-        draft = journal.tracker.draft
+        stack, _ = here.locate(frame)  # where a new step may begin
+        draft = here.tracker.draft
         if not draft.stations:
             station = _new_tuple(Station, (kind, stack, 0, facts))
             if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
@@ -128,11 +121,11 @@ class Matching:
 
     def begins_at(self, frame: FrameType) -> bool:
         """A backward is called at `frame`, with the mode still on the stack. Whether the step is matched from here."""
-        journal = self.journal
-        if not self._armed or self.on or get_ident() != journal.thread or not journal.recording():
+        here = self.here
+        if not self._armed or self.on or get_ident() != here.thread or not here.recording():
             return False
-        journal.locate(frame)
-        draft = journal.tracker.draft
+        here.locate(frame)
+        draft = here.tracker.draft
         return (
             self._armed
             and not draft.stations
@@ -142,8 +135,8 @@ class Matching:
 
     def ends(self, kind: str, facts: tuple[Any, ...] = ()) -> None:
         """A call that is a station is over."""
-        journal, draft = self.journal, self.journal.tracker.draft
-        if not self.listening or get_ident() != journal.thread:
+        here, draft = self.here, self.here.tracker.draft
+        if not self.listening or get_ident() != here.thread:
             return
         if self.on:
             if not self.inside:
@@ -151,11 +144,11 @@ class Matching:
             return
         if self.aside and self._left <= 1 and not self._there:
             self._put_back()
-        if draft.with_graph and draft.stations and not (journal.clock.depth or journal.backwards):
+        if draft.with_graph and draft.stations and not (here.clock.depth or here.backwards):
             self._note(draft, kind, -1, facts)
 
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
-        count = _sequence()
+        count = sequence_number()
         nodes, self._count = count - self._count if draft.stations else 0, count
         draft.stations.append(_new_tuple(Station, (kind, stack, nodes, facts)))
         draft.passed_at.append(perf_counter())
@@ -163,7 +156,7 @@ class Matching:
 
     def _at(self, kind: str, stack: int, facts: tuple[Any, ...]) -> bool:
         """The step that is being matched passes a station. Whether it still is one that is matched."""
-        now, count = perf_counter(), _sequence()
+        now, count = perf_counter(), sequence_number()
         passed, expected = self._passed, self._expected
         if expected is not None and len(passed) == len(expected.stations):
             if not self._ended(stack, kind):
@@ -171,7 +164,7 @@ class Matching:
                 return False
             if not self._unwritten():
                 self._give_up()
-                self.journal.tracker.look(stack)
+                self.here.tracker.look(stack)
                 return False
             self._close(now)
             if not self.on:
@@ -185,7 +178,7 @@ class Matching:
         if expected is None or expected.stations[place] != station:
             expected = self._expected = self._pattern_with(passed)
             if expected is None:
-                if kind not in _ENDS:
+                if kind not in ENDS:
                     passed.pop()
                     self._times.pop()
                 self._give_up()
@@ -210,10 +203,10 @@ class Matching:
         watch = self._expected.watch if self._expected is not None else None
         if watch is None:
             return False
-        journal = self.journal
-        if watch.judge(stack, journal.sites.positions[stack]) in ("again", "left"):
+        here = self.here
+        if watch.judge(stack, here.sites.positions[stack]) in ("again", "left"):
             return True
-        return kind == CALL and watch.kind == "U" and journal.tracker.elsewhere(stack, watch.loop)
+        return kind == CALL and watch.kind == "U" and here.tracker.elsewhere(stack, watch.loop)
 
     def _unwritten(self) -> bool:
         """Whether tensors of earlier steps are as the pattern's steps left them."""
@@ -278,34 +271,40 @@ class Matching:
         self.on = True
         self._returning = False
         self._forget()
-        tracker = self.journal.tracker
+        tracker = self.here.tracker
         tracker.begin_again()
         return True
 
     def _be_light(self) -> None:
-        self.journal.tracker.begin_again()
-        self.journal.tracker.draft.with_graph = False
+        self.here.tracker.begin_again()
+        self.here.tracker.draft.with_graph = False
 
     def _take_off(self) -> bool:
         """Take the mode off the stack, where it is alone there and nothing is paused."""
-        journal = self.journal
-        if journal.nested or journal.quiet or _modes() != 1 or _top(0) is not self.mode or self.mode.quiet:
+        here = self.here
+        if (
+            here.nested
+            or here.quiet
+            or function_modes() != 1
+            or function_mode_at(0) is not self.mode
+            or self.mode.quiet
+        ):
             return False
-        _pop()
+        pop_function_mode()
         self.aside, self._there = True, False
         return True
 
     def _put_back(self) -> bool:
         """Put the mode back, where no other has come."""
-        if self._there or _modes():
+        if self._there or function_modes():
             return self._there
-        _push(self.mode)
+        push_function_mode(self.mode)
         self._there = True
         return True
 
     def _completed(self) -> None:
         """The last station was passed: if the next step is to be watched, its ops are seen from where it begins."""
-        draft = self.journal.tracker.draft
+        draft = self.here.tracker.draft
         numbers = [*(value for _, cell in draft.losses for value in cell), *self._norms(draft)]
         if self._left <= 1 or not all(map(math.isfinite, numbers)):
             self._returning = self._put_back()
@@ -316,19 +315,19 @@ class Matching:
 
     def sees(self, frame: FrameType) -> bool:
         """The mode sees an op of a step that is not watched. Whether it is the first of one that is."""
-        journal = self.journal
+        here = self.here
         if self.on:
             if self.inside or not self._complete():
                 return False
-            if not self._ended(journal.sites.locate(frame)):
+            if not self._ended(here.sites.locate(frame)):
                 return False
             if not self._unwritten():
                 self._give_up()
-                journal.locate(frame)
+                here.locate(frame)
             else:
                 self._close(perf_counter())
         else:
-            journal.locate(frame)
+            here.locate(frame)
         return not self.aside
 
     def _see_again(self) -> None:
@@ -345,7 +344,7 @@ class Matching:
 
     def _close(self, now: float) -> None:
         """The step is one of its pattern; the next begins."""
-        pattern, draft = self._expected, self.journal.tracker.draft
+        pattern, draft = self._expected, self.here.tracker.draft
         assert pattern is not None
         draft.end = now
         draft.matched = pattern
@@ -362,23 +361,22 @@ class Matching:
                 entry.version += rise
         draft.shifts = tuple(shifts)
         before = self.patterns.before
-        draft.carried = [
-            (number, before if mark is None else mark, old)
-            for number, mark, old in pattern.carried
-            if (mark or before) is not None
-        ]
+        for number, mark, old in pattern.carried:
+            met_in = mark or before
+            if met_in is not None:
+                draft.carried.append((number, met_in, old))
         self._forget()
         self._last = pattern
         self._left -= 1
         if self._returning:
             self._see_again()
-        self.journal.tracker.over(pattern.kind)
-        self.journal.tracker.draft.start = now
+        self.here.tracker.over(pattern.kind)
+        self.here.tracker.draft.start = now
 
     def _give_up(self) -> None:
         """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""
         passed, times = self._passed, self._times
-        draft, tracker = self.journal.tracker.draft, self.journal.tracker
+        draft, tracker = self.here.tracker.draft, self.here.tracker
         self._forget()
         self.on = self._returning = False
         self._distance, self._left = NEAREST, 0
@@ -390,64 +388,5 @@ class Matching:
         losses, draft.losses = draft.losses, []
         norms, draft.norms = draft.norms, []
         draft.scaled = []
-        for station, when in zip(passed, times):
-            self._tell(tracker.draft, station, when, losses)
+        self.teller.tell(passed, times, losses)
         tracker.draft.norms += [(max(0, draft.length - 1), numbers, cell) for _, numbers, cell in norms]
-
-    def _tell(self, draft: Draft, station: Station, when: float, losses: list[tuple[int, list[float]]]) -> None:
-        """Tell one station as the moments that a step at detail `steps` would have."""
-        journal, tracker = self.journal, self.journal.tracker
-        kind, stack, _, facts = station
-        if kind == CALL:
-            number, name, loss, grad_enabled, autocast = facts[:5]
-            if not loss:
-                tracker.root_called(stack, number)
-            journal.clock.enter(loss)
-            phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-            self._root = (stack, loss)
-            moment = ("op", phase, stack, (), (), (name, True, number, 0, 0, grad_enabled, autocast, "", None))
-            draft.append(moment, phase, when)
-        elif kind == RETURNED:
-            stack, loss = self._root
-            journal.clock.leave(loss)
-            if not loss:
-                tracker.root_left(stack)
-            draft.until = when
-        elif kind == BACKWARD:
-            call, retain_graph, create_graph, accumulates = facts[:4]
-            payload = (None, call, retain_graph, create_graph, None)
-            index = draft.append(("backward", Phase.BACKWARD, stack, (), (), payload), Phase.BACKWARD, when)
-            if accumulates and losses:
-                draft.losses.append((index, losses.pop(0)[1]))
-            journal.backward_called(stack, accumulates or not create_graph)
-        elif kind == UPDATE:
-            tracker.updating = True
-            self._update = stack
-            draft.begins(Phase.OPTIMIZER_STEP, when)
-        elif kind == UPDATED:
-            tracker.updating = False
-            self._tell_update(*facts)
-            tracker.draft.begins(Phase.OTHER, when)
-        elif kind == DONE:
-            draft.begins(Phase.OTHER, when)
-        elif kind == ZERO_GRAD:
-            owner, number, _ = facts
-            draft.zeroed = True
-            draft.append(("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, True, number)), Phase.ZERO_GRAD, when)
-        elif kind == ZEROED:
-            draft.begins(Phase.OTHER, when)
-        elif kind == SCHEDULER:
-            payload = (*facts, None)
-            draft.append(("scheduler", Phase.SCHEDULER_STEP, stack, (), (), payload), Phase.SCHEDULER_STEP, when)
-
-    def _tell_update(self, optimizer: int, rises: Sequence[int]) -> None:
-        """Parameters were updated: their versions rose so far."""
-        journal = self.journal
-        risen: list[tuple[torch.Tensor, int, int]] = []
-        for tensor, rise in zip(self.parameters(optimizer), rises):
-            version = version_of(tensor)
-            if rise and version is not None:
-                risen.append((tensor, version - rise, version))
-        journal.updates.parameters_updated(optimizer, risen, self._update)
-        journal.tracker.updated(self._update)
-        journal.clock.updated()

@@ -8,29 +8,23 @@ that does and before each backward. Where it differs, something else wrote in be
 from __future__ import annotations
 
 import ctypes
-import sys
-import threading
 import weakref
 import zlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ...model.records import Phase
-from ..hiding.frames import trampoline
-from ..hiding.no_torch_function import Unseen
-from ..hiding.patch_set import HookSet
+from ..hiding.torch_private import dispatch_modes
 from ..measure.askable import fits, readable_storage
 from ..measure.tensor_facts import storage_key
 from ..step.entry import Entry
-
-if TYPE_CHECKING:
-    from .journal import Journal
+from .here import Here
+from .measurements import Measurements
 
 EXPOSING = frozenset({"numpy", "array", "dlpack", "as_tensor", "asarray"})
-_FACTORIES = ("from_numpy", "frombuffer", "from_dlpack")
 _WHOLE_UP_TO = 1 << 20  # bytes; of larger storages, as many bytes at even distances
 
 
@@ -75,43 +69,16 @@ class _Watched(NamedTuple):
 class Exposed:
     """The exposed storages of the recording's thread."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, here: Here, measurements: Measurements) -> None:
+        self.here, self.measurements = here, measurements
         self.watched: dict[int, _Watched] = {}
-
-    def install(self, hooks: HookSet) -> None:
-        """Show the factories that torch's function modes do not see."""
-        for name in _FACTORIES:
-            hooks.patch(torch, name, self._factory(name, getattr(torch, name)))
-
-    def _factory(self, name: str, original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        journal = self.journal
-
-        def make(*args: Any, **kwargs: Any) -> torch.Tensor:
-            if torch.compiler.is_compiling():
-                return original(*args, **kwargs)
-            if not journal.recording() or not journal.draft.with_graph or threading.get_ident() != journal.thread:
-                return original(*args, **kwargs)
-            frame = sys._getframe(1)
-            tensor: torch.Tensor = trampoline(frame)(original, args, kwargs)
-            try:
-                with Unseen():
-                    stack, direct = journal.locate(frame)
-                    journal.op(name, stack, direct, [], (), [tensor], 0, 0)
-                    self.expose([tensor], name, stack)
-            except Exception as error:
-                journal.fault(f"the result of {name}", error)
-            return tensor
-
-        make.__name__, make.__doc__ = name, original.__doc__
-        return make
 
     def expose(self, tensors: Sequence[torch.Tensor], how: str, stack: int) -> None:
         """From now on, code outside torch may write these tensors' memory."""
-        if not self.journal.draft.full:
+        if not self.here.draft.full:
             return
         for tensor in tensors:
-            entry, storage, key = self.journal.table.find(tensor), readable_storage(tensor), storage_key(tensor)
+            entry, storage, key = self.here.table.find(tensor), readable_storage(tensor), storage_key(tensor)
             if entry is None or storage is None or key is None:
                 continue
             known = self.watched.get(key)
@@ -147,7 +114,7 @@ class Exposed:
 
     def look(self, tensors: Sequence[torch.Tensor] | None = None) -> None:
         """Record the writes from outside to the storages of `tensors`, or of all that are watched."""
-        if not self.journal.draft.full:
+        if not self.here.draft.full:
             self.watched.clear()
             return
         for key in self._keys(tensors):
@@ -168,15 +135,15 @@ class Exposed:
         return [key for key in keys if key is not None and key in self.watched]
 
     def _written(self, known: _Watched, storage: torch.UntypedStorage) -> None:
-        journal = self.journal
-        draft, entry, tensor = journal.draft, known.entry, known.tensor()
+        here = self.here
+        draft, entry, tensor = here.draft, known.entry, known.tensor()
         if entry.mark is not draft.mark:
             if tensor is None:
                 return  # this step has nothing that the storage could be called by
-            journal.table.number(draft, tensor)
+            here.table.number(draft, tensor)
         version = None if entry.version is None else entry.version - entry.base_version
         payload = (version, version, known.how, False)
         moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
-        if not torch._C._len_torch_dispatch_stack() and fits(storage, *known.layout, known.dtype.itemsize):
+        if not dispatch_modes() and fits(storage, *known.layout, known.dtype.itemsize):
             now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)  # which would enlarge a smaller one
-            journal.sample(now, moment, entry.number, False, "value")
+            self.measurements.sample(now, moment, entry.number, False, "value")

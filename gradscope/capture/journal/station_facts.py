@@ -8,19 +8,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as module_file
 
 from ..hiding.deep_graphs import room_to_free
+from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
 
 Facts = tuple[Any, ...]
 _PLAIN = (bool, int, str, type(None))
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_GLOBAL_HOOKS = [
-    getattr(module_file, name)
-    for name in ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
-]
 
 
 class Tree:
@@ -41,7 +36,7 @@ class Tree:
 
     def state(self) -> Facts:
         """Which of its modules train, and how many hooks each has."""
-        found: list[object] = [len(hooks) for hooks in _GLOBAL_HOOKS if hooks]
+        found: list[object] = [len(hooks) for hooks in GLOBAL_HOOKS if hooks]
         for reference in self._modules:
             module = reference()
             if module is None:
@@ -49,9 +44,7 @@ class Tree:
                 continue
             own = module.__dict__
             found.append(own.get("training"))
-            for name in _HOOKS:
-                if own.get(name):
-                    found.append((name, len(own[name])))
+            found += [(name, len(own[name])) for name in HOOKS if own.get(name)]
             if "forward" in own:
                 found.append("forward")
         return tuple(found)

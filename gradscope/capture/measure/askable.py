@@ -13,9 +13,16 @@ from operator import attrgetter, le
 from typing import Any, TypeVar
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..hiding.no_torch_function import Unseen
+from ..hiding.torch_private import (
+    DispatchMode,
+    TensorBase,
+    data_address,
+    dispatch_modes,
+    pop_dispatch_mode,
+    push_dispatch_mode,
+)
 
 Answer = TypeVar("Answer")
 
@@ -32,16 +39,10 @@ _TELLING = frozenset({
     "torch.masked.maskedtensor.core.MaskedTensor",
 })  # fmt: skip
 
-_Base: Any = torch._C.TensorBase
 _NO_DISPATCH: Any = torch.Tensor.__torch_dispatch__
 _STRIDED = torch.strided
-_dispatch_modes = torch._C._len_torch_dispatch_stack
-_push: Any = torch._C._push_on_torch_dispatch_stack
-_pop: Any = torch._C._pop_torch_dispatch_stack
-# Where the memory of a tensor's storage begins; `data_ptr` would copy what is to be copied on write.
-_begin: Callable[[torch.Tensor], int] = torch._C._data_address  # type: ignore[attr-defined]
 _is_cpu, _nbytes = attrgetter("is_cpu"), attrgetter("nbytes")
-_contiguous, _offset, _storage = _Base.is_contiguous, _Base.storage_offset, _Base.untyped_storage
+_contiguous, _offset, _storage = TensorBase.is_contiguous, TensorBase.storage_offset, TensorBase.untyped_storage
 _held = torch.UntypedStorage.nbytes
 
 
@@ -49,7 +50,7 @@ class Refused(RuntimeError):
     """To answer, code of the tensor's own class would have to run."""
 
 
-class _Refusing(TorchDispatchMode):
+class _Refusing(DispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # to skip it would import it
@@ -74,10 +75,10 @@ class Asking:
     def __enter__(self) -> None:
         self._unseen = Unseen()
         self._unseen.__enter__()
-        _push(_REFUSING)
+        push_dispatch_mode(_REFUSING)
 
     def __exit__(self, *exc: object) -> None:
-        _pop(None)
+        pop_dispatch_mode(None)
         self._unseen.__exit__(None, None, None)
 
 
@@ -115,7 +116,7 @@ def in_memory(tensor: torch.Tensor, passing: bool = False) -> bool:
         type(tensor) in PLAIN
         and tensor.is_cpu
         and tensor.layout is _STRIDED
-        and not (tensor.is_nested or _dispatch_modes())
+        and not (tensor.is_nested or dispatch_modes())
         and (_has_memory(tensor) if passing else _memory_is_there(tensor))
     )
 
@@ -126,7 +127,7 @@ def lies_at(tensor: torch.Tensor, passing: bool = False) -> int:
         type(tensor) in PLAIN
         and tensor.is_cpu
         and tensor.layout is _STRIDED
-        and not (tensor.is_nested or _dispatch_modes())
+        and not (tensor.is_nested or dispatch_modes())
         and _contiguous(tensor)
         and not tensor.is_neg()
     ):
@@ -134,7 +135,7 @@ def lies_at(tensor: torch.Tensor, passing: bool = False) -> int:
     try:
         offset = _offset(tensor)
         skipped = offset * tensor.itemsize if offset else 0
-        begin = _begin(tensor) if passing or tensor.nbytes + skipped <= _held(_storage(tensor)) else 0
+        begin = data_address(tensor) if passing or tensor.nbytes + skipped <= _held(_storage(tensor)) else 0
         return begin + skipped if begin else 0
     except RuntimeError:
         return 0  # it stands for another tensor
@@ -149,7 +150,7 @@ def all_in_memory(tensors: Sequence[Any]) -> bool:
         return (
             set(map(type, tensors)) <= PLAIN
             and all(map(_is_cpu, tensors))
-            and not _dispatch_modes()
+            and not dispatch_modes()
             and all(map(_contiguous, tensors))
             and not any(map(_offset, tensors))
             and all(map(le, map(_nbytes, tensors), map(_held, map(_storage, tensors))))
@@ -160,23 +161,23 @@ def all_in_memory(tensors: Sequence[Any]) -> bool:
 
 def address_of(tensor: torch.Tensor) -> int:
     """Where the first number of a readable tensor lies."""
-    return _begin(tensor) + int(_offset(tensor)) * tensor.itemsize
+    return data_address(tensor) + int(_offset(tensor)) * tensor.itemsize
 
 
 def readable(tensor: torch.Tensor, passing: bool = False) -> bool:
     """Whether the numbers of `tensor` can be read without side effects."""
     if in_memory(tensor, passing):
         return tensor.dtype in NUMBERS
-    if computes(tensor) or _dispatch_modes():  # a dispatch mode of the script's would see our reads, too
+    if computes(tensor) or dispatch_modes():  # a dispatch mode of the script's would see our reads, too
         return False
     with Unseen():
-        device = _Base.device.__get__(tensor).type
+        device = TensorBase.device.__get__(tensor).type
         return (
             device in DEVICES
-            and _Base.layout.__get__(tensor) is _STRIDED
-            and _Base.dtype.__get__(tensor) in NUMBERS
-            and not _Base.is_nested.__get__(tensor)
-            and not _Base._is_zerotensor(tensor)
+            and TensorBase.layout.__get__(tensor) is _STRIDED
+            and TensorBase.dtype.__get__(tensor) in NUMBERS
+            and not TensorBase.is_nested.__get__(tensor)
+            and not TensorBase._is_zerotensor(tensor)
             and not (device == "cuda" and capturing())
             and (_has_memory if passing else _memory_is_there)(tensor if type(tensor) in PLAIN else dense(tensor))
         )
@@ -184,7 +185,7 @@ def readable(tensor: torch.Tensor, passing: bool = False) -> bool:
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
     """A readable tensor as one of torch's own class, so that no method of a class of the script's is called."""
-    found: torch.Tensor = _Base.detach(tensor)
+    found: torch.Tensor = TensorBase.detach(tensor)
     return found
 
 
@@ -212,7 +213,7 @@ def fits(storage: torch.UntypedStorage, offset: int, size: Sequence[int], stride
 def _has_memory(tensor: torch.Tensor) -> bool:
     """Whether a strided tensor has any memory."""
     try:
-        return not tensor.nbytes or _begin(tensor) != 0
+        return not tensor.nbytes or data_address(tensor) != 0
     except RuntimeError:
         return False  # it stands for another tensor
 
@@ -227,6 +228,6 @@ def _memory_is_there(tensor: torch.Tensor) -> bool:
             enough = tensor.nbytes + offset * tensor.itemsize <= _held(storage)
         else:
             enough = fits(storage, offset, tensor.shape, tensor.stride(), tensor.itemsize)
-        return enough and _begin(tensor) != 0
+        return enough and data_address(tensor) != 0
     except RuntimeError:
         return False  # it stands for another tensor

@@ -16,7 +16,9 @@ import torch
 from ...model.packed_samples import Form, pack_stats, pack_values
 from ...model.records import Stats
 from ..hiding.no_torch_function import Unseen
+from ..hiding.torch_private import foreach_norm, set_grad_enabled
 from .askable import address_of, capturing, dense, lies_at, readable
+from .reading import Reading
 from .stats_batch import Slab
 
 Figures = tuple[int, float, float, float, float, float, int, int, int]  # the fields of `Stats`
@@ -61,20 +63,6 @@ def _figures_of(numbers: Sequence[float]) -> Figures:
 
 def _zeros(numbers: Sequence[float]) -> int:
     return sum(number == 0 for number in numbers) if 0.0 in numbers else 0
-
-
-class Reading:
-    """What was read of a tensor at one moment, packed as `PackedSamples` holds it. `stats` is None while it is owed."""
-
-    __slots__ = ("form", "stats", "values")
-
-    def __init__(self, form: Form, stats: bytes | None = None, values: bytes = b"") -> None:
-        self.form, self.stats, self.values = form, stats, values
-
-
-def of_triples(numbers: Sequence[float]) -> Reading:
-    """Numbers that were computed, three by three: they have no statistics."""
-    return Reading(((len(numbers) // 3, 3), False, len(numbers)), b"", pack_values(numbers))
 
 
 class Pending:
@@ -197,15 +185,15 @@ class Statistics:
     def norms(self, tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]) -> None:
         """The 2-norms of `tensors` (readable floats, all on one device), in one fused call."""
         grad_mode = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)
+        set_grad_enabled(False)
         try:
-            norms = torch._foreach_norm(tensors)
+            norms = foreach_norm(tensors)
             if tensors[0].device.type == "cpu":
                 deliver([norm.item() for norm in norms])
             else:
                 self.pending.append(Pending(torch.stack(norms), deliver))
         finally:
-            torch._C._set_grad_enabled(grad_mode)
+            set_grad_enabled(grad_mode)
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
         """The value of a readable tensor of one element, of torch's own class."""

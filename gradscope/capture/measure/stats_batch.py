@@ -8,14 +8,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from ctypes import memmove
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...model.packed_samples import STATS_BYTES, Form
-
-if TYPE_CHECKING:
-    from .stats import Reading
+from .reading import Reading
 
 _EACH = struct.Struct(f"{STATS_BYTES}s").iter_unpack
 _EXACT = 1e-280, 1e300  # sums of squares between which neither squares nor their sum overflow or vanish

@@ -9,16 +9,15 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from ...model.sizes import UNKNOWN
+from ..hiding.torch_private import TensorBase, Uninitialized
 from .askable import PLAIN, Asking, ask
 
 VERSION = attrgetter("_version")
 _CONTAINERS = (list, tuple, dict)
 _NUMBERS = frozenset({bool, int, float, complex, str, type(None)})
-_Base: Any = torch._C.TensorBase
-_storage = _Base.untyped_storage
+_storage = TensorBase.untyped_storage
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
@@ -116,30 +115,30 @@ def _read_facts(tensor: torch.Tensor, numel: int) -> Facts:
 
 
 def _ask_facts(tensor: torch.Tensor) -> Facts:
-    grad_fn = ask(_Base.grad_fn.__get__, tensor, None)
+    grad_fn = ask(TensorBase.grad_fn.__get__, tensor, None)
     return Facts(
         shape=_ask_sizes(tensor),
-        dtype=_DTYPES[_Base.dtype.__get__(tensor)],
-        device=_DEVICES[ask(_Base.device.__get__, tensor, "")],
-        layout=_LAYOUTS[ask(_Base.layout.__get__, tensor, "")],
-        requires_grad=_Base.requires_grad.__get__(tensor),
-        is_leaf=ask(_Base.is_leaf.__get__, tensor, False),
+        dtype=_DTYPES[TensorBase.dtype.__get__(tensor)],
+        device=_DEVICES[ask(TensorBase.device.__get__, tensor, "")],
+        layout=_LAYOUTS[ask(TensorBase.layout.__get__, tensor, "")],
+        requires_grad=TensorBase.requires_grad.__get__(tensor),
+        is_leaf=ask(TensorBase.is_leaf.__get__, tensor, False),
         grad_fn=None if grad_fn is None else type(grad_fn).__name__,
-        retains_grad=_Base.retains_grad.__get__(tensor),
-        is_inference=_Base.is_inference(tensor),
-        nbytes=(_ask_count(tensor) or 0) * _Base.element_size(tensor),
-        is_view=_Base._is_view(tensor),
+        retains_grad=TensorBase.retains_grad.__get__(tensor),
+        is_inference=TensorBase.is_inference(tensor),
+        nbytes=(_ask_count(tensor) or 0) * TensorBase.element_size(tensor),
+        is_view=TensorBase._is_view(tensor),
     )
 
 
 def _ask_sizes(tensor: torch.Tensor) -> tuple[int, ...]:
-    if isinstance(tensor, UninitializedTensorMixin):
+    if isinstance(tensor, Uninitialized):
         return ()
-    return known_sizes(ask(_Base.shape.__get__, tensor, ()))
+    return known_sizes(ask(TensorBase.shape.__get__, tensor, ()))
 
 
 def _ask_count(tensor: torch.Tensor) -> int | None:
-    count = ask(_Base.numel, tensor, None)
+    count = ask(TensorBase.numel, tensor, None)
     return count if type(count) is int else None
 
 
@@ -159,7 +158,7 @@ def count_of(tensor: torch.Tensor) -> int | None:
 
 def bytes_of(tensor: torch.Tensor) -> int:
     """How many bytes its elements take, 0 where that is not known."""
-    return (count_of(tensor) or 0) * int(_Base.element_size(tensor))
+    return (count_of(tensor) or 0) * int(TensorBase.element_size(tensor))
 
 
 def device_of(tensor: torch.Tensor) -> str:
@@ -167,12 +166,12 @@ def device_of(tensor: torch.Tensor) -> str:
     if type(tensor) in PLAIN:
         return _DEVICES[tensor.device]
     with Asking():
-        return _DEVICES[ask(_Base.device.__get__, tensor, "")]
+        return _DEVICES[ask(TensorBase.device.__get__, tensor, "")]
 
 
 def dtype_of(tensor: torch.Tensor) -> str:
     """The element type as text."""
-    return _DTYPES[_Base.dtype.__get__(tensor)]
+    return _DTYPES[TensorBase.dtype.__get__(tensor)]
 
 
 def is_leaf(tensor: torch.Tensor) -> bool:

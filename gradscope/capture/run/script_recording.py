@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ...model.records import Detail, TraceInfo
-from ...model.trace import TraceSink
+from ...model.source import TraceSink
 from ...options import CaptureOptions
 from ...text import raised
 from ..environment.launch import Rank

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...model.records import Phase
+from ..hiding.torch_private import Loss
 
 _LOSS_NAMES = ("cross_entropy", "nll_loss", "kl_div", "ctc_loss")
 
@@ -15,7 +16,7 @@ def is_loss_name(name: str) -> bool:
 
 
 def is_loss_module(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.modules.loss._Loss)
+    return isinstance(module, Loss)
 
 
 class PhaseClock:

@@ -17,7 +17,7 @@ import torch
 
 from ...model.records import Kept
 from ..hiding.no_torch_function import Unseen
-from ..hooks.backward import walk
+from ..measure.grad_graph import walk
 from ..measure.tensor_facts import is_leaf, node_of
 from ..sites.assignments import function_of, statements
 from ..sites.call_sites import Sites

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..hiding.torch_private import RAW_SAVED, SAVED, DisableTorchDispatch
 from ..measure.askable import is_strided
 from ..measure.tensor_facts import bytes_of, storage_key
 from .draft import Draft
@@ -22,7 +23,6 @@ RawSaved = tuple[str, "int | None", "int | None", int, bool]  # name, tensor num
 
 _PACKED: Any = object()  # in the place of a tensor that code of the script's would have to unpack
 _TELLING = re.compile(r"is at version (\d+); expected version (\d+)")
-_RAW = "_raw_saved_"
 # of each kind of grad node: (x, _raw_saved_x, _saved_x where there is such); a custom Function's class may go
 _Names = tuple[tuple[str, str, "str | None"], ...]
 _NAMES: weakref.WeakKeyDictionary[type, _Names] = weakref.WeakKeyDictionary()
@@ -158,9 +158,9 @@ def names_stale(error: BaseException) -> bool:
 def _names(kind: type) -> _Names:
     found = _NAMES.get(kind)
     if found is None:
-        names = [name[len(_RAW) :] for name in dir(kind) if name.startswith(_RAW)]
-        plain = (f"_saved_{name}" if hasattr(kind, f"_saved_{name}") else None for name in names)
-        found = tuple([(name, _RAW + name, own) for name, own in zip(names, plain)])
+        names = [name[len(RAW_SAVED) :] for name in dir(kind) if name.startswith(RAW_SAVED)]
+        plain = (SAVED + name if hasattr(kind, SAVED + name) else None for name in names)
+        found = tuple([(name, RAW_SAVED + name, own) for name, own in zip(names, plain)])
         if kind.__flags__ & _MAY_GO:
             _NAMES[kind] = found
         else:
@@ -173,7 +173,7 @@ def _unpacked(node: Any, raw: Any, name: str) -> tuple[Any, _Stale | None]:
     try:
         if raw.unpack_hook is not None:
             return _PACKED, None
-        with torch._C._DisableTorchDispatch():
+        with DisableTorchDispatch():
             return getattr(node, name), None
     except RuntimeError as error:
         return _data(raw), _told(error)
@@ -183,8 +183,8 @@ def _staleness(node: Any, name: str) -> _Stale | None:
     """What torch says when the node's saved tensor (or list of them) is looked at: nothing unless one is stale."""
     custom = name == "tensors" and not hasattr(type(node), "_saved_tensors")  # an autograd.Function's
     try:
-        with torch._C._DisableTorchDispatch():
-            getattr(node, "saved_tensors" if custom else "_saved_" + name, None)
+        with DisableTorchDispatch():
+            getattr(node, "saved_tensors" if custom else SAVED + name, None)
     except RuntimeError as error:
         return _told(error)
     return None
@@ -200,7 +200,7 @@ def _data(saved: Any) -> Any:
     try:
         if saved.unpack_hook is not None:
             return _PACKED
-        with torch._C._DisableTorchDispatch():
+        with DisableTorchDispatch():
             return saved.data
     except RuntimeError:
         return None

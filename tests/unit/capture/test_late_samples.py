@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradscope.capture.measure.stats import Pending, Reading, Statistics
+from gradscope.capture.measure.reading import Reading
+from gradscope.capture.measure.stats import Pending, Statistics
 from gradscope.capture.recorder import Recorder
 from gradscope.options import CaptureOptions
 from gradscope.store import TraceWriter, open_trace

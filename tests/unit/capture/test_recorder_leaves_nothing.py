@@ -13,7 +13,17 @@ from torch.overrides import TorchFunctionMode
 from gradscope.capture import recorder
 from gradscope.capture.emit import progress, step_rows
 from gradscope.capture.hooks import backward, custom_functions, function_mode, modules, optimizers, regions
-from gradscope.capture.journal import gradients, journal, leaves, mode_switches, updates, writes
+from gradscope.capture.journal import (
+    gradients,
+    here,
+    journal,
+    leaves,
+    measurements,
+    mode_switches,
+    ops,
+    updates,
+    writes,
+)
 from gradscope.capture.measure import stats, stats_batch
 from gradscope.capture.recorder import active_recorders
 from gradscope.capture.step import draft, loop_detection, patterns, segmenter, tensor_registry
@@ -348,6 +358,9 @@ def _these(owner: Any, *names: str) -> list[tuple[Any, str]]:
 
 BROKEN: list[tuple[Any, str]] = [
     *_methods(journal.Journal),
+    *_methods(here.Here),
+    *_methods(measurements.Measurements),
+    *_methods(ops.Ops),
     *_methods(writes.Versions),
     *_methods(leaves.Leaves),
     *_methods(gradients.Gradients),

@@ -8,7 +8,7 @@ import torch
 from gradscope.capture.recorder import Recorder
 from gradscope.model.memory import MemorySource
 from gradscope.model.records import StepRow
-from gradscope.model.trace import Unfinished
+from gradscope.model.source import Unfinished
 from gradscope.options import CaptureOptions
 from tests.capturing import new_recording
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ..hiding.no_torch_function import Unseen
+
 
 def accumulator_of(leaf: torch.Tensor) -> Any:
     """The leaf's AccumulateGrad node; None where it has none that can be found.
@@ -20,7 +22,7 @@ def accumulator_of(leaf: torch.Tensor) -> Any:
 
     def find() -> None:
         try:
-            with torch._C.DisableTorchFunction():
+            with Unseen():
                 view: Any = leaf.view_as(leaf)
                 found.append(view.grad_fn.next_functions[0][0])
         except Exception:  # a foreign class may refuse anything; its node is then not known
