@@ -333,6 +333,8 @@ class Recorder:
         self._memory(draft)
         if self.detail is Detail.FULL:
             self._look_for_survivors(draft)
+        if not draft.with_graph and self.detail is not Detail.STEPS:
+            self.table.count_unseen(draft)
         if kept:
             pattern = self._write(draft, kind, number)
         else:

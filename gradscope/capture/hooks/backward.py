@@ -109,7 +109,7 @@ class BackwardWatch:
                 graph = graph_facts([root_node(output) for output in outputs], self._parameter_of)
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
-                    0 if wanted is None else len(wanted), graph,
+                    0 if wanted is None else len(wanted), matching.results_state(), graph,
                 )  # fmt: skip
                 if not matching.passes(BACKWARD, frame, facts):
                     return False

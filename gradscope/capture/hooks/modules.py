@@ -130,6 +130,9 @@ class ModuleWatch:
         journal = self.journal
 
         def new(kind: type, data: Any = None, requires_grad: bool = True) -> Any:
+            matching = self.journal.matching
+            if matching.on:
+                matching.passes(CHANGE, sys._getframe(1), ("parameter",))
             made = original(kind, data, requires_grad)
             if data is not None and self._mine():
                 try:
@@ -144,8 +147,15 @@ class ModuleWatch:
     def _mine(self) -> bool:
         return self.journal.recording() and get_ident() == self.journal.thread
 
+    def _changes(self) -> None:
+        """Something is registered: what is known of the modules of a root holds no more."""
+        matching = self.journal.matching
+        matching.generation += 1
+        if matching.on:
+            matching.passes(CHANGE, sys._getframe(3), ("registration",))
+
     def _parameter_registered(self, module: nn.Module, name: str, parameter: Any) -> None:
-        self.journal.matching.generation += 1
+        self._changes()
         if parameter is None or not self._mine():
             return
         frame = sys._getframe(2)
@@ -155,7 +165,7 @@ class ModuleWatch:
             self._registered(module, name, [parameter], frame)
 
     def _module_registered(self, module: nn.Module, name: str, added: Any) -> None:
-        self.journal.matching.generation += 1
+        self._changes()
         if self.journal.with_optimizer and added is not None and self._mine():
             self._registered(module, name, list(added.parameters()), sys._getframe(2))
 
@@ -201,7 +211,7 @@ class ModuleWatch:
         if users or root:
             self._ends(stack, users, root, result)
         if not clock.depth and journal.matching.listening:
-            self._passed_end(known)
+            self._passed_end(known, result)
         return result
 
     def _passed(
@@ -238,14 +248,15 @@ class ModuleWatch:
         finally:
             add_frames(-depth)
             matching.inside -= 1
-        self._passed_end(known)
+        self._passed_end(known, result)
         return result
 
-    def _passed_end(self, known: Known) -> None:
+    def _passed_end(self, known: Known, result: Any) -> None:
         try:
             with Unseen():
                 if known.tree is not None:
-                    self.journal.matching.ends(RETURNED, versions_rose(known.versions, known.tree.versions()))
+                    rises = versions_rose(known.versions, known.tree.versions())
+                    self.journal.matching.ends(RETURNED, rises, result)
         except Exception as error:
             self.journal.fault("a module's result", error)
 

@@ -28,7 +28,7 @@ def zero_grad(
     """
     if journal.matching.listening and _passed(journal, frame, parameters, owner):
         call()
-        journal.matching.ends(ZEROED)
+        _passed_end(journal, parameters)
         return
     with pause:
         stack, with_grad = -1, None
@@ -45,7 +45,7 @@ def zero_grad(
         finally:
             journal.call_ends()
     if journal.matching.listening:
-        journal.matching.ends(ZEROED)
+        _passed_end(journal, parameters)
 
 
 def _passed(
@@ -62,6 +62,14 @@ def _passed(
     except Exception as error:
         journal.fault("gradients before zero_grad", error)
         return False
+
+
+def _passed_end(journal: Journal, parameters: Callable[[], Iterable[torch.Tensor]]) -> None:
+    try:
+        with Unseen():
+            journal.matching.ends(ZEROED, tuple([parameter.grad is not None for parameter in parameters()]))
+    except Exception as error:
+        journal.fault("gradients after zero_grad", error)
 
 
 def _tell(

@@ -13,12 +13,15 @@ Steps that equal none, and cost more than the budget, are *light*: told at detai
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
 from threading import get_ident
 from time import perf_counter
 from types import FrameType
 from typing import Any
+
+import torch
 
 from ..hiding.torch_private import (
     function_mode_at,
@@ -28,10 +31,10 @@ from ..hiding.torch_private import (
     sequence_number,
 )
 from ..hiding.torch_state import transforming
-from ..measure.tensor_facts import version_of
 from ..step.draft import Draft, Station
 from ..step.patterns import Pattern, Patterns
 from .here import Here
+from .station_facts import results_facts
 from .stations import BACKWARD, CALL, ENDS, Teller
 from .updates import Updates
 
@@ -68,6 +71,7 @@ class Matching:
         self._passed: list[Station] = []
         self._times: list[float] = []
         self._count = 0
+        self._results: list[weakref.ref[torch.Tensor]] = []  # of the roots since the last backward
 
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
@@ -76,6 +80,7 @@ class Matching:
 
     def stop(self) -> None:
         """The script is over, or the recording: what has passed is told."""
+        self._there = True  # it is not to be put back
         if self.on:
             if self._complete() and self._unwritten():
                 self._close(perf_counter())
@@ -108,21 +113,20 @@ class Matching:
         stack, _ = here.locate(frame)  # where a new step may begin
         draft = here.tracker.draft
         if not draft.stations:
-            station = _new_tuple(Station, (kind, stack, 0, facts))
+            station = _new_tuple(Station, (kind, stack, sequence_number() - self._count, facts))
             if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
             if self._lighten and self._take_off():
                 self._lighten = False
                 self._be_light()
                 return False
-        if draft.with_graph:
-            self._note(draft, kind, stack, facts)
+        self._note(draft, kind, stack, facts)
         return False
 
     def begins_at(self, frame: FrameType) -> bool:
         """A backward is called at `frame`, with the mode still on the stack. Whether the step is matched from here."""
         here = self.here
-        if not self._armed or self.on or get_ident() != here.thread or not here.recording():
+        if not self._armed or get_ident() != here.thread or not here.recording():
             return False
         here.locate(frame)
         draft = here.tracker.draft
@@ -133,23 +137,30 @@ class Matching:
             and self._begin()
         )
 
-    def ends(self, kind: str, facts: tuple[Any, ...] = ()) -> None:
-        """A call that is a station is over."""
+    def results_state(self) -> tuple[Any, ...]:
+        """Which results of roots keep their gradient, and how many hooks each has; then they are forgotten."""
+        results, self._results = self._results, []
+        return results_facts(reference() for reference in results)
+
+    def ends(self, kind: str, facts: tuple[Any, ...] = (), result: Any = None) -> None:
+        """A call that is a station is over. `result`: what it gave the script."""
         here, draft = self.here, self.here.tracker.draft
         if not self.listening or get_ident() != here.thread:
             return
+        if isinstance(result, torch.Tensor) and not self.inside:
+            self._results.append(weakref.ref(result))
         if self.on:
             if not self.inside:
                 self._at(kind, -1, facts)
             return
         if self.aside and self._left <= 1 and not self._there:
             self._put_back()
-        if draft.with_graph and draft.stations and not (here.clock.depth or here.backwards):
+        if draft.stations and not (here.clock.depth or here.backwards):
             self._note(draft, kind, -1, facts)
 
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
         count = sequence_number()
-        nodes, self._count = count - self._count if draft.stations else 0, count
+        nodes, self._count = count - self._count, count
         draft.stations.append(_new_tuple(Station, (kind, stack, nodes, facts)))
         draft.passed_at.append(perf_counter())
         draft.places.append(draft.length)
@@ -171,7 +182,7 @@ class Matching:
                 return False
             passed, expected = self._passed, None
         place = len(passed)
-        nodes, self._count = count - self._count if place else 0, count
+        nodes, self._count = count - self._count, count
         station = _new_tuple(Station, (kind, stack, nodes, facts))
         passed.append(station)
         self._times.append(now)
@@ -199,23 +210,23 @@ class Matching:
         return self._expected is not None and len(self._passed) == len(self._expected.stations)
 
     def _ended(self, stack: int, kind: str = "") -> bool:
-        """Whether a call at `stack`, after the last station, is of the next step."""
+        """Whether a call at `stack`, after the last station, is of the next step.
+
+        After the step's own loop, only a root or a backward begins another step.
+        """
         watch = self._expected.watch if self._expected is not None else None
         if watch is None:
             return False
         here = self.here
-        if watch.judge(stack, here.sites.positions[stack]) in ("again", "left"):
+        change = watch.judge(stack, here.sites.positions[stack])
+        if change == "again" or (change == "left" and kind in (CALL, BACKWARD)):
             return True
         return kind == CALL and watch.kind == "U" and here.tracker.elsewhere(stack, watch.loop)
 
     def _unwritten(self) -> bool:
         """Whether tensors of earlier steps are as the pattern's steps left them."""
         assert self._expected is not None
-        for _, entry, rise, _, _ in self._expected.lasting:
-            tensor = entry()
-            if tensor is not None and (entry.version is None or entry.version + rise != version_of(tensor)):
-                return False
-        return True
+        return all(one.holds() for one in self._expected.lasting)
 
     # -- from watching to matching, and back -------------------------------------------------------
 
@@ -319,9 +330,12 @@ class Matching:
         if self.on:
             if self.inside or not self._complete():
                 return False
-            if not self._ended(here.sites.locate(frame)):
+            stack = here.sites.locate(frame)
+            assert self._expected is not None
+            assert self._expected.watch is not None
+            if not self._expected.watch.judge(stack, here.sites.positions[stack]):
                 return False
-            if not self._unwritten():
+            if not self._ended(stack) or not self._unwritten():
                 self._give_up()
                 here.locate(frame)
             else:
@@ -353,13 +367,10 @@ class Matching:
         draft.scaled = [(place, cell) for place, (_, cell) in zip(pattern.scaled, draft.scaled)]
         draft.norms = [(place, numbers, cell) for (place, _), (_, numbers, cell) in zip(pattern.norms, draft.norms)]
         draft.factors = pattern.factors
-        shifts: list[tuple[int, int]] = []
-        for number, entry, rise, since, shift in pattern.lasting:
-            if entry.version is not None and entry() is not None:
-                if shift or rise:
-                    shifts.append((number, shift + entry.version - since))
-                entry.version += rise
-        draft.shifts = tuple(shifts)
+        draft.shifts = tuple([shift for one in pattern.shifts if (shift := one.now()) is not None])
+        for lasting in pattern.lasting:
+            if lasting.rise and lasting.entry.version is not None:
+                lasting.entry.version += lasting.rise
         before = self.patterns.before
         for number, mark, old in pattern.carried:
             met_in = mark or before

@@ -127,6 +127,18 @@ def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int
     return tuple(found)
 
 
+def results_facts(results: Iterable[torch.Tensor | None]) -> Facts:
+    """Which of these keep their gradient, and how many hooks each has."""
+    found: list[object] = []
+    for tensor in results:
+        if tensor is None or not is_plain(tensor) or not tensor.requires_grad:
+            found.append(None)
+        else:
+            hooks = tensor._backward_hooks
+            found.append((tensor.retains_grad, len(hooks) if hooks else 0))
+    return tuple(found)
+
+
 def groups_facts(groups: Sequence[Mapping[str, Any]]) -> Facts:
     """The groups of an optimizer: how many parameters, and the settings that are no amounts."""
     return tuple(

@@ -1,4 +1,4 @@
-"""The stations of a step that turned out to be none of its pattern's, told as the moments of a step at detail `steps`."""
+"""The stations of a step that proved to be none of its pattern, told as the moments of a step at detail `steps`."""
 
 from __future__ import annotations
 

@@ -313,7 +313,7 @@ class Draft:
         """The call that showed that this step is over, where it was noted as a station of it, is of the next."""
         if self.stations and self.stations[-1].kind in ("call", "backward") and self.places[-1] == self.length:
             first = self.stations.pop()
-            following.stations.append(first._replace(nodes=0))
+            following.stations.append(first)
             following.passed_at.append(self.passed_at.pop())
             following.places.append(0)
             self.places.pop()

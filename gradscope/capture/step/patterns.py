@@ -6,10 +6,11 @@ are not watched. What its row tells beside numbers that were measured in it is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...model.records import StepKind
+from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
 from .draft import Draft, StepMark
 from .entry import Entry
@@ -26,8 +27,8 @@ class Pattern:
 
     __slots__ = (
         "bumps", "calls", "carried", "clock", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
-        "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "stations", "template",
-        "tensors", "watch",
+        "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "shifts", "stations",
+        "template", "tensors", "watch",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
@@ -66,7 +67,7 @@ class Pattern:
         ]
         met = {entry.number: entry for entry in draft.met if entry.mark is draft.mark}
         self.owners = [(parameter, met[number]) for number, parameter in self.parameters if number in met]
-        self.lasting = list(_lasting(draft, met))
+        self.lasting, self.shifts = _lasting(draft)
         self.matchable = self._may_be_matched()
 
     def _may_be_matched(self) -> bool:
@@ -104,22 +105,68 @@ class Pattern:
 
 
 class Lasting(NamedTuple):
-    """A tensor of earlier steps, whose version rises by `rise` a step; `since` it was that, its `shift` is known."""
+    """A tensor that the step met and that was there before, and will be: what must hold of it when a step has ended."""
+
+    entry: Entry
+    rise: int  # of its version, in each step
+    requires_grad: bool
+    hooks: int
+
+    def holds(self) -> bool:
+        """Whether it is as a step leaves it that began where the last one ended."""
+        tensor = self.entry()
+        if tensor is None or self.entry.version is None:
+            return True
+        return (
+            version_of(tensor) == self.entry.version + self.rise
+            and tensor.requires_grad is self.requires_grad
+            and len(tensor._backward_hooks or ()) == self.hooks
+        )
+
+
+class Shift(NamedTuple):
+    """How far the version of a tensor is from the template's, when the counter that it shares was at `since`."""
 
     number: int
-    entry: Entry
-    rise: int
-    since: int
     shift: int
+    lasting: Lasting
+    since: int
+
+    def now(self) -> tuple[int, int] | None:
+        """The same of a step that has just ended; None where the tensor is gone."""
+        tensor = self.lasting.entry()
+        version = None if tensor is None else version_of(tensor)
+        return None if version is None else (self.number, self.shift + version - self.lasting.rise - self.since)
 
 
-def _lasting(draft: Draft, met: Mapping[int, Entry]) -> Iterator[Lasting]:
+def _lasting(draft: Draft) -> tuple[list[Lasting], list[Shift]]:
+    """The tensors that were there before, and those whose versions the counter of one of them shifts."""
+    kept: list[Lasting] = []
+    counting: dict[int, tuple[Lasting, int]] = {}  # by storage: what counts in it, and where that began
     shifts = dict(draft.shifts)
-    for number, _, _ in draft.carried:
-        entry, relative = met.get(number), draft.tensors[number].version
-        if entry is not None and entry.version is not None and relative is not None:
-            since = relative + shifts.get(number, 0)
-            yield Lasting(number, entry, entry.version - since, since, shifts.get(number, 0))
+    for entry in draft.met:
+        tensor = entry() if entry.mark is draft.mark else None
+        raw = draft.tensors[entry.number] if tensor is not None else None
+        if tensor is None or raw is None or raw.version is None or entry.version is None:
+            continue
+        if raw.parameter is not None:
+            since = draft.versions.get(raw.parameter, 0)
+        elif raw.carried:
+            since = raw.version + shifts.get(entry.number, 0)
+        else:
+            continue
+        plain = is_plain(tensor)
+        hooks = len(tensor._backward_hooks or ()) if plain else 0
+        one = Lasting(entry, entry.version - since, tensor.requires_grad, hooks)
+        if plain:
+            kept.append(one)
+        counting.setdefault(raw.storage, (one, since))
+    shifted = [
+        Shift(number, shift, *counting[draft.tensors[number].storage])
+        for number, shift in draft.shifts
+        if draft.tensors[number].storage in counting
+    ]
+    return kept, shifted
 
 
 def _clock(draft: Draft) -> list[Span]:

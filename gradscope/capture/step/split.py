@@ -152,7 +152,7 @@ class _Split:
         draft, at = self.draft, self.at
         for station, when, place in zip(draft.stations, draft.passed_at, draft.places):
             part, start = (self.head, 0) if place < at else (self.tail, at)
-            part.stations.append(station if part.stations else station._replace(nodes=0))
+            part.stations.append(station)
             part.passed_at.append(when)
             part.places.append(place - start)
 

@@ -376,6 +376,17 @@ class TensorTable:
             if entry.parameter is not None:
                 entry.facts = entry.prototype = None
 
+    def count_unseen(self, draft: Draft) -> None:
+        """Ops of this step were not seen: how far they raised the versions of what outlives steps."""
+        for entry in self.entries.values():
+            tensor = entry() if entry.parameter is not None and entry.version is not None else None
+            version = None if tensor is None else version_of(tensor)
+            if version is not None and entry.version is not None and entry.parameter is not None:
+                if version != entry.version:
+                    rise = version - entry.version
+                    draft.bumps[entry.parameter] = draft.bumps.get(entry.parameter, 0) + rise
+                entry.version = version
+
     # -- upkeep ----------------------------------------------------------------------------------
 
     def sweep(self) -> None:
