@@ -11,9 +11,9 @@ from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
 from ..model.trace import Trace
 from ..text import elide_list, plural, raised
-from .case import Case
-from .check import CERTAIN, POSSIBLE, Check
+from .evidence.index import Case
 from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED
+from .rules import CERTAIN, POSSIBLE, Check
 
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 

@@ -179,7 +179,7 @@ class _Result:
         if self.quiet:
             return
         from ...diagnose import judge
-        from ...diagnose.check import CERTAIN
+        from ...diagnose.rules import CERTAIN
         from ...model.findings import Severity
         from ...render.findings import Look, one
         from ...store import open_trace

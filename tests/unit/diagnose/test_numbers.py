@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradscope.diagnose.traps import TRAPS
+from gradscope.diagnose.evidence.nan_causes import TRAPS
 from tests.judging import Judging, loud
 
 TRAIN = """

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from gradscope.diagnose import judge
-from gradscope.diagnose.case import Case
-from gradscope.diagnose.check import Check, Rule, check
+from gradscope.diagnose.evidence.index import Case
+from gradscope.diagnose.rules import Check, Rule, check
 from gradscope.errors import UnknownName
 from gradscope.model.findings import Finding, Place, Severity
 from tests.builders import ab2_trace

@@ -1,0 +1,306 @@
+"""Gradients that never reach what should be trained: where the path from the loss to a parameter is cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ...model.build import tensor_id
+from ...model.findings import Finding, Place, Severity
+from ...model.records import Backward, GradChange, Mutation, OptimizerStep, Parameter
+from ...model.trace import Step
+from ..evidence.dataflow import ENTRIES, INTEGER, Reach
+from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, listed, place_of, reason
+from ..evidence.index import Case
+from ..rules import LIKELY, SURE, Rule, check
+
+CUT_OFF = Rule(
+    "GS202", "gradient-path-cut", Severity.WARNING, "The gradient path to parameters that should be trained is cut."
+)
+CONSTANT_TERM = Rule(
+    "GS203", "constant-in-loss", Severity.WARNING, "A term of the loss is a constant to autograd: it trains nothing."
+)
+CHECKPOINT = Rule(
+    "GS207",
+    "reentrant-checkpoint",
+    Severity.WARNING,
+    "A reentrant checkpoint whose inputs need no gradient trains nothing.",
+)
+
+
+class Untrained(NamedTuple):
+    """Parameters (by id) of optimizers that stepped, which never got a gradient."""
+
+    parameters: frozenset[int]
+    trained: frozenset[int]
+
+
+def untrained(case: Case) -> Untrained:
+    """The parameters that an optimizer was to train and that got no gradient in the whole trace."""
+    return case.once("untrained", lambda: _untrained(case))
+
+
+def _untrained(case: Case) -> Untrained:
+    stepped = {event.moment.optimizer for event in case.events(OptimizerStep)}
+    wanted = {
+        parameter
+        for optimizer in stepped
+        if optimizer in case.optimizers
+        for group in case.optimizers[optimizer].groups
+        for parameter in group
+        if parameter in case.parameters and case.parameters[parameter].requires_grad
+    }
+    given: set[int] = set()
+    by_hand: set[int] = set()
+    for step in case.distinct:
+        for event in case.events(GradChange, step):
+            if event.moment.has_grad and event.moment.change != "zeroed":
+                given.update(_ids(step, event.moment.tensors))
+        for write in case.events(Mutation, step):
+            if step.number >= 0:
+                by_hand.update(_ids(step, (write.moment.tensor, *write.moment.aliases)))
+    for row in case.rows:
+        given.update(parameter for parameter, _, grad in row.norms if grad is not None)
+    return Untrained(frozenset(wanted - given - by_hand), frozenset(given))
+
+
+def _ids(step: Step, tensors: Sequence[int]) -> Iterator[int]:
+    for tensor in tensors:
+        number = step.tensors[tensor].parameter
+        if number is not None:
+            yield number
+
+
+@check(CUT_OFF, CHECKPOINT)
+def parameters_cut_off(case: Case) -> Iterator[Finding]:
+    """What lies between the loss and the parameters that never get a gradient."""
+    missing = untrained(case)
+    groups: dict[tuple[str, int], tuple[Step, Reach, Cut, set[int]]] = {}
+    for step in case.training():
+        reach = Reach.of(case, step)
+        backwards = [(index, one) for index, one in reach.backwards if one.call == "backward"]
+        if not backwards:
+            continue
+        last = backwards[-1][0]
+        roots = [root for _, one in backwards for root in one.roots]
+        yield from _checkpoints(case, step, reach, roots, missing)
+        for parameter, cut in _cuts_of(reach, missing.parameters, roots, last).items():
+            place = place_of(reach, cut)
+            key = (place.file, place.line) if place is not None else ("", cut.op)
+            groups.setdefault(key, (step, reach, cut, set()))[3].add(parameter)
+    for step, reach, cut, parameters in groups.values():
+        yield _cut_off(case, step, reach, cut, parameters, missing)
+
+
+def _cuts_of(reach: Reach, parameters: frozenset[int], roots: Sequence[int], before: int) -> dict[int, Cut]:
+    """For each parameter that the step used, the cut that keeps the loss's gradient from it."""
+    tensors = {tensor.parameter: tensor.number for tensor in reach.step.tensors if tensor.parameter in parameters}
+    if not tensors:
+        return {}
+    behind, ops_behind = reach.behind(roots, before)
+    relevant = {op: [t for t in dead if t in behind] for op, dead in reach.cuts.items() if op in ops_behind}
+    relevant = {op: dead for op, dead in relevant.items() if dead}
+    found: dict[int, Cut] = {}
+    for parameter, tensor in tensors.items():
+        ahead, ops = reach.ahead([tensor], with_grad=True)
+        here = sorted(op for op in relevant if op in ops)
+        if here:
+            found[parameter] = cut_of(reach, here[0])
+            continue
+        left = _left_torch(reach, ahead, roots, before)
+        if left is not None:
+            found[parameter] = left
+    return found
+
+
+def _left_torch(reach: Reach, ahead: set[int], roots: Sequence[int], before: int) -> Cut | None:
+    """A value made of a parameter was taken out of torch, and a new tensor goes into the loss afterwards."""
+    behind, ops = reach.behind(roots, before)
+    beyond, _ = reach.ahead(ahead)
+    exits = [op for op in reach.exits if op < before and any(tensor in beyond for tensor in reach.ops[op].inputs)]
+    if not exits or ahead & behind:
+        return None
+    entries = [op for op in sorted(ops) if op > exits[0] and reach.ops[op].name in ENTRIES and not reach.ops[op].inputs]
+    arrays = [op for op in exits if reach.ops[op].name != "item"]
+    if entries:
+        return Cut(arrays[0] if arrays else entries[0], "number")
+    return None if arrays else Cut(exits[0], "number")
+
+
+def _cut_off(case: Case, step: Step, reach: Reach, cut: Cut, parameters: set[int], missing: Untrained) -> Finding:
+    names = sorted(case.parameters[parameter].name for parameter in parameters)
+    if cut.kind == "number":
+        why = (
+            "item(), numpy() and tolist() give plain numbers; a tensor made of them is new, without a graph behind it."
+        )
+        fix = "keep computing with tensors: torch operations in place of Python numbers and numpy"
+    else:
+        why, fix = reason(reach, cut)
+    copy = cut.kind in ("mode", "detach") and _is_copy(case, parameters, missing)
+    steps = sum(len(case.repeats(one)) for one in case.training())
+    return CUT_OFF.finding(
+        f"{listed(names)} never get a gradient: the path from the loss ends at {reach.ops[cut.op].name}",
+        culprit=place_of(reach, cut),
+        step=step.number,
+        confidence=SURE if cut.kind != "number" else LIKELY,
+        related=case.places((reach.ops[cut.op].stack, "the path ends here")),
+        explanation=f"{why} The optimizer has {listed(names)} to train, yet in {steps} steps no backward reached "
+        + ("it." if len(names) == 1 else "them."),
+        fix=fix,
+        severity=Severity.NOTE if copy else None,
+        nodes=[tensor_id(step.template, tensor) for tensor in reach.ops[cut.op].outputs[:1]],
+    )
+
+
+def _is_copy(case: Case, parameters: set[int], missing: Untrained) -> bool:
+    """Whether a trained network has a parameter for each of these: they are its target, teacher or average."""
+    trained = [case.parameters[number] for number in missing.trained if number in case.parameters]
+    return all(any(_twins(case, case.parameters[number], other) for other in trained) for number in parameters)
+
+
+def _twins(case: Case, one: Parameter, other: Parameter) -> bool:
+    """Whether two parameters have one shape and paths that differ in one word: target.0.weight, online.0.weight."""
+    paths = [f"{p.root}.{case.names.path(p.id)}".split(".") for p in (one, other)]
+    if one.shape != other.shape or len(paths[0]) != len(paths[1]):
+        return False
+    different = [pair for pair in zip(*paths, strict=True) if pair[0] != pair[1]]
+    return len(different) == 1 and not any(word.isdigit() for word in different[0])
+
+
+def _checkpoints(case: Case, step: Step, reach: Reach, roots: Sequence[int], missing: Untrained) -> Iterator[Finding]:
+    if not missing.parameters:
+        return
+    seen = {tensor.parameter for tensor in step.tensors if tensor.first_use is not None}
+    read = {reach.step.tensors[tensor].parameter for op in reach.ops.values() for tensor in op.inputs}
+    hidden = sorted(case.parameters[p].name for p in missing.parameters if p not in read or p not in seen)
+    behind = reach.behind(roots)[0]
+    for event in case.calls("CheckpointFunction", step=step):
+        op = event.moment
+        dead = [t for t in op.outputs if not reach.needs_grad(t) and not step.tensors[t].dtype.startswith(INTEGER)]
+        if not hidden or not op.grad_enabled or not dead or not any(tensor in behind for tensor in dead):
+            continue
+        yield CHECKPOINT.finding(
+            f"the checkpointed part gets no gradient, as none of its inputs requires one: {listed(hidden)} stay as "
+            "they are",
+            culprit=case.place(op.stack),
+            step=step.number,
+            confidence=SURE,
+            explanation="With use_reentrant=True the checkpoint runs its part without gradients and becomes a node of "
+            "the graph only if an input tensor requires a gradient. Here none does, so backward ends before it.",
+            fix="pass use_reentrant=False",
+            nodes=[tensor_id(step.template, tensor) for tensor in dead[:1]],
+        )
+
+
+# -- constants in the loss -----------------------------------------------------------------------------
+
+
+@check(CONSTANT_TERM)
+def constant_terms(case: Case) -> Iterator[Finding]:
+    """Terms that were computed from parameters but are constants by the time they are added to the loss."""
+    for step in case.training():
+        reach = Reach.of(case, step)
+        for position, backward in reach.backwards:
+            if backward.call == "backward":
+                yield from _constant_terms(reach, backward, position)
+
+
+def _constant_terms(reach: Reach, backward: Backward, position: int) -> Iterator[Finding]:
+    case, step = reach.case, reach.step
+    for term, op in _terms(reach, backward.roots, position):
+        found = _constant(reach, term, op)
+        if found is None:
+            continue
+        culprit, why, fix = found
+        name = case.called(step, term)
+        yield CONSTANT_TERM.finding(
+            f"{name} is a constant to autograd: adding it to the loss trains nothing",
+            culprit=culprit,
+            step=step.number,
+            confidence=SURE,
+            related=case.places((reach.ops[op].stack, "added to the loss here"), (backward.stack, "this backward")),
+            explanation=f"{why} {name} changes the value of the loss, but its derivative is zero for every parameter.",
+            fix=fix,
+            nodes=[tensor_id(step.template, term)],
+        )
+
+
+def _constant(reach: Reach, term: int, before: int) -> tuple[Place | None, str, str] | None:
+    """(line, explanation, fix) of what made a term a constant that was computed from what is trained."""
+    behind, _ = reach.behind([term], before)
+    read = [leaf for tensor in behind if (leaf := reach.step.tensors[tensor].gradient_of) is not None]
+    if read:
+        filled = [one for index, one in reach.backwards if index < before and one.call == "backward"]
+        if filled and not filled[-1].create_graph:
+            name = reach.case.called(reach.step, read[0])
+            why = f"{name}.grad was filled by a backward without create_graph=True: gradients have no graph then."
+            fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
+            return reach.case.place(filled[-1].stack), why, fix
+    cuts = [cut for cut in first_cuts(reach, [term], before) if _unmeant(reach, cut, term)]
+    cuts = cuts or _numbers_in(reach, term, before)
+    return (place_of(reach, cuts[0]), *reason(reach, cuts[0])) if cuts else None
+
+
+def _unmeant(reach: Reach, cut: Cut, term: int) -> bool:
+    """Whether nobody would cut there on purpose: not the detach() of a finished term, nor a block without gradients."""
+    if cut.kind == "detach":
+        return cut.op != reach.step.tensors[term].made_by and not all(
+            _is_number(reach.step, t) for t in reach.cuts[cut.op]
+        )
+    return cut.kind in ("copy", "grad", "integer")
+
+
+def _numbers_in(reach: Reach, term: int, before: int) -> list[Cut]:
+    """Ops behind a term that make a tensor of numbers which item() took from values with a gradient: they are equal."""
+    samples = reach.case.samples(reach.step)
+    values = {
+        number
+        for op in reach.exits
+        if op < before and any(reach.needs_grad(tensor) for tensor in reach.ops[op].inputs)
+        for tensor in reach.ops[op].inputs
+        if (made := reach.step.tensors[tensor].made_by) is not None
+        for sample in samples.get((made, "value"), ())
+        if sample.subject == tensor and not sample.of_parameter
+        for number in sample.values or ()
+    }
+    found = []
+    for op in sorted(reach.behind([term], before)[1]) if values else ():
+        if reach.ops[op].name not in ENTRIES or reach.ops[op].inputs:
+            continue
+        made_of = [n for sample in samples.get((op, "value"), ()) for n in sample.values or ()]
+        if made_of and all(any(math.isclose(n, value, rel_tol=1e-6) for value in values) for n in made_of):
+            found.append(Cut(op, "copy"))
+    return found
+
+
+def _terms(reach: Reach, roots: Sequence[int], before: int) -> Iterator[tuple[int, int]]:
+    """(tensor, op): numbers without a gradient that an op adds to one with a gradient, on the way to the loss."""
+    seen: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        tensor = waiting.pop()
+        for op in reach.writers.get(tensor, ()):
+            call = reach.ops[op]
+            if op in seen or op >= before or call.name not in _SUMMING:
+                continue
+            seen.add(op)
+            alive = [one for one in call.inputs if reach.needs_grad(one, op)]
+            waiting.extend(alive)
+            if not alive or call.name not in _ADDING:
+                continue
+            for one in call.inputs:
+                if one not in alive and _is_number(reach.step, one):
+                    yield one, op
+
+
+_ADDING = frozenset({"add", "radd", "sub", "rsub", "iadd", "add_", "sum", "stack", "sub_"})
+_SUMMING = _ADDING | {"mul", "rmul", "div", "truediv", "mean", "neg", "mul_", "div_"}
+
+
+def _is_number(step: Step, tensor: int) -> bool:
+    shape = step.tensors[tensor].shape
+    return all(size == 1 for size in shape)
+
+
+CHECKS = (parameters_cut_off, constant_terms)

@@ -1,0 +1,268 @@
+"""`Reach`: which values of a step were made of which, with and without a gradient; and the modes it ran in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from ...model.findings import Place
+from ...model.origin import read_inputs
+from ...model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
+from ...model.trace import Step
+from .index import Case, at
+
+INTEGER = ("int", "uint", "bool")
+ACCUMULATE = "AccumulateGrad"
+
+
+class Reach:
+    """The flow of values through one step. Build it by `of`, which keeps it."""
+
+    def __init__(self, case: Case, step: Step) -> None:
+        self.case, self.step = case, step
+        # The inputs of whose shape alone an op makes its results are none here: no gradient could come back to them.
+        self.ops: dict[int, OpCall] = {
+            event.position: replace(event.moment, inputs=read_inputs(event.moment))
+            for event in case.events(OpCall, step)
+        }
+        self._wants_grad: dict[int, int] = {}
+        for event in case.events(LeafChange, step):
+            if event.moment.requires_grad:
+                self._wants_grad.setdefault(event.moment.tensor, event.position)
+
+    @staticmethod
+    def of(case: Case, step: Step) -> Reach:
+        return case.once(("reach", step.row.template), lambda: Reach(case, step))
+
+    def needs_grad(self, tensor: int, moment: int | None = None) -> bool:
+        """Whether the tensor requires a gradient at `moment` (None: at the step's end)."""
+        if self.step.tensors[tensor].requires_grad:
+            return True
+        since = self._wants_grad.get(tensor)
+        return since is not None and (moment is None or since < moment)
+
+    def passes(self, op: int, tensor: int) -> bool:
+        """Whether gradients of a result come back through the op that gave it."""
+        made = self.step.tensors[tensor].made_by == op
+        return self.step.tensors[tensor].requires_grad if made else self.needs_grad(tensor)
+
+    # -- who made what -------------------------------------------------------------------------------
+
+    @cached_property
+    def writers(self) -> Mapping[int, Sequence[int]]:
+        """For each tensor the ops that gave it its value: the one that made it, and those that wrote to it."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for index, op in self.ops.items():
+            for tensor in op.outputs:
+                found[tensor].append(index)
+        for event in self.case.events(Mutation, self.step):
+            write = event.moment
+            before = self._op_before(event.position)
+            if before is not None and write.cause != "a write that was not seen":
+                for tensor in (write.tensor, *write.aliases):
+                    if before not in found[tensor]:
+                        found[tensor].append(before)
+        return found
+
+    def _op_before(self, position: int) -> int | None:
+        stack = self.step.moments[position].stack
+        for index in range(position - 1, max(position - 8, -1), -1):
+            if index in self.ops:
+                return index if self.ops[index].stack == stack else None
+        return None
+
+    @cached_property
+    def readers(self) -> Mapping[int, Sequence[int]]:
+        """For each tensor the ops that read it."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for index, op in self.ops.items():
+            for tensor in dict.fromkeys(op.inputs):
+                found[tensor].append(index)
+        return found
+
+    def results(self, op: int) -> Sequence[int]:
+        """What an op gave: its outputs, and what it wrote to."""
+        return (*self.ops[op].outputs, *self._written.get(op, ()))
+
+    @cached_property
+    def _written(self) -> Mapping[int, Sequence[int]]:
+        found: dict[int, list[int]] = defaultdict(list)
+        for tensor, ops in self.writers.items():
+            for op in ops:
+                if tensor not in self.ops[op].outputs:
+                    found[op].append(tensor)
+        return found
+
+    def behind(self, tensors: Iterable[int], before: int | None = None) -> tuple[set[int], set[int]]:
+        """(tensors, ops) that `tensors` were made of, themselves included."""
+        seen, ops = set(tensors), set()
+        waiting = list(seen)
+        while waiting:
+            for op in self.writers.get(waiting.pop(), ()):
+                if op in ops or (before is not None and op >= before):
+                    continue
+                ops.add(op)
+                for tensor in self.ops[op].inputs:
+                    if tensor not in seen:
+                        seen.add(tensor)
+                        waiting.append(tensor)
+        return seen, ops
+
+    def ahead(self, tensors: Iterable[int], with_grad: bool = False) -> tuple[set[int], set[int]]:
+        """(tensors, ops) made of `tensors`, themselves included; `with_grad`: only as far as gradients come back."""
+        seen, ops = set(tensors), set()
+        waiting = list(seen)
+        while waiting:
+            for op in self.readers.get(waiting.pop(), ()):
+                if op in ops:
+                    continue
+                ops.add(op)
+                for tensor in self.results(op):
+                    if tensor not in seen and (not with_grad or self.passes(op, tensor)):
+                        seen.add(tensor)
+                        waiting.append(tensor)
+        return seen, ops
+
+    # -- where gradients end -------------------------------------------------------------------------
+
+    @cached_property
+    def cuts(self) -> Mapping[int, Sequence[int]]:
+        """Ops that read what requires a gradient and give what does not: the op, and what it gives."""
+        found: dict[int, Sequence[int]] = {}
+        for index, op in self.ops.items():
+            if not any(self.needs_grad(tensor, index) for tensor in op.inputs):
+                continue
+            given = [tensor for tensor in self.results(index) if tensor not in op.inputs]
+            dead = [tensor for tensor in given if not self.passes(index, tensor)]
+            if dead:
+                found[index] = dead
+        return found
+
+    @cached_property
+    def exits(self) -> Sequence[int]:
+        """Ops that take a value out of torch: item, numpy, tolist."""
+        return [index for index, op in self.ops.items() if op.name in EXITS and op.inputs]
+
+    @cached_property
+    def backwards(self) -> Sequence[tuple[int, Backward]]:
+        """The step's backwards that ran to their end, with their moment."""
+        found = self.case.events(Backward, self.step)
+        return [(event.position, event.moment) for event in found if event.moment.error is None]
+
+    @cached_property
+    def given(self) -> set[int]:
+        """Tensors that got a gradient in this step."""
+        return {
+            tensor
+            for event in self.case.events(GradChange, self.step)
+            if event.moment.change in ("created", "accumulated")
+            for tensor in event.moment.tensors
+        }
+
+    # -- modules -------------------------------------------------------------------------------------
+
+    @cached_property
+    def _calls(self) -> Mapping[tuple[int, int], int]:
+        return {(call.module, call.call): place for place, call in enumerate(self.step.template.calls)}
+
+    def calls_of(self, op: int) -> tuple[ModuleCall, ...]:
+        """The module calls that an op ran in, innermost first."""
+        call = self.ops[op]
+        place = self._calls.get((call.module, call.module_call or 0)) if call.module is not None else None
+        found: list[ModuleCall] = []
+        while place is not None:
+            found.append(self.step.template.calls[place])
+            place = found[-1].parent
+        return tuple(found)
+
+
+# Ops that make a tensor of plain numbers or of an array, when they have no tensor among their arguments.
+ENTRIES = frozenset(
+    {"tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "full", "scalar_tensor", "new_tensor"}
+)
+EXITS = frozenset({"item", "numpy", "tolist", "float", "int", "array", "index", "bool"})
+
+
+class Switch(NamedTuple):
+    """The switch that put a stretch of a step into a mode: which mode, and the stack of the line that did."""
+
+    mode: str
+    stack: int | None
+    step: int
+    moment: int
+
+
+def switches(case: Case, step: Step) -> Mapping[int, Switch | None]:
+    """For each op of a step that ran without gradients: what switched them off."""
+    return case.once(("switches", step.row.template), lambda: _switches(case, step))
+
+
+def _switches(case: Case, step: Step) -> Mapping[int, Switch | None]:
+    stack: dict[str, Switch | None] = {"grad": None, "inference": None}
+    before = case.once("modes before", lambda: _modes_before(case)).get(step.row.template)
+    if before is not None:
+        stack.update(before)
+    found: dict[int, Switch | None] = {}
+    for index, moment in enumerate(step.moments):
+        if isinstance(moment, ModeChange):
+            _apply(stack, moment, step.number, index)
+        elif isinstance(moment, OpCall) and not moment.grad_enabled:
+            found[index] = stack["inference"] or stack["grad"]
+    return found
+
+
+def _apply(state: dict[str, Switch | None], moment: ModeChange, step: int, index: int) -> None:
+    off = {"grad": "off", "inference": "on"}.get(moment.mode)
+    if off is not None:
+        state[moment.mode] = Switch(moment.mode, moment.stack, step, index) if moment.value == off else None
+
+
+def _modes_before(case: Case) -> Mapping[int, Mapping[str, Switch | None]]:
+    """What was switched off when each template's first step began."""
+    known: dict[int, Mapping[str, Switch | None]] = {}
+    state: dict[str, Switch | None] = {"grad": None, "inference": None}
+    last: dict[int, list[tuple[int, ModeChange]]] = {}
+    for row in case.rows:
+        step = case.like(row.number)
+        if step is None:
+            continue
+        if row.template not in last:
+            known[row.template] = dict(state)
+            last[row.template] = [(event.position, event.moment) for event in case.events(ModeChange, step)]
+        for position, moment in last[row.template]:
+            _apply(state, moment, row.number, position)
+    return known
+
+
+# -- lines -------------------------------------------------------------------------------------------
+
+
+def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place | None:
+    """The line of a stack that gives a value its lasting name: an attribute's assignment, else the loop's own line."""
+    sites = case.sites(stack)
+    for site in sites:
+        if any("." in target or "[" in target for target in site.targets):
+            return at(site, note)
+    depth = len(sites) - 1 - common_depth(case, step)
+    return at(sites[max(min(depth, len(sites) - 1), 0)], note) if sites else None
+
+
+def common_depth(case: Case, step: Step) -> int:
+    """How many outer call sites all moments of a step share: those outside the loop's own function."""
+    return case.once(("depth", step.row.template), lambda: _common_depth(case, step))
+
+
+def _common_depth(case: Case, step: Step) -> int:
+    stacks = {moment.stack for moment in step.moments if moment.stack is not None}
+    shared: list[Site] | None = None
+    for stack in stacks:
+        outer = list(reversed(case.sites(stack)))
+        if shared is None:
+            shared = outer
+            continue
+        same = next((i for i, (one, other) in enumerate(zip(shared, outer)) if one.id != other.id), None)
+        shared = shared[: min(len(shared), len(outer)) if same is None else same]
+    return len(shared or ()) if len(stacks) > 1 else max(len(shared or ()) - 1, 0)

@@ -1,0 +1,109 @@
+"""`Cut`: an op that ends a gradient path, what kind it is, and how to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...model.findings import Place
+from .dataflow import INTEGER, Reach, Switch, switches
+
+_SHOWN = 4  # names in a message
+
+
+class Cut(NamedTuple):
+    """Where a gradient path ends: the op, in words what it does, and the switch if a mode did it."""
+
+    op: int
+    kind: str  # "mode", "detach", "integer", "copy", "grad", "number", "other"
+    switch: Switch | None = None
+
+
+def cut_of(reach: Reach, op: int) -> Cut:
+    """What kind of cut an op is."""
+    call = reach.ops[op]
+    if call.name in ("detach", "data", "detach_"):
+        return Cut(op, "detach")
+    if call.name == "grad":
+        return Cut(op, "grad")
+    if call.name in ("tensor", "as_tensor", "new_tensor", "asarray"):
+        return Cut(op, "copy")
+    if not call.grad_enabled:
+        return Cut(op, "mode", switches(reach.case, reach.step).get(op))
+    dead = [reach.step.tensors[tensor] for tensor in reach.cuts.get(op, ())]
+    if dead and all(tensor.dtype.startswith(INTEGER) for tensor in dead):
+        return Cut(op, "integer")
+    return Cut(op, "other")
+
+
+def place_of(reach: Reach, cut: Cut) -> Place | None:
+    """The line to change: the op's, or that of the mode that took its gradient."""
+    if cut.switch is not None:
+        return reach.case.place(cut.switch.stack)
+    return reach.case.place(reach.ops[cut.op].stack)
+
+
+def reason(reach: Reach, cut: Cut) -> tuple[str, str]:
+    """(explanation, fix) of a cut."""
+    op = reach.ops[cut.op]
+    given = reach.cuts.get(cut.op) or op.outputs
+    name = reach.case.called(reach.step, given[0]) if given else f"the result of {op.name}"
+    if cut.kind == "mode":
+        mode = "torch.inference_mode()" if cut.switch is not None and cut.switch.mode == "inference" else "no_grad"
+        what = "inference mode" if mode.startswith("torch") else "gradients switched off"
+        return (
+            f"{op.name} ran with {what}, so {name} has no grad_fn: backward stops there.",
+            "take this computation out of the block that switches gradients off (keep the block for evaluation)",
+        )
+    if cut.kind == "detach":
+        return (
+            f"{op.name} gives a tensor without a graph: what {name} was made of gets no gradient through it.",
+            "pass the tensor on as it is, without detach() / .data",
+        )
+    if cut.kind == "copy":
+        return (
+            f"torch.{op.name}(...) copies the numbers out of its arguments and drops their graph.",
+            "use torch.stack(values) (or add the tensors): that keeps the graph",
+        )
+    if cut.kind == "grad":
+        return (
+            "torch.autograd.grad returns tensors without a graph unless create_graph=True: they are constants.",
+            "pass create_graph=True to torch.autograd.grad",
+        )
+    if cut.kind == "integer":
+        dtype = reach.step.tensors[given[0]].dtype if given else "integer"
+        return (
+            f"{op.name} gives {dtype} values, which have no derivative: autograd stops there.",
+            "compute the loss from the scores themselves (e.g. cross_entropy on logits), use a soft version "
+            "(sigmoid, softmax) or a straight-through estimator: hard + soft - soft.detach()",
+        )
+    return (
+        f"{op.name} gives {name} without a grad_fn: backward stops there.",
+        "keep the computation in torch operations that have a derivative",
+    )
+
+
+def first_cuts(reach: Reach, tensors: Sequence[int], before: int) -> list[Cut]:
+    """The ops nearest to `tensors` that cut them off from something that requires a gradient, in order."""
+    found: dict[int, Cut] = {}
+    seen = set(tensors)
+    waiting = list(seen)
+    while waiting:
+        for op in reach.writers.get(waiting.pop(), ()):
+            if op in found or op >= before:
+                continue
+            call = reach.ops[op]
+            if any(reach.needs_grad(tensor, op) for tensor in call.inputs):
+                found[op] = cut_of(reach, op)
+                continue
+            for tensor in call.inputs:
+                if tensor not in seen:
+                    seen.add(tensor)
+                    waiting.append(tensor)
+    return [found[op] for op in sorted(found)]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, the first few of many."""
+    shown = ", ".join(names[:_SHOWN]) or "an input"
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

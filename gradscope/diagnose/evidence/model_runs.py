@@ -1,0 +1,173 @@
+"""What a model was run for: every call of a root module, the mode it ran in, and whether a backward used it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ...model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerStep
+from ...model.trace import Step
+from .dataflow import Reach
+from .index import Case
+
+_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
+_TRAINING = re.compile(r"\btraining=(True|False)")
+_POSITIONAL = re.compile(r"^[\d.e-]+, (True|False)")
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+_LAYERS = re.compile(r"^(?:True|False), (\d+), ([\d.e-]+), (True|False)")  # layers, dropout, training
+_ATTENTION = re.compile(r"\bdropout_p=([\d.e-]+)|\b(?:True|False), ([\d.e-]+)(?=,|$)")  # after add_zero_attn
+_SHARE = re.compile(r"\b(?:p|dropout_p)=([\d.e-]+)|^([\d.e-]+)")
+
+
+class ModelCall(NamedTuple):
+    """One call of a module by the script, no other module around it.
+
+    `ops` are the moments inside, `results` what left it. `used`: a backward of the step went through it or through
+    what was made of it. `random` and `settled`: the ops inside (dropout, batch norm) that act as in training, and
+    those that act as in evaluation.
+    """
+
+    step: Step
+    call: ModuleCall
+    ops: Sequence[int]
+    results: frozenset[int]
+    used: bool
+    builds: bool
+    without_grad: bool
+    random: Sequence[int]
+    settled: Sequence[int]
+
+
+def acts_as_training(op: OpCall) -> bool | None:
+    """Whether an op that has two modes acts as in training; None for an op that has one, or was not told in full."""
+    if not op.arguments:
+        return None
+    if op.name in _DROPOUTS:
+        if share(op) == 0:
+            return None
+        said = _TRAINING.search(op.arguments) or _POSITIONAL.search(op.arguments)
+        return said is None or said[1] == "True"
+    if op.name == "batch_norm":
+        said = _TRAINING.search(op.arguments)
+        return None if said is None or len(op.inputs) < 3 else said[1] == "True"
+    if op.name in _RECURRENT:  # torch drops between layers: with one there is nothing to drop
+        said = _LAYERS.match(op.arguments)
+        return said[3] == "True" if said is not None and int(said[1]) > 1 and float(said[2]) > 0 else None
+    if op.name == "multi_head_attention_forward":
+        drops = _ATTENTION.search(op.arguments)
+        said = _TRAINING.search(op.arguments)
+        return said[1] == "True" if said and drops and float(drops[1] or drops[2]) > 0 else None
+    if op.name == "scaled_dot_product_attention":
+        return True if "dropout_p=" in op.arguments and share(op) > 0 else None
+    return None
+
+
+def share(op: OpCall) -> float:
+    """The share of values that a dropout drops; 0.5 where it was not told."""
+    said = _SHARE.search(op.arguments)
+    return float(said[1] or said[2]) if said is not None else 0.5
+
+
+def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
+    """The calls of root modules in a step, in order."""
+    return case.once(("model calls", step.row.template), lambda: _model_calls(case, step))
+
+
+def _model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
+    calls = step.template.calls
+    root = list(range(len(calls)))
+    for place, call in enumerate(calls):
+        if call.parent is not None:
+            root[place] = root[call.parent]
+    reach = Reach.of(case, step)
+    places = {(call.module, call.call): place for place, call in enumerate(calls)}
+    inside: dict[int, list[int]] = {}
+    for index, op in reach.ops.items():
+        within = places.get((op.module, op.module_call or 0)) if op.module is not None else None
+        if within is not None:
+            inside.setdefault(root[within], []).append(index)
+    behind, _ = reach.behind([r for _, backward in reach.backwards for r in backward.roots])
+    return [_model_call(reach, calls[place], ops, behind) for place, ops in sorted(inside.items())]
+
+
+def _model_call(reach: Reach, call: ModuleCall, ops: Sequence[int], behind: set[int]) -> ModelCall:
+    made = [tensor for op in ops for tensor in reach.ops[op].outputs]
+    own = set(ops)
+    left = {t for t in made if any(reader not in own for reader in reach.readers.get(t, ()))} | set(made[-1:])
+    modes = {op: acts_as_training(reach.ops[op]) for op in ops}
+    return ModelCall(
+        step=reach.step,
+        call=call,
+        ops=ops,
+        results=frozenset(left),
+        used=any(tensor in behind for tensor in made),
+        builds=any(reach.ops[op].grad_nodes for op in ops),
+        without_grad=not any(reach.ops[op].grad_enabled for op in ops),
+        random=[op for op, mode in modes.items() if mode is True],
+        settled=[op for op, mode in modes.items() if mode is False],
+    )
+
+
+def evaluates(case: Case, step: Step) -> bool:
+    """Whether a step only runs a model that other steps train: no backward, no update."""
+    return case.once(("evaluates", step.row.template), lambda: _evaluates(case, step))
+
+
+def _evaluates(case: Case, step: Step) -> bool:
+    if step.number < 0 or any(True for kind in (Backward, OptimizerStep) for _ in case.events(kind, step)):
+        return False
+    trained = trained_modules(case)
+    return any(one.call.module in trained for one in model_calls(case, step))
+
+
+def trained_modules(case: Case) -> Mapping[int, frozenset[int]]:
+    """Modules that ran with parameters which the same step updated: the module, and those parameters."""
+    return case.once("trained modules", lambda: _trained(case))
+
+
+def _trained(case: Case) -> Mapping[int, frozenset[int]]:
+    found: dict[int, set[int]] = {}
+    for step in case.training():
+        updated = {
+            number
+            for event in case.events(OptimizerStep, step)
+            for tensor in event.moment.updated
+            if (number := step.tensors[tensor].parameter) is not None
+        }
+        if not updated:
+            continue
+        reach = Reach.of(case, step)
+        for index, op in reach.ops.items():
+            mine = {step.tensors[tensor].parameter for tensor in op.inputs} & updated
+            for call in reach.calls_of(index) if mine else ():
+                found.setdefault(call.module, set()).update(number for number in mine if number is not None)
+    return {module: frozenset(numbers) for module, numbers in found.items()}
+
+
+def follows(case: Case, one: ModelCall) -> bool:
+    """Whether a call's parameters are written from those that training updates: an average of a model, or a copy."""
+    reach = Reach.of(case, one.step)
+    read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in reach.ops[op].inputs}
+    return not read.isdisjoint(case.once("followers", lambda: _followers(case)))
+
+
+def _owners(step: Step) -> Mapping[int, int]:
+    """The parameter that each storage of a step belongs to."""
+    return {tensor.storage: tensor.parameter for tensor in step.tensors if tensor.parameter is not None}
+
+
+def _followers(case: Case) -> set[int]:
+    """Parameters that no training updates, and that were written from some that it does."""
+    leading = set().union(*trained_modules(case).values())
+    found: set[int] = set()
+    for step in case.distinct:
+        reach, owners = Reach.of(case, step), _owners(step)
+        for tensor in {event.moment.tensor for event in case.events(Mutation, step)}:
+            number = owners.get(step.tensors[tensor].storage)
+            if number is None or number in leading or number in found:
+                continue
+            behind, _ = reach.behind([tensor])
+            if any(owners.get(step.tensors[one].storage) in leading for one in behind):
+                found.add(number)
+    return found

@@ -1,0 +1,182 @@
+"""Evidence: who owns each parameter, and since when: where it was made, registered, unfrozen, given to an optimizer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from ...model.findings import Place
+from ...model.records import Backward, GradChange, LeafChange, OpCall, OptimizerChange, Parameter, Registration, Site
+from ...model.trace import Step
+from .grad_lifetimes import FILLS, Slots
+from .index import Case, at
+
+
+class When(NamedTuple):
+    """A point of the recording: a step's number and a moment of it. They compare in time."""
+
+    step: int
+    moment: int
+
+
+BEFORE_ALL = When(-(1 << 31), 0)
+
+
+class Fact(NamedTuple):
+    """Something that happened to a parameter: when, at which stack, and what (a `requires_grad`, an attribute)."""
+
+    when: When
+    stack: int | None
+    what: str = ""
+
+
+class Owners:
+    """Facts about the parameters of a case, each list in the order of time."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.made: dict[int, Fact] = {}
+        self.registered: dict[int, list[Fact]] = defaultdict(list)
+        self.wanted: dict[int, list[Fact]] = defaultdict(list)  # requires_grad was set: "True" or "False"
+        self.built: dict[int, Fact] = {}  # by optimizer
+        self.inside: set[int] = set()  # parameters that a module's forward made
+        self._read_leaf_changes()
+        for registration in case.events(Registration):
+            moment, step = registration.moment, registration.step
+            for tensor in moment.tensors:
+                one = step.tensors[tensor].parameter
+                if one is not None:
+                    fact = Fact(When(step.number, registration.position), moment.stack, f"{moment.owner}.{moment.name}")
+                    self.registered[one].append(fact)
+        for change in case.events(OptimizerChange):
+            if change.moment.group is None:
+                when = When(change.step.number, change.position)
+                self.built.setdefault(change.moment.optimizer, Fact(when, change.moment.stack))
+
+    @classmethod
+    def of(cls, case: Case) -> Owners:
+        return case.evidence(cls)
+
+    def _read_leaf_changes(self) -> None:
+        for step, position, moment in self.case.events(LeafChange):
+            one = step.tensors[moment.tensor].parameter
+            if one is None:
+                continue
+            when = When(step.number, position)
+            if moment.cause == "Parameter":
+                if one not in self.made:
+                    self.made[one] = Fact(when, moment.stack)
+                    if self._in_a_module(step, moment):
+                        self.inside.add(one)
+            elif moment.cause == "requires_grad_":
+                self.wanted[one].append(Fact(when, moment.stack, str(moment.requires_grad)))
+
+    @staticmethod
+    def _in_a_module(step: Step, change: LeafChange) -> bool:
+        """Whether the parameter was made while a module ran: its data came from an op of that module's forward."""
+        made_by = step.tensors[change.source].made_by if change.source is not None else None
+        op = step.moments[made_by] if made_by is not None else None
+        return isinstance(op, OpCall) and op.module is not None
+
+    # -- gradients and updates -----------------------------------------------------------------------
+
+    @cached_property
+    def filled(self) -> Mapping[int, Sequence[Step]]:
+        """The distinct steps in which a backward gave each parameter a gradient."""
+        found: dict[int, dict[int, Step]] = defaultdict(dict)
+        for event in self.case.events(GradChange):
+            if event.moment.change in FILLS:
+                for tensor in event.moment.tensors:
+                    one = event.step.tensors[tensor].parameter
+                    if one is not None:
+                        found[one][event.step.number] = event.step
+        return {one: tuple(steps.values()) for one, steps in found.items()}
+
+    def rounds(self, parameter: int) -> int:
+        """In how many steps a backward gave the parameter a gradient."""
+        return sum(len(self.case.repeats(step)) for step in self.filled.get(parameter, ()))
+
+    @cached_property
+    def updated(self) -> frozenset[int]:
+        """Parameters that an optimizer has, or that were updated by hand."""
+        slots = Slots.of(self.case)
+        by_hand = {one for use in slots.updates if use.optimizer is None for one in use.slots}
+        owned = {one for o in self.case.optimizers.values() for group in o.groups for one in group}
+        return frozenset(by_hand | owned)
+
+    @cached_property
+    def acting(self) -> Mapping[int, Sequence[int]]:
+        """The optimizers that updated something in each distinct step, by the step's number."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for use in Slots.of(self.case).updates:
+            if use.optimizer is not None:
+                found[use.step.number].append(use.optimizer)
+        return found
+
+    @cached_property
+    def differentiated(self) -> frozenset[int]:
+        """Parameters that the script asked `autograd.grad` for, or whose `.grad` it read: it uses their gradient."""
+        found: set[int] = set()
+        for step in self.case.distinct:
+            for tensor in step.tensors:
+                leaf = tensor.gradient_of
+                if leaf is not None and (one := step.tensors[leaf].parameter) is not None:
+                    found.add(one)
+            for event in self.case.events(Backward, step):
+                found.update(one for t in event.moment.inputs if (one := step.tensors[t].parameter) is not None)
+        return frozenset(found)
+
+    # -- places --------------------------------------------------------------------------------------
+
+    def stack_of(self, parameter: int) -> int | None:
+        """Where the parameter was made, if that was seen."""
+        made = self.made.get(parameter)
+        return made.stack if made is not None else self.case.parameters[parameter].stack
+
+    def holder(self, parameter: int) -> tuple[Site, ...]:
+        """The sites of the parameter's stack inside the building of the innermost module that it was made for.
+
+        Innermost first; empty when it was made outside of any module's `__init__`.
+        """
+        sites = self.case.sites(self.stack_of(parameter))
+        inside: tuple[Site, ...] = ()
+        for module in self.case.modules.values():
+            outer = self.case.sites(module.stack)
+            if outer and len(outer) < len(sites) and sites[-len(outer) :] == outer:
+                found = sites[: len(sites) - len(outer)]
+                if not inside or len(found) < len(inside):
+                    inside = found
+        return inside
+
+    def assignment(self, parameter: int) -> Place | None:
+        """The line that put the parameter where it is: the assignment to an attribute, else the line that made it."""
+        sites = self.holder(parameter) or self.case.sites(self.stack_of(parameter))[:1]
+        chosen = next((site for site in sites if any("." in target for target in site.targets)), None)
+        chosen = chosen or next(iter(sites), None)
+        return at(chosen) if chosen is not None else None
+
+    def beside(self, stack: int | None, optimizer: int) -> Place | None:
+        """The line of `stack` in the innermost function that also builds or steps the optimizer.
+
+        There the optimizer is at hand, so that is where the order can be changed.
+        """
+        uses = Slots.of(self.case).of_optimizer(optimizer)
+        others = [self.built[optimizer].stack] if optimizer in self.built else []
+        others += list(dict.fromkeys(use.stack for use in uses))[:4]
+        sites = self.case.sites(stack)
+        depths = [_shared(sites, self.case.sites(other)) for other in others]
+        return at(sites[-1 - max(depths, default=0)]) if sites else None
+
+    def of_root(self, parameter: Parameter) -> Iterator[int]:
+        """The parameters of the same root module."""
+        return (one.id for one in self.case.parameters.values() if one.root == parameter.root and one.root)
+
+
+def _shared(sites: Sequence[Site], others: Sequence[Site]) -> int:
+    """How many outer frames two stacks share, leaving each a frame of its own."""
+    outer = 0
+    while outer < min(len(sites), len(others)) - 1 and sites[-1 - outer] == others[-1 - outer]:
+        outer += 1
+    return outer

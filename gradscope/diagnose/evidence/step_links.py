@@ -1,0 +1,74 @@
+"""Evidence: tensors that steps take over from earlier ones, with their graphs: where they were made, and their use."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...model.records import Backward, OpCall
+from ...model.trace import Step
+from .dataflow import Reach
+from .index import Case, Origin
+
+
+class Home(NamedTuple):
+    """Where a tensor was made. `number` is that step's: `step` may be an equal one that stands for it.
+
+    `op` made it there; None where that was not seen.
+    """
+
+    step: Step
+    tensor: int
+    op: OpCall | None
+    number: int
+
+
+def home_of(case: Case, step: Step, tensor: int) -> Home:
+    """Where a tensor that was carried into `step` comes from, as far back as steps were kept."""
+    origin = case.origin(step, tensor)
+    kept = step.tensors[tensor].parameter
+    if kept is not None and origin.step == step.number:  # a module's buffer has a name of its own in every step
+        origin = _last_made(case, kept, step.number) or origin
+    home = case.like(origin.step)
+    if home is None or origin.tensor >= len(home.tensors):
+        return Home(step, tensor, None, step.number)
+    return Home(home, origin.tensor, maker(home, origin.tensor), origin.step)
+
+
+def _last_made(case: Case, parameter: int, before: int) -> Origin | None:
+    """The last step before `before` whose op made this buffer's value."""
+    for row in reversed(case.rows):
+        home = case.like(row.number) if row.number < before else None
+        for tensor in home.tensors if home is not None else ():
+            if tensor.parameter == parameter and tensor.made_by is not None:
+                return Origin(row.number, tensor.number)
+    return None
+
+
+def maker(step: Step, tensor: int) -> OpCall | None:
+    """The op of `step` that made the tensor, if one did."""
+    index = step.tensors[tensor].made_by
+    op = step.moments[index] if index is not None else None
+    return op if isinstance(op, OpCall) else None
+
+
+def differentiated_later(case: Case) -> set[tuple[int, int]]:
+    """Tensors (step, number) that a backward of a later step went through, without an error."""
+    return case.once(differentiated_later, lambda: _differentiated_later(case))
+
+
+def _differentiated_later(case: Case) -> set[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    for step in case.distinct:
+        backwards = [event.moment for event in case.events(Backward, step) if event.moment.error is None]
+        old = any(
+            node.carried
+            for one in backwards
+            if 0 <= one.graph < len(step.graphs)
+            for node in step.graphs[one.graph].nodes
+        )
+        if not old:
+            continue
+        behind, _ = Reach.of(case, step).behind([root for one in backwards for root in one.roots])
+        for row in case.repeats(step):
+            found.update((came, number) for tensor, came, number in row.carried if tensor in behind)
+    return found
