@@ -15,10 +15,12 @@ from ..errors import NoSuchStep
 from .graph import Graph, GraphKind, SourceLine
 from .names import Names
 from .records import (
+    Backward,
     Detail,
     GradGraph,
     Module,
     Moment,
+    OpCall,
     Optimizer,
     Parameter,
     Sample,
@@ -274,6 +276,23 @@ class Step:
         for position, moment in enumerate(self.moments):
             found[type(moment)].append(position)
         return dict(found)
+
+    def op(self, moment: int | None) -> OpCall | None:
+        """The call at a moment; None where something else is there, or the moment is not known."""
+        found = self.moments[moment] if moment is not None and moment < len(self.moments) else None
+        return found if isinstance(found, OpCall) else None
+
+    def maker(self, tensor: int) -> OpCall | None:
+        """The call that returned a tensor; None where no call of this step did."""
+        return self.op(self.tensors[tensor].made_by)
+
+    def stack(self, moment: int | None) -> int | None:
+        """The stack of a moment, if both are known."""
+        return self.moments[moment].stack if moment is not None else None
+
+    def behind(self, backward: Backward) -> GradGraph | None:
+        """The graph that a backward went through, if it was recorded."""
+        return self.graphs[backward.graph] if 0 <= backward.graph < len(self.graphs) else None
 
     @property
     def broken(self) -> str | None:

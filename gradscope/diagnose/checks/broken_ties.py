@@ -130,8 +130,8 @@ def _origin(step: Step, tensor: int) -> tuple[int | None, OpCall | None]:
         record = step.tensors[tensor]
         if record.parameter is not None:
             return record.parameter, clone
-        call = step.moments[record.made_by] if record.made_by is not None else None
-        if not isinstance(call, OpCall) or call.name not in _COPIES or len(call.inputs) != 1:
+        call = step.maker(tensor)
+        if call is None or call.name not in _COPIES or len(call.inputs) != 1:
             return None, None
         clone = call if call.name == "clone" else clone
         tensor = call.inputs[0]

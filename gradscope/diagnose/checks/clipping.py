@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ...model.findings import Finding, Severity
@@ -65,10 +65,10 @@ def clipping_failed(case: Case) -> Iterator[Finding]:
 
 
 def _clips_nothing(case: Case, clip: Use, call: str) -> Finding:
-    given = getattr(clip.step.moments[clip.position], "inputs", ())
-    if given:
+    op = clip.step.op(clip.position)
+    if op is not None and op.inputs:
         return CLIPPING_MISPLACED.finding(
-            f"{call} was given {plural(len(given), 'tensor')} that have no .grad: it clips nothing",
+            f"{call} was given {plural(len(op.inputs), 'tensor')} that have no .grad: it clips nothing",
             culprit=case.place(clip.stack),
             step=clip.number,
             confidence=SURE,
@@ -115,8 +115,8 @@ def _clips_before(case: Case, clip: Use, call: str) -> Iterator[Finding]:
 
 
 def _clips_after(case: Case, clip: Use, call: str) -> Iterator[Finding]:
-    moment = clip.step.moments[clip.position]
-    if isinstance(moment, OpCall) and "inf" in moment.arguments:
+    op = clip.step.op(clip.position)
+    if op is not None and "inf" in op.arguments:
         return  # clips nothing: it only measures the norm
     slot = next(slot for slot in clip.slots.values() if slot.used is not None)
     update = call_at(case, slot.used, "the update")
@@ -182,12 +182,12 @@ def _by_scaler(use: Use) -> bool:
     return False
 
 
-def _owner(case: Case, members: object) -> str:
+def _owner(case: Case, parameters: Iterable[int]) -> str:
     """What the script calls the optimizer of these parameters."""
-    wanted = set(members) if isinstance(members, dict) else set()
-    for number, optimizer in case.optimizers.items():
-        if wanted & {one for group in optimizer.groups for one in group}:
-            return optimizer_name(case, number)
+    wanted = set(parameters)
+    for optimizer, members in case.members.items():
+        if not wanted.isdisjoint(members):
+            return optimizer_name(case, optimizer)
     return "optimizer"
 
 

@@ -51,8 +51,8 @@ class CustomCall(NamedTuple):
 def _custom_calls(case: Case, step: Step) -> Iterator[CustomCall]:
     for _, backward in backwards(case, step):
         for node in step.graphs[backward.graph].nodes:
-            op = step.moments[node.op] if node.op is not None and node.op < len(step.moments) else None
-            if isinstance(op, OpCall) and op.behind is not None and node.name.startswith(op.name):
+            op = step.op(node.op)
+            if op is not None and op.behind is not None and node.name.startswith(op.name):
                 yield CustomCall(step, backward.graph, node, op)
 
 
@@ -136,11 +136,11 @@ def wrong_derivative(case: Case) -> Iterator[Finding]:
         runs = {run.moment: run for run in Values(case, step).runs}
         for sample in compared:
             run = runs[sample.moment]
-            op = step.moments[run.node.op] if run.node.op is not None else None
+            op = step.op(run.node.op)
             numbers = sample.values or ()
             points = list(zip(numbers[::3], numbers[1::3], numbers[2::3]))
             worst = _contradiction(points)
-            if worst is None or not isinstance(op, OpCall):
+            if worst is None or op is None:
                 continue
             x, given, slope = worst
             yield WRONG_DERIVATIVE.finding(

@@ -167,7 +167,6 @@ def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
     ]
     named = [tensor for tensor in many if tensor.name and tensor.name == called]
     found = (named or many)[-1:]
-    made = [step.moments[tensor.made_by] for tensor in found if tensor.made_by is not None]
     name = case.called(step, found[0].number) if found else "the loss"
     size = f"{math.prod(found[0].shape)} values, of shape {found[0].shape}" if found else "several values"
     return NOT_SCALAR.finding(
@@ -175,7 +174,7 @@ def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
         culprit=place,
         step=step.number,
         confidence=CERTAIN,
-        related=case.places((made[0].stack if made else None, f"{name} is made here")),
+        related=case.places((step.stack(found[0].made_by) if found else None, f"{name} is made here")),
         explanation="A gradient is the derivative of one number. For several, backward would have to be told how much "
         "each of them counts.",
         fix=f"reduce it first: {_variable(name)}.mean().backward() (or .sum()); or leave out reduction='none'",
@@ -189,7 +188,7 @@ def _variable(name: str) -> str:
 
 def _unused(case: Case, step: Step, backward: Backward) -> Finding:
     reach = Reach.of(case, step)
-    graph = step.graphs[backward.graph] if 0 <= backward.graph < len(step.graphs) else None
+    graph = step.behind(backward)
     reached = {tensor for node in graph.nodes for tensor in (node.tensor, *node.output_tensors)} if graph else set()
     unused = [tensor for tensor in backward.inputs if tensor not in reached]
     names = listed([case.called(step, tensor) for tensor in unused])

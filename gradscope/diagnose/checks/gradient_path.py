@@ -46,9 +46,7 @@ def _untrained(case: Case) -> Untrained:
     wanted = {
         parameter
         for optimizer in stepped
-        if optimizer in case.optimizers
-        for group in case.optimizers[optimizer].groups
-        for parameter in group
+        for parameter in case.members.get(optimizer, ())
         if parameter in case.parameters and case.parameters[parameter].requires_grad
     }
     given: set[int] = set()

@@ -154,8 +154,7 @@ def _vanishing(case: Case, values: Values, graph: int, layers: Sequence[Layer]) 
 
 
 def _op(step: Step, layer: Layer) -> OpCall | None:
-    op = step.moments[layer.run.node.op] if layer.run.node.op is not None else None
-    return op if isinstance(op, OpCall) else None
+    return step.op(layer.run.node.op)
 
 
 def _weight(step: Step, layer: Layer) -> int | None:
@@ -166,9 +165,8 @@ def _weight(step: Step, layer: Layer) -> int | None:
         found = [t for t in waiting if step.tensors[t].parameter is not None and len(step.tensors[t].shape) > 1]
         if found:
             return found[0]
-        made = [step.tensors[t].made_by for t in waiting if step.tensors[t].is_view]
-        ops = [step.moments[moment] for moment in made if moment is not None]
-        waiting = [tensor for one in ops if isinstance(one, OpCall) for tensor in one.inputs]
+        views = [op for t in waiting if step.tensors[t].is_view and (op := step.maker(t)) is not None]
+        waiting = [tensor for view in views for tensor in view.inputs]
     return None
 
 
@@ -214,8 +212,8 @@ def value_made(case: Case, step: Step, tensor: int) -> Place | None:
 
 def _layer_made(case: Case, step: Step, run: Run) -> Place | None:
     """The line to change for a layer: where its module was made, or the call itself."""
-    op = step.moments[run.node.op] if run.node.op is not None else None
-    if not isinstance(op, OpCall):
+    op = step.op(run.node.op)
+    if op is None:
         return None
     module = case.modules.get(op.module) if op.module is not None else None
     torchs_own = module is not None and module.type in (
@@ -285,8 +283,8 @@ def _pusher(case: Case, values: Values, seen: _Seen) -> tuple[int | None, Place 
     """What pushes an activation's input below zero, and its line: a bias, the layer's own input, or its weight."""
     step = values.step
     made = step.tensors[seen.op.inputs[0]].made_by if seen.op.inputs else None
-    layer = step.moments[made] if made is not None else None
-    if made is None or not isinstance(layer, OpCall):
+    layer = step.op(made)
+    if made is None or layer is None:
         return None, None
     known = values.last_before(made)
     mine = [one for one in layer.inputs if step.tensors[one].parameter is not None and one in known]
@@ -300,8 +298,7 @@ def _pusher(case: Case, values: Values, seen: _Seen) -> tuple[int | None, Place 
         if abs(known[bias].mean) > scale or weight is None:
             return bias, value_made(case, step, bias)
     if data is not None and weight is not None and known[data].max <= 0 <= known[weight].min:
-        source = step.tensors[data].made_by
-        return data, case.place(step.moments[source].stack) if source is not None else None
+        return data, case.place(step.stack(step.tensors[data].made_by))
     return weight, value_made(case, step, weight) if weight is not None else None
 
 

@@ -12,7 +12,7 @@ from ...model.trace import Step
 from ..evidence.dataflow import Reach, binding
 from ..evidence.index import Case
 from ..evidence.model_runs import evaluates
-from ..evidence.step_links import differentiated_later, home_of, maker
+from ..evidence.step_links import differentiated_later, home_of
 from ..evidence.wording import variable
 from ..rules import LIKELY, SURE, Rule, check
 
@@ -44,7 +44,7 @@ def graphs_kept(case: Case) -> Iterator[Finding]:
                 continue
             if evaluates(case, home):
                 continue  # told as an evaluation that builds graphs
-            made = maker(home, kept.tensor)
+            made = home.maker(kept.tensor)
             key = kept.stack if kept.stack is not None else (made.stack if made is not None else None)
             piles[key, kept.holder].append((row, kept))
     for pile in piles.values():
@@ -81,7 +81,7 @@ def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]], together: int) -> Fi
     row, kept = pile[0]
     home = case.like(kept.step)
     assert home is not None
-    made = maker(home, kept.tensor)
+    made = home.maker(kept.tensor)
     name = home.tensors[kept.tensor].name
     if not name.strip("_"):  # `_` names nothing
         name = f"the result of {made.name}" if made is not None else "a result"

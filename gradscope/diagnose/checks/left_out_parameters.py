@@ -88,8 +88,7 @@ def _nearest(case: Case, parameter: int, acting: Sequence[int]) -> int:
     root = case.parameters[parameter].root
 
     def shared(optimizer: int) -> int:
-        members = {one for group in case.optimizers[optimizer].groups for one in group}
-        return sum(case.parameters[one].root == root for one in members)
+        return sum(case.parameters[one].root == root for one in case.members[optimizer])
 
     return max(acting, key=shared)
 
@@ -235,7 +234,7 @@ def _made_by_the_script(case: Case, owners: Owners, parameter: int) -> bool:
 
 def _left_out(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
     told = _told(case, owners, orphans)
-    members = [one for group in case.optimizers[orphans[0].optimizer].groups for one in group]
+    members = case.members[orphans[0].optimizer]
     if not any(one in owners.filled for one in members):
         yield STRANGERS.finding(
             f"{told.optimizer} holds other parameters than the ones that are trained: none of its own gets a gradient",
@@ -311,9 +310,8 @@ def never_reached(case: Case) -> Iterator[Finding]:
     """Parameters that an optimizer steps again and again without ever getting a gradient for them: worth a look."""
     owners = Owners.of(case)
     slots = Slots.of(case)
-    for which, optimizer in case.optimizers.items():
+    for which, members in case.members.items():
         uses = slots.of_optimizer(which)
-        members = dict.fromkeys(one for group in optimizer.groups for one in group)
         idle = [one for one in members if one not in owners.filled and case.parameters[one].requires_grad]
         if sum(use.times for use in uses) < 3 or not idle or len(idle) == len(members):
             continue

@@ -68,9 +68,8 @@ _VIEWS = ("view", "reshape")
 def _source(step: Step, tensor: int, through: Sequence[str] = _PASSES) -> tuple[int, OpCall] | None:
     """The call that computed a tensor's values, looking through what only arranges them: (moment, call)."""
     for _ in range(64):
-        made = step.tensors[tensor].made_by
-        call = step.moments[made] if made is not None else None
-        if made is None or not isinstance(call, OpCall):
+        made, call = step.tensors[tensor].made_by, step.maker(tensor)
+        if made is None or call is None:
             return None
         if call.name not in through or not call.inputs:
             return made, call
@@ -118,7 +117,9 @@ def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[F
         culprit=case.place(call.stack),
         step=step.number,
         confidence=confidence,
-        related=case.places(*_makers(step, prediction, "the prediction"), *_makers(step, target, "the target")),
+        related=case.places(
+            (step.stack(prediction.made_by), "the prediction"), (step.stack(target.made_by), "the target")
+        ),
         explanation=f"Shapes that differ are stretched to {_times(rows)}: every prediction is compared with every "
         "target, not with its own. The loss falls only as far as the mean of the targets.",
         fix=_same_shape(prediction, target, *names),
@@ -161,11 +162,6 @@ def _only_reduced(case: Case, event: Event[OpCall]) -> bool:
             seen.update(fresh)
             waiting.extend(fresh)
     return reached
-
-
-def _makers(step: Step, tensor: Tensor, note: str) -> list[tuple[int | None, str]]:
-    made = step.moments[tensor.made_by].stack if tensor.made_by is not None else None
-    return [(made, note)]
 
 
 def _same_shape(prediction: Tensor, target: Tensor, name: str, wanted: str) -> str:
@@ -377,8 +373,8 @@ def _carried_batch(case: Case, step: Step) -> OpCall | None:
     for tensor in step.tensors:
         if tensor.carried and tensor.shape[:1] == (1,) and len(tensor.shape) > 1 and tensor.parameter is None:
             home, first = case.original(step, tensor.number)
-            made = home.moments[first.made_by] if first.made_by is not None else None
-            if isinstance(made, OpCall):
+            made = home.maker(first.number)
+            if made is not None:
                 return made
     return None
 

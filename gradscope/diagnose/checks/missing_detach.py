@@ -149,14 +149,9 @@ def wrong_player(case: Case) -> Iterator[Finding]:
                     yield found
 
 
-def _owned(case: Case, optimizer: int) -> set[int]:
-    record = case.optimizers.get(optimizer)
-    return {parameter for group in record.groups for parameter in group} if record is not None else set()
-
-
 def _shares(case: Case, step: Step, update: OptimizerStep, position: int) -> list[Share]:
     """The backwards whose gradients were in an optimizer's parameters when it stepped."""
-    owned = _owned(case, update.optimizer)
+    owned = case.members.get(update.optimizer, ())
     found: list[Share] = []
     running: Share | None = None
     for index, moment in enumerate(step.moments[:position]):
@@ -172,7 +167,7 @@ def _shares(case: Case, step: Step, update: OptimizerStep, position: int) -> lis
 
 
 def _leaves(step: Step, backward: Backward) -> set[int]:
-    graph = step.graphs[backward.graph] if 0 <= backward.graph < len(step.graphs) else None
+    graph = step.behind(backward)
     tensors = [node.tensor for node in graph.nodes if node.tensor is not None] if graph is not None else []
     return {number for tensor in tensors if (number := step.tensors[tensor].parameter) is not None}
 
@@ -184,7 +179,7 @@ def _pollution(
 
     So it is between a generator and a discriminator; losses that share an encoder are used by both sides alike.
     """
-    mine, theirs = _owned(case, optimizer), _owned(case, other)
+    mine, theirs = set(case.members.get(optimizer, ())), set(case.members.get(other, ()))
     if mine & theirs:
         return None
     alien = [part for part in parts if part in others and _leaves(step, part.backward) & theirs]

@@ -135,8 +135,8 @@ def _guilty(births: Sequence[Born]) -> Born:
 
 
 def _is_meant(born: Born) -> bool:
-    op = born.step.moments[born.moment]
-    return isinstance(op, OpCall) and not born.result.nans and (op.name in MEANT or "inf" in op.arguments)
+    op = born.step.op(born.moment)
+    return op is not None and not born.result.nans and (op.name in MEANT or "inf" in op.arguments)
 
 
 def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -> tuple[Step, list[int], int] | None:
@@ -144,9 +144,8 @@ def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -
     step = values.step
     used = set(tensors)
     for moment in made_from(case, step, tensors, end):
-        op = step.moments[moment]
-        assert isinstance(op, OpCall)
-        used.update(op.inputs)
+        op = step.op(moment)
+        used.update(op.inputs if op is not None else ())
     for tensor in sorted(used):
         origin = case.origin(step, tensor)
         row = case.by_number.get(origin.step)
@@ -160,8 +159,8 @@ def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -
 
 
 def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Finding:
-    step, op = born.step, born.step.moments[born.moment]
-    assert isinstance(op, OpCall)
+    step, op = born.step, born.step.op(born.moment)
+    assert op is not None
     name = case.called(step, born.tensor)
     what = _what(born.result)
     place = case.place(op.stack)
@@ -231,8 +230,8 @@ def _in_backward(case: Case, values: Values) -> Finding | None:
         spoilt = {position: stats for position, stats in run.outgoing.items() if bad(stats)}
         if not spoilt or any(bad(stats) for stats in run.incoming.values()):
             continue
-        op = step.moments[run.node.op] if run.node.op is not None else None
-        if not isinstance(op, OpCall):
+        op = step.op(run.node.op)
+        if op is None:
             return None
         known = values.last_before(run.node.op or 0)
         inputs = {tensor: known[tensor] for tensor in op.inputs if tensor in known}

@@ -85,13 +85,13 @@ def _finding(
     confidence = CERTAIN if refused and first else SURE if refused else POSSIBLE
     severity = None if refused else Severity.NOTE
     needed = "the backward that needs it" if refused else "the backward that would need it"
-    op = step.moments[node.op] if node.op is not None else None
+    stack = step.stack(node.op)
     nodes = (tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index))
-    related = [*case.places((op.stack if op else None, "saved here"), (event.moment.stack, needed))]
+    related = [*case.places((stack, "saved here"), (event.moment.stack, needed))]
     if not known:
         yield SAVED_TENSOR_MODIFIED.finding(
             f"{name} was changed in place, where gradscope could not see it, after {saver} saved it for its backward",
-            culprit=case.place(op.stack if op else None),
+            culprit=case.place(stack),
             step=step.number,
             confidence=min(confidence, LIKELY),
             related=related[1:],
@@ -118,8 +118,8 @@ def _finding(
 
 
 def _saver(step: Step, node: GradNode) -> str:
-    op = step.moments[node.op] if node.op is not None else None
-    return op.name if isinstance(op, OpCall) else node.name.removesuffix("0").removesuffix("Backward").lower()
+    op = step.op(node.op)
+    return op.name if op is not None else node.name.removesuffix("0").removesuffix("Backward").lower()
 
 
 def _other_writes(case: Case, others: Sequence[Write], first: Write, culprit: Place | None) -> list[Place]:
@@ -130,8 +130,7 @@ def _other_writes(case: Case, others: Sequence[Write], first: Write, culprit: Pl
 
 
 def _explanation(case: Case, step: Step, node: GradNode, name: str, saver: str, write: Write | None) -> str:
-    op = step.moments[node.op] if node.op is not None else None
-    result = isinstance(op, OpCall) and any(s.name == "result" for s in node.saved)
+    result = step.op(node.op) is not None and any(s.name == "result" for s in node.saved)
     what = "its own result" if result else "its inputs"
     words = [f"The derivative of {saver} is computed from {what}, so {saver} kept {name} as it was then."]
     if write is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Backward, OpCall
+from ...model.records import Backward
 from ...model.trace import Step
 from ..evidence.dataflow import Reach, binding
 from ..evidence.index import Case
@@ -47,7 +47,7 @@ def second_backwards(case: Case) -> Iterator[Finding]:
 
 def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale: bool) -> int | None:
     """The tensor of an earlier step through which a backward reaches that step's graph."""
-    graph = step.graphs[backward.graph] if 0 <= backward.graph < len(step.graphs) else None
+    graph = step.behind(backward)
     if graph is None:
         return None
     old = [node for node in graph.nodes if node.carried]
@@ -188,14 +188,14 @@ def _was_root(case: Case, step: Step, tensor: int, position: int) -> bool:
 
 
 def _ops(step: Step, backward: Backward) -> set[int]:
-    graph = step.graphs[backward.graph] if 0 <= backward.graph < len(step.graphs) else None
+    graph = step.behind(backward)
     return {node.op for node in graph.nodes if node.op is not None} if graph is not None else set()
 
 
 def _shared(case: Case, step: Step, one: Backward, other: Backward) -> str:
     ops = sorted(_ops(step, one) & _ops(step, other))
-    made = step.moments[ops[-1]] if ops else None
-    if not isinstance(made, OpCall) or not made.outputs:
+    made = step.op(ops[-1]) if ops else None
+    if made is None or not made.outputs:
         return ""
     return f" Both go through {case.called(step, made.outputs[0])}."
 

@@ -254,7 +254,7 @@ def never_steps(case: Case) -> Iterator[Finding]:
     slots = Slots.of(case)
     updated = {one for use in slots.updates for one in use.slots}
     for which, optimizer in case.optimizers.items():
-        members = {one for group in optimizer.groups for one in group}
+        members = set(case.members[which])
         if not members or members & updated or any(use.optimizer == which for use in slots.updates):
             continue
         fills = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, GradNode, OpCall, SavedTensor, Stats
+from ...model.records import Backward, GradNode, SavedTensor, Stats
 from ...model.trace import Step
 from ..evidence.index import Case, Event
 from ..evidence.writes import ASSIGNED, NUMPY, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
@@ -118,8 +118,8 @@ def _finding(
     step = event.step
     assert saved.tensor is not None
     assert node.op is not None
-    op = step.moments[node.op]
-    saver = op.name if isinstance(op, OpCall) else node.name
+    op = step.op(node.op)
+    saver = op.name if op is not None else node.name
     name = case.called(step, saved.tensor)
     outside = write.cause in NUMPY
     rule = OUTSIDE_WRITE if outside else DATA_WRITE
@@ -127,7 +127,7 @@ def _finding(
     if outside and not proof:
         proof = "A checksum of its memory differs from the one that was taken when it was last used. "
     made = step.tensors[write.tensor].made_by
-    alias = step.moments[made].stack if made is not None and made != node.op else None
+    alias = step.stack(made) if made != node.op else None
     doing = "was changed" if outside else f"was changed past its version counter ({deed(case, step, write)})"
     through = f" {deed(case, step, write)}" if outside else ""
     culprit, more = writer(case, step, write, event.moment.stack)
@@ -137,7 +137,7 @@ def _finding(
         step=step.number,
         confidence=CERTAIN if proof else LIKELY if write.cause == OPTIMIZER else SURE,
         related=(
-            *case.places((op.stack, "saved here")),
+            *case.places((step.stack(node.op), "saved here")),
             *(p for p in case.places((alias, "the alias was made here")) if not same_line(p, culprit)),
             *more,
             *case.places((event.moment.stack, "this backward computes with the changed values")),

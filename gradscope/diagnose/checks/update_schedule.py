@@ -169,10 +169,8 @@ def _plain_mean(case: Case, step: Step, root: int) -> bool:
     waiting, seen, mean = [root], {root}, False
     while waiting:
         tensor = step.tensors[waiting.pop()]
-        call = step.moments[tensor.made_by] if tensor.made_by is not None else None
-        if not isinstance(call, OpCall) or not tensor.requires_grad:
-            continue
-        if _size(tensor.shape) != 1:
+        call = step.maker(tensor.number)
+        if call is None or not tensor.requires_grad or _size(tensor.shape) != 1:
             continue
         if call.name in _SCALINGS and call.stack not in scalers:
             continue

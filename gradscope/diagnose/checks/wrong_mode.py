@@ -242,8 +242,8 @@ def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
 
 
 def _outputs(step: Step, op: int) -> tuple[int, ...]:
-    moment = step.moments[op]
-    return moment.outputs if isinstance(moment, OpCall) else ()
+    call = step.op(op)
+    return call.outputs if call is not None else ()
 
 
 # -- functional dropout ----------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
     name = _name(case, one.call.module) if len(modules) == 1 else _expression(site)
     step = one.step
     together = [call.one for call in calls if call.row == row] if len(modules) > 1 else [one]
-    nodes = sum(op.grad_nodes for each in together for i in each.ops if isinstance(op := step.moments[i], OpCall))
+    nodes = sum(op.grad_nodes for each in together for index in each.ops if (op := step.op(index)) is not None)
     stays = f" What is made of it is kept beyond its batch in {kept} of {len(calls)} calls, each with its whole graph."
     return GRAPH_IN_EVALUATION.finding(
         f"evaluating {name} builds a graph of {plural(nodes, 'node')} in each {'call' if len(modules) == 1 else 'step'}"

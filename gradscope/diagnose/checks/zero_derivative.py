@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, GradGraph, OpCall
+from ...model.records import Backward, GradGraph
 from ...model.trace import Step
 from ..evidence.dataflow import ACCUMULATE
 from ..evidence.gradient_cuts import listed
@@ -63,8 +63,8 @@ def _starved(step: Step, graph: int, starved: dict[int, tuple[Step, int, int]], 
 def _is_zero(step: Step, name: str, op: int | None) -> bool:
     if name.startswith(_ZERO_NODES):
         return True
-    call = step.moments[op] if op is not None else None
-    rounds = isinstance(call, OpCall) and "rounding_mode='" in call.arguments
+    call = step.op(op)
+    rounds = call is not None and "rounding_mode='" in call.arguments
     return name.startswith("DivBackward") and rounds
 
 
@@ -97,15 +97,15 @@ def _reached(graph: GradGraph, stops: set[int], roots: Sequence[int] | None = No
 
 
 def _zero_derivative(case: Case, step: Step, moment: int, parameters: set[int]) -> Finding:
-    op = step.moments[moment]
+    op = step.op(moment)
     names = listed(sorted(case.parameters[p].name for p in parameters if p in case.parameters))
-    name = op.name if isinstance(op, OpCall) else "the op"
+    name = op.name if op is not None else "the op"
     zeros = _zero_norms(case, parameters)
     proof = f" In {zeros} steps their gradients were exactly 0." if zeros else ""
     drawn = name in ("bernoulli", "poisson", "normal")
     return ZERO_DERIVATIVE.finding(
         f"{name} has derivative zero everywhere: every gradient of {names} is 0",
-        culprit=case.place(op.stack),
+        culprit=case.place(step.stack(moment)),
         step=step.number,
         confidence=SURE,
         explanation=(
@@ -118,7 +118,7 @@ def _zero_derivative(case: Case, step: Step, moment: int, parameters: set[int]) 
         "through: drawn + p - p.detach()"
         if drawn
         else f"use a straight-through estimator: y = x + (torch.{name}(x) - x).detach()",
-        nodes=[tensor_id(step.template, tensor) for tensor in (op.outputs[:1] if isinstance(op, OpCall) else ())],
+        nodes=[tensor_id(step.template, tensor) for tensor in (op.outputs[:1] if op is not None else ())],
     )
 
 

@@ -41,8 +41,8 @@ def made(case: Case, step: Step, tensor: int) -> Made:
         record = home.tensors[number]
     else:
         home, record = case.original(step, tensor)
-    moment = home.moments[record.made_by] if record.made_by is not None else None
-    op = moment if isinstance(moment, OpCall) and record.number not in moment.inputs else None
+    op = home.maker(record.number)
+    op = op if op is not None and record.number not in op.inputs else None
     stack = op.stack if op is not None else None
     if op is None and parameter is not None:
         changes = case.events(LeafChange, home)
@@ -115,11 +115,10 @@ def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
         record = step.tensors[number]
         if record.gradient_of is not None and step.tensors[record.gradient_of].storage == wanted:
             return True
-        moment = step.moments[record.made_by] if record.made_by is not None else None
-        ops = [moment] if isinstance(moment, OpCall) else []
-        if ops and ops[0].name == "grad" and record.shape == shape:  # torch.autograd.grad
-            return any(step.tensors[other].storage == wanted for other in ops[0].inputs)
-        for op in (*ops, *writers.get(number, ())):
+        made = step.maker(number)
+        if made is not None and made.name == "grad" and record.shape == shape:  # torch.autograd.grad
+            return any(step.tensors[other].storage == wanted for other in made.inputs)
+        for op in (*([made] if made is not None else ()), *writers.get(number, ())):
             fresh = [other for other in op.inputs if other not in seen]
             if len(seen) < _NEAR:
                 seen.update(fresh)

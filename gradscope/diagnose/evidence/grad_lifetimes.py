@@ -93,10 +93,6 @@ class Slots:
         self.updates: list[Use] = []
         self.clips: list[Use] = []
         self.wastes: list[Waste] = []
-        self._members = {
-            number: tuple(dict.fromkeys(one for group in optimizer.groups for one in group))
-            for number, optimizer in case.optimizers.items()
-        }
         self._plans: dict[int, list[tuple[int, Moment]]] = {}
         self._walk()
 
@@ -145,7 +141,7 @@ class Slots:
             if isinstance(moment, GradChange):
                 self._changed(step, number, index, moment, state, scaled)
             elif isinstance(moment, OptimizerStep):
-                members = self._members.get(moment.optimizer, ())
+                members = self.case.members.get(moment.optimizer, ())
                 self._update(Use(step, index, number, moment.optimizer, _slots(state, members)), state, moment.stack)
             elif isinstance(moment, ScalerCall):
                 scaled = self._scaler(moment, state, scaled)
@@ -232,7 +228,7 @@ class Slots:
 
     def _scaler(self, call: ScalerCall, state: State, scaled: bool) -> bool:
         if call.call == "unscale_" and call.optimizer is not None:
-            for one in self._members.get(call.optimizer, ()):
+            for one in self.case.members.get(call.optimizer, ()):
                 if one in state:
                     state[one] = state[one]._replace(scaled=False)
         return call.enabled if call.call == "scale" else scaled and call.call != "update"

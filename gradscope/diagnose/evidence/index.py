@@ -61,6 +61,11 @@ class Case:
         self.parameters: Mapping[int, Parameter] = self.names.parameters
         self.optimizers: Mapping[int, Optimizer] = trace.source.optimizers()
         self.modules: Mapping[int, Module] = self.names.modules
+        # The parameters that each optimizer has, each once.
+        self.members: Mapping[int, tuple[int, ...]] = {
+            number: tuple(dict.fromkeys(one for group in optimizer.groups for one in group))
+            for number, optimizer in self.optimizers.items()
+        }
 
     def once(self, key: object, make: Callable[[], E]) -> E:
         """What `make` returns, made once for each key: for evidence that several checks share."""
@@ -124,25 +129,12 @@ class Case:
     def events(self, kind: type[M], step: Step | None = None) -> Iterator[Event[M]]:
         """The moments of one type, in order: of `step`, or of all distinct steps."""
         for one in self.distinct if step is None else (step,):
-            for index in self._by_type(one).get(kind, ()):
+            for index in self._by_template[one.row.template].positions(kind):
                 yield Event(one, index, cast(M, one.moments[index]))
 
     def calls(self, *names: str, step: Step | None = None) -> Iterator[Event[OpCall]]:
         """The ops of these names, in order."""
         return (event for event in self.events(OpCall, step) if event.moment.name in names)
-
-    def _by_type(self, step: Step) -> Mapping[type, Sequence[int]]:
-        known = self._types.get(step.row.template)
-        if known is None:
-            known = defaultdict(list)
-            for index, moment in enumerate(step.moments):
-                known[type(moment)].append(index)
-            self._types[step.row.template] = known
-        return known
-
-    @cached_property
-    def _types(self) -> dict[int, dict[type, list[int]]]:
-        return {}
 
     @cached_property
     def failure(self) -> Event[Failure] | None:
@@ -220,8 +212,8 @@ class Case:
         home, first = self.original(step, tensor)
         if first.name:
             return first.name
-        made = home.moments[first.made_by] if first.made_by is not None else None
-        if isinstance(made, OpCall):
+        made = home.maker(first.number)
+        if made is not None:
             path = self.names.box(made.module)
             return f"the result of {path} ({made.name})" if path else f"the result of {made.name}"
         return "a tensor without a name"

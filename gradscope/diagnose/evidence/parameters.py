@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from ...model.findings import Place
-from ...model.records import Backward, GradChange, LeafChange, OpCall, OptimizerChange, Parameter, Registration, Site
+from ...model.records import Backward, GradChange, LeafChange, OptimizerChange, Registration, Site
 from ...model.trace import Step
 from .grad_lifetimes import FILLS, Slots
 from .index import Case, at
@@ -76,9 +76,8 @@ class Owners:
     @staticmethod
     def _in_a_module(step: Step, change: LeafChange) -> bool:
         """Whether the parameter was made while a module ran: its data came from an op of that module's forward."""
-        made_by = step.tensors[change.source].made_by if change.source is not None else None
-        op = step.moments[made_by] if made_by is not None else None
-        return isinstance(op, OpCall) and op.module is not None
+        op = step.maker(change.source) if change.source is not None else None
+        return op is not None and op.module is not None
 
     # -- gradients and updates -----------------------------------------------------------------------
 
@@ -103,7 +102,7 @@ class Owners:
         """Parameters that an optimizer has, or that were updated by hand."""
         slots = Slots.of(self.case)
         by_hand = {one for use in slots.updates if use.optimizer is None for one in use.slots}
-        owned = {one for o in self.case.optimizers.values() for group in o.groups for one in group}
+        owned = {one for members in self.case.members.values() for one in members}
         return frozenset(by_hand | owned)
 
     @cached_property
@@ -168,10 +167,6 @@ class Owners:
         sites = self.case.sites(stack)
         depths = [_shared(sites, self.case.sites(other)) for other in others]
         return at(sites[-1 - max(depths, default=0)]) if sites else None
-
-    def of_root(self, parameter: Parameter) -> Iterator[int]:
-        """The parameters of the same root module."""
-        return (one.id for one in self.case.parameters.values() if one.root == parameter.root and one.root)
 
 
 def _shared(sites: Sequence[Site], others: Sequence[Site]) -> int:

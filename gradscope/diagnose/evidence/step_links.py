@@ -31,7 +31,7 @@ def home_of(case: Case, step: Step, tensor: int) -> Home:
     home = case.like(origin.step)
     if home is None or origin.tensor >= len(home.tensors):
         return Home(step, tensor, None, step.number)
-    return Home(home, origin.tensor, maker(home, origin.tensor), origin.step)
+    return Home(home, origin.tensor, home.maker(origin.tensor), origin.step)
 
 
 def _last_made(case: Case, parameter: int, before: int) -> Origin | None:
@@ -44,13 +44,6 @@ def _last_made(case: Case, parameter: int, before: int) -> Origin | None:
     return None
 
 
-def maker(step: Step, tensor: int) -> OpCall | None:
-    """The op of `step` that made the tensor, if one did."""
-    index = step.tensors[tensor].made_by
-    op = step.moments[index] if index is not None else None
-    return op if isinstance(op, OpCall) else None
-
-
 def differentiated_later(case: Case) -> set[tuple[int, int]]:
     """Tensors (step, number) that a backward of a later step went through, without an error."""
     return case.once(differentiated_later, lambda: _differentiated_later(case))
@@ -60,13 +53,8 @@ def _differentiated_later(case: Case) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for step in case.distinct:
         backwards = [event.moment for event in case.events(Backward, step) if event.moment.error is None]
-        old = any(
-            node.carried
-            for one in backwards
-            if 0 <= one.graph < len(step.graphs)
-            for node in step.graphs[one.graph].nodes
-        )
-        if not old:
+        graphs = (graph for one in backwards if (graph := step.behind(one)) is not None)
+        if not any(node.carried for graph in graphs for node in graph.nodes):
             continue
         behind, _ = Reach.of(case, step).behind([root for one in backwards for root in one.roots])
         for row in case.repeats(step):

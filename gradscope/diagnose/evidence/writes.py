@@ -53,10 +53,10 @@ def _op_of(step: Step, index: int) -> int | None:
 
 def made_by_module(case: Case, step: Step, op: int | None) -> int | None:
     """The stack that made the torch module whose own code ran the op; None for ops of the script's own code."""
-    moment = step.moments[op] if op is not None else None
-    if not isinstance(moment, OpCall) or moment.direct or moment.module is None:
+    call = step.op(op)
+    if call is None or call.direct or call.module is None:
         return None
-    module = case.modules.get(moment.module)
+    module = case.modules.get(call.module)
     return module.stack if module is not None and case.sites(module.stack) else None
 
 
@@ -107,11 +107,11 @@ def deed(case: Case, step: Step, write: Write) -> str:
         return "through memory that it shares with numpy" if write.cause != "frombuffer" else "through its buffer"
     if write.cause == ASSIGNED:
         return "by assigning to its .data"
-    moment = step.moments[write.op] if write.op is not None else None
-    if isinstance(moment, OpCall) and not moment.direct:
-        module = case.modules.get(moment.module) if moment.module is not None else None
+    call = step.op(write.op)
+    if call is not None and not call.direct:
+        module = case.modules.get(call.module) if call.module is not None else None
         if module is not None:
-            return f"{module.type}(inplace=True)" if "inplace=True" in moment.arguments else module.type
+            return f"{module.type}(inplace=True)" if "inplace=True" in call.arguments else module.type
     sites = case.sites(write.stack)
     if sites:
         augmented = _AUGMENTED.match(sites[0].code)
