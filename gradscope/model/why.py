@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .graph import SourceLine
-from .origin import first_met, read_inputs
+from .op_kinds import read_inputs
+from .origin import first_met
 from .records import Backward, GradChange, LeafChange, OpCall, Tensor, changed
 from .trace import Step
 

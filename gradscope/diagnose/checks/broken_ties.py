@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.records import LeafChange, Mutation, OpCall, Registration
 from ...model.trace import Step
@@ -22,7 +23,7 @@ TIE_COPIED = Rule(
     "A parameter is a copy of another one, or was untied from it: they drift apart.",
 )
 
-_COPIES = frozenset({"clone", "detach", "data", "contiguous", "t", "T", "mT", "transpose", "permute", "to", "numpy"})
+_SAME_VALUES = op_kinds.COPIES | op_kinds.DETACHES | op_kinds.TRANSPOSES | op_kinds.CASTS | {"numpy"}
 
 
 class _Copy(NamedTuple):
@@ -106,7 +107,7 @@ def _value_written(step: Step, position: int) -> int | None:
         if isinstance(call, OpCall):
             if isinstance(write, Mutation) and write.cause == "copy_":
                 return call.inputs[1] if call.name == "copy_" and len(call.inputs) == 2 else None
-            return call.outputs[0] if call.outputs and call.name in _COPIES else None
+            return call.outputs[0] if call.outputs and call.name in _SAME_VALUES else None
     return None
 
 
@@ -131,7 +132,7 @@ def _origin(step: Step, tensor: int) -> tuple[int | None, OpCall | None]:
         if record.parameter is not None:
             return record.parameter, clone
         call = step.maker(tensor)
-        if call is None or call.name not in _COPIES or len(call.inputs) != 1:
+        if call is None or call.name not in _SAME_VALUES or len(call.inputs) != 1:
             return None, None
         clone = call if call.name == "clone" else clone
         tensor = call.inputs[0]

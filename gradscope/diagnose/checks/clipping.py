@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
 from ...text import plural
-from ..evidence.grad_lifetimes import CLIPS, FILLS, Slots, Use
+from ..evidence.grad_lifetimes import FILLS, Slots, Use
 from ..evidence.index import Case
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import CERTAIN, SURE, Rule, check
@@ -92,7 +93,7 @@ def _clips_before(case: Case, clip: Use, call: str) -> Iterator[Finding]:
     step, came = clip.step, None
     for index in range(clip.position + 1, len(step.moments)):
         moment = step.moments[index]
-        if isinstance(moment, OpCall) and moment.name in CLIPS:
+        if isinstance(moment, OpCall) and moment.name in op_kinds.CLIPS:
             return
         if isinstance(moment, GradChange) and moment.change in FILLS:
             if any(step.tensors[tensor].parameter in clip.slots for tensor in moment.tensors):

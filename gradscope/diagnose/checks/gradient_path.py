@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Backward, GradChange, Mutation, OptimizerStep, Parameter
+from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, Parameter
 from ...model.trace import Step
-from ..evidence.dataflow import ENTRIES, INTEGER, Reach
+from ..evidence.dataflow import INTEGER, Reach
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, listed, place_of, reason
 from ..evidence.index import Case
 from ..rules import LIKELY, SURE, Rule, check
@@ -27,6 +28,10 @@ CHECKPOINT = Rule(
     Severity.WARNING,
     "A reentrant checkpoint whose inputs need no gradient trains nothing.",
 )
+
+
+_ADDS_UP = op_kinds.SHIFTS | op_kinds.SUMS | {"stack"}
+_LEADS_TO_LOSS = _ADDS_UP | op_kinds.SCALES | op_kinds.AVERAGES
 
 
 class Untrained(NamedTuple):
@@ -119,11 +124,16 @@ def _left_torch(reach: Reach, ahead: set[int], roots: Sequence[int], before: int
     exits = [op for op in reach.exits if op < before and any(tensor in beyond for tensor in reach.ops[op].inputs)]
     if not exits or ahead & behind:
         return None
-    entries = [op for op in sorted(ops) if op > exits[0] and reach.ops[op].name in ENTRIES and not reach.ops[op].inputs]
+    entries = [op for op in sorted(ops) if op > exits[0] and _enters(reach.ops[op])]
     arrays = [op for op in exits if reach.ops[op].name != "item"]
     if entries:
         return Cut(arrays[0] if arrays else entries[0], "number")
     return None if arrays else Cut(exits[0], "number")
+
+
+def _enters(op: OpCall) -> bool:
+    """Whether an op makes a tensor of plain numbers or of an array."""
+    return op.name in op_kinds.ENTERS_TORCH and not op.inputs
 
 
 def _cut_off(case: Case, step: Step, reach: Reach, cut: Cut, parameters: set[int], missing: Untrained) -> Finding:
@@ -264,7 +274,7 @@ def _numbers_in(reach: Reach, term: int, before: int) -> list[Cut]:
     }
     found = []
     for op in sorted(reach.behind([term], before)[1]) if values else ():
-        if reach.ops[op].name not in ENTRIES or reach.ops[op].inputs:
+        if not _enters(reach.ops[op]):
             continue
         made_of = [n for sample in samples.get((op, "value"), ()) for n in sample.values or ()]
         if made_of and all(any(math.isclose(n, value, rel_tol=1e-6) for value in values) for n in made_of):
@@ -280,20 +290,16 @@ def _terms(reach: Reach, roots: Sequence[int], before: int) -> Iterator[tuple[in
         tensor = waiting.pop()
         for op in reach.writers.get(tensor, ()):
             call = reach.ops[op]
-            if op in seen or op >= before or call.name not in _SUMMING:
+            if op in seen or op >= before or call.name not in _LEADS_TO_LOSS:
                 continue
             seen.add(op)
             alive = [one for one in call.inputs if reach.needs_grad(one, op)]
             waiting.extend(alive)
-            if not alive or call.name not in _ADDING:
+            if not alive or call.name not in _ADDS_UP:
                 continue
             for one in call.inputs:
                 if one not in alive and _is_number(reach.step, one):
                     yield one, op
-
-
-_ADDING = frozenset({"add", "radd", "sub", "rsub", "iadd", "add_", "sum", "stack", "sub_"})
-_SUMMING = _ADDING | {"mul", "rmul", "div", "truediv", "mean", "neg", "mul_", "div_"}
 
 
 def _is_number(step: Step, tensor: int) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.build import grad_node_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Detail, LeafChange, Mutation, OpCall, Stats
@@ -36,26 +37,6 @@ _GROWTH = 1e4  # from the first layer of a line to its last
 _LAYERS = 6
 _LOOKED_AT = 3  # training steps with statistics of every node
 
-_WEIGHTS = (
-    "AddmmBackward",
-    "MmBackward",
-    "BmmBackward",
-    "ConvolutionBackward",
-    "BaddbmmBackward",
-    "MvBackward",
-    "LinearBackward",
-)
-_SQUASHING = (
-    "SigmoidBackward",
-    "TanhBackward",
-    "SoftmaxBackward",
-    "LogSigmoidBackward",
-    "HardsigmoidBackward",
-    "HardtanhBackward",
-)
-_SATURATING = ("sigmoid", "tanh", "sigmoid_", "tanh_")
-_RECTIFYING = ("relu", "relu_")
-
 
 class Layer(NamedTuple):
     """A node with weights on the main line of a backward: its run and the norm of the gradient that came in."""
@@ -73,7 +54,9 @@ def _steps(case: Case) -> Iterator[Values]:
 def _layers(values: Values, graph: int) -> list[Layer]:
     runs = values.runs_of(graph)
     nodes = values.step.graphs[graph].nodes
-    line = [index for index in main_line(values.step.graphs[graph]) if nodes[index].name.startswith(_WEIGHTS)]
+    line = [
+        index for index in main_line(values.step.graphs[graph]) if nodes[index].name.startswith(op_kinds.WEIGHT_NODES)
+    ]
     return [Layer(runs[index], size(runs[index].incoming)) for index in line if index in runs and runs[index].incoming]
 
 
@@ -122,7 +105,7 @@ def _exploding(case: Case, values: Values, layers: Sequence[Layer]) -> Finding:
 
 def _vanishing(case: Case, values: Values, graph: int, layers: Sequence[Layer]) -> Finding:
     step, norms = values.step, [layer.norm for layer in layers]
-    squashing = [run for run in values.runs_of(graph).values() if run.node.name.startswith(_SQUASHING)]
+    squashing = [run for run in values.runs_of(graph).values() if run.node.name.startswith(op_kinds.FLAT_ENDED_NODES)]
     shrinking = [size(run.outgoing) / size(run.incoming) for run in squashing if size(run.incoming) > 0]
     mean = math.exp(sum(math.log(max(ratio, 1e-30)) for ratio in shrinking) / len(shrinking)) if shrinking else 1.0
     each = (norms[-1] / norms[0]) ** (1 / (len(norms) - 1))
@@ -239,7 +222,7 @@ class _Seen(NamedTuple):
     output: Stats
 
 
-def _activations(case: Case, names: Sequence[str]) -> Mapping[object, list[_Seen]]:
+def _activations(case: Case, names: Iterable[str]) -> Mapping[object, list[_Seen]]:
     """Results of activations in the first training steps, by line and module."""
     found: dict[object, list[_Seen]] = defaultdict(list)
     for values in _steps(case):
@@ -255,7 +238,7 @@ def _activations(case: Case, names: Sequence[str]) -> Mapping[object, list[_Seen
 @check(DEAD)
 def dead_units(case: Case) -> Iterator[Finding]:
     """A ReLU whose every result is zero, in each of the first training steps."""
-    for seen in _activations(case, _RECTIFYING).values():
+    for seen in _activations(case, op_kinds.RECTIFIES).values():
         if not all(one.output.zeros == one.output.numel for one in seen):
             continue
         first = seen[0]
@@ -314,7 +297,7 @@ def _norm_of_a_row(step: Step, weight: int, known: Mapping[int, Stats]) -> float
 @check(SATURATED)
 def saturated_units(case: Case) -> Iterator[Finding]:
     """Sigmoids and tanhs whose results lie at their ends: the mean of their slope is next to nothing."""
-    for seen in _activations(case, _SATURATING).values():
+    for seen in _activations(case, op_kinds.SQUASHES).values():
         slopes = [_mean_slope(one) for one in seen]
         if not slopes or max(slopes) > 0.003:
             continue
@@ -336,7 +319,7 @@ def saturated_units(case: Case) -> Iterator[Finding]:
 def _mean_slope(seen: _Seen) -> float:
     """Of sigmoid s·(1 - s), of tanh 1 - t²: both follow from the mean and the norm."""
     square = seen.output.norm**2 / seen.output.numel
-    return max(0.0, seen.output.mean - square if seen.op.name.startswith("sigmoid") else 1 - square)
+    return max(0.0, seen.output.mean - square if seen.op.name in op_kinds.SIGMOIDS else 1 - square)
 
 
 CHECKS = (gradient_along_layers, dead_units, saturated_units)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Kept, StepKind, StepRow
@@ -180,8 +181,8 @@ def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Fi
 
 def _adds_up(case: Case, step: Step, stack: int, tensor: int) -> bool:
     """Whether the line adds to the value as it is: a sum, not a mean that weighs it anew."""
-    ops = Reach.of(case, step).ops.values()
-    return any(op.stack == stack and "add" in op.name and tensor in op.inputs for op in ops)
+    calls = Reach.of(case, step).ops.values()
+    return any(op.stack == stack and op.name in op_kinds.ADDS and tensor in op.inputs for op in calls)
 
 
 CHECKS = (graphs_kept, endless_graphs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from ...model import op_kinds
 from ...model.build import op_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import LOADER, Backward, Failure, OpCall, Tensor
@@ -27,51 +28,14 @@ SCRAMBLED = Rule("GS904", "axes-scrambled", Severity.WARNING, "A view reorders s
 BATCH_OF_ONE = Rule("GS905", "batch-of-one", Severity.ERROR, "BatchNorm in training got one value for each channel.")
 BAD_TARGET = Rule("GS906", "bad-target", Severity.ERROR, "The loss refused its target: wrong shape, type or class.")
 
-_COMPARING = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "gaussian_nll_loss")
-_LOSSES = (
-    *_COMPARING,
-    *("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "ctc_loss"),
-    *(
-        "multi_margin_loss",
-        "multilabel_margin_loss",
-        "cosine_embedding_loss",
-        "margin_ranking_loss",
-        "soft_margin_loss",
-    ),
-    *("hinge_embedding_loss", "triplet_margin_loss", "multilabel_soft_margin_loss"),
-)
-_SOFTMAX = ("softmax", "_softmax", "gumbel_softmax")
-_LOGARITHM = ("log_softmax", "logsigmoid", "log")
-_SQUASHED = (*_SOFTMAX, "sigmoid", "sigmoid_", "hardsigmoid")
-# What passes values on as they are, elsewhere arranged.
-_PASSES = (
-    *("view", "reshape", "squeeze", "unsqueeze", "flatten", "permute", "transpose", "contiguous", "__getitem__", "T"),
-    *(
-        "clone",
-        "float",
-        "to",
-        "dropout",
-        "identity",
-        "movedim",
-        "unflatten",
-        "squeeze_",
-        "unsqueeze_",
-        "clamp",
-        "stack",
-        "cat",
-    ),
-)
-_REDUCES = ("pow", "square", "abs", "mean", "sum", "mul", "sqrt", "neg", "div", "huber_loss", "log1p", "exp", "add")
-_VIEWS = ("view", "reshape")
 
-
-def _source(step: Step, tensor: int, through: Sequence[str] = _PASSES) -> tuple[int, OpCall] | None:
+def _source(step: Step, tensor: int) -> tuple[int, OpCall] | None:
     """The call that computed a tensor's values, looking through what only arranges them: (moment, call)."""
     for _ in range(64):
         made, call = step.tensors[tensor].made_by, step.maker(tensor)
         if made is None or call is None:
             return None
-        if call.name not in through or not call.inputs:
+        if call.name not in op_kinds.PASSES_ON or not call.inputs:
             return made, call
         tensor = call.inputs[0]
     return None
@@ -95,10 +59,10 @@ def _line(case: Case, call: OpCall) -> Place | None:
 @check(BROADCAST)
 def broadcast(case: Case) -> Iterator[Finding]:
     """A loss of two tensors whose shapes differ, and differences that a hand-written loss averages."""
-    for event in case.calls(*_COMPARING):
+    for event in case.calls(*op_kinds.COMPARES):
         if len(event.moment.inputs) >= 2:
             yield from _compared(case, event, SURE)
-    for event in case.calls("sub", "rsub"):
+    for event in case.calls(*op_kinds.SUBTRACTS):
         if len(event.moment.inputs) == 2 and _only_reduced(case, event):
             yield from _compared(case, event, LIKELY)
 
@@ -156,7 +120,7 @@ def _only_reduced(case: Case, event: Event[OpCall]) -> bool:
         tensor = waiting.pop()
         reached = reached or tensor in roots
         for user in users.get(tensor, ()):
-            if user.name not in _REDUCES and not (user.name in ("item", "detach") or tensor in roots):
+            if user.name not in op_kinds.REDUCES and not (user.name in ("item", "detach") or tensor in roots):
                 return False
             fresh = [output for output in user.outputs if output not in seen]
             seen.update(fresh)
@@ -181,7 +145,7 @@ def _times(shape: Sequence[int]) -> str:
 @check(SCRAMBLED)
 def scrambled(case: Case) -> Iterator[Finding]:
     """`view` or `reshape` to the same sizes in another order: that is what `transpose` and `permute` do."""
-    for event in case.calls(*_VIEWS):
+    for event in case.calls("view", "reshape"):
         step, call = event.step, event.moment
         if not call.inputs or not call.outputs:
             continue
@@ -247,12 +211,12 @@ def probabilities(case: Case) -> Iterator[Finding]:
     """What each loss expects of its first input, against the call that computed it."""
     for event in case.calls("cross_entropy", "binary_cross_entropy_with_logits"):
         source = _source(event.step, event.moment.inputs[0]) if event.moment.inputs else None
-        wanted = _SOFTMAX if event.moment.name == "cross_entropy" else ("sigmoid", "sigmoid_", *_SOFTMAX)
+        wanted = op_kinds.SOFTMAXES if event.moment.name == "cross_entropy" else op_kinds.SOFTMAXES | op_kinds.SIGMOIDS
         if source is not None and source[1].name in wanted and _learns(event):
             yield _twice(case, event, *source)
     for event in case.calls("nll_loss", "kl_div"):
         source = _source(event.step, event.moment.inputs[0]) if event.moment.inputs else None
-        if source is not None and source[1].name not in _LOGARITHM and _learns(event) and _is_plain(source[1]):
+        if source is not None and _is_no_logarithm(source[1]) and _learns(event):
             yield _no_logarithm(case, event, *source)
 
 
@@ -260,9 +224,9 @@ def _learns(event: Event[OpCall]) -> bool:
     return event.step.tensors[event.moment.inputs[0]].requires_grad
 
 
-def _is_plain(call: OpCall) -> bool:
-    """A softmax, or the result of a layer: what cannot be a logarithm."""
-    return call.name in (*_SQUASHED, "linear", "conv2d", "conv1d", "relu")
+def _is_no_logarithm(call: OpCall) -> bool:
+    """Whether a call gives probabilities, or the scores of a layer."""
+    return call.name in op_kinds.GIVES_PROBABILITIES | op_kinds.GIVES_SCORES
 
 
 def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Finding:
@@ -286,13 +250,13 @@ def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Findi
 
 def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Finding:
     step, loss = event.step, event.moment
-    what = "probabilities" if made.name in _SQUASHED else "raw scores"
-    better = "log_softmax" if made.name in _SQUASHED else "log_softmax of them"
+    what = "probabilities" if made.name in op_kinds.GIVES_PROBABILITIES else "raw scores"
+    better = "log_softmax" if made.name in op_kinds.GIVES_PROBABILITIES else "log_softmax of them"
     return NO_LOGARITHM.finding(
         f"{loss.name} needs logarithms of probabilities, and gets {what} from {made.name}",
         culprit=_line(case, made),
         step=step.number,
-        confidence=SURE if made.name in _SQUASHED else LIKELY,
+        confidence=SURE if made.name in op_kinds.GIVES_PROBABILITIES else LIKELY,
         related=case.places((loss.stack, "the loss")),
         explanation=f"{loss.name} takes the mean of its input's negative at the right class. Without a logarithm it "
         "has no lower bound, or one that means nothing: it is not the likelihood.",
@@ -314,7 +278,7 @@ def refused(case: Case) -> Iterator[Finding]:
     if "more than 1 value per channel" in failure.moment.message:
         yield _batch_of_one(case, failure)
         return
-    told = next((event for event in case.events(Failure, step) if event.moment.call in _LOSSES), None)
+    told = next((event for event in case.events(Failure, step) if event.moment.call in op_kinds.LOSSES), None)
     if told is None:
         return
     call = told.moment.call

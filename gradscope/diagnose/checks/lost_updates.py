@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, LeafChange, Mutation, OpCall, StepKind, Tensor
@@ -75,7 +76,7 @@ def _is_used(case: Case, step: Step, tensor: int) -> bool:
         for op in readers.get(number, ()):
             if op.outputs == (number,):
                 continue
-            if op.name not in ("detach", "data", "clone", "requires_grad_"):
+            if op.name not in op_kinds.NAMED_ANEW:
                 return True
             fresh += op.outputs
         fresh = [other for other in fresh if other not in results]

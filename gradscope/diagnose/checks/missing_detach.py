@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradChange, ModuleCall, OptimizerStep
@@ -21,9 +22,8 @@ WRONG_PLAYER = Rule(
     "GS412", "loss-reaches-other-player", Severity.WARNING, "One network's loss puts gradients on another's parameters."
 )
 
-_COMPARING = frozenset({"mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss", "sub", "rsub"})
-_DISCOUNTING = frozenset({"mul", "rmul", "mul_"})
-_ADDING = frozenset({"add", "radd", "add_", "iadd"})
+
+_COMPARES = op_kinds.MEASURES_DISTANCE | op_kinds.SUBTRACTS
 
 
 class Side(NamedTuple):
@@ -48,7 +48,7 @@ def targets_with_gradient(case: Case) -> Iterator[Finding]:
             _, ops = reach.behind(backward.roots, position)
             for op in sorted(ops):
                 call = reach.ops[op]
-                if call.name in _COMPARING and len(call.inputs) == 2 and not reach.calls_of(op):
+                if call.name in _COMPARES and len(call.inputs) == 2 and not reach.calls_of(op):
                     yield from _compared(case, step, reach, op, backward)
 
 
@@ -98,9 +98,9 @@ def _side(reach: Reach, tensor: int, before: int) -> Side | None:
         if len(alive) != 1:
             return None
         others = [one for one in call.inputs if one != alive[0]]
-        if call.name in _ADDING and any(_is_data(reach, one) for one in others):
+        if call.name in op_kinds.ADDS and any(_is_data(reach, one) for one in others):
             added, scaled = True, scaled or "alpha=" in call.arguments
-        elif call.name in _DISCOUNTING and added:
+        elif call.name in op_kinds.MULTIPLIES and added:
             scaled = True
         tensor, before = alive[0], op
     return None

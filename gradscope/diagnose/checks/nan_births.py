@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.build import grad_node_id, op_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
 from ...model.trace import Step
 from ..evidence.index import Case
-from ..evidence.nan_causes import MEANT, TRAPS, Trap
+from ..evidence.nan_causes import TRAPS, Trap
 from ..evidence.statistics import Values, backwards, bad, is_finite, made_from
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -136,7 +137,7 @@ def _guilty(births: Sequence[Born]) -> Born:
 
 def _is_meant(born: Born) -> bool:
     op = born.step.op(born.moment)
-    return op is not None and not born.result.nans and (op.name in MEANT or "inf" in op.arguments)
+    return op is not None and not born.result.nans and (op.name in op_kinds.PASSES_INFINITY or "inf" in op.arguments)
 
 
 def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -> tuple[Step, list[int], int] | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward, GradChange, Mutation, OpCall
@@ -70,7 +71,7 @@ def _update(case: Case, subject: Made) -> int | None:
     """The leaf that `subject` is one update away from, a number of its step."""
     if subject.op is None:
         return None
-    if subject.op.name in ("detach", "data", "clone", "requires_grad_") and subject.op.inputs:
+    if subject.op.name in op_kinds.NAMED_ANEW and subject.op.inputs:
         return _update(case, made(case, subject.step, subject.op.inputs[0])) if subject.tensor.is_leaf else None
     return is_update(case, subject.step, subject.op)
 
@@ -145,7 +146,7 @@ def _doing(copy: Copy) -> str:
         return f"a copy on {first.device}"
     if leaf.dtype != first.dtype:
         return f"a {first.dtype} copy"
-    return "a result" if copy.ops[0].name not in ("clone", "contiguous") else "a copy"
+    return "a result" if copy.ops[0].name not in op_kinds.COPIES else "a copy"
 
 
 def _result(case: Case, reads: Reads) -> Finding:

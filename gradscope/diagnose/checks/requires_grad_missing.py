@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward, LeafChange, OpCall, StepKind, Tensor
@@ -159,7 +160,7 @@ def _cuts(op: OpCall) -> bool:
 
 def _is_of_update(case: Case, subject: Made) -> bool:
     """Whether the tensor is what an update such as `w - lr * w.grad` made."""
-    while subject.op is not None and subject.op.name in ("detach", "data", "clone") and subject.op.inputs:
+    while subject.op is not None and subject.op.name in op_kinds.NAMED_ANEW and subject.op.inputs:
         subject = made(case, subject.step, subject.op.inputs[0])
     return subject.op is not None and is_update(case, subject.step, subject.op) is not None
 

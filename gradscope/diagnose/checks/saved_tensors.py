@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward, GradNode, NodeRun, OpCall, SavedTensor
@@ -160,12 +161,6 @@ def _fix(write: Write, culprit: Place | None, name: str, saver: str) -> str:
     return f"make a new tensor instead of writing into this one, or let {saver} keep a copy: {name}.clone()"
 
 
-# Ops whose derivative is computed from their result, so that they keep it.
-_KEEPS_RESULT = frozenset(
-    {"tanh", "sigmoid", "exp", "expm1", "sqrt", "rsqrt", "reciprocal", "tan", "softmax", "log_softmax", "relu"}
-)
-
-
 @check(SAVED_TENSOR_MODIFIED)
 def result_modified_before_any_backward(case: Case) -> Iterator[Finding]:
     """The same, where no backward ran yet: the next one through this op will be refused."""
@@ -173,7 +168,9 @@ def result_modified_before_any_backward(case: Case) -> Iterator[Finding]:
         if next(case.events(Backward, step), None) is not None:
             continue
         savers = [
-            e for e in case.calls(*_KEEPS_RESULT, step=step) if e.moment.grad_nodes and len(e.moment.outputs) == 1
+            e
+            for e in case.calls(*op_kinds.KEEPS_RESULT, step=step)
+            if e.moment.grad_nodes and len(e.moment.outputs) == 1
         ]
         written = writes(case, step) if savers else {}
         for event in savers:

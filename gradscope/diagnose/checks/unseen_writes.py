@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradNode, SavedTensor, Stats
 from ...model.trace import Step
 from ..evidence.index import Case, Event
-from ..evidence.writes import ASSIGNED, NUMPY, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
+from ..evidence.writes import ASSIGNED, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 DATA_WRITE = Rule(
@@ -63,7 +64,12 @@ def _modified(
         if not _reaches(step, write, saved):
             continue
         before, after = _value_before(case, step, write), _value_after(case, step, write)
-        if write.cause not in NUMPY and before is not None and after is not None and _same(before, after):
+        if (
+            write.cause not in op_kinds.SHARES_MEMORY
+            and before is not None
+            and after is not None
+            and _same(before, after)
+        ):
             continue  # it wrote what was there already; numpy's writes were told by their bytes
         yield _finding(case, event, node, saved, write, before, after), write
         return
@@ -121,7 +127,7 @@ def _finding(
     op = step.op(node.op)
     saver = op.name if op is not None else node.name
     name = case.called(step, saved.tensor)
-    outside = write.cause in NUMPY
+    outside = write.cause in op_kinds.SHARES_MEMORY
     rule = OUTSIDE_WRITE if outside else DATA_WRITE
     proof = _proof(name, saver, before, after)
     if outside and not proof:
@@ -161,7 +167,7 @@ def _proof(name: str, saver: str, before: Stats | None, after: Stats | None) -> 
 
 
 def _why(write: Write) -> str:
-    if write.cause in NUMPY:
+    if write.cause in op_kinds.SHARES_MEMORY:
         return "A numpy array on a tensor's memory writes to it behind torch's back, so torch cannot notice and refuse."
     if write.cause == OPTIMIZER:
         return "This optimizer writes through .data, which no version counts, so torch cannot notice and refuse."
@@ -169,12 +175,12 @@ def _why(write: Write) -> str:
 
 
 def _fix(case: Case, event: Event[Backward], write: Write, name: str) -> str:
-    if write.cause in ("from_numpy", "as_tensor", "asarray", "frombuffer", "from_dlpack"):
+    if write.cause in op_kinds.ENTERS_TORCH | {"from_dlpack"}:
         place = case.place(write.stack)
         call = place.expression if place is not None else ""
         copy = f"{call}.clone()" if call else "torch.tensor(array)"
         return f"give torch its own copy: {copy}, or fill a new array each time"
-    if write.cause in NUMPY:
+    if write.cause in op_kinds.SHARES_MEMORY:
         return f"let numpy have a copy: {name}.detach().numpy().copy(), or write a = a - b instead of a -= b"
     if write.cause == OPTIMIZER:
         return "call every backward of this graph before optimizer.step(); the optimizer should write under no_grad()"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep, Site
 from ...model.trace import Step
@@ -109,10 +110,7 @@ def _skips_a_rate(case: Case, optimizer: int, first: _Call, update: _Call) -> Fi
 
 # -- GS508 -----------------------------------------------------------------------------------------
 
-_SCALINGS = frozenset({"div", "mul", "true_divide", "truediv", "rtruediv", "rmul", "rdiv", "div_", "mul_", "itruediv"})
-_SUMS = frozenset({"add", "radd", "sub", "rsub", "neg", "iadd", "add_", "sum", "squeeze", "reshape", "view", "float"})
-_MEANS = frozenset({"mean", "nanmean"})
-_SLICES = frozenset({"split", "chunk", "tensor_split", "unbind", "__getitem__", "narrow"})
+_ADDS_UP = op_kinds.SHIFTS | op_kinds.SUMS | op_kinds.RESHAPES | op_kinds.CASTS
 
 
 @check(NOT_AVERAGED)
@@ -172,11 +170,11 @@ def _plain_mean(case: Case, step: Step, root: int) -> bool:
         call = step.maker(tensor.number)
         if call is None or not tensor.requires_grad or _size(tensor.shape) != 1:
             continue
-        if call.name in _SCALINGS and call.stack not in scalers:
+        if call.name in op_kinds.SCALES and call.stack not in scalers:
             continue
-        if call.name in _MEANS or "reduction='mean'" in call.arguments:
+        if call.name in op_kinds.AVERAGES or "reduction='mean'" in call.arguments:
             mean = mean or any(_size(step.tensors[one].shape) > 1 for one in call.inputs)
-        elif call.name in _SUMS or call.stack in scalers:
+        elif call.name in _ADDS_UP or call.stack in scalers:
             fresh = [one for one in call.inputs if one not in seen]
             seen.update(fresh)
             waiting += fresh

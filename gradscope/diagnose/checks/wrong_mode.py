@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import ModeChange, OpCall, OptimizerStep, Site
@@ -32,7 +33,6 @@ GRAPH_IN_EVALUATION = Rule(
 )
 
 _LONGEST = 60  # characters of an expression that a message repeats
-_MEASURING = frozenset({"item", "eq", "ne", "argmax", "topk", "float", "tolist", "__float__"})
 
 
 class Switched(NamedTuple):
@@ -206,7 +206,7 @@ def _measures(case: Case, one: ModelCall) -> bool:
     reach = Reach.of(case, one.step)
     _, ops = reach.ahead(one.results)
     names = {reach.ops[op].name for op in ops if op not in set(one.ops)}
-    return bool(names & _MEASURING) or any(name.endswith("_loss") or "cross_entropy" in name for name in names)
+    return bool(names & op_kinds.SCORES) or any(name.endswith("_loss") or "cross_entropy" in name for name in names)
 
 
 def _only_measured(case: Case, one: ModelCall) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradGraph
@@ -16,11 +17,6 @@ from ..rules import SURE, Rule, check
 
 ZERO_DERIVATIVE = Rule(
     "GS204", "zero-derivative", Severity.WARNING, "Every gradient passes an op whose derivative is zero everywhere."
-)
-
-_ZERO_NODES = tuple(
-    f"{name}Backward"
-    for name in ("Round", "Floor", "Ceil", "Trunc", "Sign", "Sgn", "Bernoulli", "Poisson", "Normal", "Heaviside")
 )
 
 
@@ -61,7 +57,7 @@ def _starved(step: Step, graph: int, starved: dict[int, tuple[Step, int, int]], 
 
 
 def _is_zero(step: Step, name: str, op: int | None) -> bool:
-    if name.startswith(_ZERO_NODES):
+    if op_kinds.has_zero_derivative(name):
         return True
     call = step.op(op)
     rounds = call is not None and "rounding_mode='" in call.arguments
@@ -102,7 +98,7 @@ def _zero_derivative(case: Case, step: Step, moment: int, parameters: set[int]) 
     name = op.name if op is not None else "the op"
     zeros = _zero_norms(case, parameters)
     proof = f" In {zeros} steps their gradients were exactly 0." if zeros else ""
-    drawn = name in ("bernoulli", "poisson", "normal")
+    drawn = name in op_kinds.DRAWS
     return ZERO_DERIVATIVE.finding(
         f"{name} has derivative zero everywhere: every gradient of {names} is 0",
         culprit=case.place(step.stack(moment)),

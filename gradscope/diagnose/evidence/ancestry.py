@@ -6,11 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.records import Backward, LeafChange, Mutation, OpCall, Tensor
 from ...model.trace import Step
 from .index import Case
 
 _NO_GRAPH = "does not require grad and does not have a grad_fn"
+# What may lie between a leaf and a copy of it, and an update that makes a new tensor.
+_RELABELS = op_kinds.CASTS | op_kinds.COPIES | op_kinds.VIEWS | op_kinds.SCALES | op_kinds.SHIFTS
+_UPDATES = op_kinds.SHIFTS | op_kinds.INTERPOLATES
 _FAR = 2_000  # tensors that a search looks at, at most
 _NEAR = 64
 
@@ -77,21 +81,11 @@ class Copy(NamedTuple):
     ops: tuple[OpCall, ...]
 
 
-_RELABEL = frozenset(
-    [
-        "to", "cpu", "cuda", "xpu", "double", "float", "half", "bfloat16", "type", "type_as", "cfloat", "cdouble",
-        "mul", "div", "truediv", "true_divide", "rtruediv", "add", "sub", "rsub", "neg", "clone", "contiguous",
-        "__getitem__", "view", "view_as", "reshape", "flatten", "unsqueeze", "squeeze", "t", "T", "mT", "transpose",
-        "permute", "expand",
-    ]
-)  # fmt: skip
-
-
 def copy_of_leaf(case: Case, step: Step, tensor: int) -> Copy | None:
     """The leaf that a non-leaf was made of by moving, scaling or reshaping it alone; None for other results."""
     one = made(case, step, tensor)
     ops: list[OpCall] = []
-    while one.op is not None and one.op.name in _RELABEL and len(ops) < 8:
+    while one.op is not None and one.op.name in _RELABELS and len(ops) < 8:
         wanting = [number for number in one.op.inputs if one.step.tensors[number].requires_grad]
         if len(set(wanting)) != 1:
             return None
@@ -157,19 +151,17 @@ def _knows_gradients(case: Case, step: Step) -> bool:
 
 def is_update(case: Case, step: Step, op: OpCall) -> int | None:
     """The leaf that an op such as `w - lr * w.grad` takes one step of, a number of `step`; None for other ops."""
-    if op.name not in _UPDATES or len(op.outputs) != 1 or not _knows_gradients(case, step):
+    makes_one = len(op.outputs) == 1 and op.outputs[0] not in op.inputs
+    if op.name not in _UPDATES or not makes_one or not _knows_gradients(case, step):
         return None
     result = step.tensors[op.outputs[0]]
     for number in op.inputs:
         record = step.tensors[number]
-        if record.shape == result.shape and number not in op.outputs and (record.is_leaf or record.requires_grad):
+        if record.shape == result.shape and (record.is_leaf or record.requires_grad):
             others = [other for other in op.inputs if other != number]
             if any(comes_of_gradient(case, step, other, number) for other in others):
                 return number
     return None
-
-
-_UPDATES = frozenset({"sub", "add", "rsub", "radd", "subtract", "addcdiv", "addcmul", "lerp"})
 
 
 def update_behind(case: Case, step: Step, tensor: int) -> tuple[Made, int] | None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Place
-from ...model.origin import read_inputs
 from ...model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
 from ...model.trace import Step
 from .index import Case, at
@@ -25,7 +25,7 @@ class Reach:
         self.case, self.step = case, step
         # The inputs of whose shape alone an op makes its results are none here: no gradient could come back to them.
         self.ops: dict[int, OpCall] = {
-            event.position: replace(event.moment, inputs=read_inputs(event.moment))
+            event.position: replace(event.moment, inputs=op_kinds.read_inputs(event.moment))
             for event in case.events(OpCall, step)
         }
         self._wants_grad: dict[int, int] = {}
@@ -144,7 +144,7 @@ class Reach:
     @cached_property
     def exits(self) -> Sequence[int]:
         """Ops that take a value out of torch: item, numpy, tolist."""
-        return [index for index, op in self.ops.items() if op.name in EXITS and op.inputs]
+        return [index for index, op in self.ops.items() if op.name in op_kinds.LEAVES_TORCH and op.inputs]
 
     @cached_property
     def backwards(self) -> Sequence[tuple[int, Backward]]:
@@ -177,13 +177,6 @@ class Reach:
             found.append(self.step.template.calls[place])
             place = found[-1].parent
         return tuple(found)
-
-
-# Ops that make a tensor of plain numbers or of an array, when they have no tensor among their arguments.
-ENTRIES = frozenset(
-    {"tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "full", "scalar_tensor", "new_tensor"}
-)
-EXITS = frozenset({"item", "numpy", "tolist", "float", "int", "array", "index", "bool"})
 
 
 class Switch(NamedTuple):

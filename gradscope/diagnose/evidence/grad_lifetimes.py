@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.records import GradChange, Moment, Mutation, OpCall, OptimizerStep, ScalerCall
 from ...model.trace import Step
 from .index import Case
 
-CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 FILLS = ("created", "accumulated")
 CLEARS = ("cleared", "zeroed")
 
@@ -147,7 +147,7 @@ class Slots:
                 scaled = self._scaler(moment, state, scaled)
             elif isinstance(moment, Mutation):
                 self._by_hand(step, number, index, moment, state, owners)
-            elif isinstance(moment, OpCall) and moment.name in CLIPS:
+            elif isinstance(moment, OpCall) and moment.name in op_kinds.CLIPS:
                 inputs = [_parameter(step, one) for one in moment.inputs]
                 members = tuple(one for one in inputs if one is not None)
                 self.clips.append(Use(step, index, number, None, _slots(state, members)))
@@ -236,7 +236,7 @@ class Slots:
 
 def _matters(moment: Moment, gradients: Iterable[int]) -> bool:
     if isinstance(moment, OpCall):
-        return moment.name in CLIPS or not set(moment.inputs).isdisjoint(gradients)
+        return moment.name in op_kinds.CLIPS or not set(moment.inputs).isdisjoint(gradients)
     return isinstance(moment, (GradChange, OptimizerStep, ScalerCall, Mutation))
 
 
@@ -278,7 +278,7 @@ def _by_clipping(step: Step, index: int) -> bool:
     for position in range(index - 1, -1, -1):
         moment = step.moments[position]
         if isinstance(moment, OpCall):
-            return moment.name in CLIPS and moment.stack == step.moments[index].stack
+            return moment.name in op_kinds.CLIPS and moment.stack == step.moments[index].stack
     return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Place
 from .dataflow import INTEGER, Reach, Switch, switches
 
@@ -22,11 +23,11 @@ class Cut(NamedTuple):
 def cut_of(reach: Reach, op: int) -> Cut:
     """What kind of cut an op is."""
     call = reach.ops[op]
-    if call.name in ("detach", "data", "detach_"):
+    if call.name in op_kinds.DETACHES:
         return Cut(op, "detach")
     if call.name == "grad":
         return Cut(op, "grad")
-    if call.name in ("tensor", "as_tensor", "new_tensor", "asarray"):
+    if call.name in op_kinds.COPIES_NUMBERS:
         return Cut(op, "copy")
     if not call.grad_enabled:
         return Cut(op, "mode", switches(reach.case, reach.step).get(op))

@@ -6,15 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
 from .dataflow import Reach
 from .index import Case
 
-_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
 _TRAINING = re.compile(r"\btraining=(True|False)")
 _POSITIONAL = re.compile(r"^[\d.e-]+, (True|False)")
-_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 _LAYERS = re.compile(r"^(?:True|False), (\d+), ([\d.e-]+), (True|False)")  # layers, dropout, training
 _ATTENTION = re.compile(r"\bdropout_p=([\d.e-]+)|\b(?:True|False), ([\d.e-]+)(?=,|$)")  # after add_zero_attn
 _SHARE = re.compile(r"\b(?:p|dropout_p)=([\d.e-]+)|^([\d.e-]+)")
@@ -43,7 +42,7 @@ def acts_as_training(op: OpCall) -> bool | None:
     """Whether an op that has two modes acts as in training; None for an op that has one, or was not told in full."""
     if not op.arguments:
         return None
-    if op.name in _DROPOUTS:
+    if op.name in op_kinds.DROPOUTS:
         if share(op) == 0:
             return None
         said = _TRAINING.search(op.arguments) or _POSITIONAL.search(op.arguments)
@@ -51,7 +50,7 @@ def acts_as_training(op: OpCall) -> bool | None:
     if op.name == "batch_norm":
         said = _TRAINING.search(op.arguments)
         return None if said is None or len(op.inputs) < 3 else said[1] == "True"
-    if op.name in _RECURRENT:  # torch drops between layers: with one there is nothing to drop
+    if op.name in op_kinds.RECURRENT:  # torch drops between layers: with one there is nothing to drop
         said = _LAYERS.match(op.arguments)
         return said[3] == "True" if said is not None and int(said[1]) > 1 and float(said[2]) > 0 else None
     if op.name == "multi_head_attention_forward":

@@ -72,34 +72,3 @@ TRAPS: Mapping[str, Trap] = {
         ("atan2", "arctan2"), Trap("Its derivative is 0 / 0 where both are 0.", "keep one of them away from 0")
     ),
 }
-
-# These write or pass on what they are given: an infinite mask is meant.
-MEANT = frozenset(
-    [
-        "__setitem__",
-        "amax",
-        "amin",
-        "as_tensor",
-        "constant_",
-        "fill_",
-        "full",
-        "full_like",
-        "index_fill",
-        "index_fill_",
-        "logsumexp",
-        "masked_fill",
-        "masked_fill_",
-        "masked_scatter",
-        "max",
-        "min",
-        "new_full",
-        "scatter",
-        "scatter_",
-        "tensor",
-        "tril",
-        "tril_",
-        "triu",
-        "triu_",
-        "where",
-    ]
-)

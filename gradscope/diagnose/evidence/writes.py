@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Place
 from ...model.records import Mutation, OpCall, OptimizerStep, Tensor
 from ...model.trace import Step
 from .index import Case, at
 
-NUMPY = frozenset({"numpy", "array", "dlpack", "as_tensor", "asarray", "from_numpy", "frombuffer", "from_dlpack"})
 ASSIGNED = "data ="
 OPTIMIZER = "optimizer.step()"
 
@@ -103,7 +103,7 @@ def deed(case: Case, step: Step, write: Write) -> str:
     """What the write was, for a sentence: `h += shortcut`, `mul_`, `optimizer.step()`."""
     if write.cause == OPTIMIZER:
         return OPTIMIZER
-    if write.cause in NUMPY:
+    if write.cause in op_kinds.SHARES_MEMORY:
         return "through memory that it shares with numpy" if write.cause != "frombuffer" else "through its buffer"
     if write.cause == ASSIGNED:
         return "by assigning to its .data"
