@@ -73,6 +73,7 @@ PASSES_INFINITY = _names(
 
 DROPOUTS = _names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout")
 RECURRENT = _names("lstm gru rnn_tanh rnn_relu")
+ATTENTIONS = _names("multi_head_attention_forward scaled_dot_product_attention")
 RECTIFIES = _names("relu relu_")
 SQUASHES = _names("sigmoid sigmoid_ tanh tanh_")
 SOFTMAXES = _names("softmax _softmax gumbel_softmax")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
 from ...text import plural
+from ..evidence.arguments import arguments
 from ..evidence.grad_lifetimes import FILLS, Slots, Use
 from ..evidence.index import Case
 from ..evidence.wording import call_at, optimizer_name, parameter_names
@@ -117,7 +119,7 @@ def _clips_before(case: Case, clip: Use, call: str) -> Iterator[Finding]:
 
 def _clips_after(case: Case, clip: Use, call: str) -> Iterator[Finding]:
     op = clip.step.op(clip.position)
-    if op is not None and "inf" in op.arguments:
+    if op is not None and arguments(op).number("max_norm", 0) == math.inf:
         return  # clips nothing: it only measures the norm
     slot = next(slot for slot in clip.slots.values() if slot.used is not None)
     update = call_at(case, slot.used, "the update")

@@ -10,6 +10,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
+from ..evidence.arguments import arguments
 from ..evidence.dataflow import Reach
 from ..evidence.gradient_cuts import listed
 from ..evidence.index import Case
@@ -99,7 +100,7 @@ def _side(reach: Reach, tensor: int, before: int) -> Side | None:
             return None
         others = [one for one in call.inputs if one != alive[0]]
         if call.name in op_kinds.ADDS and any(_is_data(reach, one) for one in others):
-            added, scaled = True, scaled or "alpha=" in call.arguments
+            added, scaled = True, scaled or "alpha" in arguments(call).named
         elif call.name in op_kinds.MULTIPLIES and added:
             scaled = True
         tensor, before = alive[0], op

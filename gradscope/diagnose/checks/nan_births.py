@@ -11,6 +11,7 @@ from ...model.build import grad_node_id, op_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
 from ...model.trace import Step
+from ..evidence.arguments import arguments
 from ..evidence.index import Case
 from ..evidence.nan_causes import TRAPS, Trap
 from ..evidence.statistics import Values, backwards, bad, is_finite, made_from
@@ -137,7 +138,9 @@ def _guilty(births: Sequence[Born]) -> Born:
 
 def _is_meant(born: Born) -> bool:
     op = born.step.op(born.moment)
-    return op is not None and not born.result.nans and (op.name in op_kinds.PASSES_INFINITY or "inf" in op.arguments)
+    if op is None or born.result.nans:
+        return False
+    return op.name in op_kinds.PASSES_INFINITY or arguments(op).infinite
 
 
 def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -> tuple[Step, list[int], int] | None:

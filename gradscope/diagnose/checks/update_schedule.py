@@ -10,6 +10,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep, Site
 from ...model.trace import Step
 from ...text import number, plural
+from ..evidence.arguments import arguments
 from ..evidence.grad_lifetimes import FILLS, Slots, Use
 from ..evidence.index import Case
 from ..evidence.wording import call_at, optimizer_name
@@ -172,7 +173,7 @@ def _plain_mean(case: Case, step: Step, root: int) -> bool:
             continue
         if call.name in op_kinds.SCALES and call.stack not in scalers:
             continue
-        if call.name in op_kinds.AVERAGES or "reduction='mean'" in call.arguments:
+        if call.name in op_kinds.AVERAGES or arguments(call).named.get("reduction") == "mean":
             mean = mean or any(_size(step.tensors[one].shape) > 1 for one in call.inputs)
         elif call.name in _ADDS_UP or call.stack in scalers:
             fresh = [one for one in call.inputs if one not in seen]

@@ -15,7 +15,15 @@ from ...text import plural
 from ..evidence.dataflow import Reach
 from ..evidence.index import Case
 from ..evidence.index import at as place_of
-from ..evidence.model_runs import ModelCall, acts_as_training, evaluates, follows, model_calls, share, trained_modules
+from ..evidence.model_runs import (
+    ModelCall,
+    acts_as_training,
+    drop_share,
+    evaluates,
+    follows,
+    model_calls,
+    trained_modules,
+)
 from ..evidence.step_links import differentiated_later
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -269,9 +277,8 @@ def dropout_always_on(case: Case) -> Iterator[Finding]:
 
 
 def _drops(op: OpCall) -> bool:
-    if op.name == "scaled_dot_product_attention":
-        return "dropout_p=" in op.arguments and share(op) > 0
-    return "dropout" in op.name and acts_as_training(op) is True
+    functional = op.name == "scaled_dot_product_attention" or op.name in op_kinds.DROPOUTS
+    return functional and acts_as_training(op) is True
 
 
 def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding:
@@ -280,7 +287,7 @@ def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding
     said = place is not None and "training=True" in place.expression.replace(" ", "")
     attention = op.name == "scaled_dot_product_attention"
     return ALWAYS_DROPPING.finding(
-        f"{op.name} drops {share(op):.0%} of the values although {name} is in evaluation mode",
+        f"{op.name} drops {drop_share(op):.0%} of the values although {name} is in evaluation mode",
         culprit=place,
         step=step.number,
         confidence=POSSIBLE if said else SURE,

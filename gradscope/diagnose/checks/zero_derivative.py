@@ -10,6 +10,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradGraph
 from ...model.trace import Step
+from ..evidence.arguments import arguments
 from ..evidence.dataflow import ACCUMULATE
 from ..evidence.gradient_cuts import listed
 from ..evidence.index import Case
@@ -60,7 +61,7 @@ def _is_zero(step: Step, name: str, op: int | None) -> bool:
     if op_kinds.has_zero_derivative(name):
         return True
     call = step.op(op)
-    rounds = call is not None and "rounding_mode='" in call.arguments
+    rounds = call is not None and arguments(call).named.get("rounding_mode") is not None
     return name.startswith("DivBackward") and rounds
 
 

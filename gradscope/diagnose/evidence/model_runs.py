@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
+from .arguments import arguments
 from .dataflow import Reach
 from .index import Case
-
-_TRAINING = re.compile(r"\btraining=(True|False)")
-_POSITIONAL = re.compile(r"^[\d.e-]+, (True|False)")
-_LAYERS = re.compile(r"^(?:True|False), (\d+), ([\d.e-]+), (True|False)")  # layers, dropout, training
-_ATTENTION = re.compile(r"\bdropout_p=([\d.e-]+)|\b(?:True|False), ([\d.e-]+)(?=,|$)")  # after add_zero_attn
-_SHARE = re.compile(r"\b(?:p|dropout_p)=([\d.e-]+)|^([\d.e-]+)")
 
 
 class ModelCall(NamedTuple):
@@ -40,32 +34,30 @@ class ModelCall(NamedTuple):
 
 def acts_as_training(op: OpCall) -> bool | None:
     """Whether an op that has two modes acts as in training; None for an op that has one, or was not told in full."""
-    if not op.arguments:
-        return None
-    if op.name in op_kinds.DROPOUTS:
-        if share(op) == 0:
-            return None
-        said = _TRAINING.search(op.arguments) or _POSITIONAL.search(op.arguments)
-        return said is None or said[1] == "True"
-    if op.name == "batch_norm":
-        said = _TRAINING.search(op.arguments)
-        return None if said is None or len(op.inputs) < 3 else said[1] == "True"
-    if op.name in op_kinds.RECURRENT:  # torch drops between layers: with one there is nothing to drop
-        said = _LAYERS.match(op.arguments)
-        return said[3] == "True" if said is not None and int(said[1]) > 1 and float(said[2]) > 0 else None
-    if op.name == "multi_head_attention_forward":
-        drops = _ATTENTION.search(op.arguments)
-        said = _TRAINING.search(op.arguments)
-        return said[1] == "True" if said and drops and float(drops[1] or drops[2]) > 0 else None
-    if op.name == "scaled_dot_product_attention":
-        return True if "dropout_p=" in op.arguments and share(op) > 0 else None
-    return None
+    given, drops = arguments(op), drop_share(op) > 0
+    said: object = None
+    if op.name in op_kinds.DROPOUTS and op.arguments and drops:
+        said = given.get("training", 1) is not False
+    elif op.name == "batch_norm" and len(op.inputs) >= 3:
+        said = given.named.get("training")
+    elif op.name in op_kinds.RECURRENT and drops:
+        layers = given.number("num_layers", 1) or 1  # torch drops between layers: with one there is nothing to drop
+        said = given.get("train", 3) if layers > 1 else None
+    elif op.name in op_kinds.ATTENTIONS and drops:
+        said = True if op.name == "scaled_dot_product_attention" else given.named.get("training")
+    return said if isinstance(said, bool) else None
 
 
-def share(op: OpCall) -> float:
-    """The share of values that a dropout drops; 0.5 where it was not told."""
-    said = _SHARE.search(op.arguments)
-    return float(said[1] or said[2]) if said is not None else 0.5
+def drop_share(op: OpCall) -> float:
+    """The share of values that an op with a dropout drops."""
+    given = arguments(op)
+    if op.name in op_kinds.RECURRENT:
+        return given.number("dropout", 2) or 0.0
+    if op.name in op_kinds.ATTENTIONS:  # it comes after the flag add_zero_attn
+        flags = [place for place, value in enumerate(given.positional) if isinstance(value, bool)]
+        return given.number("dropout_p", flags[0] + 1 if flags else len(given.positional)) or 0.0
+    share = given.number("p", 0)
+    return share if share is not None else 0.5
 
 
 def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:

@@ -11,6 +11,7 @@ from ...model import op_kinds
 from ...model.findings import Place
 from ...model.records import Mutation, OpCall, OptimizerStep, Tensor
 from ...model.trace import Step
+from .arguments import arguments
 from .index import Case, at
 
 ASSIGNED = "data ="
@@ -111,7 +112,7 @@ def deed(case: Case, step: Step, write: Write) -> str:
     if call is not None and not call.direct:
         module = case.modules.get(call.module) if call.module is not None else None
         if module is not None:
-            return f"{module.type}(inplace=True)" if "inplace=True" in call.arguments else module.type
+            return f"{module.type}(inplace=True)" if arguments(call).named.get("inplace") is True else module.type
     sites = case.sites(write.stack)
     if sites:
         augmented = _AUGMENTED.match(sites[0].code)
