@@ -13,6 +13,7 @@ from ...text import plural
 from ..evidence.arguments import arguments
 from ..evidence.grad_lifetimes import FILLS, Slots, Use
 from ..evidence.index import Case
+from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import CERTAIN, SURE, Rule, check
 
@@ -54,7 +55,10 @@ def clipping_failed(case: Case) -> Iterator[Finding]:
     if failure is None:
         return
     calls = (event.moment for event in case.events(Failure) if event.moment.call == "clip_grad_value_")
-    if any(call.stack == failure.moment.stack and "empty()" in call.message for call in calls):
+    if any(
+        call.stack == failure.moment.stack and torch_error(call.message).kind is ErrorKind.NOTHING_TO_CLIP
+        for call in calls
+    ):
         call = call_at(case, failure.moment.stack, "clip_grad_value_()")
         yield CLIPPING_MISPLACED.finding(
             f"{call} found no gradient to clip: none of its parameters has one yet",
@@ -198,46 +202,40 @@ def _owner(case: Case, parameters: Iterable[int]) -> str:
 
 
 class _Misuse(NamedTuple):
-    """An error that GradScaler raises: part of its text, what it means, the fix, and whose line is to change."""
+    """An error that GradScaler raises: what it means, the fix, and whose line is to change."""
 
-    text: str
     means: str
     fix: str
-    blames: str  # "call": the line that raised; a name: the last scaler call of that name; "backward": the last one
+    blames: str  # "call": the line that raised; "backward": that of the last one
 
 
-_MISUSES = (
-    _Misuse(
-        "step() has already been called since the last update",
+_MISUSES = {
+    ErrorKind.SCALER_STEPPED_TWICE: _Misuse(
         "scaler.step() ran twice without scaler.update() in between",
         "call scaler.update() once after scaler.step() in every iteration",
         "call",
     ),
-    _Misuse(
-        "unscale_() has already been called on this optimizer",
+    ErrorKind.SCALER_UNSCALED_TWICE: _Misuse(
         "the gradients of this optimizer were already divided by the scale, and scaler.update() has not run since",
         "call scaler.unscale_() once for each update, and scaler.update() after scaler.step()",
         "call",
     ),
-    _Misuse(
-        "unscale_() is being called after step()",
+    ErrorKind.SCALER_UNSCALED_LATE: _Misuse(
         "scaler.unscale_() comes after scaler.step(), which has unscaled and used the gradients already",
         "move scaler.unscale_() in front of scaler.step()",
         "call",
     ),
-    _Misuse(
-        "but _scale is None",
+    ErrorKind.SCALER_NEVER_SCALED: _Misuse(
         "the scaler has never scaled a loss, so it knows no scale to divide by",
         "write scaler.scale(loss).backward() instead of loss.backward()",
         "backward",
     ),
-    _Misuse(
-        "No inf checks were recorded",
+    ErrorKind.SCALER_FOUND_NO_GRADIENTS: _Misuse(
         "the scaler has no gradients to look at: no scaled loss has reached this optimizer's parameters",
         "write scaler.scale(loss).backward(), and step the optimizer whose parameters that loss reaches",
         "backward",
     ),
-)
+}
 
 
 @check(SCALER_MISUSED)
@@ -246,7 +244,7 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
     failure = case.failure
     if failure is None:
         return
-    misuse = next((one for one in _MISUSES if one.text in failure.moment.message), None)
+    misuse = _MISUSES.get(case.error.kind) if case.error.kind is not None else None
     if misuse is None:
         return
     stack = failure.moment.stack

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from ...model.records import Backward, Detail, GradNode, OpCall
 from ...model.trace import Step
 from ..evidence.index import Case
 from ..evidence.statistics import Run, Values, backwards, size
+from ..evidence.torch_errors import ErrorKind, torch_error
 from ..rules import CERTAIN, SURE, Rule, check
 
 WRONG_COUNT = Rule(
@@ -34,7 +34,6 @@ WRONG_DERIVATIVE = Rule(
 )
 HOOK_ZEROES = Rule("GS814", "hook-zeroes-gradient", Severity.WARNING, "A hook replaced a gradient by zeros.")
 
-_RETURNED = re.compile(r"[Ff]unction (\w+) returned an? (?:incorrect|invalid)")
 _OFF = 0.1  # a derivative is wrong where it differs by more than this from the slope, relative to the larger
 _MOST_POINTS = 0.6  # of the points that were compared
 
@@ -60,11 +59,11 @@ def _custom_calls(case: Case, step: Step) -> Iterator[CustomCall]:
 def wrong_count(case: Case) -> Iterator[Finding]:
     """The error that torch raises when a backward's result does not fit forward's inputs."""
     for event in case.events(Backward):
-        told = _RETURNED.search(event.moment.error or "")
-        if told is None:
+        error = torch_error(event.moment.error)
+        if error.kind is not ErrorKind.FUNCTION_RETURNED_WRONG:
             continue
         step = event.step
-        calls = [call for call in _custom_calls(case, step) if call.node.name == told[1]]
+        calls = [call for call in _custom_calls(case, step) if call.node.name == error.parts["node"]]
         message = (event.moment.error or "").partition(": ")[2]
         op = calls[0].op if calls else None
         yield WRONG_COUNT.finding(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from ...model.records import Move
 from ...model.trace import Step
 from ..evidence.ancestry import Made, made
 from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind
 from ..rules import CERTAIN, SURE, Rule, check
 
 MIXED_DEVICES = Rule(
@@ -21,7 +21,6 @@ MIXED_DEVICES = Rule(
 MOVED_EACH_STEP = Rule(
     "GS953", "moved-in-every-step", Severity.NOTE, "The same tensor is copied to a device again in every step."
 )
-_MIXED = re.compile(r"same device|expected device|device type|different devices|found at least two devices", re.I)
 _OFTEN = 3
 
 
@@ -29,7 +28,7 @@ _OFTEN = 3
 def left_behind(case: Case) -> Iterator[Finding]:
     """The error that ended the script, if an op was given tensors of several devices."""
     event = case.refusal
-    if event is None or not _MIXED.search(event.moment.message):
+    if event is None or case.error.kind is not ErrorKind.DEVICES_MIXED:
         return
     step = event.step
     by_device: dict[str, list[int]] = defaultdict(list)

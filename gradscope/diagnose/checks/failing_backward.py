@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from ...model.build import tensor_id
@@ -13,6 +12,7 @@ from ...model.trace import Step
 from ..evidence.dataflow import Reach
 from ..evidence.gradient_cuts import first_cuts, listed, place_of, reason
 from ..evidence.index import Case
+from ..evidence.torch_errors import ErrorKind, torch_error
 from ..rules import CERTAIN, SURE, Rule, check
 
 _NEVER_ASKED = frozenset({"GS303", "GS309"})  # nothing was cut: a tensor on the way never asked for a gradient
@@ -35,24 +35,22 @@ UNUSED_INPUT = Rule(
 )
 NOT_SCALAR = Rule("GS209", "non-scalar-backward", Severity.ERROR, "backward() was called on a tensor of many values.")
 
-_UNUSED = ("appears to not have been used in the graph", "One of the differentiated Tensors does not require grad")
-_NOT_A_TENSOR = re.compile(r"'(float|int|numpy\.\w+|float\d+)' object has no attribute 'backward'")
-_NOT_SCALAR = "can be implicitly created only for"
+_UNUSED = (ErrorKind.INPUT_UNUSED, ErrorKind.INPUT_WANTS_NO_GRAD)
 
 
 @check(NO_GRAPH, NOT_SCALAR, UNUSED_INPUT)
 def backward_that_fails(case: Case) -> Iterator[Finding]:
     """Backwards that raised because of what their root or their inputs are."""
     for event in case.events(Backward):
-        error = event.moment.error or ""
-        if "does not require grad and does not have a grad_fn" in error:
+        kind = torch_error(event.moment.error).kind
+        if kind is ErrorKind.NO_GRAPH:
             yield from _no_graph(case, event.step, event.position, event.moment)
-        elif any(text in error for text in _UNUSED):
+        elif kind in _UNUSED:
             yield _unused(case, event.step, event.moment)
     died = case.failure
-    if died is not None and _NOT_SCALAR in died.moment.message:
+    if died is not None and case.error.kind is ErrorKind.NOT_SCALAR:
         yield _not_scalar(case, died.step, died.moment)
-    if died is not None and _NOT_A_TENSOR.search(died.moment.message):
+    if died is not None and case.error.kind is ErrorKind.NUMBER_HAS_NO_BACKWARD:
         yield from _number(case, died.step, died.moment, died.position)
 
 
@@ -214,7 +212,7 @@ def inference_tensors(case: Case) -> Iterator[Finding]:
     for event in case.events(Failure):
         if event.moment.caught and case.failure is not None:
             continue
-        if "nference tensor" not in event.moment.message:
+        if torch_error(event.moment.message).kind is not ErrorKind.INFERENCE_TENSOR:
             continue
         region, made = _region(case, event.step, event.position)
         name = case.called(event.step, made) if made is not None else "a tensor"

@@ -13,6 +13,7 @@ from ...model.sizes import all_known, elements
 from ...model.trace import Step
 from ...text import sizes
 from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 BROADCAST = Rule(
@@ -275,7 +276,7 @@ def refused(case: Case) -> Iterator[Finding]:
     if failure is None:
         return
     step = failure.step
-    if "more than 1 value per channel" in failure.moment.message:
+    if case.error.kind is ErrorKind.BATCH_OF_ONE:
         yield _batch_of_one(case, failure)
         return
     told = next((event for event in case.events(Failure, step) if event.moment.call in op_kinds.LOSSES), None)

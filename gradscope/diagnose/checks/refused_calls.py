@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from ...model.build import tensor_id
@@ -11,6 +11,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import Failure
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind, TorchError
 from ..evidence.writes import out_of_place as _out_of_place
 from ..rules import CERTAIN, Rule, check
 
@@ -37,24 +38,26 @@ NEEDS_LEAF = Rule(
 )
 
 
-class _Words(NamedTuple):
-    """What a finding says of one kind of refusal."""
-
-    rule: Rule
-    told: re.Pattern[str]  # in torch's message
-    tell: Callable[[Case, Event[Failure], str], tuple[str, str, str]]  # message, explanation, fix
+_Words = tuple[str, str, str]  # message, explanation, fix
 
 
-def _leaf_written(case: Case, event: Event[Failure], name: str) -> tuple[str, str, str]:
-    view = "view of a leaf" in event.moment.message
-    what = f"a view of the leaf {name}" if view else f"the leaf {name}"
-    place = case.place(event.moment.stack)
-    code = place.code if place is not None else ""
+class _Refused(NamedTuple):
+    """What was refused: the error, the tensor's name and dtype ("" where it was not recorded), and the line."""
+
+    error: TorchError
+    name: str
+    dtype: str
+    place: Place | None
+
+
+def _leaf_written(told: _Refused) -> _Words:
+    what = f"a view of the leaf {told.name}" if told.error.parts["view"] else f"the leaf {told.name}"
+    code = told.place.code if told.place is not None else ""
     updates = "grad" in re.sub(r"requires_grad|no_grad", "", code)
     return (
         f"{what} was changed in place while gradients are recorded",
-        f"{name} is a leaf that wants a gradient: backward() leaves the gradient in {name}.grad. Were this write part "
-        f"of the graph, {name} would be a result and no leaf any more, so torch refuses it.",
+        f"{told.name} is a leaf that wants a gradient: backward() leaves the gradient in {told.name}.grad. Were this "
+        f"write part of the graph, {told.name} would be a result and no leaf any more, so torch refuses it.",
         f"write under torch.no_grad(): with torch.no_grad(): {_bare(code)}"
         if updates
         else f"set the value without recording it: with torch.no_grad(): {_bare(code)}; "
@@ -62,57 +65,52 @@ def _leaf_written(case: Case, event: Event[Failure], name: str) -> tuple[str, st
     )
 
 
-def _expanded_written(case: Case, event: Event[Failure], name: str) -> tuple[str, str, str]:
-    place = case.place(event.moment.stack)
+def _expanded_written(told: _Refused) -> _Words:
     return (
-        f"{name} was written to, but several of its elements are one and the same memory cell",
+        f"{told.name} was written to, but several of its elements are one and the same memory cell",
         "expand (and broadcasting) repeats a tensor without copying it: each repeated row is the same memory. "
         "A write in place would hit the same cell several times, so torch refuses it.",
-        f"compute out of place: {_out_of_place(place)}"
-        if _out_of_place(place)
-        else f"make a real copy first: {name}.clone(), or repeat() instead of expand()",
+        f"compute out of place: {_out_of_place(told.place)}"
+        if _out_of_place(told.place)
+        else f"make a real copy first: {told.name}.clone(), or repeat() instead of expand()",
     )
 
 
-def _view_written(case: Case, event: Event[Failure], name: str) -> tuple[str, str, str]:
-    message, place = event.moment.message, case.place(event.moment.stack)
-    better = _out_of_place(place)
+def _view_written(told: _Refused) -> _Words:
+    better = _out_of_place(told.place)
     fix = f"make a new tensor: {better}" if better else "work out of place, and put the parts together with torch.stack"
-    if "created in no_grad" in message:
+    if told.error.kind is ErrorKind.VIEW_OF_NO_GRAD_WRITTEN:
         return (
-            f"{name} is a view that was made under no_grad, and is changed in place with gradients on",
+            f"{told.name} is a view that was made under no_grad, and is changed in place with gradients on",
             "Autograd was off when the view was made, so it does not know which tensor the write belongs to.",
             f"move the view and the write to the same side of torch.no_grad(), or {fix}",
         )
-    if "custom Function" in message:
+    if told.error.kind is ErrorKind.VIEW_OF_FUNCTION_WRITTEN:
         return (
-            f"{name} is a view that a custom Function returned, and was changed in place",
+            f"{told.name} is a view that a custom Function returned, and was changed in place",
             "The write would replace the Function's own backward, so torch refuses it.",
             f"return a copy from the Function's forward (x.clone()), or {fix}",
         )
     return (
-        f"{name} is one of several views of the same tensor, and was changed in place",
+        f"{told.name} is one of several views of the same tensor, and was changed in place",
         "unbind, split, chunk and a loop over a tensor return several views at once. Autograd follows a write "
         "through one view of a tensor, not through one of many, so torch refuses it.",
         f"{fix}; or write through an index, x[i] = ...",
     )
 
 
-def _integer(case: Case, event: Event[Failure], name: str) -> tuple[str, str, str]:
-    del case
-    dtype = event.step.tensors[event.moment.inputs[0]].dtype if event.moment.inputs else ""
+def _integer(told: _Refused) -> _Words:
+    dtype = told.dtype
     return (
-        f"{name} holds whole numbers{f' ({dtype})' if dtype else ''} and cannot have a gradient",
+        f"{told.name} holds whole numbers{f' ({dtype})' if dtype else ''} and cannot have a gradient",
         "A gradient needs values that can change a little. torch takes the dtype from the numbers: [1, 2] makes int64, "
         "[1.0, 2.0] makes float32.",
         "write the numbers with a decimal point (1.0), or name the dtype: dtype=torch.float32, or .float()",
     )
 
 
-def _parameter_replaced(case: Case, event: Event[Failure], name: str) -> tuple[str, str, str]:
-    del case
-    told = re.search(r"parameter '([^']*)'", event.moment.message)
-    parameter = told[1] if told else name
+def _parameter_replaced(told: _Refused) -> _Words:
+    parameter = told.error.parts["parameter"] or told.name
     return (
         f"a computed tensor was assigned to {parameter}, which is a parameter of the module",
         f"{parameter} must stay a leaf, for the optimizer and for its gradient. What an expression computes is a "
@@ -122,9 +120,8 @@ def _parameter_replaced(case: Case, event: Event[Failure], name: str) -> tuple[s
     )
 
 
-def _needs_leaf(case: Case, event: Event[Failure], name: str) -> tuple[str, str, str]:
-    del case
-    if "deepcopy" in event.moment.message:
+def _needs_leaf(told: _Refused) -> _Words:
+    if told.error.kind is ErrorKind.RESULT_DEEP_COPIED:
         return (
             "a deep copy met a tensor that is the result of other tensors",
             "Only leaves can be copied deeply: a result belongs to its graph. A module or object that is copied holds "
@@ -132,47 +129,47 @@ def _needs_leaf(case: Case, event: Event[Failure], name: str) -> tuple[str, str,
             "store a copy without the graph instead: self.x = x.detach(), or build a new model and load_state_dict()",
         )
     return (
-        f"the requires_grad flag of {name} was set, but {name} is a result of other tensors",
-        f"{name} has a grad_fn: whether it has a gradient follows from what it was computed from.",
-        f"to stop the gradient here, use {name}.detach(); to start one here, {name}.detach().requires_grad_()",
+        f"the requires_grad flag of {told.name} was set, but {told.name} is a result of other tensors",
+        f"{told.name} has a grad_fn: whether it has a gradient follows from what it was computed from.",
+        f"to stop the gradient here, use {told.name}.detach(); "
+        f"to start one here, {told.name}.detach().requires_grad_()",
     )
 
 
-_REFUSALS = tuple(
-    _Words(rule, re.compile(told), tell)
-    for rule, told, tell in (
-        (LEAF_WRITTEN, "leaf Variable that requires grad is being used in an in-place", _leaf_written),
-        (EXPANDED_WRITTEN, "more than one element of the written-to tensor", _expanded_written),
-        (VIEW_WRITTEN, "is a view and is being modified inplace|view was created in no_grad mode", _view_written),
-        (INTEGER_GRAD, "nly Tensors of floating point .*dtype can require grad", _integer),
-        (PARAMETER_REPLACED, "cannot assign '[^']*'.* (as|to) parameter '", _parameter_replaced),
-        (NEEDS_LEAF, "only change requires_grad flags of leaf|support the deepcopy protocol", _needs_leaf),
-    )
-)
+# What a finding says of each kind of refusal: its rule, and what makes the words.
+_REFUSALS: Mapping[ErrorKind, tuple[Rule, Callable[[_Refused], _Words]]] = {
+    ErrorKind.LEAF_WRITTEN: (LEAF_WRITTEN, _leaf_written),
+    ErrorKind.REPEATED_MEMORY_WRITTEN: (EXPANDED_WRITTEN, _expanded_written),
+    ErrorKind.VIEW_OF_NO_GRAD_WRITTEN: (VIEW_WRITTEN, _view_written),
+    ErrorKind.VIEW_OF_FUNCTION_WRITTEN: (VIEW_WRITTEN, _view_written),
+    ErrorKind.ONE_OF_VIEWS_WRITTEN: (VIEW_WRITTEN, _view_written),
+    ErrorKind.INTEGER_WANTS_GRAD: (INTEGER_GRAD, _integer),
+    ErrorKind.PARAMETER_REPLACED: (PARAMETER_REPLACED, _parameter_replaced),
+    ErrorKind.FLAG_OF_RESULT_SET: (NEEDS_LEAF, _needs_leaf),
+    ErrorKind.RESULT_DEEP_COPIED: (NEEDS_LEAF, _needs_leaf),
+}
 
 
-@check(*(words.rule for words in _REFUSALS))
+@check(LEAF_WRITTEN, EXPANDED_WRITTEN, VIEW_WRITTEN, INTEGER_GRAD, PARAMETER_REPLACED, NEEDS_LEAF)
 def refused_call(case: Case) -> Iterator[Finding]:
     """The error that ended the script, if torch refused a call for what kind of tensor it was given."""
-    event = case.refusal
-    if event is None:
+    event, kind = case.refusal, case.error.kind
+    if event is None or kind is None or kind not in _REFUSALS:
         return
-    for words in _REFUSALS:
-        if words.told.search(event.moment.message):
-            inputs = event.moment.inputs
-            name = _subject(case, event)
-            message, explanation, fix = words.tell(case, event, name)
-            yield words.rule.finding(
-                message,
-                culprit=case.place(event.moment.stack),
-                step=event.step.number,
-                confidence=CERTAIN,
-                related=_origins(case, event),
-                explanation=explanation,
-                fix=fix,
-                nodes=tuple(tensor_id(event.step.template, number) for number in inputs[:1]),
-            )
-            return
+    rule, tell = _REFUSALS[kind]
+    place = case.place(event.moment.stack)
+    dtype = event.step.tensors[event.moment.inputs[0]].dtype if event.moment.inputs else ""
+    message, explanation, fix = tell(_Refused(case.error, _subject(case, event), dtype, place))
+    yield rule.finding(
+        message,
+        culprit=place,
+        step=event.step.number,
+        confidence=CERTAIN,
+        related=_origins(case, event),
+        explanation=explanation,
+        fix=fix,
+        nodes=tuple(tensor_id(event.step.template, number) for number in event.moment.inputs[:1]),
+    )
 
 
 def _subject(case: Case, event: Event[Failure]) -> str:

@@ -8,6 +8,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import Failure
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Owners
+from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import call_at
 from ..rules import CERTAIN, Rule, check
 
@@ -31,12 +32,11 @@ def refused(case: Case) -> Iterator[Finding]:
     failure = case.failure
     if failure is None:
         return
-    message = failure.moment.message
-    if "optimizer got an empty parameter list" in message:
+    if case.error.kind is ErrorKind.OPTIMIZER_WITHOUT_PARAMETERS:
         yield _empty(case, failure)
-    elif "some parameters appear in more than one parameter group" in message:
+    elif case.error.kind is ErrorKind.PARAMETER_IN_TWO_GROUPS:
         yield _twice(case, failure)
-    elif "before Module.__init__() call" in message:
+    elif case.error.kind is ErrorKind.MODULE_NOT_INITIALISED:
         yield _not_ready(case, failure)
 
 

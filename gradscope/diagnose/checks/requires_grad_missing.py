@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 
 from ...model import op_kinds
@@ -14,6 +13,7 @@ from ...model.trace import Step
 from ..evidence.ancestry import Made, ancestors, is_update, made, root_without_graph, update_behind
 from ..evidence.grad_reads import reads_of_nothing
 from ..evidence.index import Case, Event, at
+from ..evidence.torch_errors import ErrorKind
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 FORGOTTEN = Rule(
@@ -23,8 +23,6 @@ FORGOTTEN = Rule(
     "A tensor whose gradient is wanted was never told to require one.",
 )
 _NESTED = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<lambda>"})
-_NOT_DIFFERENTIATED = "One of the differentiated Tensors does not require grad"
-_ASKED_TOO_MUCH = re.compile(r"can't retain_grad on Tensor|register a hook on a tensor that doesn't require")
 
 
 @check(FORGOTTEN)
@@ -52,14 +50,14 @@ def refused_for_want_of_requires_grad(case: Case) -> Iterator[Finding]:
     event = case.refusal
     if event is None:
         return
-    step, message = event.step, event.moment.message
+    step, kind = event.step, case.error.kind
     here = case.places((event.moment.stack, "this call needs it to require a gradient"))
     backward = next((b for b in reversed(list(case.events(Backward, step))) if b.moment.error), None)
-    if _ASKED_TOO_MUCH.search(message) and event.moment.inputs:
+    if kind is ErrorKind.WANTS_NO_GRAD and event.moment.inputs:
         subject = made(case, step, event.moment.inputs[0])
         if not any(one.tensor.requires_grad for one in ancestors(case, step, event.moment.inputs[0])):
             yield _finding(case, subject, case.called(step, event.moment.inputs[0]), event.moment.stack, here, CERTAIN)
-    elif _NOT_DIFFERENTIATED in message and backward is not None:
+    elif kind is ErrorKind.INPUT_WANTS_NO_GRAD and backward is not None:
         for number in backward.moment.inputs:
             subject = made(case, step, number)
             if subject.tensor.is_leaf and not subject.tensor.requires_grad:

@@ -12,6 +12,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward, GradNode, NodeRun, OpCall, SavedTensor
 from ...model.trace import Step
 from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.writes import OPTIMIZER, Write, deed, out_of_place, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -21,8 +22,6 @@ SAVED_TENSOR_MODIFIED = Rule(
     Severity.ERROR,
     "A tensor was changed in place after an op saved it for its backward.",
 )
-_REFUSED = "modified by an inplace operation"
-_TOLD = re.compile(r"Tensor \[([\d, ]*)\]\]")
 
 
 class _Stale(NamedTuple):
@@ -42,7 +41,7 @@ def saved_tensor_modified(case: Case) -> Iterator[Finding]:
         if not stale:
             continue
         written = writes(case, event.step)
-        refused = event.moment.error is not None and _REFUSED in event.moment.error
+        refused = torch_error(event.moment.error).kind is ErrorKind.SAVED_TENSOR_MODIFIED
         for position, one in enumerate(sorted(stale, key=lambda one: one.rank)):
             yield from _finding(case, one, written, refused, first=position == 0)
 
@@ -57,8 +56,7 @@ def _stale(case: Case, event: Event[Backward]) -> list[_Stale]:
     if not stale:
         return []
     ran = {run.node for _, _, run in case.events(NodeRun, step) if run.graph == backward.graph}
-    told = _TOLD.search(backward.error or "")
-    shape = told[1] if told else None
+    shape = torch_error(backward.error).parts.get("shape")
     found = []
     for node, saved, tensor in stale:
         if tensor is not None:

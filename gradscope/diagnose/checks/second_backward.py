@@ -11,6 +11,7 @@ from ...model.trace import Step
 from ..evidence.dataflow import Reach, binding
 from ..evidence.index import Case
 from ..evidence.step_links import home_of
+from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import variable
 from ..rules import CERTAIN, Rule, check
 
@@ -24,24 +25,22 @@ BACKWARD_TWICE = Rule(
     "GS403", "backward-twice", Severity.ERROR, "A second backward goes through a graph that the first one freed."
 )
 
-_FREED = "backward through the graph a second time"
-_CHANGED = "modified by an inplace operation"
-
 
 @check(CARRIED_GRAPH, BUILT_ONCE, BACKWARD_TWICE)
 def second_backwards(case: Case) -> Iterator[Finding]:
     """Backwards that raised since the graph behind them was freed, or since its weights have been updated."""
     for event in case.events(Backward):
-        error = event.moment.error or ""
-        if _FREED not in error and _CHANGED not in error:
+        kind = torch_error(event.moment.error).kind
+        freed, changed = kind is ErrorKind.GRAPH_FREED, kind is ErrorKind.SAVED_TENSOR_MODIFIED
+        if not freed and not changed:
             continue
         step, backward = event.step, event.moment
-        carrier = _carrier(case, step, backward, event.position, stale=_CHANGED in error)
+        carrier = _carrier(case, step, backward, event.position, stale=changed)
         if carrier is not None and carrier in backward.roots and not _was_root(case, step, carrier, event.position):
             yield _twice(case, step, event.position, backward)
         elif carrier is not None:
-            yield _carried(case, step, backward, carrier, _FREED in error)
-        elif _FREED in error:
+            yield _carried(case, step, backward, carrier, freed)
+        elif freed:
             yield _twice(case, step, event.position, backward)
 
 

@@ -10,8 +10,8 @@ from ...model import op_kinds
 from ...model.records import Backward, LeafChange, Mutation, OpCall, Tensor
 from ...model.trace import Step
 from .index import Case
+from .torch_errors import ErrorKind
 
-_NO_GRAPH = "does not require grad and does not have a grad_fn"
 # What may lie between a leaf and a copy of it, and an update that makes a new tensor.
 _RELABELS = op_kinds.CASTS | op_kinds.COPIES | op_kinds.VIEWS | op_kinds.SCALES | op_kinds.SHIFTS
 _UPDATES = op_kinds.SHIFTS | op_kinds.INTERPOLATES
@@ -176,7 +176,7 @@ def update_behind(case: Case, step: Step, tensor: int) -> tuple[Made, int] | Non
 def root_without_graph(case: Case) -> int | None:
     """What the backward that ended the script started from, if it raised because there is no graph behind it."""
     event = case.refusal
-    if event is None or _NO_GRAPH not in event.moment.message:
+    if event is None or case.error.kind is not ErrorKind.NO_GRAPH:
         return None
     failed = next((b.moment for b in reversed(list(case.events(Backward, event.step))) if b.moment.error), None)
     return failed.roots[0] if failed is not None and failed.roots else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +10,7 @@ from ...model.findings import Place
 from ...model.records import OpCall
 from .ancestry import Made, made
 from .index import Case, Event
-
-_MISSING = re.compile(r"NoneType|unsupported operand|can't convert|must be Tensor")
+from .torch_errors import ErrorKind
 
 
 @dataclass
@@ -41,7 +39,7 @@ def reads_of_nothing(case: Case) -> Iterator[Reads]:
     """Reads of `.grad` on tensors that can have none, each tensor once. `fatal`: the script died of the None."""
     found: dict[tuple[int, int], Reads] = {}
     died = case.failure
-    line = case.place(died.moment.stack) if died is not None and _MISSING.search(died.moment.message) else None
+    line = case.place(died.moment.stack) if died is not None and case.error.kind is ErrorKind.NONE_USED else None
     for event in case.calls("grad"):
         if event.moment.outputs or len(event.moment.inputs) != 1 or not event.moment.direct:
             continue

@@ -26,6 +26,7 @@ from ...model.records import (
     Tensor,
 )
 from ...model.trace import Step, Trace
+from .torch_errors import TorchError, torch_error
 
 M = TypeVar("M", bound=Moment)
 E = TypeVar("E")
@@ -145,6 +146,11 @@ class Case:
                 if not event.moment.caught:
                     return Event(Step(self.trace, row), event.position, event.moment)
         return None
+
+    @cached_property
+    def error(self) -> TorchError:
+        """What the message of that exception means."""
+        return torch_error(self.failure.moment.message if self.failure is not None else None)
 
     @cached_property
     def refusal(self) -> Event[Failure] | None:
