@@ -14,6 +14,7 @@ from ..evidence.grad_lifetimes import Slots
 from ..evidence.index import Case
 from ..evidence.parameters import Owners, When
 from ..evidence.wording import parameter_name
+from ..evidence.writes import op_before
 from ..rules import LIKELY, Rule, check
 
 TIE_COPIED = Rule(
@@ -83,7 +84,7 @@ def _written(case: Case) -> Iterator[_Copy]:
     for step, position, moment in case.events(Mutation):
         if step.number > first or moment.cause not in ("copy_", "data ="):
             continue
-        one, value = _target(step, moment), _value_written(step, position)
+        one, value = _target(step, moment), _value_written(step, position, moment)
         source, _ = _origin(step, value) if value is not None else (None, None)
         if one is None or source is None or source == one:
             continue
@@ -99,16 +100,14 @@ def _target(step: Step, write: Mutation) -> int | None:
     return tensor.parameter if tensor.parameter is not None else next((one for one in same if one is not None), None)
 
 
-def _value_written(step: Step, position: int) -> int | None:
+def _value_written(step: Step, position: int, write: Mutation) -> int | None:
     """The tensor whose value the write at `position` gave: copy_'s argument, or what that line made last."""
-    write = step.moments[position]
-    for index in range(position - 1, -1, -1):
-        call = step.moments[index]
-        if isinstance(call, OpCall):
-            if isinstance(write, Mutation) and write.cause == "copy_":
-                return call.inputs[1] if call.name == "copy_" and len(call.inputs) == 2 else None
-            return call.outputs[0] if call.outputs and call.name in _SAME_VALUES else None
-    return None
+    op = step.op(op_before(step, position))
+    if op is None:
+        return None
+    if write.cause == "copy_":
+        return op.inputs[1] if op.name == "copy_" and len(op.inputs) == 2 else None
+    return op.outputs[0] if op.outputs and op.name in _SAME_VALUES else None
 
 
 def _kind(case: Case, parameter: int) -> str:

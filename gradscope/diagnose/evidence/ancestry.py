@@ -11,6 +11,7 @@ from ...model.records import Backward, LeafChange, Mutation, OpCall, Tensor
 from ...model.trace import Step
 from .index import Case
 from .torch_errors import ErrorKind
+from .writes import op_of
 
 # What may lie between a leaf and a copy of it, and an update that makes a new tensor.
 _RELABELS = op_kinds.CASTS | op_kinds.COPIES | op_kinds.VIEWS | op_kinds.SCALES | op_kinds.SHIFTS
@@ -126,13 +127,9 @@ def _writers(case: Case, step: Step) -> Mapping[int, Sequence[OpCall]]:
     def find() -> Mapping[int, Sequence[OpCall]]:
         found: dict[int, list[OpCall]] = defaultdict(list)
         for event in case.events(Mutation, step):
-            number = event.moment.tensor
-            for index in range(event.position - 1, max(event.position - 4, -1), -1):
-                op = step.moments[index]
-                if isinstance(op, OpCall):
-                    if number in op.inputs:
-                        found[number].append(op)
-                    break
+            op = step.op(op_of(step, event.position))
+            if op is not None and event.moment.tensor in op.inputs:
+                found[event.moment.tensor].append(op)
         return found
 
     return case.once(("writers in place", step.row.template), find)

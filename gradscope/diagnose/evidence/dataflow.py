@@ -13,6 +13,7 @@ from ...model.findings import Place
 from ...model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
 from ...model.trace import Step
 from .index import Case, at
+from .writes import op_of
 
 INTEGER = ("int", "uint", "bool")
 ACCUMULATE = "AccumulateGrad"
@@ -59,20 +60,13 @@ class Reach:
             for tensor in op.outputs:
                 found[tensor].append(index)
         for event in self.case.events(Mutation, self.step):
-            write = event.moment
-            before = self._op_before(event.position)
-            if before is not None and write.cause != "a write that was not seen":
-                for tensor in (write.tensor, *write.aliases):
-                    if before not in found[tensor]:
-                        found[tensor].append(before)
+            wrote = op_of(self.step, event.position)
+            if wrote is None:
+                continue
+            for tensor in (event.moment.tensor, *event.moment.aliases):
+                if wrote not in found[tensor]:
+                    found[tensor].append(wrote)
         return found
-
-    def _op_before(self, position: int) -> int | None:
-        stack = self.step.moments[position].stack
-        for index in range(position - 1, max(position - 8, -1), -1):
-            if index in self.ops:
-                return index if self.ops[index].stack == stack else None
-        return None
 
     @cached_property
     def readers(self) -> Mapping[int, Sequence[int]]:

@@ -14,6 +14,7 @@ from ...model import op_kinds
 from ...model.records import GradChange, Moment, Mutation, OpCall, OptimizerStep, ScalerCall
 from ...model.trace import Step
 from .index import Case
+from .writes import op_before
 
 FILLS = ("created", "accumulated")
 CLEARS = ("cleared", "zeroed")
@@ -275,11 +276,8 @@ def _fills_others(step: Step, index: int) -> bool:
 
 def _by_clipping(step: Step, index: int) -> bool:
     """Whether torch's clipping changed the gradients at moment `index`: then it is the op before."""
-    for position in range(index - 1, -1, -1):
-        moment = step.moments[position]
-        if isinstance(moment, OpCall):
-            return moment.name in op_kinds.CLIPS and moment.stack == step.moments[index].stack
-    return False
+    op = step.op(op_before(step, index))
+    return op is not None and op.name in op_kinds.CLIPS and op.stack == step.stack(index)
 
 
 def _read(step: Step, call: OpCall, state: State) -> None:

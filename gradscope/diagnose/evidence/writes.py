@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def writes(case: Case, step: Step) -> Mapping[int, Sequence[Write]]:
     """Every write of a step by the storage it hit, in order."""
     found: dict[int, list[Write]] = defaultdict(list)
     for _, index, moment in case.events(Mutation, step):
-        write = Write(index, moment.tensor, _op_of(step, index), moment.counted, moment.stack, moment.cause)
+        write = Write(index, moment.tensor, op_of(step, index), moment.counted, moment.stack, moment.cause)
         found[step.tensors[moment.tensor].storage].append(write)
     for _, index, update in case.events(OptimizerStep, step):
         for tensor, (before, after) in zip(update.updated, update.versions):
@@ -42,14 +43,19 @@ def writes(case: Case, step: Step) -> Mapping[int, Sequence[Write]]:
     return {storage: sorted(group) for storage, group in found.items()}
 
 
-def _op_of(step: Step, index: int) -> int | None:
-    """The op that made the mutation at `index`: the last before it, if it ran in the same place."""
-    written = step.moments[index]
-    for position in range(index - 1, -1, -1):
-        moment = step.moments[position]
-        if isinstance(moment, OpCall):
-            return position if moment.stack == written.stack and moment.name == getattr(written, "cause", "") else None
-    return None
+def op_before(step: Step, position: int) -> int | None:
+    """The last op before a moment."""
+    ops = step.positions(OpCall)
+    place = bisect_left(ops, position)
+    return ops[place - 1] if place else None
+
+
+def op_of(step: Step, position: int) -> int | None:
+    """The op that wrote what the mutation at `position` tells: the last before it, if it has its name and place."""
+    write, before = step.moments[position], op_before(step, position)
+    op = step.op(before)
+    wrote = isinstance(write, Mutation) and op is not None and (op.name, op.stack) == (write.cause, write.stack)
+    return before if wrote else None
 
 
 def made_by_module(case: Case, step: Step, op: int | None) -> int | None:
