@@ -10,9 +10,9 @@ from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.records import LeafChange, Mutation, OpCall, Registration
 from ...model.trace import Step
-from ..evidence.grad_lifetimes import Slots
+from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
-from ..evidence.parameters import Owners, When
+from ..evidence.parameters import Ownership, When
 from ..evidence.wording import parameter_name
 from ..evidence.writes import op_before
 from ..rules import LIKELY, Rule, check
@@ -39,7 +39,7 @@ class _Copy(NamedTuple):
 
 
 def _trained(case: Case) -> set[int]:
-    return {one for use in Slots.of(case).updates for one, slot in use.slots.items() if not slot.empty}
+    return {one for use in GradLifetimes.of(case).updates for one, slot in use.slots.items() if not slot.empty}
 
 
 # -- copies ----------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def _written(case: Case) -> Iterator[_Copy]:
 
     Between layers of one kind that is an initialisation; an embedding and the output layer are tied so.
     """
-    first = min((use.number for use in Slots.of(case).updates), default=0)
+    first = min((use.number for use in GradLifetimes.of(case).updates), default=0)
     for step, position, moment in case.events(Mutation):
         if step.number > first or moment.cause not in ("copy_", "data ="):
             continue
@@ -151,7 +151,7 @@ def _copied(case: Case, copy: _Copy) -> Finding:
         culprit=case.place(copy.stack),
         step=copy.step.number,
         confidence=LIKELY,
-        related=case.places((Owners.of(case).stack_of(copy.source), f"{other} is made here")),
+        related=case.places((Ownership.of(case).stack_of(copy.source), f"{other} is made here")),
         explanation=f"{makes}{why} Tied weights must be one and the same object.",
         fix=f"if they shall be tied, assign the parameter itself: {mine} = {other}",
     )
@@ -163,10 +163,10 @@ def _copied(case: Case, copy: _Copy) -> Finding:
 @check(TIE_COPIED)
 def tie_undone(case: Case) -> Iterator[Finding]:
     """A layer's parameter was given to a second layer, and then the first got another one."""
-    owners, trained = Owners.of(case), _trained(case)
+    owners, trained = Ownership.of(case), _trained(case)
     for one, facts in owners.registered.items():
         made = owners.made.get(one)
-        if made is None or one not in trained or _by_the_script(case, made.stack):
+        if made is None or one not in trained or owners.made_by_the_script(one):
             continue
         tied = next((fact for fact in facts if fact.when > made.when and fact.stack != made.stack), None)
         if tied is None or len(_layers(case, one)) != 1:
@@ -174,12 +174,6 @@ def tie_undone(case: Case) -> Iterator[Finding]:
         other = _successor(case, owners, one, tied.when, trained)
         if other is not None:
             yield _undone(case, owners, one, other, tied.stack)
-
-
-def _by_the_script(case: Case, stack: int | None) -> bool:
-    """Whether the script's own line calls nn.Parameter, rather than making a layer that has one."""
-    sites = case.sites(stack)
-    return bool(sites) and "Parameter(" in sites[0].expression
 
 
 def _layers(case: Case, parameter: int) -> set[int | None]:
@@ -192,7 +186,7 @@ def _layers(case: Case, parameter: int) -> set[int | None]:
     }
 
 
-def _successor(case: Case, owners: Owners, parameter: int, since: When, trained: set[int]) -> int | None:
+def _successor(case: Case, owners: Ownership, parameter: int, since: When, trained: set[int]) -> int | None:
     """A parameter of the same model and shape that was made after that time, and is trained too."""
     mine = case.parameters[parameter]
     for one in trained:
@@ -204,7 +198,7 @@ def _successor(case: Case, owners: Owners, parameter: int, since: When, trained:
     return None
 
 
-def _undone(case: Case, owners: Owners, one: int, other: int, tied: int | None) -> Finding:
+def _undone(case: Case, owners: Ownership, one: int, other: int, tied: int | None) -> Finding:
     mine, new = parameter_name(case, one), parameter_name(case, other)
     stack = owners.stack_of(other)
     return TIE_COPIED.finding(

@@ -11,7 +11,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
 from ...text import plural
 from ..evidence.arguments import arguments
-from ..evidence.grad_lifetimes import FILLS, Slots, Use
+from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import call_at, optimizer_name, parameter_names
@@ -38,7 +38,7 @@ SCALER_MISUSED = Rule("GS507", "scaler-misused", Severity.ERROR, "GradScaler cal
 @check(CLIPPING_MISPLACED)
 def clipping_misplaced(case: Case) -> Iterator[Finding]:
     """Clippings that found no gradients, or only such as an update had read."""
-    for clip in Slots.of(case).clips:
+    for clip in GradLifetimes.of(case).clips:
         call = call_at(case, clip.stack, "clip_grad_norm_()")
         if not clip.slots:
             yield _clips_nothing(case, clip, call)
@@ -144,7 +144,7 @@ def _clips_after(case: Case, clip: Use, call: str) -> Iterator[Finding]:
 @check(SCALED_GRADIENTS)
 def scaled_gradients(case: Case) -> Iterator[Finding]:
     """Clippings and plain optimizer steps that met gradients still multiplied by the scale."""
-    slots = Slots.of(case)
+    slots = GradLifetimes.of(case)
     for clip in slots.clips:
         scaled = {one: slot for one, slot in clip.slots.items() if slot.scaled and slot.fresh}
         if scaled:

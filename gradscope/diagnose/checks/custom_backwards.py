@@ -10,7 +10,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, Detail, GradNode, OpCall
 from ...model.trace import Step
 from ..evidence.index import Case
-from ..evidence.statistics import Run, Values, backwards, size
+from ..evidence.statistics import Run, Statistics, backwards, size
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..rules import CERTAIN, SURE, Rule, check
 
@@ -88,9 +88,9 @@ def returns_none(case: Case) -> Iterator[Finding]:
     for step in case.distinct:
         if step.detail is not Detail.FULL:
             continue
-        values: Values | None = None
+        values: Statistics | None = None
         for call in _custom_calls(case, step):
-            values = values or Values(case, step)
+            values = values or Statistics(case, step)
             run = values.runs_of(call.graph).get(call.node.index)
             if run is not None and run.incoming:
                 yield from _without_gradient(case, call, run)
@@ -132,7 +132,7 @@ def wrong_derivative(case: Case) -> Iterator[Finding]:
         compared = [sample for sample in step.samples if sample.what == "derivative" and sample.values]
         if not compared:
             continue
-        runs = {run.moment: run for run in Values(case, step).runs}
+        runs = {run.moment: run for run in Statistics(case, step).runs}
         for sample in compared:
             run = runs[sample.moment]
             op = step.op(run.node.op)
@@ -188,7 +188,7 @@ def hook_zeroes(case: Case) -> Iterator[Finding]:
         hooks: dict[int, list[OpCall]] = {}
         for event in case.calls("register_hook", step=step):
             hooks.setdefault(event.moment.inputs[0], []).append(event.moment)
-        values = Values(case, step) if hooks else None
+        values = Statistics(case, step) if hooks else None
         for tensor, registered in hooks.items():
             assert values is not None
             yield from _zeroed_by(case, values, tensor, registered)
@@ -201,7 +201,7 @@ def module_hook_zeroes(case: Case) -> Iterator[Finding]:
     for step in case.distinct if registered else ():
         if step.detail is not Detail.FULL:
             continue
-        for run in Values(case, step).runs:
+        for run in Statistics(case, step).runs:
             around = run.node.name.startswith("BackwardHookFunction")
             if around and run.outgoing and size(run.incoming) > 0 and not size(run.outgoing) > 0:
                 own = [hook for hook in registered if hook.module == run.node.module]
@@ -219,7 +219,7 @@ def module_hook_zeroes(case: Case) -> Iterator[Finding]:
                 return
 
 
-def _zeroed_by(case: Case, values: Values, tensor: int, hooks: Sequence[OpCall]) -> Iterator[Finding]:
+def _zeroed_by(case: Case, values: Statistics, tensor: int, hooks: Sequence[OpCall]) -> Iterator[Finding]:
     step = values.step
     for run in values.runs:
         if tensor not in (*run.node.output_tensors, run.node.tensor) or not run.incoming or size(run.incoming) > 0:

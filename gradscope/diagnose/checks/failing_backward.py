@@ -9,7 +9,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, Failure, ModeChange, OpCall
 from ...model.trace import Step
-from ..evidence.dataflow import Reach
+from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import first_cuts, listed, place_of, reason
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
@@ -55,58 +55,58 @@ def backward_that_fails(case: Case) -> Iterator[Finding]:
 
 
 def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iterator[Finding]:
-    reach = Reach.of(case, step)
-    root = next((tensor for tensor in backward.roots if not reach.needs_grad(tensor)), None)
+    flow = Dataflow.of(case, step)
+    root = next((tensor for tensor in backward.roots if not flow.needs_grad(tensor)), None)
     if root is None:
         return
-    found = first_cuts(reach, [root], position)
+    found = first_cuts(flow, [root], position)
     name = case.called(step, root)
     if not found:
-        hidden = [op for op in reach.behind([root], position)[1] if reach.ops[op].name == "CheckpointFunction"]
+        hidden = [op for op in flow.behind([root], position)[1] if flow.ops[op].name == "CheckpointFunction"]
         if hidden:
-            yield _checkpointed(case, step, reach, root, min(hidden), backward)
+            yield _checkpointed(case, step, flow, root, min(hidden), backward)
             return
-        exit_ = _last_exit(reach, position)
+        exit_ = _last_exit(flow, position)
         if exit_ is None:
             return
-        yield _rebuilt(case, step, reach, root, exit_, backward)
+        yield _rebuilt(case, step, flow, root, exit_, backward)
         return
     cut = found[-1]
-    why, fix = reason(reach, cut)
+    why, fix = reason(flow, cut)
     yield NO_GRAPH.finding(
-        f"{name} has no graph: the path to the parameters ends at {reach.ops[cut.op].name}",
-        culprit=place_of(reach, cut),
+        f"{name} has no graph: the path to the parameters ends at {flow.ops[cut.op].name}",
+        culprit=place_of(flow, cut),
         step=step.number,
         confidence=CERTAIN,
-        related=case.places((reach.ops[cut.op].stack, "the path ends here"), (backward.stack, "this backward raises")),
+        related=case.places((flow.ops[cut.op].stack, "the path ends here"), (backward.stack, "this backward raises")),
         explanation=why + f" So {name} does not require a gradient, and backward() has nothing to go back through.",
         fix=fix,
-        nodes=[tensor_id(step.template, tensor) for tensor in (*reach.ops[cut.op].outputs[:1], root)],
+        nodes=[tensor_id(step.template, tensor) for tensor in (*flow.ops[cut.op].outputs[:1], root)],
     )
 
 
-def _checkpointed(case: Case, step: Step, reach: Reach, root: int, op: int, backward: Backward) -> Finding:
+def _checkpointed(case: Case, step: Step, flow: Dataflow, root: int, op: int, backward: Backward) -> Finding:
     name = case.called(step, root)
     return NO_GRAPH.finding(
         f"{name} has no graph: all of it comes from a reentrant checkpoint whose inputs need no gradient",
-        culprit=case.place(reach.ops[op].stack),
+        culprit=case.place(flow.ops[op].stack),
         step=step.number,
         confidence=CERTAIN,
         related=case.places((backward.stack, "this backward raises")),
         explanation="With use_reentrant=True the checkpoint becomes a node of the graph only if a tensor that it is "
         "given requires a gradient. The parameters inside do not count.",
         fix="pass use_reentrant=False",
-        nodes=[tensor_id(step.template, tensor) for tensor in reach.ops[op].outputs[:1]],
+        nodes=[tensor_id(step.template, tensor) for tensor in flow.ops[op].outputs[:1]],
     )
 
 
 def _number(case: Case, step: Step, failure: Failure, position: int) -> Iterator[Finding]:
     """backward() of a plain number: the call that made it one."""
-    reach = Reach.of(case, step)
-    exit_ = _last_exit(reach, position)
+    flow = Dataflow.of(case, step)
+    exit_ = _last_exit(flow, position)
     if exit_ is None:
         return
-    op = reach.ops[exit_]
+    op = flow.ops[exit_]
     yield NO_GRAPH.finding(
         f"backward() is called on a plain number: {op.name}() took it out of its tensor",
         culprit=case.place(op.stack),
@@ -119,10 +119,10 @@ def _number(case: Case, step: Step, failure: Failure, position: int) -> Iterator
     )
 
 
-def _rebuilt(case: Case, step: Step, reach: Reach, root: int, exit_: int, backward: Backward) -> Finding:
-    made = _entry(reach, [root], exit_)
+def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, backward: Backward) -> Finding:
+    made = _entry(flow, [root], exit_)
     name = case.called(step, root)
-    op = reach.ops[exit_]
+    op = flow.ops[exit_]
     stack = step.moments[made].stack if made is not None else op.stack
     return NO_GRAPH.finding(
         f"{name} was built from plain numbers: {op.name} took them out of the graph",
@@ -137,21 +137,21 @@ def _rebuilt(case: Case, step: Step, reach: Reach, root: int, exit_: int, backwa
     )
 
 
-def _last_exit(reach: Reach, before: int) -> int | None:
+def _last_exit(flow: Dataflow, before: int) -> int | None:
     """The last value with a gradient path that was taken out of torch before a moment."""
-    for op in sorted(reach.exits, reverse=True):
-        if op < before and _has_gradient_behind(reach, reach.ops[op].inputs):
+    for op in sorted(flow.exits, reverse=True):
+        if op < before and _has_gradient_behind(flow, flow.ops[op].inputs):
             return op
     return None
 
 
-def _has_gradient_behind(reach: Reach, tensors: Sequence[int]) -> bool:
-    return any(reach.needs_grad(tensor) for tensor in reach.behind(tensors)[0])
+def _has_gradient_behind(flow: Dataflow, tensors: Sequence[int]) -> bool:
+    return any(flow.needs_grad(tensor) for tensor in flow.behind(tensors)[0])
 
 
-def _entry(reach: Reach, tensors: Sequence[int], after: int) -> int | None:
+def _entry(flow: Dataflow, tensors: Sequence[int], after: int) -> int | None:
     """The first op after moment `after` among those behind `tensors` that makes a tensor of no other."""
-    ops = sorted(op for op in reach.behind(tensors)[1] if op > after and not reach.ops[op].inputs)
+    ops = sorted(op for op in flow.behind(tensors)[1] if op > after and not flow.ops[op].inputs)
     return ops[0] if ops else None
 
 
@@ -185,12 +185,12 @@ def _variable(name: str) -> str:
 
 
 def _unused(case: Case, step: Step, backward: Backward) -> Finding:
-    reach = Reach.of(case, step)
+    flow = Dataflow.of(case, step)
     graph = step.behind(backward)
     reached = {tensor for node in graph.nodes for tensor in (node.tensor, *node.output_tensors)} if graph else set()
     unused = [tensor for tensor in backward.inputs if tensor not in reached]
     names = listed([case.called(step, tensor) for tensor in unused])
-    frozen = [tensor for tensor in backward.inputs if not reach.needs_grad(tensor)]
+    frozen = [tensor for tensor in backward.inputs if not flow.needs_grad(tensor)]
     root = case.called(step, backward.roots[0]) if backward.roots else "the result"
     used = [step.tensors[tensor].first_use for tensor in unused]
     return UNUSED_INPUT.finding(

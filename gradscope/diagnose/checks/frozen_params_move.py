@@ -10,9 +10,9 @@ from ...model.findings import Finding, Severity
 from ...model.records import GradChange, OptimizerStep, Stats
 from ...model.trace import Step
 from ...text import number
-from ..evidence.grad_lifetimes import Slots
+from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case, Event
-from ..evidence.parameters import Fact, Owners, When
+from ..evidence.parameters import Fact, Ownership, When
 from ..evidence.wording import call_at, optimizer_name, parameter_name, parameter_names
 from ..rules import SURE, Rule, check
 
@@ -56,7 +56,7 @@ def _moved(case: Case, event: Event[OptimizerStep]) -> list[_Moved]:
     }
     if not frozen:
         return []
-    samples, owners = case.samples(step), Owners.of(case)
+    samples, owners = case.samples(step), Ownership.of(case)
     before = {s.subject: s.stats for s in samples.get((position - 1, "value"), ()) if s.of_parameter and s.stats}
     after = {s.subject: s.stats for s in samples.get((position, "value"), ()) if s.of_parameter and s.stats}
     now = When(step.number, position)
@@ -97,7 +97,8 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
     optimizer, name = case.optimizers.get(which), parameter_name(case, first.parameter)
     names = parameter_names(case, (one.parameter for one in moved))
     update = call_at(case, event.moment.stack, "step()")
-    old = next((u.slots[first.parameter] for u in Slots.of(case).of_optimizer(which) if u.step is event.step), None)
+    uses = (use for use in GradLifetimes.of(case).of_optimizer(which) if use.step is event.step)
+    old = next((use.slots[first.parameter] for use in uses), None)
     if old is not None and not old.empty:
         reason = "its .grad still holds the last gradient from before, and the update follows that one again and again"
     else:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.order import reached
 from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, Parameter
 from ...model.trace import Step
-from ..evidence.dataflow import INTEGER, Reach
+from ..evidence.dataflow import INTEGER, Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, listed, place_of, reason
 from ..evidence.index import Case
 from ..rules import LIKELY, SURE, Rule, check
@@ -79,53 +80,53 @@ def _ids(step: Step, tensors: Sequence[int]) -> Iterator[int]:
 def parameters_cut_off(case: Case) -> Iterator[Finding]:
     """What lies between the loss and the parameters that never get a gradient."""
     missing = untrained(case)
-    groups: dict[tuple[str, int], tuple[Step, Reach, Cut, set[int]]] = {}
+    groups: dict[tuple[str, int], tuple[Step, Dataflow, Cut, set[int]]] = {}
     for step in case.training():
-        reach = Reach.of(case, step)
-        backwards = [(index, one) for index, one in reach.backwards if one.call == "backward"]
+        flow = Dataflow.of(case, step)
+        backwards = [(index, one) for index, one in flow.backwards if one.call == "backward"]
         if not backwards:
             continue
         last = backwards[-1][0]
         roots = [root for _, one in backwards for root in one.roots]
-        yield from _checkpoints(case, step, reach, roots, missing)
-        for parameter, cut in _cuts_of(reach, missing.parameters, roots, last).items():
-            place = place_of(reach, cut)
+        yield from _checkpoints(case, step, flow, roots, missing)
+        for parameter, cut in _cuts_of(flow, missing.parameters, roots, last).items():
+            place = place_of(flow, cut)
             key = (place.file, place.line) if place is not None else ("", cut.op)
-            groups.setdefault(key, (step, reach, cut, set()))[3].add(parameter)
-    for step, reach, cut, parameters in groups.values():
-        yield _cut_off(case, step, reach, cut, parameters, missing)
+            groups.setdefault(key, (step, flow, cut, set()))[3].add(parameter)
+    for step, flow, cut, parameters in groups.values():
+        yield _cut_off(case, step, flow, cut, parameters, missing)
 
 
-def _cuts_of(reach: Reach, parameters: frozenset[int], roots: Sequence[int], before: int) -> dict[int, Cut]:
+def _cuts_of(flow: Dataflow, parameters: frozenset[int], roots: Sequence[int], before: int) -> dict[int, Cut]:
     """For each parameter that the step used, the cut that keeps the loss's gradient from it."""
-    tensors = {tensor.parameter: tensor.number for tensor in reach.step.tensors if tensor.parameter in parameters}
+    tensors = {tensor.parameter: tensor.number for tensor in flow.step.tensors if tensor.parameter in parameters}
     if not tensors:
         return {}
-    behind, ops_behind = reach.behind(roots, before)
-    relevant = {op: [t for t in dead if t in behind] for op, dead in reach.cuts.items() if op in ops_behind}
+    behind, ops_behind = flow.behind(roots, before)
+    relevant = {op: [t for t in dead if t in behind] for op, dead in flow.cuts.items() if op in ops_behind}
     relevant = {op: dead for op, dead in relevant.items() if dead}
     found: dict[int, Cut] = {}
     for parameter, tensor in tensors.items():
-        ahead, ops = reach.ahead([tensor], with_grad=True)
+        ahead, ops = flow.ahead([tensor], with_grad=True)
         here = sorted(op for op in relevant if op in ops)
         if here:
-            found[parameter] = cut_of(reach, here[0])
+            found[parameter] = cut_of(flow, here[0])
             continue
-        left = _left_torch(reach, ahead, roots, before)
+        left = _left_torch(flow, ahead, roots, before)
         if left is not None:
             found[parameter] = left
     return found
 
 
-def _left_torch(reach: Reach, ahead: set[int], roots: Sequence[int], before: int) -> Cut | None:
+def _left_torch(flow: Dataflow, ahead: set[int], roots: Sequence[int], before: int) -> Cut | None:
     """A value made of a parameter was taken out of torch, and a new tensor goes into the loss afterwards."""
-    behind, ops = reach.behind(roots, before)
-    beyond, _ = reach.ahead(ahead)
-    exits = [op for op in reach.exits if op < before and any(tensor in beyond for tensor in reach.ops[op].inputs)]
+    behind, ops = flow.behind(roots, before)
+    beyond, _ = flow.ahead(ahead)
+    exits = [op for op in flow.exits if op < before and any(tensor in beyond for tensor in flow.ops[op].inputs)]
     if not exits or ahead & behind:
         return None
-    entries = [op for op in sorted(ops) if op > exits[0] and _enters(reach.ops[op])]
-    arrays = [op for op in exits if reach.ops[op].name != "item"]
+    entries = [op for op in sorted(ops) if op > exits[0] and _enters(flow.ops[op])]
+    arrays = [op for op in exits if flow.ops[op].name != "item"]
     if entries:
         return Cut(arrays[0] if arrays else entries[0], "number")
     return None if arrays else Cut(exits[0], "number")
@@ -136,7 +137,7 @@ def _enters(op: OpCall) -> bool:
     return op.name in op_kinds.ENTERS_TORCH and not op.inputs
 
 
-def _cut_off(case: Case, step: Step, reach: Reach, cut: Cut, parameters: set[int], missing: Untrained) -> Finding:
+def _cut_off(case: Case, step: Step, flow: Dataflow, cut: Cut, parameters: set[int], missing: Untrained) -> Finding:
     names = sorted(case.parameters[parameter].name for parameter in parameters)
     if cut.kind == "number":
         why = (
@@ -144,20 +145,20 @@ def _cut_off(case: Case, step: Step, reach: Reach, cut: Cut, parameters: set[int
         )
         fix = "keep computing with tensors: torch operations in place of Python numbers and numpy"
     else:
-        why, fix = reason(reach, cut)
+        why, fix = reason(flow, cut)
     copy = cut.kind in ("mode", "detach") and _is_copy(case, parameters, missing)
     steps = sum(len(case.repeats(one)) for one in case.training())
     return CUT_OFF.finding(
-        f"{listed(names)} never get a gradient: the path from the loss ends at {reach.ops[cut.op].name}",
-        culprit=place_of(reach, cut),
+        f"{listed(names)} never get a gradient: the path from the loss ends at {flow.ops[cut.op].name}",
+        culprit=place_of(flow, cut),
         step=step.number,
         confidence=SURE if cut.kind != "number" else LIKELY,
-        related=case.places((reach.ops[cut.op].stack, "the path ends here")),
+        related=case.places((flow.ops[cut.op].stack, "the path ends here")),
         explanation=f"{why} The optimizer has {listed(names)} to train, yet in {steps} steps no backward reached "
         + ("it." if len(names) == 1 else "them."),
         fix=fix,
         severity=Severity.NOTE if copy else None,
-        nodes=[tensor_id(step.template, tensor) for tensor in reach.ops[cut.op].outputs[:1]],
+        nodes=[tensor_id(step.template, tensor) for tensor in flow.ops[cut.op].outputs[:1]],
     )
 
 
@@ -176,16 +177,16 @@ def _twins(case: Case, one: Parameter, other: Parameter) -> bool:
     return len(different) == 1 and not any(word.isdigit() for word in different[0])
 
 
-def _checkpoints(case: Case, step: Step, reach: Reach, roots: Sequence[int], missing: Untrained) -> Iterator[Finding]:
+def _checkpoints(case: Case, step: Step, flow: Dataflow, roots: Sequence[int], missing: Untrained) -> Iterator[Finding]:
     if not missing.parameters:
         return
     seen = {tensor.parameter for tensor in step.tensors if tensor.first_use is not None}
-    read = {reach.step.tensors[tensor].parameter for op in reach.ops.values() for tensor in op.inputs}
+    read = {flow.step.tensors[tensor].parameter for op in flow.ops.values() for tensor in op.inputs}
     hidden = sorted(case.parameters[p].name for p in missing.parameters if p not in read or p not in seen)
-    behind = reach.behind(roots)[0]
+    behind = flow.behind(roots)[0]
     for event in case.calls("CheckpointFunction", step=step):
         op = event.moment
-        dead = [t for t in op.outputs if not reach.needs_grad(t) and not step.tensors[t].dtype.startswith(INTEGER)]
+        dead = [t for t in op.outputs if not flow.needs_grad(t) and not step.tensors[t].dtype.startswith(INTEGER)]
         if not hidden or not op.grad_enabled or not dead or not any(tensor in behind for tensor in dead):
             continue
         yield CHECKPOINT.finding(
@@ -208,16 +209,16 @@ def _checkpoints(case: Case, step: Step, reach: Reach, roots: Sequence[int], mis
 def constant_terms(case: Case) -> Iterator[Finding]:
     """Terms that were computed from parameters but are constants by the time they are added to the loss."""
     for step in case.training():
-        reach = Reach.of(case, step)
-        for position, backward in reach.backwards:
+        flow = Dataflow.of(case, step)
+        for position, backward in flow.backwards:
             if backward.call == "backward":
-                yield from _constant_terms(reach, backward, position)
+                yield from _constant_terms(flow, backward, position)
 
 
-def _constant_terms(reach: Reach, backward: Backward, position: int) -> Iterator[Finding]:
-    case, step = reach.case, reach.step
-    for term, op in _terms(reach, backward.roots, position):
-        found = _constant(reach, term, op)
+def _constant_terms(flow: Dataflow, backward: Backward, position: int) -> Iterator[Finding]:
+    case, step = flow.case, flow.step
+    for term, op in _terms(flow, backward.roots, position):
+        found = _constant(flow, term, op)
         if found is None:
             continue
         culprit, why, fix = found
@@ -227,54 +228,54 @@ def _constant_terms(reach: Reach, backward: Backward, position: int) -> Iterator
             culprit=culprit,
             step=step.number,
             confidence=SURE,
-            related=case.places((reach.ops[op].stack, "added to the loss here"), (backward.stack, "this backward")),
+            related=case.places((flow.ops[op].stack, "added to the loss here"), (backward.stack, "this backward")),
             explanation=f"{why} {name} changes the value of the loss, but its derivative is zero for every parameter.",
             fix=fix,
             nodes=[tensor_id(step.template, term)],
         )
 
 
-def _constant(reach: Reach, term: int, before: int) -> tuple[Place | None, str, str] | None:
+def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str, str] | None:
     """(line, explanation, fix) of what made a term a constant that was computed from what is trained."""
-    behind, _ = reach.behind([term], before)
-    read = [leaf for tensor in behind if (leaf := reach.step.tensors[tensor].gradient_of) is not None]
+    behind, _ = flow.behind([term], before)
+    read = [leaf for tensor in behind if (leaf := flow.step.tensors[tensor].gradient_of) is not None]
     if read:
-        filled = [one for index, one in reach.backwards if index < before and one.call == "backward"]
+        filled = [one for index, one in flow.backwards if index < before and one.call == "backward"]
         if filled and not filled[-1].create_graph:
-            name = reach.case.called(reach.step, read[0])
+            name = flow.case.called(flow.step, read[0])
             why = f"{name}.grad was filled by a backward without create_graph=True: gradients have no graph then."
             fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
-            return reach.case.place(filled[-1].stack), why, fix
-    cuts = [cut for cut in first_cuts(reach, [term], before) if _unmeant(reach, cut, term)]
-    cuts = cuts or _numbers_in(reach, term, before)
-    return (place_of(reach, cuts[0]), *reason(reach, cuts[0])) if cuts else None
+            return flow.case.place(filled[-1].stack), why, fix
+    cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term)]
+    cuts = cuts or _numbers_in(flow, term, before)
+    return (place_of(flow, cuts[0]), *reason(flow, cuts[0])) if cuts else None
 
 
-def _unmeant(reach: Reach, cut: Cut, term: int) -> bool:
+def _unmeant(flow: Dataflow, cut: Cut, term: int) -> bool:
     """Whether nobody would cut there on purpose: not the detach() of a finished term, nor a block without gradients."""
     if cut.kind == "detach":
-        return cut.op != reach.step.tensors[term].made_by and not all(
-            _is_number(reach.step, t) for t in reach.cuts[cut.op]
+        return cut.op != flow.step.tensors[term].made_by and not all(
+            _is_number(flow.step, t) for t in flow.cuts[cut.op]
         )
     return cut.kind in ("copy", "grad", "integer")
 
 
-def _numbers_in(reach: Reach, term: int, before: int) -> list[Cut]:
+def _numbers_in(flow: Dataflow, term: int, before: int) -> list[Cut]:
     """Ops behind a term that make a tensor of numbers which item() took from values with a gradient: they are equal."""
-    samples = reach.case.samples(reach.step)
+    samples = flow.case.samples(flow.step)
     values = {
         number
-        for op in reach.exits
-        if op < before and any(reach.needs_grad(tensor) for tensor in reach.ops[op].inputs)
-        for tensor in reach.ops[op].inputs
-        if (made := reach.step.tensors[tensor].made_by) is not None
+        for op in flow.exits
+        if op < before and any(flow.needs_grad(tensor) for tensor in flow.ops[op].inputs)
+        for tensor in flow.ops[op].inputs
+        if (made := flow.step.tensors[tensor].made_by) is not None
         for sample in samples.get((made, "value"), ())
         if sample.subject == tensor and not sample.of_parameter
         for number in sample.values or ()
     }
     found = []
-    for op in sorted(reach.behind([term], before)[1]) if values else ():
-        if not _enters(reach.ops[op]):
+    for op in sorted(flow.behind([term], before)[1]) if values else ():
+        if not _enters(flow.ops[op]):
             continue
         made_of = [n for sample in samples.get((op, "value"), ()) for n in sample.values or ()]
         if made_of and all(any(math.isclose(n, value, rel_tol=1e-6) for value in values) for n in made_of):
@@ -282,24 +283,22 @@ def _numbers_in(reach: Reach, term: int, before: int) -> list[Cut]:
     return found
 
 
-def _terms(reach: Reach, roots: Sequence[int], before: int) -> Iterator[tuple[int, int]]:
+def _terms(flow: Dataflow, roots: Sequence[int], before: int) -> Iterator[tuple[int, int]]:
     """(tensor, op): numbers without a gradient that an op adds to one with a gradient, on the way to the loss."""
-    seen: set[int] = set()
-    waiting = list(roots)
-    while waiting:
-        tensor = waiting.pop()
-        for op in reach.writers.get(tensor, ()):
-            call = reach.ops[op]
-            if op in seen or op >= before or call.name not in _LEADS_TO_LOSS:
-                continue
-            seen.add(op)
-            alive = [one for one in call.inputs if reach.needs_grad(one, op)]
-            waiting.extend(alive)
-            if not alive or call.name not in _ADDS_UP:
-                continue
-            for one in call.inputs:
-                if one not in alive and _is_number(reach.step, one):
-                    yield one, op
+    found: dict[int, tuple[Sequence[int], Sequence[int]]] = {}  # by op: the inputs with a gradient, and those without
+
+    def terms(tensor: int) -> Iterator[int]:
+        for op in flow.writers.get(tensor, ()):
+            if op not in found and op < before and flow.ops[op].name in _LEADS_TO_LOSS:
+                inputs = flow.ops[op].inputs
+                alive = [one for one in inputs if flow.needs_grad(one, op)]
+                found[op] = alive, [one for one in inputs if one not in alive]
+                yield from alive
+
+    reached(roots, terms)
+    for op, (alive, constant) in found.items():
+        if alive and flow.ops[op].name in _ADDS_UP:
+            yield from ((one, op) for one in constant if _is_number(flow.step, one))
 
 
 def _is_number(step: Step, tensor: int) -> bool:

@@ -14,7 +14,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import Detail, LeafChange, Mutation, OpCall, Stats
 from ...model.trace import Step
 from ..evidence.index import Case
-from ..evidence.statistics import Run, Values, backwards, main_line, size
+from ..evidence.statistics import Run, Statistics, backwards, main_line, size
 from ..rules import LIKELY, SURE, Rule, check
 
 _BAD_NUMBERS = frozenset({"GS801", "GS802", "GS803", "GS805"})
@@ -45,13 +45,13 @@ class Layer(NamedTuple):
     norm: float
 
 
-def _steps(case: Case) -> Iterator[Values]:
+def _steps(case: Case) -> Iterator[Statistics]:
     """The first training steps with statistics of every node."""
     full = [step for step in case.training() if step.detail is Detail.FULL and step.graphs]
-    return (Values(case, step) for step in full[:_LOOKED_AT])
+    return (Statistics(case, step) for step in full[:_LOOKED_AT])
 
 
-def _layers(values: Values, graph: int) -> list[Layer]:
+def _layers(values: Statistics, graph: int) -> list[Layer]:
     runs = values.runs_of(graph)
     nodes = values.step.graphs[graph].nodes
     line = [
@@ -77,7 +77,7 @@ def gradient_along_layers(case: Case) -> Iterator[Finding]:
                 yield _vanishing(case, values, backward.graph, layers)
 
 
-def _exploding(case: Case, values: Values, layers: Sequence[Layer]) -> Finding:
+def _exploding(case: Case, values: Statistics, layers: Sequence[Layer]) -> Finding:
     step, norms = values.step, [layer.norm for layer in layers]
     weight = _shared_weight(step, layers)
     parameter = case.parameter(step, weight) if weight is not None else None
@@ -103,7 +103,7 @@ def _exploding(case: Case, values: Values, layers: Sequence[Layer]) -> Finding:
     )
 
 
-def _vanishing(case: Case, values: Values, graph: int, layers: Sequence[Layer]) -> Finding:
+def _vanishing(case: Case, values: Statistics, graph: int, layers: Sequence[Layer]) -> Finding:
     step, norms = values.step, [layer.norm for layer in layers]
     squashing = [run for run in values.runs_of(graph).values() if run.node.name.startswith(op_kinds.FLAT_ENDED_NODES)]
     shrinking = [size(run.outgoing) / size(run.incoming) for run in squashing if size(run.incoming) > 0]
@@ -242,7 +242,7 @@ def dead_units(case: Case) -> Iterator[Finding]:
         if not all(one.output.zeros == one.output.numel for one in seen):
             continue
         first = seen[0]
-        step, values = first.step, Values(case, first.step)
+        step, values = first.step, Statistics(case, first.step)
         blamed, culprit = _pusher(case, values, first)
         shown = case.place(first.op.stack, "every result is 0 here")
         name = case.called(step, blamed) if blamed is not None else "the layer before it"
@@ -262,7 +262,7 @@ def dead_units(case: Case) -> Iterator[Finding]:
         )
 
 
-def _pusher(case: Case, values: Values, seen: _Seen) -> tuple[int | None, Place | None]:
+def _pusher(case: Case, values: Statistics, seen: _Seen) -> tuple[int | None, Place | None]:
     """What pushes an activation's input below zero, and its line: a bias, the layer's own input, or its weight."""
     step = values.step
     made = step.tensors[seen.op.inputs[0]].made_by if seen.op.inputs else None

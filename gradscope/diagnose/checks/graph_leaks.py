@@ -10,7 +10,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Kept, StepKind, StepRow
 from ...model.trace import Step
-from ..evidence.dataflow import Reach, binding
+from ..evidence.dataflow import Dataflow, binding
 from ..evidence.index import Case
 from ..evidence.model_runs import evaluates
 from ..evidence.step_links import differentiated_later, home_of
@@ -143,17 +143,17 @@ def _feeds(case: Case, step: Step) -> Mapping[int, int]:
     carried = [t for t in step.tensors if t.carried and t.requires_grad and t.grad_fn is not None and not t.is_leaf]
     if not carried:
         return found
-    reach = Reach.of(case, step)
+    flow = Dataflow.of(case, step)
     for tensor in carried:
         home, there, op, _ = home_of(case, step, tensor.number)
-        stacks = {home.moments[index].stack for index in Reach.of(case, home).writers.get(there, ())}
+        stacks = {home.moments[index].stack for index in Dataflow.of(case, home).writers.get(there, ())}
         if op is not None:
             stacks.add(op.stack)
-        _, ops = reach.ahead([tensor.number], with_grad=True)
+        _, ops = flow.ahead([tensor.number], with_grad=True)
         for index in sorted(ops):
-            call = reach.ops[index]
-            grows = any(reach.needs_grad(result) for result in reach.results(index))
-            if grows and (call.stack in stacks or tensor.number in reach.results(index)) and call.stack is not None:
+            call = flow.ops[index]
+            grows = any(flow.needs_grad(result) for result in flow.results(index))
+            if grows and (call.stack in stacks or tensor.number in flow.results(index)) and call.stack is not None:
                 found[tensor.number] = call.stack
                 break
     return found
@@ -181,7 +181,7 @@ def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Fi
 
 def _adds_up(case: Case, step: Step, stack: int, tensor: int) -> bool:
     """Whether the line adds to the value as it is: a sum, not a mean that weighs it anew."""
-    calls = Reach.of(case, step).ops.values()
+    calls = Dataflow.of(case, step).ops.values()
     return any(op.stack == stack and op.name in op_kinds.ADDS and tensor in op.inputs for op in calls)
 
 

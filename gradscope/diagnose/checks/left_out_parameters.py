@@ -10,9 +10,9 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import OpCall
 from ...model.trace import Step
 from ...text import plural
-from ..evidence.grad_lifetimes import Slots
+from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
-from ..evidence.parameters import BEFORE_ALL, Fact, Owners
+from ..evidence.parameters import BEFORE_ALL, Fact, Ownership
 from ..evidence.wording import optimizer_name, parameter_names
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -54,7 +54,7 @@ class _Orphan(NamedTuple):
     step: Step
 
 
-def _orphans(case: Case, owners: Owners) -> Iterator[_Orphan]:
+def _orphans(case: Case, owners: Ownership) -> Iterator[_Orphan]:
     for one, parameter in case.parameters.items():
         if one in owners.updated or one not in owners.filled:
             continue
@@ -67,7 +67,7 @@ def _orphans(case: Case, owners: Owners) -> Iterator[_Orphan]:
                 break
 
 
-def _is_weight(case: Case, owners: Owners, leaf: int, step: Step) -> bool:
+def _is_weight(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
     """Whether a plain leaf is meant to be trained, and is no input that happens to want a gradient.
 
     A module was built with it, or it joins what leaves beside it, which are trained, have made.
@@ -96,16 +96,16 @@ def _nearest(case: Case, parameter: int, acting: Sequence[int]) -> int:
 @check(NOT_IN_OPTIMIZER, AFTER_OPTIMIZER, NOT_REGISTERED, STRANGERS)
 def not_in_optimizer(case: Case) -> Iterator[Finding]:
     """Parameters in no optimizer, each with what kept it out."""
-    owners = Owners.of(case)
+    owners = Ownership.of(case)
     groups: dict[tuple[str, Place | None, int], list[_Orphan]] = defaultdict(list)
     for orphan in _orphans(case, owners):
         kind, place = _cause(case, owners, orphan)
         groups[kind, place, orphan.optimizer].append(orphan)
     for (kind, place, _), orphans in groups.items():
-        yield from _TELLERS[kind](case, owners, orphans, place)
+        yield from _TELLERS[kind](owners, orphans, place)
 
 
-def _cause(case: Case, owners: Owners, orphan: _Orphan) -> tuple[str, Place | None]:
+def _cause(case: Case, owners: Ownership, orphan: _Orphan) -> tuple[str, Place | None]:
     """(what kept a parameter out of the optimizer, the line to change)."""
     one, optimizer = orphan.parameter, orphan.optimizer
     built = owners.built.get(optimizer, Fact(BEFORE_ALL, None)).when
@@ -126,7 +126,7 @@ def _cause(case: Case, owners: Owners, orphan: _Orphan) -> tuple[str, Place | No
     return "left out", case.place(stack)
 
 
-def _unfrozen(owners: Owners, orphan: _Orphan) -> Fact | None:
+def _unfrozen(owners: Ownership, orphan: _Orphan) -> Fact | None:
     """Where the parameter was unfrozen, if it was frozen when the optimizer was built."""
     built = owners.built.get(orphan.optimizer)
     facts = owners.wanted.get(orphan.parameter, ())
@@ -148,7 +148,8 @@ class _Told(NamedTuple):
     proof: str
 
 
-def _told(case: Case, owners: Owners, orphans: Sequence[_Orphan]) -> _Told:
+def _told(owners: Ownership, orphans: Sequence[_Orphan]) -> _Told:
+    case = owners.case
     optimizer = orphans[0].optimizer
     rounds = max(owners.rounds(orphan.parameter) for orphan in orphans)
     built = owners.built.get(optimizer)
@@ -158,8 +159,9 @@ def _told(case: Case, owners: Owners, orphans: Sequence[_Orphan]) -> _Told:
     return _Told(names, optimizer_name(case, optimizer), built.stack if built else None, them, proof)
 
 
-def _late(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None, how: str, fix: str) -> Finding:
-    told = _told(case, owners, orphans)
+def _late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None, how: str, fix: str) -> Finding:
+    case = owners.case
+    told = _told(owners, orphans)
     made = case.place(owners.stack_of(orphans[0].parameter), "made here")
     related = case.places((told.built, "the optimizer takes the parameters there are now"))
     if made is not None and (place is None or (made.file, made.line) != (place.file, place.line)):
@@ -175,22 +177,23 @@ def _late(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place |
     )
 
 
-def _made_late(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
+def _made_late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
     fix = "build {optimizer} after this line, or give it the new ones: {optimizer}.add_param_group({{'params': …}})"
-    yield _late(case, owners, orphans, place, "made", fix)
+    yield _late(owners, orphans, place, "made", fix)
 
 
-def _placed_late(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
-    yield _late(case, owners, orphans, place, "put into the model", "build {optimizer} after this line")
+def _placed_late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
+    yield _late(owners, orphans, place, "put into the model", "build {optimizer} after this line")
 
 
-def _thawed(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
+def _thawed(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
     fix = "add them here: {optimizer}.add_param_group({{'params': …}}), or give {optimizer} all parameters at first"
-    yield _late(case, owners, orphans, place, "unfrozen", fix)
+    yield _late(owners, orphans, place, "unfrozen", fix)
 
 
-def _in_forward(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
-    told = _told(case, owners, orphans)
+def _in_forward(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
+    case = owners.case
+    told = _told(owners, orphans)
     yield AFTER_OPTIMIZER.finding(
         f"{told.names}: made while the model runs, so {told.optimizer} does not know {told.them}",
         culprit=place,
@@ -203,13 +206,14 @@ def _in_forward(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: P
     )
 
 
-def _not_registered(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
-    told = _told(case, owners, orphans)
+def _not_registered(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
+    case = owners.case
+    told = _told(owners, orphans)
     first = case.parameters[orphans[0].parameter]
     if first.role != "parameter":
         why = "model.parameters() finds nn.Parameter attributes only; a plain tensor with requires_grad=True is none."
         fix = "wrap it: nn.Parameter(…), as an attribute of the module"
-    elif _made_by_the_script(case, owners, first.id):
+    elif owners.made_by_the_script(first.id):
         why = "Only a parameter that is itself an attribute of a module is found by model.parameters()."
         fix = "assign it to an attribute of the module, or use nn.ParameterList or nn.ParameterDict"
     else:
@@ -226,14 +230,9 @@ def _not_registered(case: Case, owners: Owners, orphans: Sequence[_Orphan], plac
     )
 
 
-def _made_by_the_script(case: Case, owners: Owners, parameter: int) -> bool:
-    """Whether the script's own line calls nn.Parameter, rather than making a module that has one."""
-    sites = case.sites(owners.stack_of(parameter))
-    return bool(sites) and "Parameter(" in sites[0].expression
-
-
-def _left_out(case: Case, owners: Owners, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
-    told = _told(case, owners, orphans)
+def _left_out(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
+    case = owners.case
+    told = _told(owners, orphans)
     members = case.members[orphans[0].optimizer]
     if not any(one in owners.filled for one in members):
         yield STRANGERS.finding(
@@ -295,7 +294,7 @@ def _first_uses(step: Step) -> dict[int, int]:
     return found
 
 
-_TELLERS: dict[str, Callable[[Case, Owners, Sequence[_Orphan], Place | None], Iterator[Finding]]] = {
+_TELLERS: dict[str, Callable[[Ownership, Sequence[_Orphan], Place | None], Iterator[Finding]]] = {
     "made late": _made_late,
     "placed late": _placed_late,
     "unfrozen": _thawed,
@@ -308,8 +307,8 @@ _TELLERS: dict[str, Callable[[Case, Owners, Sequence[_Orphan], Place | None], It
 @check(STRANGERS)
 def never_reached(case: Case) -> Iterator[Finding]:
     """Parameters that an optimizer steps again and again without ever getting a gradient for them: worth a look."""
-    owners = Owners.of(case)
-    slots = Slots.of(case)
+    owners = Ownership.of(case)
+    slots = GradLifetimes.of(case)
     for which, members in case.members.items():
         uses = slots.of_optimizer(which)
         idle = [one for one in members if one not in owners.filled and case.parameters[one].requires_grad]

@@ -12,6 +12,7 @@ from ...model.records import LOADER, Backward, Failure, OpCall, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
 from ...text import sizes
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
@@ -111,22 +112,10 @@ def _only_reduced(case: Case, event: Event[OpCall]) -> bool:
     """Whether a difference goes nowhere but into a loss: powers, absolute values, sums, and then a backward."""
     step = event.step
     roots = {root for backward in case.events(Backward, step) for root in backward.moment.roots}
-    users: dict[int, list[OpCall]] = {}
-    for call in case.events(OpCall, step):
-        for tensor in call.moment.inputs:
-            users.setdefault(tensor, []).append(call.moment)
-    waiting, seen = list(event.moment.outputs), set(event.moment.outputs)
-    reached = False
-    while waiting:
-        tensor = waiting.pop()
-        reached = reached or tensor in roots
-        for user in users.get(tensor, ()):
-            if user.name not in op_kinds.REDUCES and not (user.name in ("item", "detach") or tensor in roots):
-                return False
-            fresh = [output for output in user.outputs if output not in seen]
-            seen.update(fresh)
-            waiting.extend(fresh)
-    return reached
+    flow = Dataflow.of(case, step)
+    made, ops = flow.ahead(event.moment.outputs)
+    users = (flow.ops[op] for op in ops if roots.isdisjoint(flow.ops[op].inputs))
+    return not made.isdisjoint(roots) and all(op.name in op_kinds.REDUCES | {"item", "detach"} for op in users)
 
 
 def _same_shape(prediction: Tensor, target: Tensor, name: str, wanted: str) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.order import reached
 from ...model.records import Backward, LeafChange, Mutation, OpCall, StepKind, Tensor
 from ...model.trace import Step
 from ..evidence.ancestry import is_update, made
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Origin
 from ..rules import CERTAIN, SURE, Rule, check
 
@@ -68,34 +70,26 @@ def _owner_name(case: Case, step: Step, leaf: int) -> str:
 
 def _is_used(case: Case, step: Step, tensor: int) -> bool:
     """Whether anything but a wrapping of it reads `tensor`, in this step or in a later one."""
-    readers = case.once(("readers", step.row.template), lambda: _readers(case, step))
+    flow = Dataflow.of(case, step)
     wraps = case.once(("wraps", step.row.template), lambda: _wraps(case, step))
-    waiting, results = [tensor], {tensor}
-    for number in waiting:
-        fresh = list(wraps.get(number, ()))
-        for op in readers.get(number, ()):
-            if op.outputs == (number,):
-                continue
-            if op.name not in op_kinds.NAMED_ANEW:
-                return True
-            fresh += op.outputs
-        fresh = [other for other in fresh if other not in results]
-        results.update(fresh)
-        waiting += fresh
+
+    def readers(number: int) -> list[OpCall]:
+        ops = (flow.ops[op] for op in flow.readers.get(number, ()))
+        return [op for op in ops if op.outputs != (number,)]
+
+    def named_anew(number: int) -> Iterator[int]:
+        yield from wraps.get(number, ())
+        yield from (one for op in readers(number) if op.name in op_kinds.NAMED_ANEW for one in op.outputs)
+
+    results = reached([tensor], named_anew)
+    if any(op.name not in op_kinds.NAMED_ANEW for number in results for op in readers(number)):
+        return True
     kept = case.once("carried on", lambda: {Origin(*came) for row in case.rows for _, *came in row.carried})
     if any(Origin(row.number, number) in kept for row in case.repeats(step) for number in results):
         return True
     parameters = {step.tensors[number].parameter for number in results} - {None}
     later = (one for one in case.distinct if one.number > step.number)
     return bool(parameters) and any(tensor.parameter in parameters for one in later for tensor in one.tensors)
-
-
-def _readers(case: Case, step: Step) -> Mapping[int, Sequence[OpCall]]:
-    found: dict[int, list[OpCall]] = defaultdict(list)
-    for event in case.events(OpCall, step):
-        for number in dict.fromkeys(event.moment.inputs):
-            found[number].append(event.moment)
-    return found
 
 
 def _wraps(case: Case, step: Step) -> Mapping[int, Sequence[int]]:

@@ -11,7 +11,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
 from ..evidence.arguments import arguments
-from ..evidence.dataflow import Reach
+from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import listed
 from ..evidence.index import Case
 from ..rules import LIKELY, SURE, Rule, check
@@ -42,22 +42,22 @@ class Side(NamedTuple):
 def targets_with_gradient(case: Case) -> Iterator[Finding]:
     """Differences between a network's value and a target built from another call of the same network."""
     for step in case.training():
-        reach = Reach.of(case, step)
-        for position, backward in reach.backwards:
+        flow = Dataflow.of(case, step)
+        for position, backward in flow.backwards:
             if backward.call != "backward":
                 continue
-            _, ops = reach.behind(backward.roots, position)
+            _, ops = flow.behind(backward.roots, position)
             for op in sorted(ops):
-                call = reach.ops[op]
-                if call.name in _COMPARES and len(call.inputs) == 2 and not reach.calls_of(op):
-                    yield from _compared(case, step, reach, op, backward)
+                call = flow.ops[op]
+                if call.name in _COMPARES and len(call.inputs) == 2 and not flow.calls_of(op):
+                    yield from _compared(case, step, flow, op, backward)
 
 
-def _compared(case: Case, step: Step, reach: Reach, op: int, backward: Backward) -> Iterator[Finding]:
-    inputs = reach.ops[op].inputs
-    if not all(reach.needs_grad(tensor, op) for tensor in inputs):
+def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backward) -> Iterator[Finding]:
+    inputs = flow.ops[op].inputs
+    if not all(flow.needs_grad(tensor, op) for tensor in inputs):
         return
-    sides = [_side(reach, tensor, op) for tensor in inputs]
+    sides = [_side(flow, tensor, op) for tensor in inputs]
     for target, value in (sides, sides[::-1]):
         if target is None or value is None or not target.bootstrapped or value.bootstrapped:
             continue
@@ -73,7 +73,7 @@ def _compared(case: Case, step: Step, reach: Reach, op: int, backward: Backward)
             step=step.number,
             confidence=LIKELY,
             related=case.places(
-                (reach.ops[op].stack, "value and target are compared here"), (backward.stack, "backward")
+                (flow.ops[op].stack, "value and target are compared here"), (backward.stack, "backward")
             ),
             explanation=f"Both sides of the difference come from {name}, so backward also changes {name} to make the "
             "target meet the value. A target has to stand still: it is what the value is to move to.",
@@ -83,23 +83,23 @@ def _compared(case: Case, step: Step, reach: Reach, op: int, backward: Backward)
         return
 
 
-def _side(reach: Reach, tensor: int, before: int) -> Side | None:
+def _side(flow: Dataflow, tensor: int, before: int) -> Side | None:
     """Follow a value back through ops with one differentiable operand, to the module call that it left."""
     scaled, added = False, False
     for _ in range(16):
-        writers = [op for op in reach.writers.get(tensor, ()) if op < before]
+        writers = [op for op in flow.writers.get(tensor, ()) if op < before]
         if not writers:
             return None
         op = writers[-1]
-        calls = reach.calls_of(op)
+        calls = flow.calls_of(op)
         if calls:
             return Side(op, scaled and added, calls)
-        call = reach.ops[op]
-        alive = [one for one in call.inputs if reach.needs_grad(one, op)]
+        call = flow.ops[op]
+        alive = [one for one in call.inputs if flow.needs_grad(one, op)]
         if len(alive) != 1:
             return None
         others = [one for one in call.inputs if one != alive[0]]
-        if call.name in op_kinds.ADDS and any(_is_data(reach, one) for one in others):
+        if call.name in op_kinds.ADDS and any(_is_data(flow, one) for one in others):
             added, scaled = True, scaled or "alpha" in arguments(call).named
         elif call.name in op_kinds.MULTIPLIES and added:
             scaled = True
@@ -107,10 +107,10 @@ def _side(reach: Reach, tensor: int, before: int) -> Side | None:
     return None
 
 
-def _is_data(reach: Reach, tensor: int) -> bool:
+def _is_data(flow: Dataflow, tensor: int) -> bool:
     """Whether a tensor of several values was made of nothing that requires a gradient."""
-    several = any(size > 1 for size in reach.step.tensors[tensor].shape)
-    return several and not any(reach.needs_grad(one) for one in reach.behind([tensor])[0])
+    several = any(size > 1 for size in flow.step.tensors[tensor].shape)
+    return several and not any(flow.needs_grad(one) for one in flow.behind([tensor])[0])
 
 
 def _same_module(target: Sequence[ModuleCall], value: Sequence[ModuleCall]) -> ModuleCall | None:
@@ -215,20 +215,20 @@ def _pollution(
 
 def _entry(case: Case, step: Step, part: Share, mine: set[int], theirs: set[int]) -> tuple[ModuleCall, int] | None:
     """Where this player's result enters the other's network on the way to a loss: the call, and the result."""
-    reach = Reach.of(case, step)
-    _, ops = reach.behind(part.backward.roots, part.moment)
+    flow = Dataflow.of(case, step)
+    _, ops = flow.behind(part.backward.roots, part.moment)
     for op in sorted(ops):
-        if not any(step.tensors[tensor].parameter in theirs for tensor in reach.ops[op].inputs):
+        if not any(step.tensors[tensor].parameter in theirs for tensor in flow.ops[op].inputs):
             continue
-        calls = reach.calls_of(op)
-        for tensor in reach.ops[op].inputs if calls else ():
-            if step.tensors[tensor].parameter is not None or not reach.needs_grad(tensor, op):
+        calls = flow.calls_of(op)
+        for tensor in flow.ops[op].inputs if calls else ():
+            if step.tensors[tensor].parameter is not None or not flow.needs_grad(tensor, op):
                 continue
-            behind, _ = reach.behind([tensor], op)
+            behind, _ = flow.behind([tensor], op)
             if not any(step.tensors[one].parameter in mine for one in behind):
                 continue
             outer = _players_call(case, calls, theirs)
-            return outer, _entered(reach, tensor, outer)
+            return outer, _entered(flow, tensor, outer)
     return None
 
 
@@ -251,14 +251,14 @@ def _players_call(case: Case, calls: Sequence[ModuleCall], theirs: set[int]) -> 
     return found
 
 
-def _entered(reach: Reach, tensor: int, outer: ModuleCall) -> int:
+def _entered(flow: Dataflow, tensor: int, outer: ModuleCall) -> int:
     """The value that was given to a call, from one inside that was made of it."""
     for _ in range(16):
-        writers = reach.writers.get(tensor, ())
-        if not writers or outer not in reach.calls_of(writers[-1]):
+        writers = flow.writers.get(tensor, ())
+        if not writers or outer not in flow.calls_of(writers[-1]):
             return tensor
-        alive = [one for one in reach.ops[writers[-1]].inputs if reach.needs_grad(one)]
-        alive = [one for one in alive if reach.step.tensors[one].parameter is None]
+        alive = [one for one in flow.ops[writers[-1]].inputs if flow.needs_grad(one)]
+        alive = [one for one in alive if flow.step.tensors[one].parameter is None]
         if not alive:
             return tensor
         tensor = alive[0]

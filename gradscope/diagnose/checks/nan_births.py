@@ -12,9 +12,10 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
 from ...model.trace import Step
 from ..evidence.arguments import arguments
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.nan_causes import TRAPS, Trap
-from ..evidence.statistics import Values, backwards, bad, is_finite, made_from
+from ..evidence.statistics import Statistics, backwards, bad, is_finite
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 BORN_IN_FORWARD = Rule("GS801", "nan-in-forward", Severity.ERROR, "An op made NaN or Inf from finite numbers.")
@@ -57,7 +58,7 @@ def first_bad_number(case: Case) -> Iterator[Finding]:
     if row.detail is not Detail.FULL:
         yield from _unseen(case, step)
         return
-    values = Values(case, step)
+    values = Statistics(case, step)
     for judge in (_in_forward, _in_backward, _in_update):
         found = judge(case, values)
         if found is not None:
@@ -82,7 +83,7 @@ def _unseen(case: Case, step: Step) -> Iterator[Finding]:
         return
 
 
-def _in_forward(case: Case, values: Values) -> Finding | None:
+def _in_forward(case: Case, values: Statistics) -> Finding | None:
     """The first op of those that lead to a loss that is not finite."""
     step = values.step
     for moment, backward in backwards(case, step):
@@ -94,22 +95,22 @@ def _in_forward(case: Case, values: Values) -> Finding | None:
     return None
 
 
-def _birth(case: Case, values: Values, tensors: Sequence[int], end: int) -> Born | None:
+def _birth(case: Case, values: Statistics, tensors: Sequence[int], end: int) -> Born | None:
     """The op that made the first NaN or Inf that `tensors` were computed from; in an earlier step, if need be."""
     step = values.step
     for _ in range(1 + len(case.rows)):
-        births = _births(case, values, made_from(case, step, tensors, end))
+        births = _births(case, values, Dataflow.of(case, step).behind(tensors, end)[1])
         if births:
             return _guilty(births)
-        carried = _carried_bad(case, values, tensors, end)
+        carried = _carried_bad(case, step, tensors, end)
         if carried is None:
             return None
         step, tensors, end = carried
-        values = Values(case, step)
+        values = Statistics(case, step)
     return None
 
 
-def _births(case: Case, values: Values, ops: set[int]) -> list[Born]:
+def _births(case: Case, values: Statistics, ops: set[int]) -> list[Born]:
     known = dict(values.at_start)
     births = []
     for event in case.events(OpCall, values.step):
@@ -143,20 +144,15 @@ def _is_meant(born: Born) -> bool:
     return op.name in op_kinds.PASSES_INFINITY or arguments(op).infinite
 
 
-def _carried_bad(case: Case, values: Values, tensors: Sequence[int], end: int) -> tuple[Step, list[int], int] | None:
+def _carried_bad(case: Case, step: Step, tensors: Sequence[int], end: int) -> tuple[Step, list[int], int] | None:
     """Where the inputs from an earlier step come from: (that step, tensors there, its end)."""
-    step = values.step
-    used = set(tensors)
-    for moment in made_from(case, step, tensors, end):
-        op = step.op(moment)
-        used.update(op.inputs if op is not None else ())
-    for tensor in sorted(used):
+    for tensor in sorted(Dataflow.of(case, step).behind(tensors, end)[0]):
         origin = case.origin(step, tensor)
         row = case.by_number.get(origin.step)
         if origin.step == step.number or row is None:
             continue
         home = Step(case.trace, row)
-        there = Values(case, home).last_before(len(home.moments)).get(origin.tensor)
+        there = Statistics(case, home).last_before(len(home.moments)).get(origin.tensor)
         if there is not None and bad(there):
             return home, [origin.tensor], len(home.moments)
     return None
@@ -224,7 +220,7 @@ def _diverged(case: Case, born: Born, largest: float) -> Finding:
     )
 
 
-def _in_backward(case: Case, values: Values) -> Finding | None:
+def _in_backward(case: Case, values: Statistics) -> Finding | None:
     """The first grad node that got finite gradients and gave others."""
     step = values.step
     scaled = next(case.events(ScalerCall, step), None) is not None
@@ -259,7 +255,7 @@ def _in_backward(case: Case, values: Values) -> Finding | None:
     return None
 
 
-def _in_update(case: Case, values: Values) -> Finding | None:
+def _in_update(case: Case, values: Statistics) -> Finding | None:
     """Finite gradients and parameters, and not finite parameters after the optimizer's step."""
     step = values.step
     for event in case.events(OptimizerStep, step):

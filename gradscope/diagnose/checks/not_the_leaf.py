@@ -241,15 +241,10 @@ def _shares_memory(copy: Copy) -> bool:
 
 def _starves(case: Case, copy: Copy, subject: Made) -> bool:
     """Whether the copy stays as it is while its leaf is updated, or the leaf is out of the script's reach."""
-    if _optimized(case, copy):
+    if case.is_optimized(copy.leaf.step, copy.leaf.number):
         return True
     anonymous = not re.fullmatch(r"[A-Za-z_][\w.]*", copy.leaf.tensor.name)
     return anonymous or copy.leaf.tensor.name == subject.tensor.name or _piles_up(case, copy)
-
-
-def _optimized(case: Case, copy: Copy) -> bool:
-    owner = case.parameter(copy.leaf.step, copy.leaf.number)
-    return owner is not None and bool(owner.optimizers)
 
 
 def _piles_up(case: Case, copy: Copy) -> bool:

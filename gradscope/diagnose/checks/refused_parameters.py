@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Failure
 from ..evidence.index import Case, Event
-from ..evidence.parameters import Owners
+from ..evidence.parameters import Ownership
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import call_at
 from ..rules import CERTAIN, Rule, check
@@ -71,7 +71,7 @@ def _unregistered(case: Case, failure: Event[Failure]) -> Place | None:
     sites = case.sites(failure.moment.stack)
     if not sites or ".parameters()" not in sites[0].expression or "requires_grad" in sites[0].expression:
         return None
-    owners = Owners.of(case)
+    owners = Ownership.of(case)
     wanting = [one for one in owners.made if case.parameters[one].requires_grad and one not in owners.registered]
     return owners.assignment(wanting[-1]) if wanting else None
 

@@ -11,6 +11,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward, LeafChange, OpCall, StepKind, Tensor
 from ...model.trace import Step
 from ..evidence.ancestry import Made, ancestors, is_update, made, root_without_graph, update_behind
+from ..evidence.dataflow import Dataflow
 from ..evidence.grad_reads import reads_of_nothing
 from ..evidence.index import Case, Event, at
 from ..evidence.torch_errors import ErrorKind
@@ -76,18 +77,13 @@ def _without_graph(case: Case, step: Step, root: int, stack: int | None) -> Iter
     known = [one for one in family if (owner := case.parameter(one.step, one.number)) and owner.role == "parameter"]
     changes = [change for change in case.events(LeafChange) if _freezes(change, known)]
     frozen = {change.step.tensors[change.moment.tensor].parameter for change in changes}
-    given = [one for one in known if one.tensor.parameter not in frozen and _optimized(case, one)]
+    given = [one for one in known if one.tensor.parameter not in frozen and case.is_optimized(one.step, one.number)]
     if given:
         yield _finding(case, given[0], case.called(given[0].step, given[0].number), stack, here, CERTAIN)
     elif changes:
         yield _all_frozen(case, changes, len(known), here)
     else:
         yield from _guessed(case, family, here)
-
-
-def _optimized(case: Case, one: Made) -> bool:
-    owner = case.parameter(one.step, one.number)
-    return owner is not None and bool(owner.optimizers)
 
 
 def _guessed(case: Case, family: list[Made], related: tuple[Place, ...]) -> Iterator[Finding]:
@@ -167,13 +163,8 @@ def _met_a_gradient(case: Case, step: Step, tensor: int) -> bool:
     """Whether what a backward of the step differentiated was computed from the tensor."""
     if next(case.events(Backward, step), None) is None:
         return False
-    family = {tensor}
-    for event in case.events(OpCall, step):
-        if not family.isdisjoint(event.moment.inputs):
-            if event.moment.grad_nodes:
-                return True
-            family.update(event.moment.outputs)
-    return False
+    flow = Dataflow.of(case, step)
+    return any(flow.ops[op].grad_nodes for op in flow.ahead([tensor])[1])
 
 
 def _finding(
@@ -217,8 +208,7 @@ def _line(case: Case, subject: Made, wanted: int | None) -> tuple[Place | None, 
     if sites and others:
         functions = {(site.file, site.function) for site in others}
         home = next((site for site in sites if site.function not in _NESTED), sites[0])
-        owner = case.parameter(subject.step, subject.number)
-        if (home.file, home.function) in functions or (owner is not None and owner.optimizers):
+        if (home.file, home.function) in functions or case.is_optimized(subject.step, subject.number):
             return at(sites[0]), True
     return case.place(wanted) if others else case.place(subject.stack), not others
 

@@ -8,7 +8,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward
 from ...model.trace import Step
-from ..evidence.dataflow import Reach, binding
+from ..evidence.dataflow import Dataflow, binding
 from ..evidence.index import Case
 from ..evidence.step_links import home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
@@ -55,8 +55,8 @@ def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale
         old = [] if here or not any(saved.stale for node in old for saved in node.saved) else old
     if not old:
         return None
-    reach = Reach.of(case, step)
-    behind, _ = reach.behind(backward.roots, position)
+    flow = Dataflow.of(case, step)
+    behind, _ = flow.behind(backward.roots, position)
     found = [
         tensor.number
         for tensor in step.tensors
@@ -69,7 +69,7 @@ def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale
 def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bool) -> Finding:
     home, there, op, number = home_of(case, step, carrier)
     name = home.tensors[there].name or case.called(step, carrier)
-    again = op is not None and any(one.stack == op.stack for one in Reach.of(case, step).ops.values())
+    again = op is not None and any(one.stack == op.stack for one in Dataflow.of(case, step).ops.values())
     before = _backward_of(case, number, home)
     use = step.tensors[carrier].first_use
     places = case.places(

@@ -10,7 +10,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.records import GradChange, NodeRun, Stats, ZeroGrad
 from ...model.trace import Step
 from ...text import number, plural
-from ..evidence.grad_lifetimes import CLEARS, FILLS, Slot, Slots, Use
+from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use
 from ..evidence.index import Case
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import LIKELY, SURE, Rule, check
@@ -57,7 +57,7 @@ class _Sizes(NamedTuple):
 def missing_zero_grad(case: Case) -> Iterator[Finding]:
     """Updates that read a gradient which an earlier update had read before the backward added to it."""
     told: set[tuple[int | None, int | None]] = set()
-    for use in Slots.of(case).updates:
+    for use in GradLifetimes.of(case).updates:
         stale = {one: slot for one, slot in use.slots.items() if slot.stale is not None}
         backward = next((slot.filled for slot in stale.values()), None)
         if not stale or (backward, use.optimizer) in told:
@@ -142,7 +142,7 @@ def _wrong_zero_grad(case: Case, use: Use) -> int | None:
 def cleared_before_use(case: Case) -> Iterator[Finding]:
     """Updates that find nothing, because what a backward gave was cleared before them."""
     told: set[tuple[int | None, int | None]] = set()
-    for use in Slots.of(case).updates:
+    for use in GradLifetimes.of(case).updates:
         lost = {one: slot for one, slot in use.slots.items() if slot.lost is not None}
         if not lost or not all(slot.empty for slot in use.slots.values()):
             continue
@@ -201,7 +201,7 @@ def _stepped_too_early(case: Case, use: Use, later: int, lost: Iterable[int]) ->
 @check(ZERO_GRAD_BEFORE_STEP)
 def cleared_between_backwards(case: Case) -> Iterator[Finding]:
     """Each update sees some backwards only: as many or more were cleared before it, and nothing had read them."""
-    slots = Slots.of(case)
+    slots = GradLifetimes.of(case)
     wasted = {(waste.lost, waste.step.moments[waste.position].stack) for waste in slots.wastes}
     for optimizer in case.optimizers:
         uses = [use for use in slots.of_optimizer(optimizer) if not all(slot.empty for slot in use.slots.values())]
@@ -251,7 +251,7 @@ def _partly_lost(case: Case, use: Use, slot: Slot, members: Mapping[int, Slot]) 
 @check(NEVER_STEPS)
 def never_steps(case: Case) -> Iterator[Finding]:
     """Optimizers whose gradients are made and cleared again and again, without an update."""
-    slots = Slots.of(case)
+    slots = GradLifetimes.of(case)
     updated = {one for use in slots.updates for one in use.slots}
     for which, optimizer in case.optimizers.items():
         members = set(case.members[which])
@@ -283,7 +283,7 @@ def never_steps(case: Case) -> Iterator[Finding]:
         )
 
 
-def _idle(case: Case, slots: Slots) -> Place | None:
+def _idle(case: Case, slots: GradLifetimes) -> Place | None:
     """An update that again and again reads only what another update has read: perhaps the wrong optimizer's."""
     for use in slots.updates:
         filled = [slot for slot in use.slots.values() if not slot.empty]

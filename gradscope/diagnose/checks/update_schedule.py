@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep, Site
+from ...model.order import reached
+from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep
 from ...model.trace import Step
 from ...text import number, plural
 from ..evidence.arguments import arguments
-from ..evidence.grad_lifetimes import FILLS, Slots, Use
-from ..evidence.index import Case
+from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use
+from ..evidence.index import Case, shared_frames
 from ..evidence.wording import call_at, optimizer_name
 from ..rules import LIKELY, SURE, Rule, check
 
@@ -118,7 +120,7 @@ _ADDS_UP = op_kinds.SHIFTS | op_kinds.SUMS | op_kinds.RESHAPES | op_kinds.CASTS
 def not_averaged(case: Case) -> Iterator[Finding]:
     """Updates with the sum of what several backwards of one line gave, each of a mean that nothing divides."""
     told: set[int | None] = set()
-    for use in Slots.of(case).updates:
+    for use in GradLifetimes.of(case).updates:
         filled = [slot for slot in use.slots.values() if slot.fills > 1]
         if not filled or use.optimizer is None or any(slot.rescaled or slot.stale for slot in filled):
             continue
@@ -165,45 +167,33 @@ def _filled_by(step: Step, backward: int) -> frozenset[int]:
 def _plain_mean(case: Case, step: Step, root: int) -> bool:
     """Whether `root` is the mean over a batch, or a sum with such a mean that nothing scales."""
     scalers = {event.moment.stack for event in case.events(ScalerCall, step) if event.moment.call == "scale"}
-    waiting, seen, mean = [root], {root}, False
-    while waiting:
-        tensor = step.tensors[waiting.pop()]
-        call = step.maker(tensor.number)
-        if call is None or not tensor.requires_grad or _size(tensor.shape) != 1:
-            continue
-        if call.name in op_kinds.SCALES and call.stack not in scalers:
-            continue
-        if call.name in op_kinds.AVERAGES or arguments(call).named.get("reduction") == "mean":
-            mean = mean or any(_size(step.tensors[one].shape) > 1 for one in call.inputs)
-        elif call.name in _ADDS_UP or call.stack in scalers:
-            fresh = [one for one in call.inputs if one not in seen]
-            seen.update(fresh)
-            waiting += fresh
-    return mean
 
+    def averages(call: OpCall) -> bool:
+        return call.name in op_kinds.AVERAGES or arguments(call).named.get("reduction") == "mean"
 
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+    def terms(tensor: int) -> Sequence[int]:
+        call = made_with_grad(tensor)
+        scales = call is not None and call.name in op_kinds.SCALES and call.stack not in scalers
+        if call is None or scales or averages(call):
+            return ()
+        return call.inputs if call.name in _ADDS_UP or call.stack in scalers else ()
+
+    def made_with_grad(tensor: int) -> OpCall | None:
+        one = step.tensors[tensor]
+        return step.maker(tensor) if one.requires_grad and math.prod(one.shape) == 1 else None
+
+    calls = (made_with_grad(term) for term in reached([root], terms))
+    means = (call for call in calls if call is not None and averages(call))
+    return any(math.prod(step.tensors[one].shape) > 1 for call in means for one in call.inputs)
 
 
 def _deeper(case: Case, update: int | None, backward: int | None) -> bool:
     """Whether the update stands further in than the backward, in the same function: it is made now and then."""
-    inner, outer = _meeting_sites(case, update, backward)
-    return inner is not None and outer is not None and inner.line > outer.line and inner.column > outer.column
-
-
-def _meeting_sites(case: Case, one: int | None, other: int | None) -> tuple[Site | None, Site | None]:
-    """The sites of two stacks in the innermost function that both run in."""
-    sites, others = case.sites(one), case.sites(other)
-    outer = 0
-    while outer < min(len(sites), len(others)) - 1 and sites[-1 - outer] == others[-1 - outer]:
-        outer += 1
+    sites, others = case.sites(update), case.sites(backward)
     if not sites or not others:
-        return None, None
-    return sites[-1 - outer], others[-1 - outer]
+        return False
+    here = -1 - shared_frames(sites, others)  # the innermost function that both run in
+    return sites[here].line > others[here].line and sites[here].column > others[here].column
 
 
 def _sliced(step: Step, backwards: Sequence[int]) -> bool:
@@ -242,7 +232,7 @@ def _summed(case: Case, use: Use, count: int, backward: int | None, severity: Se
 @check(RECREATED)
 def recreated(case: Case) -> Iterator[Finding]:
     """Optimizers with a state that one line builds for the same parameters again and again."""
-    slots = Slots.of(case)
+    slots = GradLifetimes.of(case)
     built: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for which, optimizer in case.optimizers.items():
         if optimizer.stack is not None and optimizer.state:

@@ -12,7 +12,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import ModeChange, OpCall, OptimizerStep, Site
 from ...model.trace import Step
 from ...text import plural
-from ..evidence.dataflow import Reach
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.index import at as place_of
 from ..evidence.model_runs import (
@@ -94,8 +94,8 @@ def _name(case: Case, module: int) -> str:
     return case.names.module(module) if module in case.modules else "the model"
 
 
-def _kinds(reach: Reach, ops: Sequence[int]) -> str:
-    names = sorted({"batch norm" if reach.ops[op].name == "batch_norm" else "dropout" for op in ops})
+def _kinds(flow: Dataflow, ops: Sequence[int]) -> str:
+    names = sorted({"batch norm" if flow.ops[op].name == "batch_norm" else "dropout" for op in ops})
     return " and ".join(names)
 
 
@@ -131,7 +131,7 @@ def eval_left_on(case: Case) -> Iterator[Finding]:
 
 def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, count: int, began_well: bool) -> Finding:
     name = _name(case, module)
-    kinds = _kinds(Reach.of(case, first.step), first.settled)
+    kinds = _kinds(Dataflow.of(case, first.step), first.settled)
     return EVAL_LEFT_ON.finding(
         f"{name} trains in evaluation mode from step {first.step.number} on: eval() is never followed by train()",
         culprit=case.place(switch.change.stack),
@@ -199,21 +199,21 @@ def _switch_before(story: Moments, at: int, moment: int) -> Switched | None:
 
 
 def _inputs(case: Case, one: ModelCall) -> frozenset[int]:
-    reach = Reach.of(case, one.step)
-    made = {tensor for op in one.ops for tensor in reach.ops[op].outputs}
+    flow = Dataflow.of(case, one.step)
+    made = {tensor for op in one.ops for tensor in flow.ops[op].outputs}
     return frozenset(
         tensor
         for op in one.ops
-        for tensor in reach.ops[op].inputs
+        for tensor in flow.ops[op].inputs
         if tensor not in made and one.step.tensors[tensor].parameter is None
     )
 
 
 def _measures(case: Case, one: ModelCall) -> bool:
     """Whether what the call gave goes into a loss or a score."""
-    reach = Reach.of(case, one.step)
-    _, ops = reach.ahead(one.results)
-    names = {reach.ops[op].name for op in ops if op not in set(one.ops)}
+    flow = Dataflow.of(case, one.step)
+    _, ops = flow.ahead(one.results)
+    names = {flow.ops[op].name for op in ops if op not in set(one.ops)}
     return bool(names & op_kinds.SCORES) or any(name.endswith("_loss") or "cross_entropy" in name for name in names)
 
 
@@ -222,11 +222,11 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
 
     A network that follows another may well be a teacher, whose dropout is wanted: its results are targets.
     """
-    reach = Reach.of(case, one.step)
-    made, ops = reach.ahead(one.results)
-    if not one.without_grad or ops.isdisjoint(reach.exits):
+    flow = Dataflow.of(case, one.step)
+    made, ops = flow.ahead(one.results)
+    if not one.without_grad or ops.isdisjoint(flow.exits):
         return False
-    if made & reach.behind([root for _, backward in reach.backwards for root in backward.roots])[0]:
+    if made & flow.behind([root for _, backward in flow.backwards for root in backward.roots])[0]:
         return False
     lasting = case.once("lasting", lambda: _lasting(case))
     return not any((row.number, tensor) in lasting for row in case.repeats(one.step) for tensor in made)
@@ -234,7 +234,7 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
 
 def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
     name = _name(case, module)
-    kinds = _kinds(Reach.of(case, one.step), one.random)
+    kinds = _kinds(Dataflow.of(case, one.step), one.random)
     variable = name if name.isidentifier() else "model"
     return TRAIN_IN_EVALUATION.finding(
         f"{name} is evaluated in training mode: {kinds} is at work",
@@ -262,11 +262,11 @@ def dropout_always_on(case: Case) -> Iterator[Finding]:
     """Functional dropouts that drop values inside a module whose training flag is off."""
     seen: set[int | None] = set()
     for step in case.distinct:
-        reach = Reach.of(case, step)
-        for index, op in reach.ops.items():
+        flow = Dataflow.of(case, step)
+        for index, op in flow.ops.items():
             if op.stack in seen or not _drops(op):
                 continue
-            calls = reach.calls_of(index)
+            calls = flow.calls_of(index)
             if not calls or calls[0].training:
                 continue
             record = case.modules.get(calls[0].module)
@@ -318,9 +318,9 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
             only_looks = not one.call.training or evaluates(case, step)
             if not one.builds or one.used or one.call.module not in trained or not only_looks:
                 continue
-            reach = Reach.of(case, step)
-            made, _ = reach.ahead(one.results, with_grad=True)
-            if not made & reach.behind([r for _, b in reach.backwards for r in b.roots])[0]:
+            flow = Dataflow.of(case, step)
+            made, _ = flow.ahead(one.results, with_grad=True)
+            if not made & flow.behind([r for _, b in flow.backwards for r in b.roots])[0]:
                 for row in case.repeats(step):
                     if not any((row.number, tensor) in later for tensor in made):
                         kept = any((row.number, tensor) in lasting for tensor in made)

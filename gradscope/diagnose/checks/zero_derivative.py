@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.order import reached
 from ...model.records import Backward, GradGraph
 from ...model.trace import Step
 from ..evidence.arguments import arguments
@@ -73,24 +74,13 @@ def _leaves(step: Step, graph: GradGraph, nodes: Sequence[int] | set[int] | rang
             yield number
 
 
-def _targets(graph: GradGraph) -> Mapping[int, list[int]]:
+def _reached(graph: GradGraph, stops: set[int], roots: Sequence[int] | None = None) -> set[int]:
+    """Nodes that a backward reaches without going through `stops`."""
     targets: dict[int, list[int]] = defaultdict(list)
     for edge in graph.edges:
         targets[edge.source].append(edge.target)
-    return targets
-
-
-def _reached(graph: GradGraph, stops: set[int], roots: Sequence[int] | None = None) -> set[int]:
-    """Nodes that a backward reaches without going through `stops`."""
-    targets = _targets(graph)
-    waiting = [root for root in (graph.roots if roots is None else roots) if root not in stops]
-    seen = set(waiting)
-    while waiting:
-        for target in targets[waiting.pop()]:
-            if target not in seen and target not in stops:
-                seen.add(target)
-                waiting.append(target)
-    return seen
+    starts = [root for root in (graph.roots if roots is None else roots) if root not in stops]
+    return set(reached(starts, lambda node: (target for target in targets[node] if target not in stops)))
 
 
 def _zero_derivative(case: Case, step: Step, moment: int, parameters: set[int]) -> Finding:

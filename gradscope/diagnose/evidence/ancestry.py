@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
+from ...model.order import reached
 from ...model.records import Backward, LeafChange, Mutation, OpCall, Tensor
 from ...model.trace import Step
 from .index import Case
@@ -56,19 +57,13 @@ def made(case: Case, step: Step, tensor: int) -> Made:
     return Made(home, record.number, op, record.made_by if op is not None and record.made_by is not None else -1, stack)
 
 
-def ancestors(case: Case, step: Step, tensor: int, limit: int = _FAR) -> Iterator[Made]:
+def ancestors(case: Case, step: Step, tensor: int) -> Sequence[Made]:
     """The tensor and all that it was computed from, nearest first, each once."""
-    waiting = [made(case, step, tensor)]
-    seen = {waiting[0].key}
-    for one in waiting:  # which grows as it is read
-        yield one
-        if one.op is None or len(seen) >= limit:
-            continue
-        for number in one.op.inputs:
-            source = made(case, one.step, number)
-            if source.key not in seen:
-                seen.add(source.key)
-                waiting.append(source)
+    return reached([made(case, step, tensor)], lambda one: _made_of(case, one), _FAR)
+
+
+def _made_of(case: Case, one: Made) -> Iterator[Made]:
+    return (made(case, one.step, number) for number in (one.op.inputs if one.op is not None else ()))
 
 
 class Copy(NamedTuple):

@@ -21,7 +21,7 @@ _NOT_LITERAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 class Arguments(NamedTuple):
     """An op's arguments, without its tensors: those keep their order, and no place.
 
-    Values are Python's own; a dtype, a device or a slice is its text.
+    Statistics are Python's own; a dtype, a device or a slice is its text.
     """
 
     positional: tuple[object, ...]

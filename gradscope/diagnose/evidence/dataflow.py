@@ -1,15 +1,16 @@
-"""`Reach`: which values of a step were made of which, with and without a gradient; and the modes it ran in."""
+"""`Dataflow`: which values of a step were made of which, with and without a gradient; and the modes it ran in."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.findings import Place
+from ...model.order import reached
 from ...model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
 from ...model.trace import Step
 from .index import Case, at
@@ -19,7 +20,7 @@ INTEGER = ("int", "uint", "bool")
 ACCUMULATE = "AccumulateGrad"
 
 
-class Reach:
+class Dataflow:
     """The flow of values through one step. Build it by `of`, which keeps it."""
 
     def __init__(self, case: Case, step: Step) -> None:
@@ -35,8 +36,8 @@ class Reach:
                 self._wants_grad.setdefault(event.moment.tensor, event.position)
 
     @staticmethod
-    def of(case: Case, step: Step) -> Reach:
-        return case.once(("reach", step.row.template), lambda: Reach(case, step))
+    def of(case: Case, step: Step) -> Dataflow:
+        return case.once(("flow", step.row.template), lambda: Dataflow(case, step))
 
     def needs_grad(self, tensor: int, moment: int | None = None) -> bool:
         """Whether the tensor requires a gradient at `moment` (None: at the step's end)."""
@@ -92,33 +93,27 @@ class Reach:
 
     def behind(self, tensors: Iterable[int], before: int | None = None) -> tuple[set[int], set[int]]:
         """(tensors, ops) that `tensors` were made of, themselves included."""
-        seen, ops = set(tensors), set()
-        waiting = list(seen)
-        while waiting:
-            for op in self.writers.get(waiting.pop(), ()):
-                if op in ops or (before is not None and op >= before):
-                    continue
-                ops.add(op)
-                for tensor in self.ops[op].inputs:
-                    if tensor not in seen:
-                        seen.add(tensor)
-                        waiting.append(tensor)
-        return seen, ops
+        ops: set[int] = set()
+
+        def made_of(tensor: int) -> Iterator[int]:
+            for op in self.writers.get(tensor, ()):
+                if op not in ops and (before is None or op < before):
+                    ops.add(op)
+                    yield from self.ops[op].inputs
+
+        return set(reached(tensors, made_of)), ops
 
     def ahead(self, tensors: Iterable[int], with_grad: bool = False) -> tuple[set[int], set[int]]:
         """(tensors, ops) made of `tensors`, themselves included; `with_grad`: only as far as gradients come back."""
-        seen, ops = set(tensors), set()
-        waiting = list(seen)
-        while waiting:
-            for op in self.readers.get(waiting.pop(), ()):
-                if op in ops:
-                    continue
-                ops.add(op)
-                for tensor in self.results(op):
-                    if tensor not in seen and (not with_grad or self.passes(op, tensor)):
-                        seen.add(tensor)
-                        waiting.append(tensor)
-        return seen, ops
+        ops: set[int] = set()
+
+        def made_with(tensor: int) -> Iterator[int]:
+            for op in self.readers.get(tensor, ()):
+                if op not in ops:
+                    ops.add(op)
+                    yield from (one for one in self.results(op) if not with_grad or self.passes(op, one))
+
+        return set(reached(tensors, made_with)), ops
 
     # -- where gradients end -------------------------------------------------------------------------
 

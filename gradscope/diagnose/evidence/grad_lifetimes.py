@@ -86,7 +86,7 @@ State = dict[int, Slot]
 EMPTY = Slot()
 
 
-class Slots:
+class GradLifetimes:
     """The lives of all slots of a case: what its updates, clippings and clearings met."""
 
     def __init__(self, case: Case) -> None:
@@ -98,7 +98,7 @@ class Slots:
         self._walk()
 
     @classmethod
-    def of(cls, case: Case) -> Slots:
+    def of(cls, case: Case) -> GradLifetimes:
         """The slots of a case, walked once."""
         return case.evidence(cls)
 

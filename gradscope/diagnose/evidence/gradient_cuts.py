@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.findings import Place
-from .dataflow import INTEGER, Reach, Switch, switches
+from ...model.order import reached
+from .dataflow import INTEGER, Dataflow, Switch, switches
 
 _SHOWN = 4  # names in a message
 
@@ -20,9 +21,9 @@ class Cut(NamedTuple):
     switch: Switch | None = None
 
 
-def cut_of(reach: Reach, op: int) -> Cut:
+def cut_of(flow: Dataflow, op: int) -> Cut:
     """What kind of cut an op is."""
-    call = reach.ops[op]
+    call = flow.ops[op]
     if call.name in op_kinds.DETACHES:
         return Cut(op, "detach")
     if call.name == "grad":
@@ -30,25 +31,25 @@ def cut_of(reach: Reach, op: int) -> Cut:
     if call.name in op_kinds.COPIES_NUMBERS:
         return Cut(op, "copy")
     if not call.grad_enabled:
-        return Cut(op, "mode", switches(reach.case, reach.step).get(op))
-    dead = [reach.step.tensors[tensor] for tensor in reach.cuts.get(op, ())]
+        return Cut(op, "mode", switches(flow.case, flow.step).get(op))
+    dead = [flow.step.tensors[tensor] for tensor in flow.cuts.get(op, ())]
     if dead and all(tensor.dtype.startswith(INTEGER) for tensor in dead):
         return Cut(op, "integer")
     return Cut(op, "other")
 
 
-def place_of(reach: Reach, cut: Cut) -> Place | None:
+def place_of(flow: Dataflow, cut: Cut) -> Place | None:
     """The line to change: the op's, or that of the mode that took its gradient."""
     if cut.switch is not None:
-        return reach.case.place(cut.switch.stack)
-    return reach.case.place(reach.ops[cut.op].stack)
+        return flow.case.place(cut.switch.stack)
+    return flow.case.place(flow.ops[cut.op].stack)
 
 
-def reason(reach: Reach, cut: Cut) -> tuple[str, str]:
+def reason(flow: Dataflow, cut: Cut) -> tuple[str, str]:
     """(explanation, fix) of a cut."""
-    op = reach.ops[cut.op]
-    given = reach.cuts.get(cut.op) or op.outputs
-    name = reach.case.called(reach.step, given[0]) if given else f"the result of {op.name}"
+    op = flow.ops[cut.op]
+    given = flow.cuts.get(cut.op) or op.outputs
+    name = flow.case.called(flow.step, given[0]) if given else f"the result of {op.name}"
     if cut.kind == "mode":
         mode = "torch.inference_mode()" if cut.switch is not None and cut.switch.mode == "inference" else "no_grad"
         what = "inference mode" if mode.startswith("torch") else "gradients switched off"
@@ -72,7 +73,7 @@ def reason(reach: Reach, cut: Cut) -> tuple[str, str]:
             "pass create_graph=True to torch.autograd.grad",
         )
     if cut.kind == "integer":
-        dtype = reach.step.tensors[given[0]].dtype if given else "integer"
+        dtype = flow.step.tensors[given[0]].dtype if given else "integer"
         return (
             f"{op.name} gives {dtype} values, which have no derivative: autograd stops there.",
             "compute the loss from the scores themselves (e.g. cross_entropy on logits), use a soft version "
@@ -84,24 +85,20 @@ def reason(reach: Reach, cut: Cut) -> tuple[str, str]:
     )
 
 
-def first_cuts(reach: Reach, tensors: Sequence[int], before: int) -> list[Cut]:
+def first_cuts(flow: Dataflow, tensors: Sequence[int], before: int) -> list[Cut]:
     """The ops nearest to `tensors` that cut them off from something that requires a gradient, in order."""
-    found: dict[int, Cut] = {}
-    seen = set(tensors)
-    waiting = list(seen)
-    while waiting:
-        for op in reach.writers.get(waiting.pop(), ()):
-            if op in found or op >= before:
-                continue
-            call = reach.ops[op]
-            if any(reach.needs_grad(tensor, op) for tensor in call.inputs):
-                found[op] = cut_of(reach, op)
-                continue
-            for tensor in call.inputs:
-                if tensor not in seen:
-                    seen.add(tensor)
-                    waiting.append(tensor)
-    return [found[op] for op in sorted(found)]
+    cuts: set[int] = set()
+
+    def uncut(tensor: int) -> Iterator[int]:
+        for op in flow.writers.get(tensor, ()):
+            inputs = flow.ops[op].inputs if op < before else ()
+            if any(flow.needs_grad(one, op) for one in inputs):
+                cuts.add(op)
+            else:
+                yield from inputs
+
+    reached(tensors, uncut)
+    return [cut_of(flow, op) for op in sorted(cuts)]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -229,6 +229,11 @@ class Case:
         number = step.tensors[tensor].parameter
         return self.parameters.get(number) if number is not None else None
 
+    def is_optimized(self, step: Step, tensor: int) -> bool:
+        """Whether an optimizer was given the tensor."""
+        owner = self.parameter(step, tensor)
+        return owner is not None and bool(owner.optimizers)
+
     # -- statistics ----------------------------------------------------------------------------------
 
     def samples(self, step: Step) -> Mapping[tuple[int, str], Sequence[Sample]]:
@@ -260,15 +265,20 @@ class Case:
 
     def meeting(self, stack: int | None, other: int | None, note: str = "") -> Place | None:
         """The line of `stack` in the innermost function that `other` runs in too: there the order of both is made."""
-        sites, others = self.sites(stack), self.sites(other)
-        outer = 0
-        while outer < min(len(sites), len(others)) - 1 and sites[-1 - outer] == others[-1 - outer]:
-            outer += 1
-        return at(sites[-1 - outer], note) if sites else None
+        sites = self.sites(stack)
+        return at(sites[-1 - shared_frames(sites, self.sites(other))], note) if sites else None
 
     def places(self, *pairs: tuple[int | None, str]) -> tuple[Place, ...]:
         """The innermost lines of (stack, note) pairs, without those that were not seen."""
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)
+
+
+def shared_frames(sites: Sequence[Site], others: Sequence[Site]) -> int:
+    """How many outer frames two stacks share, leaving each a frame of its own."""
+    outer = 0
+    while outer < min(len(sites), len(others)) - 1 and sites[-1 - outer] == others[-1 - outer]:
+        outer += 1
+    return outer
 
 
 def at(site: Site, note: str = "") -> Place:

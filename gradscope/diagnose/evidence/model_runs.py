@@ -9,7 +9,7 @@ from ...model import op_kinds
 from ...model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
 from .arguments import arguments
-from .dataflow import Reach
+from .dataflow import Dataflow
 from .index import Case
 
 
@@ -71,30 +71,30 @@ def _model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
     for place, call in enumerate(calls):
         if call.parent is not None:
             root[place] = root[call.parent]
-    reach = Reach.of(case, step)
+    flow = Dataflow.of(case, step)
     places = {(call.module, call.call): place for place, call in enumerate(calls)}
     inside: dict[int, list[int]] = {}
-    for index, op in reach.ops.items():
+    for index, op in flow.ops.items():
         within = places.get((op.module, op.module_call or 0)) if op.module is not None else None
         if within is not None:
             inside.setdefault(root[within], []).append(index)
-    behind, _ = reach.behind([r for _, backward in reach.backwards for r in backward.roots])
-    return [_model_call(reach, calls[place], ops, behind) for place, ops in sorted(inside.items())]
+    behind, _ = flow.behind([r for _, backward in flow.backwards for r in backward.roots])
+    return [_model_call(flow, calls[place], ops, behind) for place, ops in sorted(inside.items())]
 
 
-def _model_call(reach: Reach, call: ModuleCall, ops: Sequence[int], behind: set[int]) -> ModelCall:
-    made = [tensor for op in ops for tensor in reach.ops[op].outputs]
+def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int], behind: set[int]) -> ModelCall:
+    made = [tensor for op in ops for tensor in flow.ops[op].outputs]
     own = set(ops)
-    left = {t for t in made if any(reader not in own for reader in reach.readers.get(t, ()))} | set(made[-1:])
-    modes = {op: acts_as_training(reach.ops[op]) for op in ops}
+    left = {t for t in made if any(reader not in own for reader in flow.readers.get(t, ()))} | set(made[-1:])
+    modes = {op: acts_as_training(flow.ops[op]) for op in ops}
     return ModelCall(
-        step=reach.step,
+        step=flow.step,
         call=call,
         ops=ops,
         results=frozenset(left),
         used=any(tensor in behind for tensor in made),
-        builds=any(reach.ops[op].grad_nodes for op in ops),
-        without_grad=not any(reach.ops[op].grad_enabled for op in ops),
+        builds=any(flow.ops[op].grad_nodes for op in ops),
+        without_grad=not any(flow.ops[op].grad_enabled for op in ops),
         random=[op for op, mode in modes.items() if mode is True],
         settled=[op for op, mode in modes.items() if mode is False],
     )
@@ -128,18 +128,18 @@ def _trained(case: Case) -> Mapping[int, frozenset[int]]:
         }
         if not updated:
             continue
-        reach = Reach.of(case, step)
-        for index, op in reach.ops.items():
+        flow = Dataflow.of(case, step)
+        for index, op in flow.ops.items():
             mine = {step.tensors[tensor].parameter for tensor in op.inputs} & updated
-            for call in reach.calls_of(index) if mine else ():
+            for call in flow.calls_of(index) if mine else ():
                 found.setdefault(call.module, set()).update(number for number in mine if number is not None)
     return {module: frozenset(numbers) for module, numbers in found.items()}
 
 
 def follows(case: Case, one: ModelCall) -> bool:
     """Whether a call's parameters are written from those that training updates: an average of a model, or a copy."""
-    reach = Reach.of(case, one.step)
-    read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in reach.ops[op].inputs}
+    flow = Dataflow.of(case, one.step)
+    read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in flow.ops[op].inputs}
     return not read.isdisjoint(case.once("followers", lambda: _followers(case)))
 
 
@@ -153,12 +153,12 @@ def _followers(case: Case) -> set[int]:
     leading = set().union(*trained_modules(case).values())
     found: set[int] = set()
     for step in case.distinct:
-        reach, owners = Reach.of(case, step), _owners(step)
+        flow, owners = Dataflow.of(case, step), _owners(step)
         for tensor in {event.moment.tensor for event in case.events(Mutation, step)}:
             number = owners.get(step.tensors[tensor].storage)
             if number is None or number in leading or number in found:
                 continue
-            behind, _ = reach.behind([tensor])
+            behind, _ = flow.behind([tensor])
             if any(owners.get(step.tensors[one].storage) in leading for one in behind):
                 found.add(number)
     return found

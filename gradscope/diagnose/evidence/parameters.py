@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ...model.findings import Place
 from ...model.records import Backward, GradChange, LeafChange, OptimizerChange, Registration, Site
 from ...model.trace import Step
-from .grad_lifetimes import FILLS, Slots
-from .index import Case, at
+from .grad_lifetimes import FILLS, GradLifetimes
+from .index import Case, at, shared_frames
 
 
 class When(NamedTuple):
@@ -32,7 +32,7 @@ class Fact(NamedTuple):
     what: str = ""
 
 
-class Owners:
+class Ownership:
     """Facts about the parameters of a case, each list in the order of time."""
 
     def __init__(self, case: Case) -> None:
@@ -56,7 +56,7 @@ class Owners:
                 self.built.setdefault(change.moment.optimizer, Fact(when, change.moment.stack))
 
     @classmethod
-    def of(cls, case: Case) -> Owners:
+    def of(cls, case: Case) -> Ownership:
         return case.evidence(cls)
 
     def _read_leaf_changes(self) -> None:
@@ -100,7 +100,7 @@ class Owners:
     @cached_property
     def updated(self) -> frozenset[int]:
         """Parameters that an optimizer has, or that were updated by hand."""
-        slots = Slots.of(self.case)
+        slots = GradLifetimes.of(self.case)
         by_hand = {one for use in slots.updates if use.optimizer is None for one in use.slots}
         owned = {one for members in self.case.members.values() for one in members}
         return frozenset(by_hand | owned)
@@ -109,7 +109,7 @@ class Owners:
     def acting(self) -> Mapping[int, Sequence[int]]:
         """The optimizers that updated something in each distinct step, by the step's number."""
         found: dict[int, list[int]] = defaultdict(list)
-        for use in Slots.of(self.case).updates:
+        for use in GradLifetimes.of(self.case).updates:
             if use.optimizer is not None:
                 found[use.step.number].append(use.optimizer)
         return found
@@ -133,6 +133,11 @@ class Owners:
         """Where the parameter was made, if that was seen."""
         made = self.made.get(parameter)
         return made.stack if made is not None else self.case.parameters[parameter].stack
+
+    def made_by_the_script(self, parameter: int) -> bool:
+        """Whether the script's own line calls nn.Parameter, rather than making a module that has one."""
+        sites = self.case.sites(self.stack_of(parameter))
+        return bool(sites) and "Parameter(" in sites[0].expression
 
     def holder(self, parameter: int) -> tuple[Site, ...]:
         """The sites of the parameter's stack inside the building of the innermost module that it was made for.
@@ -161,17 +166,9 @@ class Owners:
 
         There the optimizer is at hand, so that is where the order can be changed.
         """
-        uses = Slots.of(self.case).of_optimizer(optimizer)
+        uses = GradLifetimes.of(self.case).of_optimizer(optimizer)
         others = [self.built[optimizer].stack] if optimizer in self.built else []
         others += list(dict.fromkeys(use.stack for use in uses))[:4]
         sites = self.case.sites(stack)
-        depths = [_shared(sites, self.case.sites(other)) for other in others]
+        depths = [shared_frames(sites, self.case.sites(other)) for other in others]
         return at(sites[-1 - max(depths, default=0)]) if sites else None
-
-
-def _shared(sites: Sequence[Site], others: Sequence[Site]) -> int:
-    """How many outer frames two stacks share, leaving each a frame of its own."""
-    outer = 0
-    while outer < min(len(sites), len(others)) - 1 and sites[-1 - outer] == others[-1 - outer]:
-        outer += 1
-    return outer

@@ -26,7 +26,7 @@ class Run(NamedTuple):
     outgoing: Mapping[int, Stats]
 
 
-class Values:
+class Statistics:
     """The statistics of one step."""
 
     def __init__(self, case: Case, step: Step) -> None:
@@ -104,29 +104,6 @@ def is_finite(row: StepRow) -> bool:
     """Whether a step's loss, parameters and gradients are all finite, as far as they were recorded."""
     numbers = [row.loss, *(norm for _, *norms in row.norms for norm in norms)]
     return all(number is None or math.isfinite(number) for number in numbers)
-
-
-def made_from(case: Case, step: Step, tensors: Sequence[int], end: int) -> set[int]:
-    """The ops before moment `end` that `tensors` were computed from, grad mode or not. Iterative."""
-    makers: dict[int, list[int]] = {}
-    for event in case.events(OpCall, step):
-        if event.position < end:
-            for output in event.moment.outputs:
-                makers.setdefault(output, []).append(event.position)
-    seen: set[int] = set()
-    waiting = list(tensors)
-    known = set(waiting)
-    while waiting:
-        for moment in makers.get(waiting.pop(), ()):
-            if moment in seen:
-                continue
-            seen.add(moment)
-            op = step.moments[moment]
-            assert isinstance(op, OpCall)
-            fresh = [tensor for tensor in op.inputs if tensor not in known]
-            known.update(fresh)
-            waiting.extend(fresh)
-    return seen
 
 
 def main_line(graph: GradGraph) -> list[int]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...model.records import Backward, OpCall
 from ...model.trace import Step
-from .dataflow import Reach
+from .dataflow import Dataflow
 from .index import Case, Origin
 
 
@@ -56,7 +56,7 @@ def _differentiated_later(case: Case) -> set[tuple[int, int]]:
         graphs = (graph for one in backwards if (graph := step.behind(one)) is not None)
         if not any(node.carried for graph in graphs for node in graph.nodes):
             continue
-        behind, _ = Reach.of(case, step).behind([root for one in backwards for root in one.roots])
+        behind, _ = Dataflow.of(case, step).behind([root for one in backwards for root in one.roots])
         for row in case.repeats(step):
             found.update((came, number) for tensor, came, number in row.carried if tensor in behind)
     return found
