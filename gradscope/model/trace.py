@@ -294,6 +294,15 @@ class Step:
         """The graph that a backward went through, if it was recorded."""
         return self.graphs[backward.graph] if 0 <= backward.graph < len(self.graphs) else None
 
+    @cached_property
+    def lasting(self) -> Mapping[int, Sequence[Tensor]]:
+        """The tensors that outlive the step (parameters, buffers, leaves of the script) by their storage."""
+        found: dict[int, list[Tensor]] = defaultdict(list)
+        for tensor in self.tensors:
+            if tensor.parameter is not None:
+                found[tensor.storage].append(tensor)
+        return dict(found)
+
     @property
     def broken(self) -> str | None:
         """Why what the step did cannot be told; None where it can."""

@@ -96,8 +96,8 @@ def _written(case: Case) -> Iterator[_Copy]:
 def _target(step: Step, write: Mutation) -> int | None:
     """The parameter that a write went to, through an alias or not."""
     tensor = step.tensors[write.tensor]
-    same = (other.parameter for other in step.tensors if other.storage == tensor.storage)
-    return tensor.parameter if tensor.parameter is not None else next((one for one in same if one is not None), None)
+    owners = (tensor, *step.lasting.get(tensor.storage, ()))
+    return next((one.parameter for one in owners if one.parameter is not None), None)
 
 
 def _value_written(step: Step, position: int, write: Mutation) -> int | None:

@@ -13,6 +13,7 @@ from ...text import number
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Fact, Ownership, When
+from ..evidence.statistics import Statistics
 from ..evidence.wording import call_at, optimizer_name, parameter_name, parameter_names
 from ..rules import SURE, Rule, check
 
@@ -56,9 +57,8 @@ def _moved(case: Case, event: Event[OptimizerStep]) -> list[_Moved]:
     }
     if not frozen:
         return []
-    samples, owners = case.samples(step), Ownership.of(case)
-    before = {s.subject: s.stats for s in samples.get((position - 1, "value"), ()) if s.of_parameter and s.stats}
-    after = {s.subject: s.stats for s in samples.get((position, "value"), ()) if s.of_parameter and s.stats}
+    values, owners = Statistics(case, step), Ownership.of(case)
+    before, after = values.parameters(position - 1, "value"), values.parameters(position, "value")
     now = When(step.number, position)
     found = []
     for one in frozen:

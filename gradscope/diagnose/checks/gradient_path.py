@@ -14,7 +14,7 @@ from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerSt
 from ...model.trace import Step
 from ..evidence.dataflow import INTEGER, Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, listed, place_of, reason
-from ..evidence.index import Case
+from ..evidence.index import Case, once_a_case
 from ..rules import LIKELY, SURE, Rule, check
 
 CUT_OFF = Rule(
@@ -42,12 +42,9 @@ class Untrained(NamedTuple):
     trained: frozenset[int]
 
 
+@once_a_case
 def untrained(case: Case) -> Untrained:
     """The parameters that an optimizer was to train and that got no gradient in the whole trace."""
-    return case.once("untrained", lambda: _untrained(case))
-
-
-def _untrained(case: Case) -> Untrained:
     stepped = {event.moment.optimizer for event in case.events(OptimizerStep)}
     wanted = {
         parameter

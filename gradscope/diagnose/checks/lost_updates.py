@@ -13,7 +13,7 @@ from ...model.records import Backward, LeafChange, Mutation, OpCall, StepKind, T
 from ...model.trace import Step
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
-from ..evidence.index import Case, Origin
+from ..evidence.index import Case, Origin, once_a_case, once_a_step
 from ..rules import CERTAIN, SURE, Rule, check
 
 UPDATE_LOST = Rule(
@@ -58,8 +58,7 @@ def update_thrown_away(case: Case) -> Iterator[Finding]:
 
 def _owner(step: Step, leaf: int) -> Tensor | None:
     """The tensor of a module, or of a leaf that outlives steps, whose memory `leaf` has."""
-    storage = step.tensors[leaf].storage
-    return next((t for t in step.tensors if t.storage == storage and t.parameter is not None), None)
+    return next(iter(step.lasting.get(step.tensors[leaf].storage, ())), None)
 
 
 def _owner_name(case: Case, step: Step, leaf: int) -> str:
@@ -71,7 +70,7 @@ def _owner_name(case: Case, step: Step, leaf: int) -> str:
 def _is_used(case: Case, step: Step, tensor: int) -> bool:
     """Whether anything but a wrapping of it reads `tensor`, in this step or in a later one."""
     flow = Dataflow.of(case, step)
-    wraps = case.once(("wraps", step.row.template), lambda: _wraps(case, step))
+    wraps = _wraps(case, step)
 
     def readers(number: int) -> list[OpCall]:
         ops = (flow.ops[op] for op in flow.readers.get(number, ()))
@@ -84,14 +83,20 @@ def _is_used(case: Case, step: Step, tensor: int) -> bool:
     results = reached([tensor], named_anew)
     if any(op.name not in op_kinds.NAMED_ANEW for number in results for op in readers(number)):
         return True
-    kept = case.once("carried on", lambda: {Origin(*came) for row in case.rows for _, *came in row.carried})
-    if any(Origin(row.number, number) in kept for row in case.repeats(step) for number in results):
+    if any(Origin(row.number, number) in _carried_on(case) for row in case.repeats(step) for number in results):
         return True
     parameters = {step.tensors[number].parameter for number in results} - {None}
     later = (one for one in case.distinct if one.number > step.number)
     return bool(parameters) and any(tensor.parameter in parameters for one in later for tensor in one.tensors)
 
 
+@once_a_case
+def _carried_on(case: Case) -> set[Origin]:
+    """All tensors that a later step took over."""
+    return {Origin(*came) for row in case.rows for _, *came in row.carried}
+
+
+@once_a_step
 def _wraps(case: Case, step: Step) -> Mapping[int, Sequence[int]]:
     """The tensors that were wrapped as parameters or cut off, by what they were made of."""
     found: dict[int, list[int]] = defaultdict(list)
@@ -114,21 +119,13 @@ def _is_written(case: Case, step: Step, leaf: int) -> bool:
     for event in case.events(Mutation):
         if event.step.kind is StepKind.SETUP:
             continue
-        sharing = case.once(("parameters by storage", event.step.row.template), lambda: _by_storage(event.step))  # noqa: B023
         for number in (event.moment.tensor, *event.moment.aliases):
             if owner is None and made(case, event.step, number).key == origin:
                 return True
-            if owner is not None and owner.parameter in sharing.get(event.step.tensors[number].storage, ()):
+            sharing = event.step.lasting.get(event.step.tensors[number].storage, ())
+            if owner is not None and any(one.parameter == owner.parameter for one in sharing):
                 return True
     return False
-
-
-def _by_storage(step: Step) -> Mapping[int, set[int]]:
-    found: dict[int, set[int]] = defaultdict(set)
-    for tensor in step.tensors:
-        if tensor.parameter is not None:
-            found[tensor.storage].add(tensor.parameter)
-    return found
 
 
 CHECKS = (update_thrown_away,)

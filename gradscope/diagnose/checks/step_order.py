@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
-from ...model.records import GradChange, NodeRun, Stats, ZeroGrad
+from ...model.records import GradChange, Stats, ZeroGrad
 from ...model.trace import Step
 from ...text import number, plural
 from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use
 from ..evidence.index import Case
+from ..evidence.statistics import Statistics
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import LIKELY, SURE, Rule, check
 
@@ -96,21 +97,16 @@ def _not_cleared(
 
 def _sizes(case: Case, use: Use, stale: Mapping[int, Slot]) -> _Sizes | None:
     """The sizes of the gradient in which most was left, where the statistics of a single backward tell."""
-    step = use.step
-    samples = case.samples(step)
+    step, values = use.step, Statistics(case, use.step)
     arrived: dict[int, list[Stats]] = defaultdict(list)
     whole: dict[int, Stats] = {}
-    for index in range(use.position):
-        moment = step.moments[index]
-        if isinstance(moment, NodeRun):
-            leaf = step.graphs[moment.graph].nodes[moment.node].tensor
-            one = step.tensors[leaf].parameter if leaf is not None else None
-            if one is not None and one in stale:
-                stats = (sample.stats for sample in samples.get((index, "grad_in"), ()) if sample.subject == 0)
-                arrived[one] += [each for each in stats if each is not None]
-        elif isinstance(moment, GradChange) and moment.change == "accumulated":
-            found = (sample for sample in samples.get((index, "grad"), ()) if sample.of_parameter)
-            whole.update({sample.subject: sample.stats for sample in found if sample.stats is not None})
+    for run in values.runs:
+        one = step.tensors[run.node.tensor].parameter if run.node.tensor is not None else None
+        if run.moment < use.position and one is not None and one in stale and 0 in run.incoming:
+            arrived[one].append(run.incoming[0])
+    for event in case.events(GradChange, step):
+        if event.position < use.position and event.moment.change == "accumulated":
+            whole.update(values.parameters(event.position, "grad"))
     sizes = [_size_of(one, whole[one], own[0]) for one, own in arrived.items() if len(own) == 1 and one in whole]
     return max(sizes, key=lambda each: each.left, default=None)
 

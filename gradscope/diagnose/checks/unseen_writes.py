@@ -9,7 +9,8 @@ from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradNode, SavedTensor, Stats
 from ...model.trace import Step
-from ..evidence.index import Case, Event
+from ..evidence.index import Case, Event, once_a_step
+from ..evidence.statistics import Statistics
 from ..evidence.writes import ASSIGNED, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -35,7 +36,7 @@ def saved_tensor_modified_unseen(case: Case) -> Iterator[Finding]:
         step, graph = event.step, event.moment.graph
         if graph < 0:
             continue
-        unseen = case.once(("uncounted writes", step.row.template), lambda: _uncounted(case, step))  # noqa: B023
+        unseen = _uncounted(case, step)
         if not unseen:
             continue
         for node in step.graphs[graph].nodes:
@@ -47,6 +48,7 @@ def saved_tensor_modified_unseen(case: Case) -> Iterator[Finding]:
                         yield finding
 
 
+@once_a_step
 def _uncounted(case: Case, step: Step) -> Mapping[int, Sequence[Write]]:
     found = {storage: [w for w in group if not w.counted] for storage, group in writes(case, step).items()}
     return {storage: group for storage, group in found.items() if group}
@@ -98,14 +100,9 @@ def _value_after(case: Case, step: Step, write: Write) -> Stats | None:
 
 
 def _measured(case: Case, step: Step, tensor: int, first: int, last: int) -> Stats | None:
-    found = [
-        (moment, sample.stats)
-        for (moment, what), group in case.samples(step).items()
-        if what == "value" and first <= moment <= last
-        for sample in group
-        if not sample.of_parameter and sample.subject == tensor and sample.stats is not None
-    ]
-    return max(found, key=lambda one: one[0])[1] if found else None
+    values = Statistics(case, step)
+    found = (values.results(moment).get(tensor) for moment in range(last, first - 1, -1))
+    return next((stats for stats in found if stats is not None), None)
 
 
 def _same(one: Stats, other: Stats) -> bool:

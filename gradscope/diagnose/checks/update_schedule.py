@@ -274,8 +274,8 @@ def _written_between(case: Case, members: set[int], uses: Sequence[Sequence[Use]
     first, last = uses[0][0].number, uses[-1][-1].number
     for event in case.events(Mutation):
         if any(first <= row.number <= last for row in case.repeats(event.step)):
-            storage = event.step.tensors[event.moment.tensor].storage
-            if any(t.storage == storage and t.parameter in members for t in event.step.tensors):
+            sharing = event.step.lasting.get(event.step.tensors[event.moment.tensor].storage, ())
+            if any(one.parameter in members for one in sharing):
                 return True
     return False
 

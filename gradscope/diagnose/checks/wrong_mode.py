@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
@@ -13,7 +13,7 @@ from ...model.records import ModeChange, OpCall, OptimizerStep, Site
 from ...model.trace import Step
 from ...text import plural
 from ..evidence.dataflow import Dataflow
-from ..evidence.index import Case
+from ..evidence.index import Case, once_a_case
 from ..evidence.index import at as place_of
 from ..evidence.model_runs import (
     ModelCall,
@@ -68,12 +68,9 @@ class Moments(NamedTuple):
     updates: Sequence[tuple[int, int]]
 
 
+@once_a_case
 def _story(case: Case) -> dict[int, Moments]:
     """Every root module's moments, row by row."""
-    return case.once("story of modes", lambda: _told(case))
-
-
-def _told(case: Case) -> dict[int, Moments]:
     switches: dict[int, list[Switched]] = defaultdict(list)
     calls: dict[int, list[tuple[int, int, ModelCall]]] = defaultdict(list)
     updates: list[tuple[int, int]] = []
@@ -172,16 +169,19 @@ def _on_purpose(case: Case, story: Moments, at: int, moment: int, one: ModelCall
         return True  # nothing was trained yet
     switch = _switch_before(story, at, moment)
     if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
-        key = ("switches before training", one.call.module)
-        before_training = case.once(key, lambda: _before_training(story))
-        return switch.change.stack not in before_training
+        return switch.change.stack not in _before_training(case)[one.call.module]
     given = _inputs(case, one)
     alike = [other for other in model_calls(case, one.step) if _inputs(case, other) & given and other.random]
     return len(alike) >= 3
 
 
-def _before_training(story: Moments) -> set[int | None]:
-    """The stacks of the switches that were the last before a training call."""
+@once_a_case
+def _before_training(case: Case) -> Mapping[int, set[int | None]]:
+    """For each root module the stacks of the switches that were the last before a training call."""
+    return {module: _last_switches(story) for module, story in _story(case).items()}
+
+
+def _last_switches(story: Moments) -> set[int | None]:
     found: set[int | None] = set()
     switches, last = iter(story.switches), None
     coming = next(switches, None)
@@ -228,7 +228,7 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
         return False
     if made & flow.behind([root for _, backward in flow.backwards for root in backward.roots])[0]:
         return False
-    lasting = case.once("lasting", lambda: _lasting(case))
+    lasting = _lasting(case)
     return not any((row.number, tensor) in lasting for row in case.repeats(one.step) for tensor in made)
 
 
@@ -309,7 +309,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
     """Evaluations with gradients on: whether what they build is kept, or only built in vain."""
     trained = trained_modules(case)
     later = differentiated_later(case)
-    lasting = case.once("lasting", lambda: _lasting(case))
+    lasting = _lasting(case)
     found: dict[object, list[Vain]] = defaultdict(list)
     for step in case.distinct:
         if step.number < 0:
@@ -333,10 +333,11 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
 def _own_site(case: Case, stack: int | None) -> Site | None:
     """The innermost line that leads to an evaluation's call and to no call of the training."""
     sites = case.sites(stack)
-    shared = case.once("lines of training", lambda: _lines_of_training(case))
+    shared = _lines_of_training(case)
     return next((site for site in sites if site.id not in shared), sites[0] if sites else None)
 
 
+@once_a_case
 def _lines_of_training(case: Case) -> frozenset[int]:
     calls = (one for step in case.distinct for one in model_calls(case, step) if one.used)
     return frozenset(site.id for one in calls for site in case.sites(one.call.stack))
@@ -348,6 +349,7 @@ def _expression(site: Site | None) -> str:
     return said if 0 < len(said) <= _LONGEST else "the model's parts"
 
 
+@once_a_case
 def _lasting(case: Case) -> set[tuple[int, int]]:
     """Tensors (step, number) that outlived their step, or were used in a later one."""
     found = {(kept.step, kept.tensor) for row in case.rows for kept in row.kept}

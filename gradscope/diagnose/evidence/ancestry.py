@@ -10,7 +10,7 @@ from ...model import op_kinds
 from ...model.order import reached
 from ...model.records import Backward, LeafChange, Mutation, OpCall, Tensor
 from ...model.trace import Step
-from .index import Case
+from .index import Case, once_a_step
 from .torch_errors import ErrorKind
 from .writes import op_of
 
@@ -116,29 +116,22 @@ def comes_of_gradient(case: Case, step: Step, tensor: int, leaf: int) -> bool:
     return False
 
 
+@once_a_step
 def _writers(case: Case, step: Step) -> Mapping[int, Sequence[OpCall]]:
     """The ops of a step that worked in place, by the tensor that they wrote."""
-
-    def find() -> Mapping[int, Sequence[OpCall]]:
-        found: dict[int, list[OpCall]] = defaultdict(list)
-        for event in case.events(Mutation, step):
-            op = step.op(op_of(step, event.position))
-            if op is not None and event.moment.tensor in op.inputs:
-                found[event.moment.tensor].append(op)
-        return found
-
-    return case.once(("writers in place", step.row.template), find)
+    found: dict[int, list[OpCall]] = defaultdict(list)
+    for event in case.events(Mutation, step):
+        op = step.op(op_of(step, event.position))
+        if op is not None and event.moment.tensor in op.inputs:
+            found[event.moment.tensor].append(op)
+    return found
 
 
+@once_a_step
 def _knows_gradients(case: Case, step: Step) -> bool:
     """Whether the script itself got hold of a gradient in the step."""
-    return case.once(
-        ("gradients at hand", step.row.template),
-        lambda: (
-            any(tensor.gradient_of is not None for tensor in step.tensors)
-            or any(event.moment.outputs for event in case.events(OpCall, step) if event.moment.name == "grad")
-        ),
-    )
+    asked = (event.moment for event in case.calls("grad", step=step))
+    return any(tensor.gradient_of is not None for tensor in step.tensors) or any(call.outputs for call in asked)
 
 
 def is_update(case: Case, step: Step, op: OpCall) -> int | None:

@@ -13,7 +13,7 @@ from ...model.findings import Place
 from ...model.order import reached
 from ...model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
 from ...model.trace import Step
-from .index import Case, at
+from .index import Case, at, once_a_case, once_a_step
 from .writes import op_of
 
 INTEGER = ("int", "uint", "bool")
@@ -36,8 +36,9 @@ class Dataflow:
                 self._wants_grad.setdefault(event.moment.tensor, event.position)
 
     @staticmethod
+    @once_a_step
     def of(case: Case, step: Step) -> Dataflow:
-        return case.once(("flow", step.row.template), lambda: Dataflow(case, step))
+        return Dataflow(case, step)
 
     def needs_grad(self, tensor: int, moment: int | None = None) -> bool:
         """Whether the tensor requires a gradient at `moment` (None: at the step's end)."""
@@ -177,14 +178,11 @@ class Switch(NamedTuple):
     moment: int
 
 
+@once_a_step
 def switches(case: Case, step: Step) -> Mapping[int, Switch | None]:
     """For each op of a step that ran without gradients: what switched them off."""
-    return case.once(("switches", step.row.template), lambda: _switches(case, step))
-
-
-def _switches(case: Case, step: Step) -> Mapping[int, Switch | None]:
     stack: dict[str, Switch | None] = {"grad": None, "inference": None}
-    before = case.once("modes before", lambda: _modes_before(case)).get(step.row.template)
+    before = _modes_before(case).get(step.row.template)
     if before is not None:
         stack.update(before)
     found: dict[int, Switch | None] = {}
@@ -202,6 +200,7 @@ def _apply(state: dict[str, Switch | None], moment: ModeChange, step: int, index
         state[moment.mode] = Switch(moment.mode, moment.stack, step, index) if moment.value == off else None
 
 
+@once_a_case
 def _modes_before(case: Case) -> Mapping[int, Mapping[str, Switch | None]]:
     """What was switched off when each template's first step began."""
     known: dict[int, Mapping[str, Switch | None]] = {}
@@ -232,12 +231,9 @@ def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place 
     return at(sites[max(min(depth, len(sites) - 1), 0)], note) if sites else None
 
 
+@once_a_step
 def common_depth(case: Case, step: Step) -> int:
     """How many outer call sites all moments of a step share: those outside the loop's own function."""
-    return case.once(("depth", step.row.template), lambda: _common_depth(case, step))
-
-
-def _common_depth(case: Case, step: Step) -> int:
     stacks = {moment.stack for moment in step.moments if moment.stack is not None}
     shared: list[Site] | None = None
     for stack in stacks:

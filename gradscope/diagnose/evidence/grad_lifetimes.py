@@ -6,14 +6,13 @@ the same state are walked once, so the cost grows with what differs, not with th
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.records import GradChange, Moment, Mutation, OpCall, OptimizerStep, ScalerCall
 from ...model.trace import Step
-from .index import Case
+from .index import Case, once_a_case
 from .writes import op_before
 
 FILLS = ("created", "accumulated")
@@ -97,10 +96,11 @@ class GradLifetimes:
         self._plans: dict[int, list[tuple[int, Moment]]] = {}
         self._walk()
 
-    @classmethod
-    def of(cls, case: Case) -> GradLifetimes:
+    @staticmethod
+    @once_a_case
+    def of(case: Case) -> GradLifetimes:
         """The slots of a case, walked once."""
-        return case.evidence(cls)
+        return GradLifetimes(case)
 
     def of_optimizer(self, optimizer: int) -> Sequence[Use]:
         return [use for use in self.updates if use.optimizer == optimizer]
@@ -137,7 +137,6 @@ class GradLifetimes:
 
     def _step(self, step: Step, number: int, state: State) -> State:
         scaled = False
-        owners = _owners(step)
         for index, moment in self._plan(step):
             if isinstance(moment, GradChange):
                 self._changed(step, number, index, moment, state, scaled)
@@ -147,7 +146,7 @@ class GradLifetimes:
             elif isinstance(moment, ScalerCall):
                 scaled = self._scaler(moment, state, scaled)
             elif isinstance(moment, Mutation):
-                self._by_hand(step, number, index, moment, state, owners)
+                self._by_hand(step, number, index, moment, state)
             elif isinstance(moment, OpCall) and moment.name in op_kinds.CLIPS:
                 inputs = [_parameter(step, one) for one in moment.inputs]
                 members = tuple(one for one in inputs if one is not None)
@@ -212,11 +211,10 @@ class GradLifetimes:
             used = stack if not slot.empty else None
             state[one] = slot._replace(used=used, stale=None, cleared=None, lost=None, losses=0)
 
-    def _by_hand(
-        self, step: Step, number: int, index: int, write: Mutation, state: State, owners: Mapping[int, int]
-    ) -> None:
+    def _by_hand(self, step: Step, number: int, index: int, write: Mutation, state: State) -> None:
         """A parameter that no optimizer has was written to while it holds a gradient: an update by hand."""
-        one = owners.get(step.tensors[write.tensor].storage)
+        sharing = step.lasting.get(step.tensors[write.tensor].storage, ())
+        one = next((tensor.parameter for tensor in reversed(sharing) if tensor.requires_grad), None)
         slot = state.get(one, EMPTY) if one is not None else EMPTY
         if one is None or slot.empty or self.case.parameters[one].optimizers:
             return
@@ -295,12 +293,3 @@ def _parameter(step: Step, tensor: int) -> int | None:
 
 def _slots(state: State, members: Iterable[int]) -> Mapping[int, Slot]:
     return {one: state.get(one, EMPTY) for one in members}
-
-
-def _owners(step: Step) -> Mapping[int, int]:
-    """The parameter that a storage belongs to, for those that want a gradient."""
-    found: dict[int, int] = defaultdict(int)
-    for tensor in step.tensors:
-        if tensor.parameter is not None and tensor.requires_grad:
-            found[tensor.storage] = tensor.parameter
-    return dict(found)

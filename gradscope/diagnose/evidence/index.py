@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from ...model.findings import Place
@@ -68,14 +68,9 @@ class Case:
             for number, optimizer in self.optimizers.items()
         }
 
-    def once(self, key: object, make: Callable[[], E]) -> E:
-        """What `make` returns, made once for each key: for evidence that several checks share."""
-        if key not in self._made:
-            self._made[key] = make()
-        return cast(E, self._made[key])
-
     @cached_property
-    def _made(self) -> dict[object, object]:
+    def kept(self) -> dict[object, object]:
+        """The evidence that was asked for so far; see `once_a_case` and `once_a_step`."""
         return {}
 
     # -- steps ---------------------------------------------------------------------------------------
@@ -120,10 +115,6 @@ class Case:
     def training(self) -> Iterator[Step]:
         """The distinct steps of training loops."""
         return (step for step in self.distinct if step.kind is StepKind.TRAIN)
-
-    def evidence(self, kind: Callable[[Case], E]) -> E:
-        """What `kind` (a class of evidence) makes of this case, made once."""
-        return self.once(kind, lambda: kind(self))
 
     # -- moments -------------------------------------------------------------------------------------
 
@@ -187,10 +178,15 @@ class Case:
 
     def _carried(self, number: int) -> Mapping[int, Origin]:
         """Where the tensors that a step took over come from, by their numbers in it."""
-        row = self.by_number.get(number)
-        if row is None or not row.carried:
-            return {}
-        return self.once(("carried", number), lambda: {tensor: Origin(*came) for tensor, *came in row.carried})
+        known = self._links.get(number)
+        if known is None:
+            row = self.by_number.get(number)
+            known = self._links[number] = {t: Origin(*came) for t, *came in row.carried} if row is not None else {}
+        return known
+
+    @cached_property
+    def _links(self) -> dict[int, Mapping[int, Origin]]:
+        return {}
 
     def original(self, step: Step, tensor: int) -> tuple[Step, Tensor]:
         """The step and record of a tensor where it was first met, as far back as steps were kept."""
@@ -271,6 +267,31 @@ class Case:
     def places(self, *pairs: tuple[int | None, str]) -> tuple[Place, ...]:
         """The innermost lines of (stack, note) pairs, without those that were not seen."""
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)
+
+
+def once_a_case(make: Callable[[Case], E]) -> Callable[[Case], E]:
+    """A piece of evidence that is made when it is first asked for, and kept with the case."""
+
+    @wraps(make)
+    def ask(case: Case) -> E:
+        if make not in case.kept:
+            case.kept[make] = make(case)
+        return cast(E, case.kept[make])
+
+    return ask
+
+
+def once_a_step(make: Callable[[Case, Step], E]) -> Callable[[Case, Step], E]:
+    """The same for each distinct step: what is true of all steps that did the same."""
+
+    @wraps(make)
+    def ask(case: Case, step: Step) -> E:
+        key = make, step.row.template
+        if key not in case.kept:
+            case.kept[key] = make(case, step)
+        return cast(E, case.kept[key])
+
+    return ask
 
 
 def shared_frames(sites: Sequence[Site], others: Sequence[Site]) -> int:

@@ -10,7 +10,7 @@ from ...model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerSt
 from ...model.trace import Step
 from .arguments import arguments
 from .dataflow import Dataflow
-from .index import Case
+from .index import Case, once_a_case, once_a_step
 
 
 class ModelCall(NamedTuple):
@@ -60,12 +60,9 @@ def drop_share(op: OpCall) -> float:
     return share if share is not None else 0.5
 
 
+@once_a_step
 def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
     """The calls of root modules in a step, in order."""
-    return case.once(("model calls", step.row.template), lambda: _model_calls(case, step))
-
-
-def _model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
     calls = step.template.calls
     root = list(range(len(calls)))
     for place, call in enumerate(calls):
@@ -100,24 +97,18 @@ def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int], behind: se
     )
 
 
+@once_a_step
 def evaluates(case: Case, step: Step) -> bool:
     """Whether a step only runs a model that other steps train: no backward, no update."""
-    return case.once(("evaluates", step.row.template), lambda: _evaluates(case, step))
-
-
-def _evaluates(case: Case, step: Step) -> bool:
     if step.number < 0 or any(True for kind in (Backward, OptimizerStep) for _ in case.events(kind, step)):
         return False
     trained = trained_modules(case)
     return any(one.call.module in trained for one in model_calls(case, step))
 
 
+@once_a_case
 def trained_modules(case: Case) -> Mapping[int, frozenset[int]]:
     """Modules that ran with parameters which the same step updated: the module, and those parameters."""
-    return case.once("trained modules", lambda: _trained(case))
-
-
-def _trained(case: Case) -> Mapping[int, frozenset[int]]:
     found: dict[int, set[int]] = {}
     for step in case.training():
         updated = {
@@ -140,25 +131,22 @@ def follows(case: Case, one: ModelCall) -> bool:
     """Whether a call's parameters are written from those that training updates: an average of a model, or a copy."""
     flow = Dataflow.of(case, one.step)
     read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in flow.ops[op].inputs}
-    return not read.isdisjoint(case.once("followers", lambda: _followers(case)))
+    return not read.isdisjoint(_followers(case))
 
 
-def _owners(step: Step) -> Mapping[int, int]:
-    """The parameter that each storage of a step belongs to."""
-    return {tensor.storage: tensor.parameter for tensor in step.tensors if tensor.parameter is not None}
-
-
-def _followers(case: Case) -> set[int]:
+@once_a_case
+def _followers(case: Case) -> set[int | None]:
     """Parameters that no training updates, and that were written from some that it does."""
-    leading = set().union(*trained_modules(case).values())
-    found: set[int] = set()
+    leading: set[int | None] = set().union(*trained_modules(case).values())
+    found: set[int | None] = set()
     for step in case.distinct:
-        flow, owners = Dataflow.of(case, step), _owners(step)
+        flow = Dataflow.of(case, step)
+
+        def memory(tensor: int, step: Step = step) -> set[int | None]:
+            return {one.parameter for one in step.lasting.get(step.tensors[tensor].storage, ())}
+
         for tensor in {event.moment.tensor for event in case.events(Mutation, step)}:
-            number = owners.get(step.tensors[tensor].storage)
-            if number is None or number in leading or number in found:
-                continue
-            behind, _ = flow.behind([tensor])
-            if any(owners.get(step.tensors[one].storage) in leading for one in behind):
-                found.add(number)
+            written = memory(tensor) - leading
+            if written and any(memory(one) & leading for one in flow.behind([tensor])[0]):
+                found.update(written)
     return found

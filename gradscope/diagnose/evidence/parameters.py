@@ -11,7 +11,7 @@ from ...model.findings import Place
 from ...model.records import Backward, GradChange, LeafChange, OptimizerChange, Registration, Site
 from ...model.trace import Step
 from .grad_lifetimes import FILLS, GradLifetimes
-from .index import Case, at, shared_frames
+from .index import Case, at, once_a_case, shared_frames
 
 
 class When(NamedTuple):
@@ -55,9 +55,10 @@ class Ownership:
                 when = When(change.step.number, change.position)
                 self.built.setdefault(change.moment.optimizer, Fact(when, change.moment.stack))
 
-    @classmethod
-    def of(cls, case: Case) -> Ownership:
-        return case.evidence(cls)
+    @staticmethod
+    @once_a_case
+    def of(case: Case) -> Ownership:
+        return Ownership(case)
 
     def _read_leaf_changes(self) -> None:
         for step, position, moment in self.case.events(LeafChange):

@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
 
 class Statistics:
-    """The statistics of one step."""
+    """The statistics of one step, which steps that did the same do not share."""
 
     def __init__(self, case: Case, step: Step) -> None:
         self.case = case

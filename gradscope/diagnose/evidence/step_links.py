@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...model.records import Backward, OpCall
 from ...model.trace import Step
 from .dataflow import Dataflow
-from .index import Case, Origin
+from .index import Case, Origin, once_a_case
 
 
 class Home(NamedTuple):
@@ -44,12 +44,9 @@ def _last_made(case: Case, parameter: int, before: int) -> Origin | None:
     return None
 
 
+@once_a_case
 def differentiated_later(case: Case) -> set[tuple[int, int]]:
     """Tensors (step, number) that a backward of a later step went through, without an error."""
-    return case.once(differentiated_later, lambda: _differentiated_later(case))
-
-
-def _differentiated_later(case: Case) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for step in case.distinct:
         backwards = [event.moment for event in case.events(Backward, step) if event.moment.error is None]
