@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 from ..errors import UnknownName
@@ -70,19 +71,26 @@ UNEXPLAINED = Rule("GS001", "unexplained-failure", Severity.ERROR, "The script f
 TOO_LITTLE = Rule("GS002", "recorded-too-little", Severity.NOTE, "The trace holds too little to judge all of the run.")
 OWN = (CHECK_FAILED, UNEXPLAINED, TOO_LITTLE)
 
-RULES: dict[str, Rule] = {
-    one.code: one for one in sorted({*OWN, *(one for check in CHECKS for one in check.rules)}, key=lambda r: r.code)
-}
+
+def rules_of(checks: Iterable[Check]) -> dict[str, Rule]:
+    """The rules of checks, and of the judgement itself, by their codes, in order."""
+    rules = {*OWN, *(one for check in checks for one in check.rules)}
+    return {one.code: one for one in sorted(rules, key=lambda one: one.code)}
 
 
-def rule(name: str) -> Rule:
+RULES = rules_of(CHECKS)
+
+
+def rule(name: str, rules: Mapping[str, Rule] = RULES) -> Rule:
     """The rule of a code (`GS101`) or name (`saved-tensor-modified`). Raises UnknownName, with the nearest."""
-    found = RULES.get(name.upper()) or next((one for one in RULES.values() if one.name == name.lower()), None)
+    found = rules.get(name.upper()) or next((one for one in rules.values() if one.name == name.lower()), None)
     if found is None:
-        raise UnknownName("finding", name, RULES)
+        raise UnknownName("finding", name, rules)
     return found
 
 
 def page(rule: Rule) -> str:
     """The page of a rule, Markdown: what it means, why it is wrong, an example, the fix."""
+    if rule.page or rule.code not in RULES:
+        return rule.page or f"# {rule.code} {rule.name}\n\n{rule.title}\n"
     return (resources.files(__package__) / "pages" / f"{rule.code}.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ POSSIBLE = 0.5  # worth a look
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One kind of finding. `pages/<code>.md` explains it; `title` is one line of it.
+    """One kind of finding. `title` is a line on it, `page` explains it in Markdown ("": that is `pages/<code>.md`).
 
     `yields_to` are codes of causes: where one of them was found, a finding of this rule is its
     consequence and is left out.
@@ -30,6 +30,7 @@ class Rule:
     severity: Severity
     title: str
     yields_to: frozenset[str] = frozenset()
+    page: str = ""
 
     def finding(
         self,
@@ -66,10 +67,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One search through the evidence. `run` yields findings of `rules`, any number, in any order."""
+    """One search through the evidence. `run` yields findings of `rules`, any number, in any order.
+
+    `package`: the one that it comes from, "" for gradscope.
+    """
 
     rules: tuple[Rule, ...]
     run: Callable[[Case], Iterable[Finding]]
+    package: str = ""
 
     @property
     def name(self) -> str:
