@@ -10,10 +10,10 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Kept, StepKind, StepRow
 from ...model.trace import Step
-from ..evidence.dataflow import Dataflow, binding
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.model_runs import evaluates
-from ..evidence.step_links import differentiated_later, home_of
+from ..evidence.step_links import binding, differentiated_later, home_of
 from ..evidence.wording import variable
 from ..rules import LIKELY, SURE, Rule, check
 

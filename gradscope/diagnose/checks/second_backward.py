@@ -8,9 +8,9 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.records import Backward
 from ...model.trace import Step
-from ..evidence.dataflow import Dataflow, binding
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
-from ..evidence.step_links import home_of
+from ..evidence.step_links import binding, home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import variable
 from ..rules import CERTAIN, Rule, check

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import ModeChange, OpCall, OptimizerStep, Site
+from ...model.records import OpCall, Site
 from ...model.trace import Step
 from ...text import plural
 from ..evidence.dataflow import Dataflow
@@ -17,14 +17,18 @@ from ..evidence.index import Case, once_a_case
 from ..evidence.index import at as place_of
 from ..evidence.model_runs import (
     ModelCall,
+    ModelLife,
+    Switched,
     acts_as_training,
     drop_share,
     evaluates,
     follows,
+    given_to,
     model_calls,
+    model_lives,
     trained_modules,
 )
-from ..evidence.step_links import differentiated_later
+from ..evidence.step_links import differentiated_later, outlasting
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
 EVAL_LEFT_ON = Rule(
@@ -43,14 +47,6 @@ GRAPH_IN_EVALUATION = Rule(
 _LONGEST = 60  # characters of an expression that a message repeats
 
 
-class Switched(NamedTuple):
-    """A call of `train()` or `eval()` as it happened, in a row of the trace."""
-
-    step: int
-    moment: int
-    change: ModeChange
-
-
 class Vain(NamedTuple):
     """A call that built a graph for no backward: in which row, whether that graph is kept, the evaluation's line."""
 
@@ -58,33 +54,6 @@ class Vain(NamedTuple):
     one: ModelCall
     kept: bool
     site: Site | None
-
-
-class Moments(NamedTuple):
-    """What happened to one module over the whole trace: switches, calls and updates, in order of (step, moment)."""
-
-    switches: Sequence[Switched]
-    calls: Sequence[tuple[int, int, ModelCall]]
-    updates: Sequence[tuple[int, int]]
-
-
-@once_a_case
-def _story(case: Case) -> dict[int, Moments]:
-    """Every root module's moments, row by row."""
-    switches: dict[int, list[Switched]] = defaultdict(list)
-    calls: dict[int, list[tuple[int, int, ModelCall]]] = defaultdict(list)
-    updates: list[tuple[int, int]] = []
-    for row in case.rows:
-        step = case.like(row.number)
-        if step is None:
-            continue
-        for event in case.events(ModeChange, step):
-            if event.moment.mode == "training" and event.moment.module is not None:
-                switches[event.moment.module].append(Switched(row.number, event.position, event.moment))
-        for one in model_calls(case, step):
-            calls[one.call.module].append((row.number, one.call.moment, one))
-        updates += [(row.number, event.position) for event in case.events(OptimizerStep, step)]
-    return {module: Moments(switches.get(module, []), found, updates) for module, found in calls.items()}
 
 
 def _name(case: Case, module: int) -> str:
@@ -103,7 +72,7 @@ def _kinds(flow: Dataflow, ops: Sequence[int]) -> str:
 def eval_left_on(case: Case) -> Iterator[Finding]:
     """Training calls of a model in evaluation mode, after an eval() that was followed by an evaluation."""
     trained = trained_modules(case)
-    for module, story in _story(case).items():
+    for module, story in model_lives(case).items():
         if module not in trained:
             continue
         learning = [(at, moment, one) for at, moment, one in story.calls if one.used and one.builds and at >= 0]
@@ -111,10 +80,9 @@ def eval_left_on(case: Case) -> Iterator[Finding]:
         if not wrong:
             continue
         at, moment, first = wrong[0]
-        before = [s for s in story.switches if (s.step, s.moment) < (at, moment)]
-        if not before or before[-1].change.value != "eval":
+        switch = story.switch_before(at, moment)
+        if switch is None or switch.change.value != "eval":
             continue
-        switch = before[-1]
         looked = [
             one
             for when, place, one in story.calls
@@ -148,7 +116,7 @@ def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, c
 def train_in_evaluation(case: Case) -> Iterator[Finding]:
     """Evaluations of a trained model, or of an average of one, with dropout or batch norm at work."""
     trained = trained_modules(case)
-    for module, story in _story(case).items():
+    for module, story in model_lives(case).items():
         for at, moment, one in story.calls:
             if at < 0 or one.used or not one.random or not one.call.training or not _measures(case, one):
                 continue
@@ -162,51 +130,17 @@ def train_in_evaluation(case: Case) -> Iterator[Finding]:
             break
 
 
-def _on_purpose(case: Case, story: Moments, at: int, moment: int, one: ModelCall) -> bool:
+def _on_purpose(case: Case, story: ModelLife, at: int, moment: int, one: ModelCall) -> bool:
     """Whether train() was called for this very call, or the call repeats one input to see how results vary."""
     updated = [when for when in story.updates if when < (at, moment)]
     if not updated:
         return True  # nothing was trained yet
-    switch = _switch_before(story, at, moment)
+    switch = story.switch_before(at, moment)
     if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
-        return switch.change.stack not in _before_training(case)[one.call.module]
-    given = _inputs(case, one)
-    alike = [other for other in model_calls(case, one.step) if _inputs(case, other) & given and other.random]
+        return switch.change.stack not in story.switched_to_train
+    given = given_to(case, one)
+    alike = [other for other in model_calls(case, one.step) if given_to(case, other) & given and other.random]
     return len(alike) >= 3
-
-
-@once_a_case
-def _before_training(case: Case) -> Mapping[int, set[int | None]]:
-    """For each root module the stacks of the switches that were the last before a training call."""
-    return {module: _last_switches(story) for module, story in _story(case).items()}
-
-
-def _last_switches(story: Moments) -> set[int | None]:
-    found: set[int | None] = set()
-    switches, last = iter(story.switches), None
-    coming = next(switches, None)
-    for at, moment, one in story.calls:
-        while coming is not None and (coming.step, coming.moment) < (at, moment):
-            last, coming = coming, next(switches, None)
-        if one.used and last is not None:
-            found.add(last.change.stack)
-    return found
-
-
-def _switch_before(story: Moments, at: int, moment: int) -> Switched | None:
-    """The last train() or eval() before a moment."""
-    return next((one for one in reversed(story.switches) if (one.step, one.moment) < (at, moment)), None)
-
-
-def _inputs(case: Case, one: ModelCall) -> frozenset[int]:
-    flow = Dataflow.of(case, one.step)
-    made = {tensor for op in one.ops for tensor in flow.ops[op].outputs}
-    return frozenset(
-        tensor
-        for op in one.ops
-        for tensor in flow.ops[op].inputs
-        if tensor not in made and one.step.tensors[tensor].parameter is None
-    )
 
 
 def _measures(case: Case, one: ModelCall) -> bool:
@@ -226,9 +160,9 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
     made, ops = flow.ahead(one.results)
     if not one.without_grad or ops.isdisjoint(flow.exits):
         return False
-    if made & flow.behind([root for _, backward in flow.backwards for root in backward.roots])[0]:
+    if made & flow.differentiated:
         return False
-    lasting = _lasting(case)
+    lasting = outlasting(case)
     return not any((row.number, tensor) in lasting for row in case.repeats(one.step) for tensor in made)
 
 
@@ -309,7 +243,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
     """Evaluations with gradients on: whether what they build is kept, or only built in vain."""
     trained = trained_modules(case)
     later = differentiated_later(case)
-    lasting = _lasting(case)
+    lasting = outlasting(case)
     found: dict[object, list[Vain]] = defaultdict(list)
     for step in case.distinct:
         if step.number < 0:
@@ -320,7 +254,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
                 continue
             flow = Dataflow.of(case, step)
             made, _ = flow.ahead(one.results, with_grad=True)
-            if not made & flow.behind([r for _, b in flow.backwards for r in b.roots])[0]:
+            if not made & flow.differentiated:
                 for row in case.repeats(step):
                     if not any((row.number, tensor) in later for tensor in made):
                         kept = any((row.number, tensor) in lasting for tensor in made)
@@ -347,14 +281,6 @@ def _expression(site: Site | None) -> str:
     """What runs several modules at once, as the evaluation's line has it."""
     said = site.expression if site is not None else ""
     return said if 0 < len(said) <= _LONGEST else "the model's parts"
-
-
-@once_a_case
-def _lasting(case: Case) -> set[tuple[int, int]]:
-    """Tensors (step, number) that outlived their step, or were used in a later one."""
-    found = {(kept.step, kept.tensor) for row in case.rows for kept in row.kept}
-    found.update((came, number) for row in case.rows for _, came, number in row.carried)
-    return found
 
 
 def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:

@@ -1,4 +1,4 @@
-"""`Dataflow`: which values of a step were made of which, with and without a gradient; and the modes it ran in."""
+"""`Dataflow`: which values of a step were made of which, and how far gradients come back."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
 from ...model import op_kinds
-from ...model.findings import Place
 from ...model.order import reached
-from ...model.records import Backward, GradChange, LeafChange, ModeChange, ModuleCall, Mutation, OpCall, Site
+from ...model.records import Backward, GradChange, LeafChange, ModuleCall, Mutation, OpCall
 from ...model.trace import Step
-from .index import Case, at, once_a_case, once_a_step
+from .index import Case, once_a_step
 from .writes import op_of
 
 INTEGER = ("int", "uint", "bool")
@@ -143,6 +141,11 @@ class Dataflow:
         return [(event.position, event.moment) for event in found if event.moment.error is None]
 
     @cached_property
+    def differentiated(self) -> set[int]:
+        """The tensors that those backwards started from, and all that these were made of."""
+        return self.behind([root for _, backward in self.backwards for root in backward.roots])[0]
+
+    @cached_property
     def given(self) -> set[int]:
         """Tensors that got a gradient in this step."""
         return {
@@ -167,80 +170,3 @@ class Dataflow:
             found.append(self.step.template.calls[place])
             place = found[-1].parent
         return tuple(found)
-
-
-class Switch(NamedTuple):
-    """The switch that put a stretch of a step into a mode: which mode, and the stack of the line that did."""
-
-    mode: str
-    stack: int | None
-    step: int
-    moment: int
-
-
-@once_a_step
-def switches(case: Case, step: Step) -> Mapping[int, Switch | None]:
-    """For each op of a step that ran without gradients: what switched them off."""
-    stack: dict[str, Switch | None] = {"grad": None, "inference": None}
-    before = _modes_before(case).get(step.row.template)
-    if before is not None:
-        stack.update(before)
-    found: dict[int, Switch | None] = {}
-    for index, moment in enumerate(step.moments):
-        if isinstance(moment, ModeChange):
-            _apply(stack, moment, step.number, index)
-        elif isinstance(moment, OpCall) and not moment.grad_enabled:
-            found[index] = stack["inference"] or stack["grad"]
-    return found
-
-
-def _apply(state: dict[str, Switch | None], moment: ModeChange, step: int, index: int) -> None:
-    off = {"grad": "off", "inference": "on"}.get(moment.mode)
-    if off is not None:
-        state[moment.mode] = Switch(moment.mode, moment.stack, step, index) if moment.value == off else None
-
-
-@once_a_case
-def _modes_before(case: Case) -> Mapping[int, Mapping[str, Switch | None]]:
-    """What was switched off when each template's first step began."""
-    known: dict[int, Mapping[str, Switch | None]] = {}
-    state: dict[str, Switch | None] = {"grad": None, "inference": None}
-    last: dict[int, list[tuple[int, ModeChange]]] = {}
-    for row in case.rows:
-        step = case.like(row.number)
-        if step is None:
-            continue
-        if row.template not in last:
-            known[row.template] = dict(state)
-            last[row.template] = [(event.position, event.moment) for event in case.events(ModeChange, step)]
-        for position, moment in last[row.template]:
-            _apply(state, moment, row.number, position)
-    return known
-
-
-# -- lines -------------------------------------------------------------------------------------------
-
-
-def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place | None:
-    """The line of a stack that gives a value its lasting name: an attribute's assignment, else the loop's own line."""
-    sites = case.sites(stack)
-    for site in sites:
-        if any("." in target or "[" in target for target in site.targets):
-            return at(site, note)
-    depth = len(sites) - 1 - common_depth(case, step)
-    return at(sites[max(min(depth, len(sites) - 1), 0)], note) if sites else None
-
-
-@once_a_step
-def common_depth(case: Case, step: Step) -> int:
-    """How many outer call sites all moments of a step share: those outside the loop's own function."""
-    stacks = {moment.stack for moment in step.moments if moment.stack is not None}
-    shared: list[Site] | None = None
-    for stack in stacks:
-        outer = list(reversed(case.sites(stack)))
-        if shared is None:
-            shared = outer
-            continue
-        same = next((i for i, (one, other) in enumerate(zip(shared, outer)) if one.id != other.id), None)
-        shared = shared[: min(len(shared), len(outer)) if same is None else same]
-    return len(shared or ()) if len(stacks) > 1 else max(len(shared or ()) - 1, 0)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.findings import Place
 from ...model.order import reached
-from .dataflow import INTEGER, Dataflow, Switch, switches
+from .dataflow import INTEGER, Dataflow
+from .grad_modes import Switch, switches
 
 _SHOWN = 4  # names in a message
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from ...model import op_kinds
-from ...model.records import Backward, ModuleCall, Mutation, OpCall, OptimizerStep
+from ...model.records import Backward, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
 from .arguments import arguments
 from .dataflow import Dataflow
@@ -75,11 +78,10 @@ def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
         within = places.get((op.module, op.module_call or 0)) if op.module is not None else None
         if within is not None:
             inside.setdefault(root[within], []).append(index)
-    behind, _ = flow.behind([r for _, backward in flow.backwards for r in backward.roots])
-    return [_model_call(flow, calls[place], ops, behind) for place, ops in sorted(inside.items())]
+    return [_model_call(flow, calls[place], ops) for place, ops in sorted(inside.items())]
 
 
-def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int], behind: set[int]) -> ModelCall:
+def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int]) -> ModelCall:
     made = [tensor for op in ops for tensor in flow.ops[op].outputs]
     own = set(ops)
     left = {t for t in made if any(reader not in own for reader in flow.readers.get(t, ()))} | set(made[-1:])
@@ -89,12 +91,20 @@ def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int], behind: se
         call=call,
         ops=ops,
         results=frozenset(left),
-        used=any(tensor in behind for tensor in made),
+        used=any(tensor in flow.differentiated for tensor in made),
         builds=any(flow.ops[op].grad_nodes for op in ops),
         without_grad=not any(flow.ops[op].grad_enabled for op in ops),
         random=[op for op, mode in modes.items() if mode is True],
         settled=[op for op, mode in modes.items() if mode is False],
     )
+
+
+def given_to(case: Case, one: ModelCall) -> frozenset[int]:
+    """What a call was given: what its ops read and neither made nor have as a parameter."""
+    flow = Dataflow.of(case, one.step)
+    made = {tensor for op in one.ops for tensor in flow.ops[op].outputs}
+    read = {tensor for op in one.ops for tensor in flow.ops[op].inputs}
+    return frozenset(tensor for tensor in read - made if one.step.tensors[tensor].parameter is None)
 
 
 @once_a_step
@@ -150,3 +160,59 @@ def _followers(case: Case) -> set[int | None]:
             if written and any(memory(one) & leading for one in flow.behind([tensor])[0]):
                 found.update(written)
     return found
+
+
+# -- over the whole trace ------------------------------------------------------------------------------
+
+
+class Switched(NamedTuple):
+    """A call of `train()` or `eval()` as it happened, in a row of the trace."""
+
+    step: int
+    moment: int
+    change: ModeChange
+
+
+@dataclass(frozen=True)
+class ModelLife:
+    """What happened to one root module over the whole trace: switches, calls and updates, by (step, moment)."""
+
+    switches: Sequence[Switched]
+    calls: Sequence[tuple[int, int, ModelCall]]
+    updates: Sequence[tuple[int, int]]
+
+    def switch_before(self, step: int, moment: int) -> Switched | None:
+        """The last train() or eval() before a moment."""
+        return next((one for one in reversed(self.switches) if (one.step, one.moment) < (step, moment)), None)
+
+    @cached_property
+    def switched_to_train(self) -> set[int | None]:
+        """The stacks of the switches that were the last before a training call."""
+        found: set[int | None] = set()
+        switches, last = iter(self.switches), None
+        coming = next(switches, None)
+        for step, moment, one in self.calls:
+            while coming is not None and (coming.step, coming.moment) < (step, moment):
+                last, coming = coming, next(switches, None)
+            if one.used and last is not None:
+                found.add(last.change.stack)
+        return found
+
+
+@once_a_case
+def model_lives(case: Case) -> Mapping[int, ModelLife]:
+    """Every root module's life, row by row."""
+    switches: dict[int, list[Switched]] = defaultdict(list)
+    calls: dict[int, list[tuple[int, int, ModelCall]]] = defaultdict(list)
+    updates: list[tuple[int, int]] = []
+    for row in case.rows:
+        step = case.like(row.number)
+        if step is None:
+            continue
+        for event in case.events(ModeChange, step):
+            if event.moment.mode == "training" and event.moment.module is not None:
+                switches[event.moment.module].append(Switched(row.number, event.position, event.moment))
+        for one in model_calls(case, step):
+            calls[one.call.module].append((row.number, one.call.moment, one))
+        updates += [(row.number, event.position) for event in case.events(OptimizerStep, step)]
+    return {module: ModelLife(switches.get(module, []), found, updates) for module, found in calls.items()}

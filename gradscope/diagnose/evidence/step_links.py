@@ -1,13 +1,14 @@
-"""Evidence: tensors that steps take over from earlier ones, with their graphs: where they were made, and their use."""
+"""What steps take over from earlier ones: where it was made, what became of it, and the line that keeps it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...model.records import Backward, OpCall
+from ...model.findings import Place
+from ...model.records import Backward, OpCall, Site
 from ...model.trace import Step
 from .dataflow import Dataflow
-from .index import Case, Origin, once_a_case
+from .index import Case, Origin, at, once_a_case, once_a_step
 
 
 class Home(NamedTuple):
@@ -57,3 +58,36 @@ def differentiated_later(case: Case) -> set[tuple[int, int]]:
         for row in case.repeats(step):
             found.update((came, number) for tensor, came, number in row.carried if tensor in behind)
     return found
+
+
+@once_a_case
+def outlasting(case: Case) -> set[tuple[int, int]]:
+    """Tensors (step, number) that outlived their step, or were used in a later one."""
+    found = {(kept.step, kept.tensor) for row in case.rows for kept in row.kept}
+    found.update((came, number) for row in case.rows for _, came, number in row.carried)
+    return found
+
+
+def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place | None:
+    """The line of a stack that gives a value its lasting name: an attribute's assignment, else the loop's own line."""
+    sites = case.sites(stack)
+    for site in sites:
+        if any("." in target or "[" in target for target in site.targets):
+            return at(site, note)
+    depth = len(sites) - 1 - common_depth(case, step)
+    return at(sites[max(min(depth, len(sites) - 1), 0)], note) if sites else None
+
+
+@once_a_step
+def common_depth(case: Case, step: Step) -> int:
+    """How many outer call sites all moments of a step share: those outside the loop's own function."""
+    stacks = {moment.stack for moment in step.moments if moment.stack is not None}
+    shared: list[Site] | None = None
+    for stack in stacks:
+        outer = list(reversed(case.sites(stack)))
+        if shared is None:
+            shared = outer
+            continue
+        same = next((i for i, (one, other) in enumerate(zip(shared, outer)) if one.id != other.id), None)
+        shared = shared[: min(len(shared), len(outer)) if same is None else same]
+    return len(shared or ()) if len(stacks) > 1 else max(len(shared or ()) - 1, 0)
