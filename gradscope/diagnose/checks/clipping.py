@@ -18,10 +18,7 @@ from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import CERTAIN, SURE, Rule, check
 
 CLIPPING_MISPLACED = Rule(
-    "GS504",
-    "clipping-misplaced",
-    Severity.WARNING,
-    "Gradients are clipped where that has no effect on the update.",
+    "GS504", "clipping-misplaced", Severity.WARNING, "Gradients are clipped where that has no effect on the update."
 )
 SCALED_GRADIENTS = Rule(
     "GS506",

@@ -10,9 +10,10 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, Failure, ModeChange, OpCall
 from ...model.trace import Step
 from ..evidence.dataflow import Dataflow
-from ..evidence.gradient_cuts import first_cuts, listed, place_of, reason
+from ..evidence.gradient_cuts import first_cuts, place_of, reason
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
+from ..evidence.wording import listed, variable
 from ..rules import CERTAIN, SURE, Rule, check
 
 _NEVER_ASKED = frozenset({"GS303", "GS309"})  # nothing was cut: a tensor on the way never asked for a gradient
@@ -175,13 +176,9 @@ def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
         related=case.places((step.stack(found[0].made_by) if found else None, f"{name} is made here")),
         explanation="A gradient is the derivative of one number. For several, backward would have to be told how much "
         "each of them counts.",
-        fix=f"reduce it first: {_variable(name)}.mean().backward() (or .sum()); or leave out reduction='none'",
+        fix=f"reduce it first: {variable(name, 'loss')}.mean().backward() (or .sum()); or leave out reduction='none'",
         nodes=[tensor_id(step.template, tensor.number) for tensor in found],
     )
-
-
-def _variable(name: str) -> str:
-    return name if name.isidentifier() else "loss"
 
 
 def _unused(case: Case, step: Step, backward: Backward) -> Finding:

@@ -7,21 +7,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...model.findings import Finding, Severity
-from ...model.records import GradChange, OptimizerStep, Stats
+from ...model.records import GradChange, OptimizerStep
 from ...model.trace import Step
 from ...text import number
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Fact, Ownership, When
-from ..evidence.statistics import Statistics
+from ..evidence.statistics import Statistics, same_values
 from ..evidence.wording import call_at, optimizer_name, parameter_name, parameter_names
 from ..rules import SURE, Rule, check
 
 FROZEN_MOVES = Rule(
-    "GS605",
-    "frozen-still-moving",
-    Severity.ERROR,
-    "A parameter was frozen, but its optimizer goes on changing it.",
+    "GS605", "frozen-still-moving", Severity.ERROR, "A parameter was frozen, but its optimizer goes on changing it."
 )
 # -- GS605 -----------------------------------------------------------------------------------------
 
@@ -65,7 +62,7 @@ def _moved(case: Case, event: Event[OptimizerStep]) -> list[_Moved]:
         if one is None:
             continue
         if one in before and one in after:
-            sizes = None if _same(before[one], after[one]) else (before[one].norm, after[one].norm)
+            sizes = None if same_values(before[one], after[one]) else (before[one].norm, after[one].norm)
         else:
             sizes = _norms(case, step, one)
         if sizes is None:
@@ -85,10 +82,6 @@ def _norms(case: Case, step: Step, parameter: int) -> tuple[float, float] | None
     ]
     before, after = norms
     return (before, after) if before is not None and after is not None and before != after else None
-
-
-def _same(one: Stats, other: Stats) -> bool:
-    return (one.norm, one.sum, one.min, one.max) == (other.norm, other.sum, other.min, other.max)
 
 
 def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], stack: int | None) -> Finding:

@@ -13,8 +13,9 @@ from ...model.order import reached
 from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, Parameter
 from ...model.trace import Step
 from ..evidence.dataflow import INTEGER, Dataflow
-from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, listed, place_of, reason
+from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, place_of, reason
 from ..evidence.index import Case, once_a_case
+from ..evidence.wording import listed
 from ..rules import LIKELY, SURE, Rule, check
 
 CUT_OFF = Rule(

@@ -21,10 +21,7 @@ GRAPHS_KEPT = Rule(
     "GS404", "graphs-kept", Severity.WARNING, "Results are kept with their graphs, so no step's graph can be freed."
 )
 ENDLESS_GRAPH = Rule(
-    "GS405",
-    "graph-grows",
-    Severity.WARNING,
-    "A value is built from its own last one: its graph grows with each step.",
+    "GS405", "graph-grows", Severity.WARNING, "A value is built from its own last one: its graph grows with each step."
 )
 
 _ENOUGH = 3  # steps that add to a pile before it counts as growing

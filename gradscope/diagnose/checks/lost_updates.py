@@ -11,6 +11,7 @@ from ...model.findings import Finding, Severity
 from ...model.order import reached
 from ...model.records import Backward, LeafChange, Mutation, OpCall, StepKind, Tensor
 from ...model.trace import Step
+from ...text import elide_list
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Origin, once_a_case, once_a_step
@@ -41,7 +42,7 @@ def update_thrown_away(case: Case) -> Iterator[Finding]:
         if stack in used or not lasting or any(_is_written(case, s, leaf) for s, leaf in lasting):
             continue
         names = list(dict.fromkeys(_owner_name(case, s, leaf) for s, leaf in lasting))
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        shown = elide_list(names, 3)
         grads = next(case.events(Backward, step), None)
         yield UPDATE_LOST.finding(
             f"the updated value is thrown away: {shown} never change{'s' if len(names) == 1 else ''}",

@@ -12,8 +12,8 @@ from ...model.records import Backward, GradChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow
-from ..evidence.gradient_cuts import listed
 from ..evidence.index import Case
+from ..evidence.wording import listed, module_name, variable
 from ..rules import LIKELY, SURE, Rule, check
 
 TARGET_WITH_GRADIENT = Rule(
@@ -64,7 +64,7 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
         call = _same_module(target.calls, value.calls)
         if call is None:
             continue
-        name = case.names.module(call.module) if call.module in case.modules else "the network"
+        name = module_name(case, call.module, "the network")
         made = case.place(call.stack)
         result = inputs[0] if target is sides[0] else inputs[1]
         yield TARGET_WITH_GRADIENT.finding(
@@ -208,7 +208,7 @@ def _pollution(
         ),
         explanation=f"{value} brings the graph of {player} into {loss}. Its backward adds to the gradients of {grown}, "
         f"and the optimizer of {player} steps with the sum of both losses, which pull against each other.",
-        fix=f"use {value if value.isidentifier() else 'fake'}.detach() in this loss",
+        fix=f"use {variable(value, 'fake')}.detach() in this loss",
         nodes=[tensor_id(step.template, tensor)],
     )
 

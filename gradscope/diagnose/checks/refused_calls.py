@@ -19,10 +19,7 @@ LEAF_WRITTEN = Rule(
     "GS305", "leaf-written-in-place", Severity.ERROR, "A leaf that wants a gradient was changed in place."
 )
 EXPANDED_WRITTEN = Rule(
-    "GS306",
-    "expanded-tensor-written",
-    Severity.ERROR,
-    "A tensor whose elements share one memory cell was written to.",
+    "GS306", "expanded-tensor-written", Severity.ERROR, "A tensor whose elements share one memory cell was written to."
 )
 VIEW_WRITTEN = Rule(
     "GS307", "view-not-writable", Severity.ERROR, "A view that autograd cannot follow was changed in place."

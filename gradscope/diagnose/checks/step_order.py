@@ -17,10 +17,7 @@ from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import LIKELY, SURE, Rule, check
 
 MISSING_ZERO_GRAD = Rule(
-    "GS501",
-    "missing-zero-grad",
-    Severity.ERROR,
-    "A backward adds to gradients that an update has already used.",
+    "GS501", "missing-zero-grad", Severity.ERROR, "A backward adds to gradients that an update has already used."
 )
 ZERO_GRAD_BEFORE_STEP = Rule(
     "GS502",
@@ -29,16 +26,10 @@ ZERO_GRAD_BEFORE_STEP = Rule(
     "Gradients are cleared after the backward and before the update that needs them.",
 )
 STEP_BEFORE_BACKWARD = Rule(
-    "GS503",
-    "step-before-backward",
-    Severity.ERROR,
-    "The optimizer steps before the backward has given it gradients.",
+    "GS503", "step-before-backward", Severity.ERROR, "The optimizer steps before the backward has given it gradients."
 )
 NEVER_STEPS = Rule(
-    "GS510",
-    "optimizer-never-steps",
-    Severity.WARNING,
-    "An optimizer's parameters get gradients, but it never steps.",
+    "GS510", "optimizer-never-steps", Severity.WARNING, "An optimizer's parameters get gradients, but it never steps."
 )
 
 

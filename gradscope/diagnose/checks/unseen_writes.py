@@ -10,7 +10,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import Backward, GradNode, SavedTensor, Stats
 from ...model.trace import Step
 from ..evidence.index import Case, Event, once_a_step
-from ..evidence.statistics import Statistics
+from ..evidence.statistics import Statistics, same_values
 from ..evidence.writes import ASSIGNED, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -70,7 +70,7 @@ def _modified(
             write.cause not in op_kinds.SHARES_MEMORY
             and before is not None
             and after is not None
-            and _same(before, after)
+            and same_values(before, after)
         ):
             continue  # it wrote what was there already; numpy's writes were told by their bytes
         yield _finding(case, event, node, saved, write, before, after), write
@@ -103,10 +103,6 @@ def _measured(case: Case, step: Step, tensor: int, first: int, last: int) -> Sta
     values = Statistics(case, step)
     found = (values.results(moment).get(tensor) for moment in range(last, first - 1, -1))
     return next((stats for stats in found if stats is not None), None)
-
-
-def _same(one: Stats, other: Stats) -> bool:
-    return (one.sum, one.norm, one.min, one.max) == (other.sum, other.norm, other.min, other.max)
 
 
 def _finding(

@@ -29,6 +29,7 @@ from ..evidence.model_runs import (
     trained_modules,
 )
 from ..evidence.step_links import differentiated_later, outlasting
+from ..evidence.wording import module_name, variable
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
 EVAL_LEFT_ON = Rule(
@@ -54,10 +55,6 @@ class Vain(NamedTuple):
     one: ModelCall
     kept: bool
     site: Site | None
-
-
-def _name(case: Case, module: int) -> str:
-    return case.names.module(module) if module in case.modules else "the model"
 
 
 def _kinds(flow: Dataflow, ops: Sequence[int]) -> str:
@@ -95,7 +92,7 @@ def eval_left_on(case: Case) -> Iterator[Finding]:
 
 
 def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, count: int, began_well: bool) -> Finding:
-    name = _name(case, module)
+    name = module_name(case, module)
     kinds = _kinds(Dataflow.of(case, first.step), first.settled)
     return EVAL_LEFT_ON.finding(
         f"{name} trains in evaluation mode from step {first.step.number} on: eval() is never followed by train()",
@@ -105,7 +102,7 @@ def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, c
         related=case.places((first.call.stack, f"{name} is trained here, with training=False")),
         explanation=f"eval() stays on until train() is called. {count} training calls ran with training=False, so its "
         f"{kinds} acted as in evaluation: no value was dropped, no statistic was updated.",
-        fix=f"call {name if name.isidentifier() else 'model'}.train() at the start of each training epoch",
+        fix=f"call {variable(name, 'model')}.train() at the start of each training epoch",
     )
 
 
@@ -167,17 +164,17 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
 
 
 def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
-    name = _name(case, module)
+    name = module_name(case, module)
     kinds = _kinds(Dataflow.of(case, one.step), one.random)
-    variable = name if name.isidentifier() else "model"
+    model = variable(name, "model")
     return TRAIN_IN_EVALUATION.finding(
         f"{name} is evaluated in training mode: {kinds} is at work",
         culprit=case.place(one.call.stack),
         step=one.step.number,
         confidence=SURE if one.without_grad else LIKELY,
-        explanation=f"{variable}.training is True here. Dropout makes the score random, and batch norm uses (and "
+        explanation=f"{model}.training is True here. Dropout makes the score random, and batch norm uses (and "
         "changes) the statistics of the evaluation batches. no_grad() does not change the mode.",
-        fix=f"call {variable}.eval() before the evaluation, and {variable}.train() after it",
+        fix=f"call {model}.eval() before the evaluation, and {model}.train() after it",
         severity=None if one.without_grad else Severity.NOTE,
         nodes=[tensor_id(one.step.template, tensor) for op in one.random[:1] for tensor in _outputs(one.step, op)],
     )
@@ -217,7 +214,7 @@ def _drops(op: OpCall) -> bool:
 
 def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding:
     place = case.place(op.stack)
-    name = _name(case, module)
+    name = module_name(case, module)
     said = place is not None and "training=True" in place.expression.replace(" ", "")
     attention = op.name == "scaled_dot_product_attention"
     return ALWAYS_DROPPING.finding(
@@ -287,7 +284,7 @@ def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
     row, one, _, site = calls[0]
     kept = sum(1 for call in calls if call.kept)
     modules = {call.one.call.module for call in calls}
-    name = _name(case, one.call.module) if len(modules) == 1 else _expression(site)
+    name = module_name(case, one.call.module) if len(modules) == 1 else _expression(site)
     step = one.step
     together = [call.one for call in calls if call.row == row] if len(modules) > 1 else [one]
     nodes = sum(op.grad_nodes for each in together for index in each.ops if (op := step.op(index)) is not None)

@@ -13,8 +13,8 @@ from ...model.records import Backward, GradGraph
 from ...model.trace import Step
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import ACCUMULATE
-from ..evidence.gradient_cuts import listed
 from ..evidence.index import Case
+from ..evidence.wording import listed
 from ..rules import SURE, Rule, check
 
 ZERO_DERIVATIVE = Rule(

@@ -11,8 +11,6 @@ from ...model.order import reached
 from .dataflow import INTEGER, Dataflow
 from .grad_modes import Switch, switches
 
-_SHOWN = 4  # names in a message
-
 
 class Cut(NamedTuple):
     """Where a gradient path ends: the op, in words what it does, and the switch if a mode did it."""
@@ -100,9 +98,3 @@ def first_cuts(flow: Dataflow, tensors: Sequence[int], before: int) -> list[Cut]
 
     reached(tensors, uncut)
     return [cut_of(flow, op) for op in sorted(cuts)]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence, the first few of many."""
-    shown = ", ".join(names[:_SHOWN]) or "an input"
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

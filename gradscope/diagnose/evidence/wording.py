@@ -37,6 +37,16 @@ def parameter_name(case: Case, parameter: int) -> str:
     return known.name or f"a parameter of shape {tuple(known.shape)}"
 
 
-def variable(name: str) -> str:
-    """A tensor's name where code can be written with it (`self.state`), else `state`."""
-    return name if all(part.isidentifier() for part in name.split(".")) else "state"
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence, the first few of many."""
+    return elide_list(names, 4) or "an input"
+
+
+def variable(name: str, otherwise: str = "state") -> str:
+    """A name where code can be written with it (`self.state`), else another."""
+    return name if all(part.isidentifier() for part in name.split(".")) else otherwise
+
+
+def module_name(case: Case, module: int, otherwise: str = "the model") -> str:
+    """What a module is called; `otherwise` where it was not seen."""
+    return case.names.module(module) if module in case.modules else otherwise
