@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.judgement.loops import NET, PLAIN, loop
 from tests.judging import Judging, loud
-from tests.unit.diagnose.loops import NET, PLAIN, loop
 
 ELEMENTWISE = """
 import torch

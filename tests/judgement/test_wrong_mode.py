@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from gradscope.model.findings import Severity
+from tests.judgement.loops import BATCHES
 from tests.judging import Judging, loud
-from tests.unit.diagnose.loops import BATCHES
 
 HEAD = (
     BATCHES

@@ -7,7 +7,7 @@ from tests.judging import Judging
 from tests.scripts import ScriptServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # one for each worker: it has imported torch
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
     with ScriptServer(tmp_path_factory.mktemp("server")) as server:
         yield server

@@ -6,8 +6,8 @@ import textwrap
 
 import pytest
 
+from tests.judgement.loops import BATCHES
 from tests.judging import Judging, loud
-from tests.unit.diagnose.loops import BATCHES
 
 HEAD = (
     BATCHES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.judgement.loops import SETUP
 from tests.judging import Judging, loud
-from tests.unit.diagnose.loops import SETUP
 
 NET = (
     SETUP

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.judgement.loops import NET, loop
 from tests.judging import Judging, loud
-from tests.unit.diagnose.loops import NET, loop
 
 SCALER = 'scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)'
 
