@@ -294,6 +294,10 @@ class Step:
         """The graph that a backward went through, if it was recorded."""
         return self.graphs[backward.graph] if 0 <= backward.graph < len(self.graphs) else None
 
+    def parameters_of(self, tensors: Iterable[int]) -> list[int]:
+        """The parameters among some tensors (buffers and lasting leaves, too), by their numbers in the trace."""
+        return [one for tensor in tensors if (one := self.tensors[tensor].parameter) is not None]
+
     @cached_property
     def lasting(self) -> Mapping[int, Sequence[Tensor]]:
         """The tensors that outlive the step (parameters, buffers, leaves of the script) by their storage."""

@@ -38,17 +38,13 @@ class _Copy(NamedTuple):
     made: bool
 
 
-def _trained(case: Case) -> set[int]:
-    return {one for use in GradLifetimes.of(case).updates for one, slot in use.slots.items() if not slot.empty}
-
-
 # -- copies ----------------------------------------------------------------------------------------
 
 
 @check(TIE_COPIED)
 def tie_copied(case: Case) -> Iterator[Finding]:
     """Parameters that the script gave the value of another parameter of the same model, both trained."""
-    trained = _trained(case)
+    trained = GradLifetimes.of(case).trained
     copies = [*_made(case), *_written(case)]
     copies = [copy for copy in copies if {copy.parameter, copy.source} <= trained]
     times = Counter(copy.source for copy in copies)
@@ -163,7 +159,7 @@ def _copied(case: Case, copy: _Copy) -> Finding:
 @check(TIE_COPIED)
 def tie_undone(case: Case) -> Iterator[Finding]:
     """A layer's parameter was given to a second layer, and then the first got another one."""
-    owners, trained = Ownership.of(case), _trained(case)
+    owners, trained = Ownership.of(case), GradLifetimes.of(case).trained
     for one, facts in owners.registered.items():
         made = owners.made.get(one)
         if made is None or one not in trained or owners.made_by_the_script(one):
@@ -186,7 +182,7 @@ def _layers(case: Case, parameter: int) -> set[int | None]:
     }
 
 
-def _successor(case: Case, owners: Ownership, parameter: int, since: When, trained: set[int]) -> int | None:
+def _successor(case: Case, owners: Ownership, parameter: int, since: When, trained: frozenset[int]) -> int | None:
     """A parameter of the same model and shape that was made after that time, and is trained too."""
     mine = case.parameters[parameter]
     for one in trained:

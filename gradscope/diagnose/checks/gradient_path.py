@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.order import reached
-from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, Parameter
+from ...model.records import Backward, OpCall, Parameter
 from ...model.trace import Step
 from ..evidence.dataflow import INTEGER, Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, place_of, reason
-from ..evidence.index import Case, once_a_case
+from ..evidence.index import Case
+from ..evidence.parameters import Untrained, untrained
 from ..evidence.wording import listed
 from ..rules import LIKELY, SURE, Rule, check
 
@@ -34,44 +34,6 @@ CHECKPOINT = Rule(
 
 _ADDS_UP = op_kinds.SHIFTS | op_kinds.SUMS | {"stack"}
 _LEADS_TO_LOSS = _ADDS_UP | op_kinds.SCALES | op_kinds.AVERAGES
-
-
-class Untrained(NamedTuple):
-    """Parameters (by id) of optimizers that stepped, which never got a gradient."""
-
-    parameters: frozenset[int]
-    trained: frozenset[int]
-
-
-@once_a_case
-def untrained(case: Case) -> Untrained:
-    """The parameters that an optimizer was to train and that got no gradient in the whole trace."""
-    stepped = {event.moment.optimizer for event in case.events(OptimizerStep)}
-    wanted = {
-        parameter
-        for optimizer in stepped
-        for parameter in case.members.get(optimizer, ())
-        if parameter in case.parameters and case.parameters[parameter].requires_grad
-    }
-    given: set[int] = set()
-    by_hand: set[int] = set()
-    for step in case.distinct:
-        for event in case.events(GradChange, step):
-            if event.moment.has_grad and event.moment.change != "zeroed":
-                given.update(_ids(step, event.moment.tensors))
-        for write in case.events(Mutation, step):
-            if step.number >= 0:
-                by_hand.update(_ids(step, (write.moment.tensor, *write.moment.aliases)))
-    for row in case.rows:
-        given.update(parameter for parameter, _, grad in row.norms if grad is not None)
-    return Untrained(frozenset(wanted - given - by_hand), frozenset(given))
-
-
-def _ids(step: Step, tensors: Sequence[int]) -> Iterator[int]:
-    for tensor in tensors:
-        number = step.tensors[tensor].parameter
-        if number is not None:
-            yield number
 
 
 @check(CUT_OFF, CHECKPOINT)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
-from ...model.records import OpCall
 from ...model.trace import Step
 from ...text import plural
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
-from ..evidence.parameters import BEFORE_ALL, Fact, Ownership
+from ..evidence.parameters import BEFORE_ALL, Fact, Ownership, first_uses
 from ..evidence.wording import optimizer_name, parameter_names
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -79,7 +78,7 @@ def _is_weight(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
     outer = case.sites(owners.stack_of(leaf))[1:]
     free = [one for one in owners.updated if not case.parameters[one].root and owners.stack_of(one) is not None]
     siblings = [one for one in free if case.sites(owners.stack_of(one))[1:] == outer]
-    uses = _first_uses(step)
+    uses = first_uses(step)
     return leaf in uses and any(one in uses and uses[one] < uses[leaf] for one in siblings)
 
 
@@ -274,24 +273,12 @@ def _how_bad(case: Case, orphans: Sequence[_Orphan], members: Sequence[int]) -> 
     names = {module.id for module in case.modules.values() if module.root in roots and not module.path}
     if any(call.module in names and not call.training for call in step.template.calls):
         return None
-    uses = _first_uses(step)
+    uses = first_uses(step)
     trained = [uses[one] for one in members if one in uses]
     forgotten = [uses[orphan.parameter] for orphan in orphans if orphan.parameter in uses]
     if not trained or not forgotten or max(forgotten) < min(trained):
         return Severity.NOTE
     return Severity.WARNING
-
-
-def _first_uses(step: Step) -> dict[int, int]:
-    """The first op of the step that each parameter goes into."""
-    found: dict[int, int] = {}
-    for index, moment in enumerate(step.moments):
-        if isinstance(moment, OpCall) and moment.grad_enabled and moment.outputs:
-            for tensor in moment.inputs:
-                one = step.tensors[tensor].parameter
-                if one is not None and one not in found:
-                    found[one] = index
-    return found
 
 
 _TELLERS: dict[str, Callable[[Ownership, Sequence[_Orphan], Place | None], Iterator[Finding]]] = {

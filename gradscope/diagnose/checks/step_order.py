@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
 from ...model.records import GradChange, Stats, ZeroGrad
-from ...model.trace import Step
 from ...text import number, plural
 from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use
 from ..evidence.index import Case
@@ -247,7 +246,7 @@ def never_steps(case: Case) -> Iterator[Finding]:
         fills = [
             (event.step, event.moment.stack)
             for event in case.events(GradChange)
-            if event.moment.change in FILLS and members & set(_parameters(event.step, event.moment.tensors))
+            if event.moment.change in FILLS and members & set(event.step.parameters_of(event.moment.tensors))
         ]
         rounds = sum(len(case.repeats(step)) for step, _ in fills)
         clears = sum(
@@ -277,11 +276,6 @@ def _idle(case: Case, slots: GradLifetimes) -> Place | None:
         if use.optimizer is not None and filled and all(slot.used is not None for slot in filled):
             return case.place(use.stack)
     return None
-
-
-def _parameters(step: Step, tensors: Iterable[int]) -> list[int]:
-    found = [step.tensors[tensor].parameter for tensor in tensors]
-    return [one for one in found if one is not None]
 
 
 CHECKS = (missing_zero_grad, cleared_before_use, cleared_between_backwards, never_steps)

@@ -7,6 +7,7 @@ the same state are walked once, so the cost grows with what differs, not with th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from ...model import op_kinds
@@ -46,6 +47,11 @@ class Slot(NamedTuple):
     @property
     def empty(self) -> bool:
         return not self.fills
+
+    @property
+    def emptied(self) -> Slot:
+        """The same without a gradient: what was lost before is still known."""
+        return Slot(cleared=self.cleared, lost=self.lost, losses=self.losses, here=self.here)
 
     @property
     def fresh(self) -> bool:
@@ -102,6 +108,11 @@ class GradLifetimes:
         """The slots of a case, walked once."""
         return GradLifetimes(case)
 
+    @cached_property
+    def trained(self) -> frozenset[int]:
+        """Parameters that an update has changed by a gradient."""
+        return frozenset(one for use in self.updates for one, slot in use.slots.items() if not slot.empty)
+
     def of_optimizer(self, optimizer: int) -> Sequence[Use]:
         return [use for use in self.updates if use.optimizer == optimizer]
 
@@ -148,24 +159,20 @@ class GradLifetimes:
             elif isinstance(moment, Mutation):
                 self._by_hand(step, number, index, moment, state)
             elif isinstance(moment, OpCall) and moment.name in op_kinds.CLIPS:
-                inputs = [_parameter(step, one) for one in moment.inputs]
-                members = tuple(one for one in inputs if one is not None)
-                self.clips.append(Use(step, index, number, None, _slots(state, members)))
-                for one in members:
-                    state[one] = state.get(one, EMPTY)._replace(clipped=True)
+                clip = Use(step, index, number, None, _slots(state, step.parameters_of(moment.inputs)))
+                self.clips.append(clip)
+                state.update({one: slot._replace(clipped=True) for one, slot in clip.slots.items()})
             elif isinstance(moment, OpCall):
                 _read(step, moment, state)
         return state
 
     def _changed(self, step: Step, number: int, index: int, change: GradChange, state: State, scaled: bool) -> None:
-        members = [_parameter(step, tensor) for tensor in change.tensors]
+        members = step.parameters_of(change.tensors)
         aside = change.change in FILLS and _fills_others(step, index)
         if change.change in CLEARS:
-            self._cleared(step, number, index, [one for one in members if one is not None], state)
+            self._cleared(step, number, index, members, state)
             return
         for one in members:
-            if one is None:
-                continue
             slot = state.get(one, EMPTY)
             if change.change in FILLS:
                 state[one] = _filled(slot, change, scaled, aside)
@@ -189,17 +196,7 @@ class GradLifetimes:
                 losses = slot.losses + (0 if slot.read else slot.fills)
                 state[one] = EMPTY._replace(cleared=stack, lost=slot.filled, losses=losses, here=slot.here)
             else:
-                state[one] = slot._replace(
-                    fills=0,
-                    first=None,
-                    filled=None,
-                    used=None,
-                    stale=None,
-                    read=False,
-                    clipped=False,
-                    rescaled=False,
-                    scaled=False,
-                )
+                state[one] = slot.emptied
 
     def _update(self, use: Use, state: State, stack: int | None) -> None:
         self.updates.append(use)
@@ -242,17 +239,8 @@ def _matters(moment: Moment, gradients: Iterable[int]) -> bool:
 def _filled(slot: Slot, change: GradChange, scaled: bool, aside: bool) -> Slot:
     """The slot after a backward. `aside`: it also filled leaves that are no parameters."""
     if change.change == "created" or slot.empty:
-        return slot._replace(
-            fills=1,
-            first=change.stack,
-            filled=change.stack,
-            used=None,
-            stale=None,
-            here=True,
-            read=aside,
-            clipped=False,
-            rescaled=False,
-            scaled=scaled,
+        return slot.emptied._replace(
+            fills=1, first=change.stack, filled=change.stack, here=True, read=aside, scaled=scaled
         )
     stale = slot.used if slot.used is not None else slot.stale
     return slot._replace(
@@ -269,7 +257,7 @@ def _fills_others(step: Step, index: int) -> bool:
     while end < len(step.moments) and isinstance(step.moments[end], GradChange):
         end += 1
     changes = [moment for moment in step.moments[begin:end] if isinstance(moment, GradChange)]
-    return any(_parameter(step, tensor) is None for change in changes for tensor in change.tensors)
+    return any(step.tensors[tensor].parameter is None for change in changes for tensor in change.tensors)
 
 
 def _by_clipping(step: Step, index: int) -> bool:
@@ -282,13 +270,9 @@ def _read(step: Step, call: OpCall, state: State) -> None:
     """The script looked at gradients."""
     for number in call.inputs:
         leaf = step.tensors[number].gradient_of
-        one = _parameter(step, leaf) if leaf is not None else None
+        one = step.tensors[leaf].parameter if leaf is not None else None
         if one is not None and one in state:
             state[one] = state[one]._replace(read=True)
-
-
-def _parameter(step: Step, tensor: int) -> int | None:
-    return step.tensors[tensor].parameter
 
 
 def _slots(state: State, members: Iterable[int]) -> Mapping[int, Slot]:

@@ -121,19 +121,15 @@ def trained_modules(case: Case) -> Mapping[int, frozenset[int]]:
     """Modules that ran with parameters which the same step updated: the module, and those parameters."""
     found: dict[int, set[int]] = {}
     for step in case.training():
-        updated = {
-            number
-            for event in case.events(OptimizerStep, step)
-            for tensor in event.moment.updated
-            if (number := step.tensors[tensor].parameter) is not None
-        }
+        updates = (event.moment for event in case.events(OptimizerStep, step))
+        updated = {one for update in updates for one in step.parameters_of(update.updated)}
         if not updated:
             continue
         flow = Dataflow.of(case, step)
         for index, op in flow.ops.items():
-            mine = {step.tensors[tensor].parameter for tensor in op.inputs} & updated
+            mine = updated.intersection(step.parameters_of(op.inputs))
             for call in flow.calls_of(index) if mine else ():
-                found.setdefault(call.module, set()).update(number for number in mine if number is not None)
+                found.setdefault(call.module, set()).update(mine)
     return {module: frozenset(numbers) for module, numbers in found.items()}
 
 

@@ -8,7 +8,17 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...model.findings import Place
-from ...model.records import Backward, GradChange, LeafChange, OptimizerChange, Registration, Site
+from ...model.records import (
+    Backward,
+    GradChange,
+    LeafChange,
+    Mutation,
+    OpCall,
+    OptimizerChange,
+    OptimizerStep,
+    Registration,
+    Site,
+)
 from ...model.trace import Step
 from .grad_lifetimes import FILLS, GradLifetimes
 from .index import Case, at, once_a_case, shared_frames
@@ -45,11 +55,9 @@ class Ownership:
         self._read_leaf_changes()
         for registration in case.events(Registration):
             moment, step = registration.moment, registration.step
-            for tensor in moment.tensors:
-                one = step.tensors[tensor].parameter
-                if one is not None:
-                    fact = Fact(When(step.number, registration.position), moment.stack, f"{moment.owner}.{moment.name}")
-                    self.registered[one].append(fact)
+            fact = Fact(When(step.number, registration.position), moment.stack, f"{moment.owner}.{moment.name}")
+            for one in step.parameters_of(moment.tensors):
+                self.registered[one].append(fact)
         for change in case.events(OptimizerChange):
             if change.moment.group is None:
                 when = When(change.step.number, change.position)
@@ -88,10 +96,8 @@ class Ownership:
         found: dict[int, dict[int, Step]] = defaultdict(dict)
         for event in self.case.events(GradChange):
             if event.moment.change in FILLS:
-                for tensor in event.moment.tensors:
-                    one = event.step.tensors[tensor].parameter
-                    if one is not None:
-                        found[one][event.step.number] = event.step
+                for one in event.step.parameters_of(event.moment.tensors):
+                    found[one][event.step.number] = event.step
         return {one: tuple(steps.values()) for one, steps in found.items()}
 
     def rounds(self, parameter: int) -> int:
@@ -125,7 +131,7 @@ class Ownership:
                 if leaf is not None and (one := step.tensors[leaf].parameter) is not None:
                     found.add(one)
             for event in self.case.events(Backward, step):
-                found.update(one for t in event.moment.inputs if (one := step.tensors[t].parameter) is not None)
+                found.update(step.parameters_of(event.moment.inputs))
         return frozenset(found)
 
     # -- places --------------------------------------------------------------------------------------
@@ -173,3 +179,49 @@ class Ownership:
         sites = self.case.sites(stack)
         depths = [shared_frames(sites, self.case.sites(other)) for other in others]
         return at(sites[-1 - max(depths, default=0)]) if sites else None
+
+
+# -- what is trained -----------------------------------------------------------------------------------
+
+
+class Untrained(NamedTuple):
+    """Parameters (by id) of optimizers that stepped, which never got a gradient."""
+
+    parameters: frozenset[int]
+    trained: frozenset[int]
+
+
+@once_a_case
+def untrained(case: Case) -> Untrained:
+    """The parameters that an optimizer was to train and that got no gradient in the whole trace."""
+    stepped = {event.moment.optimizer for event in case.events(OptimizerStep)}
+    wanted = {
+        parameter
+        for optimizer in stepped
+        for parameter in case.members.get(optimizer, ())
+        if parameter in case.parameters and case.parameters[parameter].requires_grad
+    }
+    given: set[int] = set()
+    by_hand: set[int] = set()
+    for step in case.distinct:
+        for event in case.events(GradChange, step):
+            if event.moment.has_grad and event.moment.change != "zeroed":
+                given.update(step.parameters_of(event.moment.tensors))
+        for write in case.events(Mutation, step):
+            if step.number >= 0:
+                by_hand.update(step.parameters_of((write.moment.tensor, *write.moment.aliases)))
+    for row in case.rows:
+        given.update(parameter for parameter, _, grad in row.norms if grad is not None)
+    return Untrained(frozenset(wanted - given - by_hand), frozenset(given))
+
+
+def first_uses(step: Step) -> dict[int, int]:
+    """The first op of the step that each parameter goes into."""
+    found: dict[int, int] = {}
+    for index, moment in enumerate(step.moments):
+        if isinstance(moment, OpCall) and moment.grad_enabled and moment.outputs:
+            for tensor in moment.inputs:
+                one = step.tensors[tensor].parameter
+                if one is not None and one not in found:
+                    found[one] = index
+    return found
