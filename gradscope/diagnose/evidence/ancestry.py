@@ -1,4 +1,4 @@
-"""Evidence: what a tensor was computed from, across the steps that carried it."""
+"""What a tensor was computed from, across the steps that carried it."""
 
 from __future__ import annotations
 

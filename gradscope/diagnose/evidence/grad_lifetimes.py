@@ -1,4 +1,4 @@
-"""Evidence: the life of every `.grad`: which backward filled it, which update used it, who cleared it.
+"""The life of every `.grad`: which backward filled it, which update used it, who cleared it.
 
 A parameter's `.grad` is a slot. The trace is walked once, step by step; steps that do the same to slots in
 the same state are walked once, so the cost grows with what differs, not with the length of the training.

@@ -1,4 +1,4 @@
-"""`Case`: the evidence that all checks share, read from the trace once.
+"""`Case`: one trace under judgement: its steps, events, tensors, names and lines, each read once.
 
 Steps that repeat are looked at once: `distinct` has the first step of each template. What differs between
 equal steps (loss, norms, learning rates) is in `rows`.

@@ -1,4 +1,4 @@
-"""Evidence: who owns each parameter, and since when: where it was made, registered, unfrozen, given to an optimizer."""
+"""Who owns each parameter, and since when: where it was made, registered, unfrozen, given to an optimizer."""
 
 from __future__ import annotations
 

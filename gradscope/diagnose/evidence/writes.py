@@ -1,4 +1,4 @@
-"""Evidence: who wrote to a tensor's memory, when, and how to say it."""
+"""Who wrote to a tensor's memory, when, and how to say it."""
 
 from __future__ import annotations
 
