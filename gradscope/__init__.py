@@ -1,7 +1,7 @@
 """gradscope: records what PyTorch's autograd does while a script runs, and shows it.
 
 Importing gradscope does no work: each name below is fetched from its module when it is first used. It imports nothing
-either, for the program has yet to make the module path its own: see `capture.paths`.
+either, for the program has yet to make the module path its own: see `capture.run.module_path`.
 """
 
 TYPE_CHECKING = False  # type checkers take it for true
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .model.trace import Step, Trace
     from .options import CaptureOptions
     from .render.diagram import Diagram
-
-__version__ = "0.1.0"
+    from .version import __version__
 
 _HOMES = {
     "CaptureOptions": "options",
@@ -31,6 +30,7 @@ _HOMES = {
     "Step": "model.trace",
     "TensorRow": "model.leaf",
     "Trace": "model.trace",
+    "__version__": "version",
     "draw": "api",
     "expect_clean": "api",
     "expect_gradients": "api",

@@ -22,8 +22,9 @@ from .model.findings import Finding, Severity
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
 from .model.records import Detail, GradChange, Parameter
+from .model.source import TraceSource
 from .model.taking_part import in_use
-from .model.trace import Step, Trace, TraceSource
+from .model.trace import Step, Trace
 from .model.why import Explanation
 from .options import CaptureOptions, ViewOptions, option_fields
 
@@ -178,7 +179,7 @@ def _graph_of(
     if isinstance(target, (str, os.PathLike)):
         with load(target) as trace:
             return _graph_of(trace, options, names)
-    from .capture.live import graph_of
+    from .capture.live_tensors import graph_of
 
     return graph_of(target, options.kind, names), ()
 
@@ -215,7 +216,7 @@ def inspect(tensor: Tensor) -> TensorRow:
 
     Raises UsageError for anything but a tensor.
     """
-    from .capture.live import tensor_facts
+    from .capture.live_tensors import tensor_facts
 
     return tensor_facts(tensor)
 
@@ -226,7 +227,7 @@ def explain(tensor: Tensor) -> Explanation:
     Inside a recording (`record()`, `gradscope trace`) the walk goes through the recorded ops and has their
     lines; outside, only what the tensor itself still knows. Raises UsageError for anything but a tensor.
     """
-    from .capture.live import explanation_of, tensor_facts
+    from .capture.live_tensors import explanation_of, tensor_facts
     from .capture.recorder import active_recorders
 
     tensor_facts(tensor)
@@ -302,7 +303,7 @@ def record(**options: Any) -> Iterator[Recording]:
     Raises UnknownName for an option or detail level that is not there, UsageError for a value out of range.
     """
     chosen = _capture_options(options)
-    from .capture.wake import import_first
+    from .capture.run.import_hook import import_first
 
     import_first("torch")
     from .capture.recorder import Recorder

@@ -27,6 +27,12 @@ class CaptureOptions:
     )
     every: int = option(1, "keep every N-th step", flag="--every", metavar="N")
     last: int | None = option(None, "keep only the last N steps", flag="--last", metavar="N")
+    budget: float = option(
+        25.0,
+        "how much longer steps may take for being recorded, in percent; none: see each op of each step",
+        flag="--budget",
+        metavar="P",
+    )
 
     def keeps(self, number: int) -> bool:
         """Whether step `number` is to be kept (`last` is applied by the recorder as steps close)."""

@@ -117,7 +117,7 @@ def _serve() -> None:
     import torch._dynamo  # which the first optimizer of a script would import
 
     import gradscope.capture.recorder
-    import gradscope.capture.session
+    import gradscope.capture.run.script_recording
     import gradscope.cli.commands.trace
     import gradscope.store
 

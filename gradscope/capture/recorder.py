@@ -6,6 +6,7 @@ a sink, and readers take it from there.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import traceback
@@ -21,43 +22,45 @@ from ..errors import AlreadyRecording
 from ..model.growth import Growth
 from ..model.packed_samples import Entries
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
-from ..model.trace import TraceSink
+from ..model.source import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
-from .about import about
-from .assemble import samples_of
-from .autograd import BackwardWatch
-from .births import Births
-from .clipping import ClipWatch
-from .compiled import CompiledWatch
-from .depth import RecursionDepth
-from .draft import FLUSH_SECONDS, Draft, RawSample
-from .frames import strip_traceback
-from .functions import FunctionWatch
-from .hooks import HookSet
-from .inside import BackwardMode
-from .journal import Journal
-from .launch import own_rank
-from .modes import ModeWatch
-from .module_hooks import ModuleHookWatch
-from .modules import ModuleWatch
-from .ops import OpMode
-from .optimizers import OptimizerWatch
-from .passes import kind_so_far
-from .pause import Pause, remove_mode
-from .progress import Progress
-from .relative import relate
-from .replay import Patterns
-from .rows import Rows, norms_of, unsettled
-from .signals import Signals
-from .source import Frames, Sites
-from .stats import Statistics
-from .survivors import Survivors
-from .tensors import TensorTable
-from .tracing import TracingWatch
-from .tracker import StepTracker
-from .transparency import Transparency
-from .unseen import Unseen
+from .emit.progress import Progress
+from .emit.step_rows import Rows, norms_of, unsettled
+from .emit.to_records import samples_of
+from .environment.launch import own_rank
+from .environment.program import about
+from .hiding.frames import strip_traceback
+from .hiding.no_torch_function import Unseen
+from .hiding.patch_set import HookSet
+from .hiding.recursion_depth import RecursionDepth
+from .hiding.signals import Signals
+from .hiding.torch_private import all_function_modes, enter_function_mode
+from .hiding.transparency import Transparency
+from .hooks.backward import BackwardWatch
+from .hooks.backward_ops import BackwardMode
+from .hooks.clipping import ClipWatch
+from .hooks.compiled import CompiledWatch
+from .hooks.creation_sites import Births
+from .hooks.custom_functions import FunctionWatch
+from .hooks.function_mode import OpMode
+from .hooks.jit_tracing import TracingWatch
+from .hooks.module_backward_hooks import ModuleHookWatch
+from .hooks.modules import ModuleWatch
+from .hooks.optimizers import OptimizerWatch
+from .hooks.pause import Pause, remove_mode
+from .hooks.regions import ModeWatch
+from .hooks.shared_factories import FactoryWatch
+from .journal.journal import Journal
+from .measure.stats import Statistics
+from .sites.call_sites import Frames, Sites
+from .step.draft import FLUSH_SECONDS, Draft, RawSample
+from .step.passes import kind_so_far
+from .step.patterns import Pattern, Patterns
+from .step.relative import relate
+from .step.retained_graphs import Survivors
+from .step.segmenter import StepTracker
+from .step.tensor_registry import TensorTable
 
 FULL_STEPS = 3  # of each kind, at detail `auto`
 
@@ -77,8 +80,6 @@ class Recorder:
     Recorders nest: one that starts while others run records beside them. `start` raises AlreadyRecording
     when this one is running already.
     """
-
-    replays = True  # whether steps that repeat take over what was recorded of them before: faster, the same trace
 
     def __init__(self, sink: TraceSink, options: CaptureOptions | None = None, info: TraceInfo | None = None) -> None:
         self.sink = sink
@@ -106,18 +107,16 @@ class Recorder:
         self.statistics = Statistics()
         self._started_at = perf_counter()
         self._rows = Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS)
-        with_graph = self.detail is not Detail.STEPS
-        self.tracker = StepTracker(
-            self.sites, self.table, self._open_draft, self._close_step, self._measure, with_graph
-        )
+        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
         self.journal = Journal(
             frames,
             self.sites,
             self.table,
             self.statistics,
             self.tracker,
-            with_graph=with_graph,
-            thread=threading.get_ident(),
+            threading.get_ident(),
+            self._patterns,
+            self._budget(),
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
         self.pause = Pause(self.journal, self.mode)
@@ -125,7 +124,13 @@ class Recorder:
         self.modules = ModuleWatch(self.journal, self.pause, self.births, sink.put_module)
         self.optimizers = OptimizerWatch(self.journal, self.pause, sink.put_optimizer)
         self.journal.on_raised_step = self.optimizers.abandon
+        self.journal.matching.on_return += (self.table.look_again, self.journal.look_again)
         self.running = False
+
+    def _budget(self) -> float | None:
+        """The share of its time that a step may cost more; None where each is recorded in the same way."""
+        budget = self.options.budget
+        return None if self.detail is not Detail.AUTO or math.isinf(budget) else budget / 100
 
     def _operand(self, stack: int | None, position: int, method: bool, direct: bool) -> str:
         return self.sites.operand_name(stack, position, method) if direct and stack is not None else ""
@@ -143,8 +148,8 @@ class Recorder:
         with _hooking:
             around = active_recorders()
             for recorder in around:
-                recorder.journal.nested = True
-            self.journal.nested = bool(around)
+                recorder.journal.here.nested = True
+            self.journal.here.nested = bool(around)
             self.journal.beneath = sum(
                 recorder.mode is not None and recorder.journal.thread == self.journal.thread for recorder in around
             )
@@ -157,7 +162,8 @@ class Recorder:
                 self._signals.close()
                 raise
         if self.mode is not None:
-            torch.overrides._push_mode(self.mode)
+            enter_function_mode(self.mode)
+            self.journal.matching.start(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
@@ -178,6 +184,7 @@ class Recorder:
             if error is not None and not isinstance(error, SystemExit):
                 self._record_failure(error)
             with Unseen():
+                self.journal.matching.stop()
                 self.tracker.stop()
                 self.statistics.collect(wait=True)
                 self._settle_waiting()
@@ -209,17 +216,17 @@ class Recorder:
             CompiledWatch(self.journal, self.pause),
             TracingWatch(self.journal, self.pause),
             BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
-            self.journal.exposed,
+            FactoryWatch(self.journal),
         )
         for watch in watches:
             watch.install(self._hooks)
 
     def _detach(self) -> None:
         self.running = False
-        self.journal.active = False
+        self.journal.here.active = False
         self.optimizers.abandon()
         self.pause.recover()
-        if self.mode is not None and self.mode in torch.overrides._get_current_function_mode_stack():
+        if self.mode is not None and self.mode in all_function_modes():
             remove_mode(self.mode)
         with _hooking:
             while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's
@@ -244,7 +251,7 @@ class Recorder:
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
         payload = (type(error).__name__, str(error)[:2000], "", False)
-        self.tracker.draft.add("failure", self.journal.phase_now(), stack, (), (), payload)
+        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), payload)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 
@@ -255,16 +262,13 @@ class Recorder:
         full = self.detail is Detail.FULL or (early and self.detail is Detail.AUTO)
         if hasattr(self, "journal"):
             self.journal.clock.new_step()
-        draft = Draft(full, self._flush)
-        expected = self._patterns.expected() if self.replays else None
-        if expected is not None and expected.full == full:
-            draft.expect(expected)
-        return draft
+        seen = not hasattr(self, "journal") or self.journal.matching.opens()
+        return Draft(full, self._flush, with_graph=self.detail is not Detail.STEPS and seen)
 
     def _flush(self, draft: Draft) -> None:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
-        if self.running and draft is self.tracker.ahead:
+        if self.running and draft is self.tracker.draft:
             self._progress.tell(draft)
             self.sink.put_step(self._rows.unfinished(draft, kind_so_far(draft), self._next, self._progress.template))
             self._unfinished = self._next
@@ -277,7 +281,7 @@ class Recorder:
         The sink's thread asks. While it reads, the program may go on: then what was read is thrown away.
         """
         try:
-            draft, number = self.tracker.ahead, self._next
+            draft, number = self.tracker.draft, self._next
             progress = draft.progress()
             if progress != self._seen:
                 self._seen, self._told = progress, False
@@ -291,7 +295,7 @@ class Recorder:
             row = self._rows.unfinished(draft, kind_so_far(draft), number, growth.template)
             now = perf_counter()
             self._ask_again = now + 20 * (now - begin)
-            if draft is not self.tracker.ahead or draft.progress() != progress or self._next != number:
+            if draft is not self.tracker.draft or draft.progress() != progress or self._next != number:
                 return None
             self._told = True
             return growth, row
@@ -323,13 +327,14 @@ class Recorder:
             number = self._next
             self._next += 1
             self._counts[kind._value_] = self._counts.get(kind._value_, 0) + 1
+        pattern = draft.matched
         draft.mark.number = number
         kept = number < 0 or self.options.keeps(number)
         self._memory(draft)
         if self.detail is Detail.FULL:
             self._look_for_survivors(draft)
         if kept:
-            self._write(draft, kind, number)
+            pattern = self._write(draft, kind, number)
         else:
             self._rows.count_repeats()
             self._progress.forget()
@@ -339,6 +344,9 @@ class Recorder:
                 self.sink.delete_steps([number])
         self.statistics.collect()
         self._settle_waiting()
+        self._patterns.closed(draft)
+        if draft.matched is None and number >= 0:
+            self.journal.matching.closed(draft, pattern, kind._value_)
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
@@ -346,10 +354,10 @@ class Recorder:
         except Exception as error:
             self.journal.fault("what outlives its step", error)
 
-    def _write(self, draft: Draft, kind: StepKind, number: int) -> None:
-        template = self._template(draft, kind)
+    def _write(self, draft: Draft, kind: StepKind, number: int) -> Pattern:
+        pattern = self._pattern(draft, kind)
         if not self._rows.repeated(draft, number):
-            row = self._rows.row(draft, kind, number, template)
+            row = self._rows.row(draft, kind, number, pattern.template)
             self.sink.put_step(row)
             if unsettled(draft):
                 self._waiting.append((row, draft))
@@ -360,19 +368,16 @@ class Recorder:
             self._kept.append(number)
             if len(self._kept) > self.options.last:
                 self.sink.delete_steps([self._kept.pop(0)])
+        return pattern
 
-    def _template(self, draft: Draft, kind: StepKind) -> int:
-        if draft.repeats is None:
-            if draft.behind:
-                draft.catch_up()
+    def _pattern(self, draft: Draft, kind: StepKind) -> Pattern:
+        if draft.matched is None:
             draft.shifts = relate(draft)
-        known = self._patterns.find(draft)
+        known = draft.matched or self._patterns.find(draft)
         if known is not None:
             self._progress.forget()
-            return known.template
-        number = self._progress.finish(draft)
-        self._patterns.add(draft, number, kind)
-        return number
+            return known
+        return self._patterns.add(draft, self._progress.finish(draft), kind)
 
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():
@@ -403,7 +408,7 @@ class Recorder:
 
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():
-            self.journal.updates.measure(numbers, tensors)
+            self.journal.measurements.norms(numbers, tensors)
 
 
 def _install_fork_hook() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -68,8 +69,20 @@ def one_of(what: str, known: Sequence[str]) -> Callable[[str], str]:
     return convert
 
 
+def percent(text: str) -> float:
+    """A share in percent; `none`, which is infinite: there is no limit."""
+    try:
+        share = math.inf if text == "none" else float(text)
+    except ValueError:
+        share = -1.0
+    if not share > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share in percent, such as 25, or none")
+    return share
+
+
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
-    "detail": one_of("detail level", [level.value for level in Detail]),
+    "detail": one_of("detail level", [level.value for level in Detail if level is not Detail.MATCHED]),
+    "budget": percent,
     "steps": span,
     "every": at_least(1),
     "last": at_least(1),

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from ..capture.worlds import own_imports
+from ..capture.run.worlds import own_imports
 from ..errors import GradscopeError, UnknownName
+from ..version import __version__
 from . import exit_codes
 from .arguments import Parser
 from .exit_codes import ScriptInterrupted
@@ -84,8 +85,6 @@ def command(verb: str) -> ModuleType:
 
 
 def _parser() -> Parser:
-    from .. import __version__
-
     verbs = "\n".join(f"  {verb:<8} {_first_line(command(verb))}" for verb in VERBS)
     about = f"{_ABOUT}\ncommands:\n{verbs}\n\n`gradscope COMMAND --help` has the options of one."
     parser = Parser(prog="gradscope", usage="gradscope COMMAND [OPTIONS] …", description=about)

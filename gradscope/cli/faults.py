@@ -7,8 +7,8 @@ import sys
 import tempfile
 import traceback
 
-from .. import __version__
 from ..text import raised
+from ..version import __version__
 
 
 def machine() -> str:

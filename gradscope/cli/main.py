@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Run one command, by default the program's own; returns its exit status. Raises what `boundary.run` raises."""
     if arguments is None:
-        from ..capture.paths import begin
+        from ..capture.run.module_path import begin
 
         begin()
     from .boundary import run

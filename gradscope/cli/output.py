@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..capture.launch import Rank
+from ..capture.environment.launch import Rank
 from ..errors import BeingWritten, CannotWrite, TraceFileError, UsageError
 from ..store import TraceWriter, is_trace
 

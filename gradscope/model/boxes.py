@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 
 from .flow import Call, Flow, Value
 from .gradients import Gradients
 from .graph import GraphNode, NodeKind
 from .origin import case_in
 from .places import Lines
+from .recorded import RecordedStep
 from .records import LOADER, GradChange, OpCall, Sample, Tensor
 from .samples import SampleIndex, not_finite
-
-if TYPE_CHECKING:
-    from .trace import Step
 
 _NONE: frozenset[str] = frozenset()
 _ROLES = {1: "leaf", 2: "result", 3: "input", 4: "result"}  # of the cases of the leaf table
@@ -30,7 +27,7 @@ _CUTS = {
 class Boxes:
     """Makes the nodes of one step's graph. `end`: gradients count as they are before that moment."""
 
-    def __init__(self, step: Step, gradients: Gradients, end: int) -> None:
+    def __init__(self, step: RecordedStep, gradients: Gradients, end: int) -> None:
         self.step = step
         self.end = end
         self.moments = step.moments

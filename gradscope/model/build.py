@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 from .boxes import Boxes
 from .collector import collector_waits
@@ -19,10 +18,8 @@ from .flow import Call, Flow, Value
 from .grad_boxes import GradBoxes
 from .gradients import first_grad_id, union
 from .graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode
+from .recorded import RecordedStep
 from .records import Backward, GradChange, Moment, NodeRun, Phase, Template
-
-if TYPE_CHECKING:
-    from .trace import Step
 
 _UPDATES = frozenset({Phase.OPTIMIZER_STEP, Phase.SCHEDULER_STEP, Phase.ZERO_GRAD})
 _Edges = list[GraphEdge]
@@ -45,7 +42,7 @@ def grad_node_id(template: Template, graph: int, node: int) -> int:
 
 
 @collector_waits()
-def build_graph(step: Step, kind: GraphKind, *, backward: int | None = None) -> Graph:
+def build_graph(step: RecordedStep, kind: GraphKind, *, backward: int | None = None) -> Graph:
     """The graph of a step.
 
     `forward`: tensors and ops that lead to the roots of the step's backwards, and the paths that were
@@ -86,7 +83,7 @@ class _Call:
 class _Work:
     """One graph being built: the step's flow, the chosen backwards, and what is selected so far."""
 
-    def __init__(self, step: Step, kind: GraphKind, backward: int | None) -> None:
+    def __init__(self, step: RecordedStep, kind: GraphKind, backward: int | None) -> None:
         self.step = step
         self.kind = kind
         self.backwards = _chosen(step, backward)
@@ -334,7 +331,7 @@ class _Work:
         return self.flow.calls[call] if call in self.folded and self.flow.calls[call].cut else None
 
 
-def _chosen(step: Step, backward: int | None) -> list[_Call]:
+def _chosen(step: RecordedStep, backward: int | None) -> list[_Call]:
     """The backward calls to show. Raises ValueError when there is none of that position."""
     moments = step.moments
     called = ((index, moments[index]) for index in step.positions(Backward))

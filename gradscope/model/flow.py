@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .leaf import AutogradStatus
 from .op_kinds import DETACHES, LEAVES_TORCH, read_inputs
+from .recorded import RecordedStep
 from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor, changed
-
-if TYPE_CHECKING:
-    from .trace import Step
 
 _NONE: frozenset[str] = frozenset()
 _MUTATED, _MOVED = frozenset({"mutated"}), frozenset({"moved"})
@@ -78,7 +75,7 @@ class Flow:
     `roots` are the values that each backward started at, by its moment.
     """
 
-    def __init__(self, step: Step, end: int, place: Callable[[int | None], str], first_id: int) -> None:
+    def __init__(self, step: RecordedStep, end: int, place: Callable[[int | None], str], first_id: int) -> None:
         self.moments: Sequence[Moment] = step.moments
         self.tensors: Sequence[Tensor] = step.tensors
         self.values: list[Value] = []

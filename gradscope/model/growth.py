@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from .records import GradGraph, ModuleCall, Moment, Template, Tensor
 
 T = TypeVar("T")
-Span = tuple[int, int]  # first, end
-
-
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Tensors, moments and graphs that are those of the template `template`, at the same places."""
-
-    template: int
-    tensors: Span
-    moments: Span
-    graphs: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +27,22 @@ class Growth:
     graphs: tuple[tuple[int, GradGraph], ...] = ()
     version_bumps: tuple[tuple[int, int], ...] = ()
     calls: tuple[ModuleCall, ...] | None = None
-    alike: Alike | None = None
 
 
-def grown(known: Template | None, growth: Growth, other: Callable[[int], Template]) -> Template:
-    """The template as it is now; `other` finds the one that a part of it is like."""
+def grown(known: Template | None, growth: Growth) -> Template:
+    """The template as it is now."""
     before = Template(growth.template, (), (), ()) if known is None or growth.fresh else known
-    alike = growth.alike
-    source = other(alike.template) if alike is not None else before
-    spans = (alike.tensors, alike.moments, alike.graphs) if alike is not None else ((0, 0),) * 3
     return Template(
         growth.template,
-        _with(before.tensors, source.tensors, spans[0], ((one.number, one) for one in growth.tensors)),
-        _with(before.moments, source.moments, spans[1], growth.moments),
-        _with(before.graphs, source.graphs, spans[2], growth.graphs),
+        _with(before.tensors, ((one.number, one) for one in growth.tensors)),
+        _with(before.moments, growth.moments),
+        _with(before.graphs, growth.graphs),
         growth.version_bumps,
         before.calls if growth.calls is None else growth.calls,
     )
 
 
-def _with(before: tuple[T, ...], source: tuple[T, ...], span: Span, told: Iterable[tuple[int, T]]) -> tuple[T, ...]:
+def _with(before: tuple[T, ...], told: Iterable[tuple[int, T]]) -> tuple[T, ...]:
     items = dict(enumerate(before))
-    items.update((place, source[place]) for place in range(*span))
     items.update(told)
     return tuple([items[place] for place in sorted(items)])

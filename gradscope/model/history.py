@@ -9,12 +9,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from .recorded import RecordedStep
 from .state import Draft, Modes, State, TensorState
-
-if TYPE_CHECKING:
-    from .trace import Step
 
 T = TypeVar("T")
 
@@ -22,7 +20,7 @@ T = TypeVar("T")
 class History:
     """The states of `step`. Raises nothing that reading the step does not raise."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: RecordedStep) -> None:
         self.step = step
         journal = _Journal(step)
         for index in range(len(step.moments)):
@@ -92,7 +90,7 @@ class _Changes(Generic[T]):
 class _Journal(Draft):
     """A draft that notes what each moment changed."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: RecordedStep) -> None:
         start = State.start(step)
         super().__init__(start, step)
         self.tensor_log: dict[int, _Changes[TensorState]] = {}

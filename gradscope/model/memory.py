@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from .growth import Growth, grown
 from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from .repeats import Repeats, rows_of
+from .source import Unfinished, count_versions
 from .spec import sound
-from .trace import Unfinished, count_versions
 
 
 class MemorySource:
@@ -51,7 +51,7 @@ class MemorySource:
 
     def put_growth(self, growth: Growth) -> None:
         known = self._templates.get(growth.template)
-        self._templates[growth.template] = grown(known, growth, self._templates.__getitem__)
+        self._templates[growth.template] = grown(known, growth)
 
     def put_step(self, row: StepRow) -> None:
         self._steps[row.number] = row

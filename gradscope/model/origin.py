@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .leaf import AutogradStatus, LeafCase, leaf_case
 from .op_kinds import read_inputs
+from .recorded import RecordedStep
 from .records import Backward, OpCall, Tensor
-
-if TYPE_CHECKING:
-    from .trace import Step
 
 _FURTHEST = 1000  # steps that a tensor is followed back
 
 
-def first_met(step: Step, tensor: Tensor) -> tuple[Step, Tensor]:
+def first_met(step: RecordedStep, tensor: Tensor) -> tuple[RecordedStep, Tensor]:
     """The step that first met a tensor, as far as it was recorded, and its record there."""
     known = set(step.trace.source.step_numbers())
     for _ in range(_FURTHEST):
@@ -26,7 +22,7 @@ def first_met(step: Step, tensor: Tensor) -> tuple[Step, Tensor]:
     return step, tensor
 
 
-def is_result(step: Step, tensor: Tensor) -> bool | None:
+def is_result(step: RecordedStep, tensor: Tensor) -> bool | None:
     """Whether an op computed a tensor; None where nobody saw who made it. What a module holds is the user's."""
     if tensor.role in ("parameter", "buffer"):
         return False
@@ -39,7 +35,7 @@ def is_result(step: Step, tensor: Tensor) -> bool | None:
     return True if isinstance(made, Backward) else None
 
 
-def case_in(step: Step, tensor: Tensor, now: AutogradStatus | None = None) -> LeafCase:
+def case_in(step: RecordedStep, tensor: Tensor, now: AutogradStatus | None = None) -> LeafCase:
     """The tensor's case of the leaf table: as it was when the step met it, or as it is `now`."""
     status = now if now is not None else tensor
     return leaf_case(status, is_result(step, tensor) if not status.requires_grad else None)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ntpath
-from typing import TYPE_CHECKING
 
 from .graph import SourceLine
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from .recorded import RecordedTrace
 
 
 class Lines:
     """The innermost user line of each call stack, read once."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: RecordedTrace) -> None:
         self._stacks = trace.source.stacks()
         self._sites = trace.source.sites()
         self._seen: dict[int, SourceLine | None] = {}

@@ -50,6 +50,7 @@ class Detail(str, Enum):
     STEPS = "steps"
     GRAPH = "graph"
     FULL = "full"
+    MATCHED = "matched"  # of one step: it passed what a step recorded at `graph` did; its single ops were not watched
 
 
 @dataclass(frozen=True, slots=True)

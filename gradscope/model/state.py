@@ -10,9 +10,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from .leaf import AutogradStatus
+from .recorded import RecordedStep
 from .records import (
     Backward,
     Failure,
@@ -29,9 +29,6 @@ from .records import (
     Tensor,
     changed,
 )
-
-if TYPE_CHECKING:
-    from .trace import Step
 
 _OFF = ("off", "False", "")
 
@@ -77,7 +74,7 @@ class State:
     failed: bool
 
     @classmethod
-    def at(cls, step: Step, moment: int) -> State:
+    def at(cls, step: RecordedStep, moment: int) -> State:
         """The state right after `moment`. Raises ValueError when the step has no such moment."""
         if not -1 <= moment < len(step.moments):
             raise ValueError(f"step {step.number} has moments 0 to {len(step.moments) - 1}, there is no {moment}")
@@ -87,14 +84,14 @@ class State:
         return draft.done()
 
     @classmethod
-    def start(cls, step: Step) -> State:
+    def start(cls, step: RecordedStep) -> State:
         """The state before the step's first moment."""
         bases = step.versions
         tensors = {tensor.number: _met(tensor, bases) for tensor in step.tensors}
         mapping = MappingProxyType(tensors)
         return cls(step.number, -1, None, mapping, _modes_before(step), frozenset(), frozenset(), None, False)
 
-    def advance(self, step: Step) -> State:
+    def advance(self, step: RecordedStep) -> State:
         """The state one moment later. Raises ValueError at the step's end."""
         following = self.moment + 1
         if following >= len(step.moments):
@@ -104,12 +101,12 @@ class State:
         return draft.done()
 
 
-def replay(step: Step, moment: int) -> State:
+def replay(step: RecordedStep, moment: int) -> State:
     """`State.at`, by the law: the start advanced moment by moment. Slow; for tests."""
     return reduce(lambda state, _: state.advance(step), range(moment + 1), State.start(step))
 
 
-def _modes_before(step: Step) -> Modes:
+def _modes_before(step: RecordedStep) -> Modes:
     """The modes at a step's start: what its first change of each mode changed, or its first call ran under."""
     modes = Modes()
     call = next((moment for moment in step.moments if isinstance(moment, OpCall)), None)
@@ -157,7 +154,7 @@ class Draft:
     A mapping is copied when it is first written to, so that advancing is cheap.
     """
 
-    def __init__(self, state: State, step: Step) -> None:
+    def __init__(self, state: State, step: RecordedStep) -> None:
         self.state = state
         self.step = step
         self.moment = state.moment

@@ -7,113 +7,30 @@ A source answers with records (`store` reads them from a file, tests build them 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
 
 from ..errors import NoSuchStep
+from .build import build_graph
 from .graph import Graph, GraphKind, SourceLine
 from .names import Names
 from .records import (
     Backward,
     Detail,
     GradGraph,
-    Module,
     Moment,
     OpCall,
-    Optimizer,
     Parameter,
     Sample,
-    Site,
-    Stack,
     StepKind,
     StepRow,
     Template,
     Tensor,
     TraceInfo,
 )
-from .repeats import Repeats
 from .shifts import shifted
-
-if TYPE_CHECKING:
-    from .growth import Growth
-    from .state import State
-
-
-class TraceSource(Protocol):
-    """Where records come from. Every answer is a snapshot; a running trace answers with more later."""
-
-    def info(self) -> TraceInfo: ...
-    def sites(self) -> Mapping[int, Site]: ...
-    def stacks(self) -> Mapping[int, Stack]: ...
-    def modules(self) -> Mapping[int, Module]: ...
-    def parameters(self) -> Mapping[int, Parameter]: ...
-    def optimizers(self) -> Mapping[int, Optimizer]: ...
-    def step_numbers(self) -> Sequence[int]: ...
-    def step_row(self, number: int) -> StepRow: ...
-    def step_rows(self) -> Iterator[StepRow]: ...
-    def template(self, template: int) -> Template: ...
-    def samples(self, step: int) -> Sequence[Sample]: ...
-    def series(self, parameter: int) -> Sequence[tuple[int, float | None, float | None]]:
-        """(step, |p| after the step, |grad| after the backward) for each step that recorded it."""
-        ...
-
-    def curve(self, after: int | None = None) -> Iterator[tuple[int, float | None, float | None]]:
-        """(step, loss, norm of all parameters' gradients together) for each step, those after `after` only."""
-        ...
-
-    def versions(self, step: int) -> Mapping[int, int]:
-        """Each parameter's absolute version at the start of `step`; `count_versions` says how they are counted."""
-        ...
-
-    def refresh(self) -> None:
-        """Forget cached answers, so that a running trace is read anew."""
-        ...
-
-    def close(self) -> None: ...
-
-
-Unfinished = Callable[[], "tuple[Growth, StepRow] | None"]  # the step that goes on, if it was not told so far
-
-
-class TraceSink(Protocol):
-    """Where a recorder writes. Calls return at once; nothing here may raise into the script."""
-
-    def put_info(self, info: TraceInfo) -> None: ...
-    def put_site(self, site: Site) -> None: ...
-    def put_stack(self, stack: Stack) -> None: ...
-    def put_module(self, module: Module) -> None: ...
-    def put_parameter(self, parameter: Parameter) -> None: ...
-    def put_optimizer(self, optimizer: Optimizer) -> None: ...
-    def put_template(self, template: Template) -> None: ...
-    def put_growth(self, growth: Growth) -> None: ...  # of a template whose step goes on
-    def put_step(self, row: StepRow) -> None: ...  # replaces an earlier row of the same number
-    def put_repeats(self, repeats: Repeats) -> None: ...  # to take steps from, as they are added
-    def ask(self, unfinished: Unfinished) -> None: ...  # now and then, for the step that goes on
-    def put_samples(self, samples: Sequence[Sample]) -> None: ...
-    def delete_steps(self, numbers: Sequence[int]) -> None: ...
-    def close(self) -> None: ...
-
-
-def count_versions(
-    rows: Iterable[StepRow], step: int, bumps: Callable[[int], Iterable[tuple[int, int]]]
-) -> dict[int, int]:
-    """Each parameter's absolute version at the start of `step`, counted from the first row.
-
-    A row's own `versions` override the count; `bumps(template)` are how far a step raises each
-    parameter's version. `rows` come with rising numbers.
-    """
-    versions: dict[int, int] = {}
-    for row in rows:
-        if row.number > step:
-            break
-        versions.update(row.versions)
-        if row.number == step:
-            break
-        for parameter, rise in bumps(row.template):
-            versions[parameter] = versions.get(parameter, 0) + rise
-    return versions
-
+from .source import TraceSource
+from .state import State
 
 _NAMING = 16  # the first steps, which tell models of one root apart
 
@@ -161,8 +78,6 @@ class Trace:
 
     def at(self, step: int, moment: int) -> State:
         """The state right after `moment` of `step`; -1 is the step's start."""
-        from .state import State
-
         return State.at(self.step(step), moment)
 
     @property
@@ -336,6 +251,4 @@ class Step:
         `backward` picks one of the step's backward calls by its position; None takes all of them.
         Raises ValueError for an unknown kind.
         """
-        from .build import build_graph
-
         return build_graph(self, GraphKind(kind), backward=backward)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from .graph import SourceLine
 from .op_kinds import read_inputs
 from .origin import first_met
+from .recorded import RecordedStep
 from .records import Backward, GradChange, LeafChange, OpCall, Tensor, changed
-from .trace import Step
 
 _LONGEST = 12  # lines of a walk that are told
 _CUTS = {
@@ -54,13 +54,13 @@ class Explanation:
         return "\n".join([*lines, *([f"  fix: {self.fix}"] if self.fix else [])])
 
 
-def explain(step: Step, tensor: int) -> Explanation:
+def explain(step: RecordedStep, tensor: int) -> Explanation:
     """Tensor `tensor` of `step`, as it was at the end of what was recorded."""
     return _Walk(step).explain(tensor)
 
 
 class _Walk:
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: RecordedStep) -> None:
         self.step = step
         self.trace = step.trace
 
@@ -91,7 +91,7 @@ class _Walk:
             "on the way",
         )
 
-    def _cut_before(self, step: Step, tensor: Tensor) -> Iterator[Cause]:
+    def _cut_before(self, step: RecordedStep, tensor: Tensor) -> Iterator[Cause]:
         """From the tensor back to where its path was cut, or to what was made without requires_grad."""
         for _ in range(_LONGEST):
             name = self._name(step, tensor)
@@ -195,7 +195,7 @@ class _Walk:
 
     def _path_to_leaves(self, tensor: Tensor) -> Iterator[Cause]:
         """The ops that the gradient passes through, and the leaves it ends in. Iterative."""
-        waiting: list[tuple[Step, Tensor]] = [(self.step, tensor)]
+        waiting: list[tuple[RecordedStep, Tensor]] = [(self.step, tensor)]
         seen: set[tuple[int, int]] = set()
         told = 0
         while waiting and told < _LONGEST:
@@ -219,11 +219,11 @@ class _Walk:
         code = self._code(self.step, tensor)
         return f"{code}.grad" if code else f"the .grad of {self._name(self.step, tensor)}"
 
-    def _code(self, step: Step, tensor: Tensor) -> str:
+    def _code(self, step: RecordedStep, tensor: Tensor) -> str:
         """What the script calls it, "" where it does not."""
         return tensor.name or first_met(step, tensor)[1].name
 
-    def _name(self, step: Step, tensor: Tensor) -> str:
+    def _name(self, step: RecordedStep, tensor: Tensor) -> str:
         code = self._code(step, tensor)
         if code:
             return code

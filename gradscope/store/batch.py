@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from ..model.codec import dumps, to_json
-from ..model.growth import Alike, Growth
+from ..model.growth import Growth
 from ..model.packed_samples import Entries, PackedSamples
 from ..model.records import (
     GradGraph,
@@ -42,7 +42,6 @@ _HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
 _HEAD = """INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET tensors = excluded.tensors,
     moments = excluded.moments, graphs = excluded.graphs, version_bumps = excluded.version_bumps,
     calls = coalesce(excluded.calls, calls)"""
-_COPY_TENSORS = rows.TENSORS.copy()
 _TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
 
@@ -350,8 +349,6 @@ class Batch:
         calls = None if growth.calls is None else rows.calls_text(growth.calls)
         bumps = dumps([list(bump) for bump in growth.version_bumps])
         self._execute(_HEAD, (number, *growth.size, bumps, calls))
-        if growth.alike is not None:
-            self._copy(number, growth.alike)
         self._fill(
             _TENSOR, [(number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in growth.tensors]
         )
@@ -363,13 +360,6 @@ class Batch:
             if not growth.fresh:
                 self._clear(number, place)
             self._graph((number, place), graph)
-
-    def _copy(self, number: int, alike: Alike) -> None:
-        """Rows of another template, as this one's."""
-        self._execute(_COPY_TENSORS, (number, alike.template, *alike.tensors))
-        self._execute(rows.COPY_MOMENTS, (number, alike.template, *alike.moments))
-        for statement in rows.COPY_GRAPHS:
-            self._execute(statement, (number, alike.template, *alike.graphs))
 
     def _graph(self, key: tuple[int, int], graph: GradGraph) -> None:
         self._execute(

@@ -60,12 +60,6 @@ class Table(Generic[R]):
         names = [*self.key, *self.columns, *(["data"] if self.rest else [])]
         return f"INSERT OR REPLACE INTO {self.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
 
-    def copy(self) -> str:
-        """The statement that copies rows of a template, from the first place to before the last, to another's."""
-        names = ", ".join([*self.key[1:], *self.columns, *(["data"] if self.rest else [])])
-        place = "graph" if "graph" in self.key else "idx"
-        return copy_rows(self.name, names, place)
-
     def select(self, where: str = "") -> str:
         """The statement that reads rows."""
         names = [*self.columns, *(["data"] if self.rest else [])]
@@ -103,14 +97,6 @@ class Table(Generic[R]):
 
     def read(self, data: dict[str, Any]) -> R:
         return from_json(self.kind, data)
-
-
-def copy_rows(table: str, names: str, place: str) -> str:
-    """The statement of `Table.copy`, for any table of a template's. Its values: to, from, first place, end."""
-    return (
-        f"INSERT OR REPLACE INTO {table} (template, {names}) SELECT ?, {names} FROM {table} "  # noqa: S608
-        f"WHERE template = ? AND {place} >= ? AND {place} < ?"
-    )
 
 
 def _default(record: object, name: str) -> Any:
@@ -182,12 +168,6 @@ MOMENT_NAMES = {
     "scaler": "call",
     "failure": "type",
 }
-COPY_MOMENTS = copy_rows("moments", "idx, kind, phase, name, stack, data", "idx")
-COPY_GRAPHS = (
-    copy_rows("grad_graphs", "graph, nodes, edges, roots", "graph"),
-    GRAD_NODES.copy(),
-    copy_rows("grad_edges", "graph, idx, source, target, slot, input_nr", "graph"),
-)
 INSERT_MOMENT = "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?, ?, ?)"
 SELECT_MOMENTS = "SELECT kind, phase, name, stack, data FROM moments"
 

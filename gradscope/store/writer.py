@@ -20,7 +20,7 @@ from typing import Any
 from ..model.growth import Growth
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
 from ..model.repeats import Repeats
-from ..model.trace import Unfinished
+from ..model.source import Unfinished
 from ..text import raised
 from .alive import HEARTBEAT
 from .batch import Batch

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gradscope.model.records import Detail, Phase, StepRow
-from gradscope.model.trace import TraceSource
+from gradscope.model.source import TraceSource
 from gradscope.store import TraceWriter
 from tests.builders import TraceBuilder
 from tests.unit.store.helpers import pour_names

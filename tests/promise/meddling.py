@@ -4,7 +4,7 @@ nothing, and executes CODE when SCRIPT has ended. So the harness can be shown to
 
 import sys
 
-from gradscope.capture import runner
+from gradscope.capture.run import script_runner
 
 
 class Meddler:
@@ -23,4 +23,4 @@ class Meddler:
 kept: list[object] = []  # what is to outlive the code
 
 if __name__ == "__main__":
-    sys.exit(runner.run_script(sys.argv[6], sys.argv[7:], Meddler(sys.argv[1])).status)
+    sys.exit(script_runner.run_script(sys.argv[6], sys.argv[7:], Meddler(sys.argv[1])).status)

@@ -53,7 +53,7 @@ SEEN_LIGHT = {
     "os.environ['NEW'] = '1'": "process environment",
     "import builtins; builtins.new = 1": "process builtins",
     "import random; random.seed(5)": "process random",
-    "import atexit, time; atexit.register(lambda: setattr(time, 'run', runner.run_script))": "patches time.run",
+    "import atexit, time; atexit.register(lambda: setattr(time, 'run', script_runner.run_script))": "patches time.run",
     "sys.stdout.reconfigure(errors='replace')": "process stdout",
 }
 SEEN_HEAVY = {

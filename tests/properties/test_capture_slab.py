@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gradscope.capture.assemble import samples_of
-from gradscope.capture.slab import Slab
-from gradscope.capture.stats import VALUES_UP_TO, Reading, Statistics
+from gradscope.capture.emit.to_records import samples_of
+from gradscope.capture.measure.reading import Reading
+from gradscope.capture.measure.stats import VALUES_UP_TO, Statistics
+from gradscope.capture.measure.stats_batch import Slab
 from gradscope.model.records import Sample
 
 _ODD = (0.0, -0.0, math.nan, math.inf, -math.inf, 1.0, -3.5)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from ...text import printable, raised
+from ...version import __version__
 from ..child import command
 from ..exit_codes import DONE, FOUND
 from ..faults import machine
@@ -38,7 +39,7 @@ def run(namespace: argparse.Namespace) -> int:
 def _tell_torch() -> int:
     """What `_torch` asks another process for."""
     try:
-        from ...capture.devices import devices, version
+        from ...capture.environment.devices import devices, version
 
         tell(f"{version()}\n{', '.join(devices())}\n")
     except Exception as error:  # noqa: BLE001  # whatever a broken torch raises
@@ -48,8 +49,6 @@ def _tell_torch() -> int:
 
 
 def _facts() -> Iterator[tuple[str, str]]:
-    from ... import __version__
-
     yield "gradscope", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
     yield "platform", machine()

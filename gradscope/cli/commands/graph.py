@@ -79,7 +79,7 @@ def trace_script(
 
     None where it could not be run at all; why is on stderr already.
     """
-    from ...capture.launch import own_rank
+    from ...capture.environment.launch import own_rank
     from ..output import SUFFIX, ranked
 
     asked = Path(folder, Path(script).stem + SUFFIX)

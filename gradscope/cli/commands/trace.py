@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...capture.worlds import own_imports
+from ...capture.run.worlds import own_imports
 from ...errors import GradscopeError
 from ...options import CaptureOptions
 from ...text import byte_count, printable
@@ -31,7 +31,7 @@ from ..terminal import Stream, ascii_only, colour, complain, say, summed_up, wid
 from ..voice import Voice, own_voice
 
 if TYPE_CHECKING:
-    from ...capture.launch import Rank
+    from ...capture.environment.launch import Rank
     from ..output import Output
 
 
@@ -67,13 +67,13 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
 
 def run(namespace: argparse.Namespace) -> int:
     """Check everything, run the script, finish the trace. Returns the script's exit status."""
-    from ...capture import runner
-    from ...capture.launch import own_rank
-    from ...capture.session import ScriptRecording, Unrecorded
+    from ...capture.environment.launch import own_rank
+    from ...capture.run import script_runner
+    from ...capture.run.script_recording import ScriptRecording, Unrecorded
 
     module = namespace.module is not None
     options = CaptureOptions(**chosen(namespace, CaptureOptions))
-    (runner.check_module if module else runner.check_script)(namespace.script)
+    (script_runner.check_module if module else script_runner.check_script)(namespace.script)
     rank = own_rank()
     voice = own_voice(f"[{rank.label}]: " if rank is not None else "")
     picture, output = _prepare(namespace, rank, voice)
@@ -82,7 +82,7 @@ def run(namespace: argparse.Namespace) -> int:
         shown = f"-m {namespace.script}" if module else namespace.script
         recording = ScriptRecording(output.writer, options, shown, namespace.arguments, rank)
     result = _Result(output, picture, namespace.quiet, voice)
-    start = runner.run_module if module else runner.run_script
+    start = script_runner.run_module if module else script_runner.run_script
     outcome = start(namespace.script, namespace.arguments, recording)
     if not outcome.forked:
         with own_imports():

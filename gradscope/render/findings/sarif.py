@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...model.findings import Finding, Place, Severity
+from ...version import __version__
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
@@ -22,8 +23,6 @@ def as_sarif(findings: Sequence[Finding], titles: Mapping[str, str]) -> str:
 
     `titles` say in a sentence what the codes stand for.
     """
-    from ... import __version__
-
     rules = list(dict.fromkeys((finding.code, finding.name) for finding in findings))
     numbers = {code: position for position, (code, _) in enumerate(rules)}
     driver = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradscope.capture.accumulators import accumulator_of
+from gradscope.capture.measure.accumulators import accumulator_of
 
 
 class Counting(TorchDispatchMode):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from executing import Source
 
-from gradscope.capture.blocks import BlockSource
+from gradscope.capture.sites.blocks import BlockSource
 
 TORCH = Path(str(torch.__file__)).parent
 ODD = '''\

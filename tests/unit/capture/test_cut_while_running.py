@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.draft import Draft
-from gradscope.capture.split import split
+from gradscope.capture.step.draft import Draft
+from gradscope.capture.step.split import split
 from gradscope.model.records import Backward, OpCall, Phase
 from gradscope.model.spec import violations
 from tests.capturing import Recording, record_text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradscope.capture.exposed import checksum
+from gradscope.capture.journal.shared_memory import checksum
 from gradscope.model.records import Mutation, OptimizerStep
 from tests.capturing import Recording, record_text
 

@@ -8,11 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from gradscope.capture.askable import all_in_memory, computes, fits, in_memory, lies_at, readable, readable_storage
-from gradscope.capture.exposed import checksum
-from gradscope.capture.facts import bytes_of, count_of, device_of, read_facts, storage_key
-from gradscope.capture.live import tensor_facts
-from gradscope.capture.stats import number_of, values
+from gradscope.capture.journal.shared_memory import checksum
+from gradscope.capture.live_tensors import tensor_facts
+from gradscope.capture.measure.askable import (
+    all_in_memory,
+    computes,
+    fits,
+    in_memory,
+    lies_at,
+    readable,
+    readable_storage,
+)
+from gradscope.capture.measure.stats import number_of, values
+from gradscope.capture.measure.tensor_facts import bytes_of, count_of, device_of, read_facts, storage_key
 from gradscope.model.records import Optimizer
 from tests.capturing import Recording, record_script, record_text, run_plain
 

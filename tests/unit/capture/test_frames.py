@@ -20,9 +20,18 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gradscope.capture import frames
-from gradscope.capture.frames import bottom, hidden, is_ours, release, shown, stack_of, strip_traceback, trampoline
-from gradscope.capture.transparency import Transparency
+from gradscope.capture.hiding import frames
+from gradscope.capture.hiding.frames import (
+    bottom,
+    hidden,
+    is_ours,
+    release,
+    shown,
+    stack_of,
+    strip_traceback,
+    trampoline,
+)
+from gradscope.capture.hiding.transparency import Transparency
 from tests.capturing import recording
 
 # A handler as the recorder's is, in a file of its package.
@@ -32,7 +41,7 @@ class Mode(TorchFunctionMode):
         return trampoline(sys._getframe(1))(func, args, kwargs)
 """
 _names: dict[str, Any] = {"sys": sys, "trampoline": trampoline, "TorchFunctionMode": TorchFunctionMode}
-_names["__name__"] = "gradscope.capture.stand_in"
+_names["__name__"] = "gradscope.capture.hiding.stand_in"
 exec(compile(_HANDLER, str(Path(frames.__file__).with_name("stand_in.py")), "exec"), _names)
 Mode: Callable[[], TorchFunctionMode] = _names["Mode"]
 
@@ -173,7 +182,7 @@ def test_the_once_per_location_registry_is_the_scripts(script: Callable[..., Sai
 def test_the_naive_handler_would_be_seen(script: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard of the guard: without the rules, the outputs differ."""
     plain = script(START + CASES["a Python function"], recorded=False)
-    monkeypatch.setattr(frames, "_HERE", "nowhere")
+    monkeypatch.setattr(frames, "_CAPTURE", "nowhere")
     monkeypatch.setattr(frames, "TRAMPOLINE", "nothing")
     monkeypatch.setattr(frames, "_codes", {})
     assert script(START + CASES["a Python function"], recorded=True).text != plain.text

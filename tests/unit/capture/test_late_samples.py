@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradscope.capture.measure.reading import Reading
+from gradscope.capture.measure.stats import Pending, Statistics
 from gradscope.capture.recorder import Recorder
-from gradscope.capture.stats import Pending, Reading, Statistics
 from gradscope.options import CaptureOptions
 from gradscope.store import TraceWriter, open_trace
 from tests.capturing import Recording, record_text, run_plain

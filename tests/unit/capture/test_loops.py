@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.steps import Instruction, loops_in, loops_of
+from gradscope.capture.step.loop_detection import Instruction, loops_in, loops_of
 
 from . import bytecode
 

@@ -28,7 +28,7 @@ def every(monkeypatch: pytest.MonkeyPatch) -> Every:
     """Sets after how many seconds a step in progress is told."""
 
     def set_to(seconds: float) -> None:
-        monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", seconds)
+        monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", seconds)
         monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", seconds)
 
     return set_to
@@ -90,24 +90,6 @@ def test_each_time_only_what_is_new_is_told(every: Every) -> None:
     assert sum(len(growth.moments) for growth in sink.growths) == 201
     assert sum(len(growth.tensors) for growth in sink.growths) == 201
     assert len(sink.growths) > 5
-
-
-def test_a_step_that_repeats_is_told_as_being_alike(every: Every) -> None:
-    sink = Listening()
-    every(0.0)
-    weight = torch.ones(2, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], 0.1)
-    with Recorder(sink, CaptureOptions(detail="graph")):
-        for _ in range(6):
-            optimizer.zero_grad()
-            (weight * 2).sin().sum().backward()
-            optimizer.step()
-    last = sink.growths[-6:]
-    assert [len(growth.moments) for growth in last] == [0] * 6
-    assert all(growth.alike is not None for growth in last)
-    so_far = sink.template(last[-1].template).moments
-    assert len(so_far) == last[-1].size[1] > 0
-    assert so_far == sink.template(sink.step_row(5).template).moments[: len(so_far)]
 
 
 def test_the_file_of_a_step_that_goes_on_is_whole_at_each_commit(tmp_path: Path, every: Every) -> None:

@@ -11,7 +11,7 @@ import executing
 import pytest
 import torch
 
-from gradscope.capture.reading import read_node
+from gradscope.capture.sites.ast_names import read_node
 
 ODD = 'é = "ß"; y = f("ä", é)[0]\nz = (é +\n  y  # \x0c not a line\n)\n\x0cw = [é, "\\\n"]\n'
 

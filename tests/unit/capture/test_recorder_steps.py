@@ -237,7 +237,7 @@ for i in range(4):
 def test_a_setup_that_took_long_leaves_the_versions_after_it_to_be_counted(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", seconds)
+    monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", seconds)
     monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", seconds)
     with gradscope.record() as trace:
         model = torch.nn.Linear(2, 2)
@@ -254,7 +254,7 @@ def test_a_setup_that_took_long_leaves_the_versions_after_it_to_be_counted(
 def test_what_was_written_of_a_step_that_is_not_kept_goes_again(
     steps: tuple[int | None, int], kept: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", 0.0)
     monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", 0.0)
     text = """
 import torch

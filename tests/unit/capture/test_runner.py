@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.runner import check_module, check_script
-from gradscope.capture.session import ScriptRecording
-from gradscope.capture.uncaught import exit_status
-from gradscope.capture.wake import when_imported
+from gradscope.capture.run.excepthook import exit_status
+from gradscope.capture.run.import_hook import when_imported
+from gradscope.capture.run.script_recording import ScriptRecording
+from gradscope.capture.run.script_runner import check_module, check_script
 from gradscope.errors import ScriptNotFound
 from gradscope.model.memory import MemorySource
 from gradscope.model.records import TraceInfo

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from gradscope.capture.recorder import Recorder
-from gradscope.model.growth import grown
 from gradscope.model.memory import MemorySource
 from gradscope.model.records import StepRow
-from gradscope.model.trace import Unfinished
+from gradscope.model.source import Unfinished
 from gradscope.options import CaptureOptions
 from tests.capturing import new_recording
 
 
 @pytest.fixture(autouse=True)
 def never_told_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradscope.capture.draft.FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", 1e9)
 
 
 def begun(**options: object) -> tuple[Unfinished, Recorder, MemorySource]:
@@ -58,33 +56,6 @@ def test_it_is_told_once_it_stands_and_again_when_it_went_on() -> None:
     finally:
         recorder.stop()
     assert unfinished() is None
-    assert sink.info().faults == ()
-
-
-def test_a_step_that_follows_its_pattern_goes_on_following() -> None:
-    unfinished, recorder, sink = begun()
-    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    inputs = torch.ones(4, 2)
-    following = []
-    try:
-        for _ in range(6):
-            optimizer.zero_grad()
-            loss = model(inputs).sum()
-            assert unfinished() is None
-            affordable(recorder)
-            told = unfinished()
-            assert told is not None
-            template = grown(None, told[0], sink.template)
-            ops = [moment.name for moment in template.moments if moment.kind == "op"]  # type: ignore[union-attr]
-            assert ops[-4:] == ["linear", "relu", "linear", "sum"]
-            following.append(recorder.tracker.ahead.behind)
-            loss.backward()
-            optimizer.step()
-    finally:
-        recorder.stop()
-    assert following[-3:] == [True] * 3
-    assert [sink.step_row(number).open for number in range(6)] == [False] * 6
     assert sink.info().faults == ()
 
 

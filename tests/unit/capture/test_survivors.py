@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.statements import statements
+from gradscope.capture.sites.assignments import statements
 from tests.capturing import Recording, record_text
 
 HEAD = """import torch

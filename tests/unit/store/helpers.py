@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gradscope.model.memory import MemorySource
 from gradscope.model.records import StepRow
-from gradscope.model.trace import Trace, TraceSink, TraceSource
+from gradscope.model.source import TraceSink, TraceSource
+from gradscope.model.trace import Trace
 from gradscope.store import TraceWriter
 
 

@@ -1,0 +1,1 @@
+"""A step that has closed, as records and rows."""

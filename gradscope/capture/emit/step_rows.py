@@ -1,0 +1,213 @@
+"""The row of a step: what it adds to its template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from time import perf_counter
+from typing import NamedTuple
+
+from ...model.records import Detail, Phase, PhaseSpan, StepKind, StepRow
+from ...model.repeats import Repeats, carried_at
+from ..step.draft import Draft, with_gradients
+from ..step.losses import Losses
+from ..step.patterns import Pattern
+
+OPEN_PHASES = 256  # so many of a step that goes on are told, the last as lasting until now
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
+
+
+class Like(NamedTuple):
+    """The row that was made last, and what a step must have for its own to differ in nothing but numbers."""
+
+    row: StepRow
+    marks: list[tuple[Phase, int]]
+    rates: list[tuple[int, int]]
+    measured: tuple[int, ...]  # the numbers of `Draft.norms`
+
+
+class Rows:
+    """Makes rows, and counts how far the versions of parameters rise, so that a row states only other ones.
+
+    A step whose row would differ from the last one in nothing but numbers gets none: its numbers are added to
+    `Repeats`, which `put_repeats` got.
+    """
+
+    def __init__(self, started_at: float, put_repeats: Callable[[Repeats], None], *, with_ops: bool) -> None:
+        self._started_at, self._put_repeats, self._with_ops = started_at, put_repeats, with_ops
+        self.losses = Losses()
+        self._like: Like | None = None
+        self._adding: Repeats | None = None
+        self._predicted: dict[int, int] = {}
+        self._repeated: Pattern | None = None  # what the last step was, if it was nothing else
+        self._repeats = 0  # since when: not in `_predicted` yet
+
+    def repeated(self, draft: Draft, number: int) -> bool:
+        """Whether a closed step needs no row; then its numbers are added to those of the steps before."""
+        numbers = self._numbers_like_the_last(draft, number)
+        if numbers is None or self._like is None:
+            return False
+        if self._adding is None or self._adding.over:
+            self._adding = Repeats(self._like.row)
+            self._put_repeats(self._adding)
+        self._adding.add(numbers)
+        self._repeats += 1
+        return True
+
+    def _numbers_like_the_last(self, draft: Draft, number: int) -> list[float] | None:
+        """The numbers of a step as `Repeats` has them; None where something else differs from the last row."""
+        if draft.matched is None or draft.matched is not self._repeated or self._like is None:
+            return None
+        row, marks, rates, measured = self._like
+        loss = self.losses.of(draft)
+        if (
+            draft.marks != marks
+            or list(draft.learning_rates) != rates
+            or [numbers for _, numbers, _ in draft.norms] != ([measured] if measured else [])
+            or (loss is None) is not (row.loss is None)
+            or draft.memory is not None
+            or draft.kept != row.kept
+            or draft.alive != row.alive
+            or draft.shifts != row.shifts
+            or unsettled(draft)
+            or (_carried(draft) != carried_at(row, number))
+        ):
+            return None
+        begin, end = draft.start, perf_counter() if draft.end is None else draft.end
+        found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
+        for start, until in zip(draft.times, (*draft.times[1:], end)):
+            found += (start - begin, until - start)
+        found += draft.learning_rates.values()
+        if measured:
+            norms = draft.norms[0][2][0]
+            found += chain.from_iterable(zip(norms, norms[len(norms) // 2 :]))
+        return found
+
+    def row(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
+        """The row of a closed step."""
+        row = self._row(draft, kind, number, template, self._versions(draft), open=False)
+        self._like = None if draft.matched is None or row.memory is not None else _like(draft, row)
+        if self._adding is not None:
+            self._adding.over = True
+            self._adding = None
+        return row
+
+    def unfinished(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
+        """The row of a step that goes on."""
+        return self._row(draft, kind, number, template, tuple(draft.versions.items()), open=True)
+
+    def _row(
+        self,
+        draft: Draft,
+        kind: StepKind,
+        number: int,
+        template: int,
+        versions: tuple[tuple[int, int], ...],
+        *,
+        open: bool,
+    ) -> StepRow:
+        begin, end = draft.start, perf_counter() if draft.end is None else draft.end
+        marks, times = draft.marks, draft.times
+        if open and len(marks) > OPEN_PHASES:
+            marks, times = marks[:OPEN_PHASES], times[:OPEN_PHASES]
+        ends = (*times[1:], end)
+        return StepRow(
+            number,
+            kind,
+            _detail(draft),
+            template,
+            begin - self._started_at,
+            end - begin,
+            self.losses.of(draft),
+            tuple([(optimizer, group, rate) for (optimizer, group), rate in draft.learning_rates.items()]),
+            tuple(
+                [
+                    _new_tuple(PhaseSpan, (phase, index, start - begin, until - start))
+                    for (phase, index), start, until in zip(marks, times, ends)
+                ]
+            ),
+            versions,
+            _carried(draft),
+            draft.memory,
+            norms_of(draft),
+            open,
+            draft.kept,
+            draft.alive,
+            draft.shifts,
+        )
+
+    def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:
+        """Versions at the step's start that counting on from the last written step would get wrong."""
+        pattern: Pattern | None = draft.matched
+        if pattern is not None and pattern is self._repeated:  # whose versions were compared when they were met
+            self._repeats += 1
+            return ()
+        self.count_repeats()
+        predicted, self._repeated = self._predicted, pattern
+        bumps, met = draft.bumps, draft.versions
+        if pattern is not None:
+            bumps, met = pattern.bumps, pattern.versions_before()
+        wrong = []
+        for parameter, version in met.items():
+            if predicted.get(parameter, 0) != version:
+                wrong.append((parameter, version))
+                predicted[parameter] = version
+        for parameter, rise in bumps.items():
+            predicted[parameter] = predicted.get(parameter, 0) + rise
+        return tuple(wrong)
+
+    def count_repeats(self) -> None:
+        """The steps that repeated are over: count how far the versions rose in them."""
+        if self._repeated is not None:
+            for parameter, rise in self._repeated.bumps.items():
+                self._predicted[parameter] = self._predicted.get(parameter, 0) + rise * self._repeats
+        self._repeated, self._repeats = None, 0
+
+
+def _detail(draft: Draft) -> Detail:
+    if draft.matched is not None:
+        return Detail.MATCHED
+    if not draft.with_graph:
+        return Detail.STEPS
+    return Detail.FULL if draft.full else Detail.GRAPH
+
+
+def _like(draft: Draft, row: StepRow) -> Like | None:
+    """What the next steps are compared with; None where not each parameter measured has a gradient, in order."""
+    measured: tuple[int, ...] = ()
+    if draft.norms:
+        measured = draft.norms[-1][1]
+        parameters = measured[: len(measured) // 2]
+        if len(draft.norms) > 1 or measured != with_gradients(parameters) or list(parameters) != sorted(parameters):
+            return None
+    return Like(row, draft.marks, list(draft.learning_rates), measured)
+
+
+def _carried(draft: Draft) -> tuple[tuple[int, int, int], ...]:
+    return tuple([(tensor, mark.number, old) for tensor, mark, old in draft.carried if mark.number is not None])
+
+
+def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]:
+    """(parameter, |p|, |grad|) as measured last in the step, in parameter order."""
+    if len(draft.norms) == 1:
+        numbers, cell = draft.norms[0][1:]
+        count = len(numbers) // 2
+        if cell and numbers == with_gradients(numbers[:count]):
+            measured = cell[0]
+            found = list(zip(numbers, measured, measured[count:]))
+            found.sort()
+            return tuple(found)
+    parameters: dict[int, float] = {}
+    gradients: dict[int, float] = {}
+    for _, numbers, cell in draft.norms:
+        for number, norm in zip(numbers, cell[0] if cell else ()):
+            if number >= 0:
+                parameters[number] = norm
+            else:
+                gradients[-1 - number] = norm
+    return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
+
+
+def unsettled(draft: Draft) -> bool:
+    """Whether the device still owes a loss or norms of this step."""
+    return any(not cell for _, cell in (*draft.losses, *draft.scaled)) or any(not cell for _, _, cell in draft.norms)

@@ -1,0 +1,1 @@
+"""What a program runs in: versions, devices, the job that it is one process of."""

@@ -1,0 +1,1 @@
+"""What torch and the script call while a recording runs."""

@@ -1,0 +1,74 @@
+"""`zero_grad()` of an optimizer or a module: which gradients it cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import FrameType
+
+import torch
+
+from ...model.records import Phase
+from ..hiding.no_torch_function import Unseen
+from ..journal.journal import Journal
+from ..journal.stations import ZERO_GRAD, ZEROED
+from .pause import Pause
+
+
+def zero_grad(
+    journal: Journal,
+    pause: Pause,
+    frame: FrameType,
+    parameters: Callable[[], Iterable[torch.Tensor]],
+    owner: Callable[[], tuple[str, int | None]],
+    call: Callable[[], None],
+) -> None:
+    """Make the `call` that `frame` makes, and record which gradients of the owner's parameters it cleared.
+
+    `owner` answers with its name, and its number if it is an optimizer.
+    """
+    if journal.matching.listening and _passed(journal, frame, parameters, owner):
+        call()
+        journal.matching.ends(ZEROED)
+        return
+    with pause:
+        stack, with_grad = -1, None
+        try:
+            with Unseen():
+                stack = journal.call_begins(Phase.ZERO_GRAD, frame)
+                with_grad = [parameter for parameter in parameters() if parameter.grad is not None]
+        except Exception as error:
+            journal.fault("gradients before zero_grad", error)
+        try:
+            call()
+            if with_grad is not None:
+                _tell(journal, owner, with_grad, stack)
+        finally:
+            journal.call_ends()
+    if journal.matching.listening:
+        journal.matching.ends(ZEROED)
+
+
+def _passed(
+    journal: Journal,
+    frame: FrameType,
+    parameters: Callable[[], Iterable[torch.Tensor]],
+    owner: Callable[[], tuple[str, int | None]],
+) -> bool:
+    """Whether nothing but that the step passes this call is recorded of it."""
+    try:
+        with Unseen():
+            there = [parameter.grad is not None for parameter in parameters()]
+            return journal.matching.passes(ZERO_GRAD, frame, (*owner(), there))
+    except Exception as error:
+        journal.fault("gradients before zero_grad", error)
+        return False
+
+
+def _tell(
+    journal: Journal, owner: Callable[[], tuple[str, int | None]], with_grad: list[torch.Tensor], stack: int
+) -> None:
+    try:
+        with Unseen():
+            journal.gradients.zeroed(*owner(), with_grad, stack)
+    except Exception as error:
+        journal.fault("a zero_grad call", error)

@@ -1,0 +1,1 @@
+"""What happened, told by the hooks and worded as moments of the step."""

@@ -1,0 +1,392 @@
+"""Steps that are matched instead of watched: the same stations, so as an earlier step; its single ops are not seen.
+
+A step's stations are what is called of the script's own accord whichever way it is watched: root modules, backwards,
+updates, `zero_grad`, and the rarer calls that change what training does. When a pattern was seen often enough, the
+function mode is taken off the stack and the next steps are only compared at their stations: where they are, how many
+grad nodes were made in between, the graph of each backward, modes, arguments' shapes, optimizer groups, version
+counters, hooks. The first difference ends it: what had passed is told as in a step at detail `steps`, and the step
+after it is watched again. So are steps at growing distances, and the one after a number that is not finite.
+
+Steps that equal none, and cost more than the budget, are *light*: told at detail `steps` from their beginning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import chain
+from threading import get_ident
+from time import perf_counter
+from types import FrameType
+from typing import Any
+
+from ..hiding.torch_private import (
+    function_mode_at,
+    function_modes,
+    pop_function_mode,
+    push_function_mode,
+    sequence_number,
+)
+from ..hiding.torch_state import transforming
+from ..measure.tensor_facts import version_of
+from ..step.draft import Draft, Station
+from ..step.patterns import Pattern, Patterns
+from .here import Here
+from .stations import BACKWARD, CALL, ENDS, Teller
+from .updates import Updates
+
+NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
+FREE_SECONDS = 0.5  # that watching steps that equal none may cost before the budget counts
+_A_MOMENT = 20e-6  # seconds that it costs to watch one, about
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
+
+
+class Matching:
+    """Which steps are watched, matched or light, and the stations of the step in progress.
+
+    `budget`: the share of a light step's time that watching may cost more, over all steps; None: all are watched.
+    """
+
+    def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
+        self.here, self.patterns, self.budget = here, patterns, budget
+        self.teller = Teller(here, updates)
+        self.mode: Any = None  # the function mode that sees the ops
+        self.listening = False  # stations are noted
+        self.on = False  # the step in progress is being matched
+        self.aside = False  # ops that the mode sees are not recorded: it is matched, or light
+        self.inside = 0  # calls that are stations themselves
+        self.generation = 0  # of what modules there are
+        self.on_return: list[Callable[[], None]] = []  # what to bring up to date when ops are seen again
+        self._there = True  # the mode is on the stack, or torch has taken it off while it handles a call
+        self._armed = self._lighten = False  # from the first station of the step in progress on, it is
+        self._returning = False  # it is the last of its kind: the mode is there to see where it ends
+        self._left, self._distance = 0, NEAREST
+        self._spent = 0.0  # seconds that it cost to watch steps that equal none
+        self._usual: dict[str, float] = {}  # seconds of a light step, by kind
+        self._expected: Pattern | None = None
+        self._last: Pattern | None = None  # of the step that was matched last
+        self._passed: list[Station] = []
+        self._times: list[float] = []
+        self._count = 0
+
+    def start(self, mode: Any) -> None:
+        """Begin to note stations; `mode` sees the ops."""
+        self.mode = mode
+        self.listening = mode is not None and self.budget is not None
+
+    def stop(self) -> None:
+        """The script is over, or the recording: what has passed is told."""
+        if self.on:
+            if self._complete() and self._unwritten():
+                self._close(perf_counter())
+            else:
+                self._give_up()
+        self.on = self.aside = self.listening = False
+
+    def leave(self) -> None:
+        """At once, and without telling anything: this is another process."""
+        self.on = self.aside = self.listening = False
+
+    # -- stations --------------------------------------------------------------------------------
+
+    def passes(self, kind: str, frame: FrameType, facts: tuple[Any, ...]) -> bool:
+        """A call begins that is a station. Whether that is all that is recorded of it."""
+        here = self.here
+        if not self.listening or get_ident() != here.thread:
+            return False
+        if self.on:
+            if self.inside or transforming():
+                return True
+            stack = here.sites.locate(frame)
+            if self._at(kind, stack, facts):
+                return True
+            if not self.aside:  # a step that is watched begins with it
+                self._note(here.tracker.draft, kind, stack, facts)
+            return False
+        if here.clock.depth or here.backwards or not here.recording():
+            return False
+        stack, _ = here.locate(frame)  # where a new step may begin
+        draft = here.tracker.draft
+        if not draft.stations:
+            station = _new_tuple(Station, (kind, stack, 0, facts))
+            if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
+                return self._at(kind, stack, facts)
+            if self._lighten and self._take_off():
+                self._lighten = False
+                self._be_light()
+                return False
+        if draft.with_graph:
+            self._note(draft, kind, stack, facts)
+        return False
+
+    def begins_at(self, frame: FrameType) -> bool:
+        """A backward is called at `frame`, with the mode still on the stack. Whether the step is matched from here."""
+        here = self.here
+        if not self._armed or self.on or get_ident() != here.thread or not here.recording():
+            return False
+        here.locate(frame)
+        draft = here.tracker.draft
+        return (
+            self._armed
+            and not draft.stations
+            and self._began_like(draft, lambda first: first.kind == BACKWARD)
+            and self._begin()
+        )
+
+    def ends(self, kind: str, facts: tuple[Any, ...] = ()) -> None:
+        """A call that is a station is over."""
+        here, draft = self.here, self.here.tracker.draft
+        if not self.listening or get_ident() != here.thread:
+            return
+        if self.on:
+            if not self.inside:
+                self._at(kind, -1, facts)
+            return
+        if self.aside and self._left <= 1 and not self._there:
+            self._put_back()
+        if draft.with_graph and draft.stations and not (here.clock.depth or here.backwards):
+            self._note(draft, kind, -1, facts)
+
+    def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
+        count = sequence_number()
+        nodes, self._count = count - self._count if draft.stations else 0, count
+        draft.stations.append(_new_tuple(Station, (kind, stack, nodes, facts)))
+        draft.passed_at.append(perf_counter())
+        draft.places.append(draft.length)
+
+    def _at(self, kind: str, stack: int, facts: tuple[Any, ...]) -> bool:
+        """The step that is being matched passes a station. Whether it still is one that is matched."""
+        now, count = perf_counter(), sequence_number()
+        passed, expected = self._passed, self._expected
+        if expected is not None and len(passed) == len(expected.stations):
+            if not self._ended(stack, kind):
+                self._give_up()
+                return False
+            if not self._unwritten():
+                self._give_up()
+                self.here.tracker.look(stack)
+                return False
+            self._close(now)
+            if not self.on:
+                return False
+            passed, expected = self._passed, None
+        place = len(passed)
+        nodes, self._count = count - self._count if place else 0, count
+        station = _new_tuple(Station, (kind, stack, nodes, facts))
+        passed.append(station)
+        self._times.append(now)
+        if expected is None or expected.stations[place] != station:
+            expected = self._expected = self._pattern_with(passed)
+            if expected is None:
+                if kind not in ENDS:
+                    passed.pop()
+                    self._times.pop()
+                self._give_up()
+                return False
+        if place + 1 == len(expected.stations) and not self._returning:
+            self._completed()
+        return True
+
+    def _pattern_with(self, passed: Sequence[Station]) -> Pattern | None:
+        """The pattern that begins with these stations and was seen last."""
+        known = [self._last] if self._last is not None else []
+        for pattern in chain(known, self.patterns.to_match()):
+            if pattern.stations[: len(passed)] == passed:
+                return pattern
+        return None
+
+    def _complete(self) -> bool:
+        return self._expected is not None and len(self._passed) == len(self._expected.stations)
+
+    def _ended(self, stack: int, kind: str = "") -> bool:
+        """Whether a call at `stack`, after the last station, is of the next step."""
+        watch = self._expected.watch if self._expected is not None else None
+        if watch is None:
+            return False
+        here = self.here
+        if watch.judge(stack, here.sites.positions[stack]) in ("again", "left"):
+            return True
+        return kind == CALL and watch.kind == "U" and here.tracker.elsewhere(stack, watch.loop)
+
+    def _unwritten(self) -> bool:
+        """Whether tensors of earlier steps are as the pattern's steps left them."""
+        assert self._expected is not None
+        for _, entry, rise, _, _ in self._expected.lasting:
+            tensor = entry()
+            if tensor is not None and (entry.version is None or entry.version + rise != version_of(tensor)):
+                return False
+        return True
+
+    # -- from watching to matching, and back -------------------------------------------------------
+
+    def closed(self, draft: Draft, pattern: Pattern | None, kind: str) -> None:
+        """A watched or light step has closed."""
+        self._armed = self._lighten = False
+        if not self.listening:
+            return
+        usual = self._usual.get(kind)
+        if not draft.with_graph:
+            spent = perf_counter() - draft.start
+            self._usual[kind] = spent if usual is None else 0.8 * usual + 0.2 * spent
+            self._left -= 1
+            return
+        if pattern is not None and pattern.matchable:
+            self._armed, self._left = True, self._distance
+            self._distance = min(FARTHEST, 2 * self._distance)
+            return
+        self._distance = NEAREST
+        repeats = pattern is not None and pattern.seen > 1
+        if draft.full or repeats or not draft.stations or self.budget is None:
+            return
+        cost = draft.length * _A_MOMENT
+        self._spent += cost
+        self._lighten = self._spent > FREE_SECONDS
+        self._left = 1 if usual is None else min(FARTHEST, math.ceil(cost / (self.budget * usual)))
+
+    def opens(self) -> bool:
+        """A step begins. Whether its ops are seen."""
+        if not self.aside or self.on:
+            return True
+        if self._left > 0:
+            if self._left == 1:
+                self._put_back()
+            return False
+        if self._put_back():
+            self._see_again()
+            return True
+        return False
+
+    def _began_like(self, draft: Draft, first: Callable[[Station], bool]) -> bool:
+        """Whether a step that is watched up to its first station began like one that can be matched."""
+        return any(
+            first(pattern.stations[0]) and pattern.moments[: draft.length] == draft.moments
+            for pattern in self.patterns.to_match()
+        )
+
+    def _begin(self) -> bool:
+        """From this station on, which is the first of its step, compare stations only."""
+        self._armed = False
+        if not self._take_off():
+            return False
+        self.on = True
+        self._returning = False
+        self._forget()
+        tracker = self.here.tracker
+        tracker.begin_again()
+        return True
+
+    def _be_light(self) -> None:
+        self.here.tracker.begin_again()
+        self.here.tracker.draft.with_graph = False
+
+    def _take_off(self) -> bool:
+        """Take the mode off the stack, where it is alone there and nothing is paused."""
+        here = self.here
+        if (
+            here.nested
+            or here.quiet
+            or function_modes() != 1
+            or function_mode_at(0) is not self.mode
+            or self.mode.quiet
+        ):
+            return False
+        pop_function_mode()
+        self.aside, self._there = True, False
+        return True
+
+    def _put_back(self) -> bool:
+        """Put the mode back, where no other has come."""
+        if self._there or function_modes():
+            return self._there
+        push_function_mode(self.mode)
+        self._there = True
+        return True
+
+    def _completed(self) -> None:
+        """The last station was passed: if the next step is to be watched, its ops are seen from where it begins."""
+        draft = self.here.tracker.draft
+        numbers = [*(value for _, cell in draft.losses for value in cell), *self._norms(draft)]
+        if self._left <= 1 or not all(map(math.isfinite, numbers)):
+            self._returning = self._put_back()
+
+    @staticmethod
+    def _norms(draft: Draft) -> list[float]:
+        return [norm for _, _, cell in draft.norms for norms in cell for norm in norms]
+
+    def sees(self, frame: FrameType) -> bool:
+        """The mode sees an op of a step that is not watched. Whether it is the first of one that is."""
+        here = self.here
+        if self.on:
+            if self.inside or not self._complete():
+                return False
+            if not self._ended(here.sites.locate(frame)):
+                return False
+            if not self._unwritten():
+                self._give_up()
+                here.locate(frame)
+            else:
+                self._close(perf_counter())
+        else:
+            here.locate(frame)
+        return not self.aside
+
+    def _see_again(self) -> None:
+        """Ops are recorded again from now on."""
+        self.on = self.aside = self._returning = False
+        self._left = 0
+        for bring_up_to_date in self.on_return:
+            bring_up_to_date()
+
+    def _forget(self) -> None:
+        self._passed, self._times, self._expected = [], [], None
+
+    # -- the end of a step -------------------------------------------------------------------------
+
+    def _close(self, now: float) -> None:
+        """The step is one of its pattern; the next begins."""
+        pattern, draft = self._expected, self.here.tracker.draft
+        assert pattern is not None
+        draft.end = now
+        draft.matched = pattern
+        draft.marks, draft.times = pattern.marks, pattern.phase_times(draft.start, self._times, now)
+        draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, draft.losses)]
+        draft.scaled = [(place, cell) for place, (_, cell) in zip(pattern.scaled, draft.scaled)]
+        draft.norms = [(place, numbers, cell) for (place, _), (_, numbers, cell) in zip(pattern.norms, draft.norms)]
+        draft.factors = pattern.factors
+        shifts: list[tuple[int, int]] = []
+        for number, entry, rise, since, shift in pattern.lasting:
+            if entry.version is not None and entry() is not None:
+                if shift or rise:
+                    shifts.append((number, shift + entry.version - since))
+                entry.version += rise
+        draft.shifts = tuple(shifts)
+        before = self.patterns.before
+        for number, mark, old in pattern.carried:
+            met_in = mark or before
+            if met_in is not None:
+                draft.carried.append((number, met_in, old))
+        self._forget()
+        self._last = pattern
+        self._left -= 1
+        if self._returning:
+            self._see_again()
+        self.here.tracker.over(pattern.kind)
+        self.here.tracker.draft.start = now
+
+    def _give_up(self) -> None:
+        """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""
+        passed, times = self._passed, self._times
+        draft, tracker = self.here.tracker.draft, self.here.tracker
+        self._forget()
+        self.on = self._returning = False
+        self._distance, self._left = NEAREST, 0
+        back = self._put_back()
+        if not passed and back:
+            self._see_again()
+            return
+        draft.with_graph = False
+        losses, draft.losses = draft.losses, []
+        norms, draft.norms = draft.norms, []
+        draft.scaled = []
+        self.teller.tell(passed, times, losses)
+        tracker.draft.norms += [(max(0, draft.length - 1), numbers, cell) for _, numbers, cell in norms]

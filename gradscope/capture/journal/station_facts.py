@@ -1,0 +1,134 @@
+"""What is compared of a step whose ops are not watched, at each station that it passes."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..hiding.deep_graphs import room_to_free
+from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
+from ..measure.askable import is_plain
+from ..measure.tensor_facts import version_of
+
+Facts = tuple[Any, ...]
+_PLAIN = (bool, int, str, type(None))
+
+
+class Tree:
+    """A root module with all in it, looked at anew at each of its calls."""
+
+    __slots__ = ("_buffers", "_generation", "_modules", "depth")
+
+    def __init__(self, root: nn.Module, generation: int) -> None:
+        self._generation = generation
+        named = list(root.named_modules())
+        self._modules = [weakref.ref(module) for _, module in named]
+        self._buffers = [weakref.ref(buffer) for buffer in root.buffers()]
+        self.depth = 1 + max(path.count(".") + bool(path) for path, _ in named)  # how deep its calls can go
+
+    def of(self, generation: int) -> bool:
+        """Whether modules were registered since it was made."""
+        return generation == self._generation
+
+    def state(self) -> Facts:
+        """Which of its modules train, and how many hooks each has."""
+        found: list[object] = [len(hooks) for hooks in GLOBAL_HOOKS if hooks]
+        for reference in self._modules:
+            module = reference()
+            if module is None:
+                found.append(None)
+                continue
+            own = module.__dict__
+            found.append(own.get("training"))
+            found += [(name, len(own[name])) for name in HOOKS if own.get(name)]
+            if "forward" in own:
+                found.append("forward")
+        return tuple(found)
+
+    def versions(self) -> list[int | None]:
+        """The version counters of its buffers."""
+        return versions_of_living(self._buffers)
+
+
+def versions_of_living(references: Iterable[Callable[[], torch.Tensor | None]]) -> list[int | None]:
+    """The version counters of tensors; None for those that are gone or have none."""
+    found: list[int | None] = []
+    for reference in references:
+        tensor = reference()
+        found.append(None if tensor is None else version_of(tensor))
+    return found
+
+
+def versions_rose(before: Sequence[int | None], after: Sequence[int | None]) -> Facts:
+    """How far version counters rose."""
+    return tuple([None if old is None or new is None else new - old for old, new in zip(before, after)])
+
+
+def arguments_facts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Facts:
+    """The tensors among a call's arguments, and in containers right inside them."""
+    found: list[object] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, torch.Tensor):
+            found.append(_tensor(value))
+        elif isinstance(value, (tuple, list)):
+            found.append([_tensor(one) for one in value if isinstance(one, torch.Tensor)])
+        elif isinstance(value, Mapping):
+            found.append([_tensor(one) for one in value.values() if isinstance(one, torch.Tensor)])
+        else:
+            found.append(type(value))
+    return tuple(found) if not kwargs else (*found, *kwargs)
+
+
+def _tensor(tensor: torch.Tensor) -> object:
+    if not is_plain(tensor):
+        return type(tensor)
+    return (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
+
+
+def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int | None]) -> Facts:
+    """The graph behind these grad nodes, breadth first.
+
+    Of each node its type, where its edges lead, and shape and type of its gradients; of each leaf which parameter it
+    is, whether it has a gradient already, and its hooks.
+    """
+    nodes: list[Any] = []
+    index: dict[Any, int] = {}
+    for root in roots:
+        if root is not None and root not in index:
+            index[root] = len(nodes)
+            nodes.append(root)
+    found: list[object] = [index.get(root) for root in roots]
+    place = index.get
+    for node in nodes:  # which grow as they are read
+        kind = type(node)
+        edges: list[int | None] = []
+        for target, number in node.next_functions:
+            if target is None:
+                edges.append(None)
+                continue
+            at = place(target)
+            if at is None:
+                at = index[target] = len(nodes)
+                nodes.append(target)
+            edges += (at, number)
+        found.append(kind)
+        found.append(edges)
+        if edges:
+            found += [(one.shape, one.dtype, one.device) for one in node._input_metadata]
+        elif kind.__name__ == "AccumulateGrad":
+            leaf = node.variable
+            hooks = leaf._backward_hooks
+            found.append((parameter_of(leaf), _tensor(leaf), leaf.grad is not None, len(hooks) if hooks else 0))
+    room_to_free(len(nodes))
+    return tuple(found)
+
+
+def groups_facts(groups: Sequence[Mapping[str, Any]]) -> Facts:
+    """The groups of an optimizer: how many parameters, and the settings that are no amounts."""
+    return tuple(
+        [(len(group["params"]), [value for name, value in group.items() if type(value) in _PLAIN]) for group in groups]
+    )

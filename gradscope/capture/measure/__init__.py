@@ -1,0 +1,1 @@
+"""What one tensor says of itself, and its numbers."""

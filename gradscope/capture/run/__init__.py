@@ -1,0 +1,1 @@
+"""The script as `python` runs it, and its recording, which begins when it imports torch."""

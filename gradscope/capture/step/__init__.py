@@ -1,0 +1,1 @@
+"""The step being built: its tensors, what it holds, and where it ends."""

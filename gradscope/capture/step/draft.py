@@ -1,0 +1,339 @@
+"""The step in progress, in the cheap form that capture appends to.
+
+A raw moment is `(kind, phase, stack, inputs, outputs, payload)` where inputs and outputs are tuples of
+step-local tensor numbers and everything is hashable: two steps did the same exactly when their
+moments, tensors, graphs and returns are equal. `to_records` turns novelty into records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sized
+from functools import lru_cache
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from ...model.records import Kept, Phase
+from ..measure.tensor_facts import Facts
+from .loop_detection import Watch
+
+FLUSH_SECONDS = 0.2
+# Phases that no call's return ends: they end with the last that was told of them, unless one of these comes next.
+_GO_ON_AS = {
+    Phase.FORWARD: (Phase.LOSS, Phase.BACKWARD),
+    Phase.LOSS: (Phase.BACKWARD,),
+    Phase.EVAL: (),
+}
+RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
+
+
+# (moment, subject, of a parameter, what, `stats.Reading`)
+RawSample = tuple[int, int, bool, str, Any]
+
+
+class Station(NamedTuple):
+    """A place that a step passes whether or not its ops are watched: what it is, and all that is compared there.
+
+    `nodes`: how many grad nodes were made since the station before.
+    """
+
+    kind: str
+    stack: int
+    nodes: int
+    facts: tuple[Any, ...]
+
+
+TENSOR, MOMENT, GRAPH = range(3)  # what `Draft.changed` speaks of
+MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
+
+
+class RawTensor(NamedTuple):
+    """A tensor when the step met it; `made_by` to `direct` are what its name is made from."""
+
+    facts: Facts
+    version: int | None
+    storage: int
+    base: int | None
+    parameter: int | None
+    made_by: int | None
+    output: int
+    outputs: int
+    stack: int | None
+    position: int
+    method: bool
+    direct: bool
+    carried: bool
+    gradient_of: int | None = None
+
+
+# (module, call, stack, training, first moment, position of the call that made it): as `records.ModuleCall`
+RawCall = tuple[int, int, "int | None", bool, int, "int | None"]
+
+
+class RawGraph(NamedTuple):
+    """A walked backward graph. Node: (name, op moment, leaf tensor, output tensors, saved, hooks, carried)."""
+
+    nodes: tuple[tuple[Any, ...], ...]
+    edges: tuple[tuple[int, int, int, int], ...]
+    roots: tuple[int, ...]
+
+
+def tensors_in_graph(graph: RawGraph) -> list[int]:
+    """The tensors that a graph names."""
+    found = [number for node in graph.nodes for number in (node[2], *node[3], *(saved[1] for saved in node[4]))]
+    return [number for number in found if number is not None]
+
+
+def _no_flush(draft: Draft) -> None:
+    """For drafts that are only made to be closed."""
+    draft.flush_at = math.inf
+
+
+@lru_cache(maxsize=256)
+def with_gradients(parameters: tuple[int, ...]) -> tuple[int, ...]:
+    """How `Draft.norms` numbers parameters and then their gradients: a gradient is -1 - its parameter."""
+    return (*parameters, *[-1 - number for number in parameters])
+
+
+class StepMark:
+    """Where a closed step ended up; live tensors point here to say in which step they were made."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+
+class Draft:
+    """One step in progress. It asks to be flushed as it grows, so that a killed program leaves it behind."""
+
+    __slots__ = (
+        "alive",
+        "before",
+        "bumps",
+        "calling",
+        "calls",
+        "carried",
+        "carriers",
+        "changed",
+        "cuts",
+        "end",
+        "factors",
+        "flush",
+        "flush_at",
+        "full",
+        "graphs",
+        "hooked",
+        "kept",
+        "learning_rates",
+        "losses",
+        "mark",
+        "marks",
+        "matched",
+        "memory",
+        "met",
+        "module_calls",
+        "moments",
+        "nodes_by_sequence",
+        "norms",
+        "outputs_by_sequence",
+        "passed_at",
+        "phase",
+        "places",
+        "returns",
+        "roots",
+        "samples",
+        "scaled",
+        "seen_backward",
+        "seen_update",
+        "sharing",
+        "shifts",
+        "start",
+        "stations",
+        "storage_count",
+        "storages",
+        "tensors",
+        "times",
+        "until",
+        "versions",
+        "watch",
+        "with_graph",
+        "zeroed",
+    )  # fmt: skip
+
+    def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush, *, with_graph: bool = True) -> None:
+        self.mark = StepMark()
+        self.before = 0  # how many moments the steps before it have
+        self.start = perf_counter()
+        self.end: float | None = None  # set where the rest was split off
+        self.flush = flush
+        self.flush_at = self.start + FLUSH_SECONDS
+        self.full = full
+        self.with_graph = with_graph
+        self.matched: Any = None  # the Pattern of the step that this one passed the same stations as
+        self.stations: list[Station] = []
+        self.passed_at: list[float] = []  # when it passed each
+        self.places: list[int] = []  # and how many moments there were before
+        self.watch: Watch | None = None  # what showed that it is over
+        self.hooked = False  # hooks on saved tensors were at work
+        self.moments: list[RawMoment] = []
+        self.tensors: list[RawTensor] = []
+        self.graphs: list[RawGraph] = []
+        self.changed: list[tuple[int, int]] = []  # (TENSOR, MOMENT or GRAPH, place): became another after it was listed
+        self.returns: list[tuple[int, tuple[int, ...]]] = []
+        self.phase: Phase | None = None
+        self.marks: list[tuple[Phase, int]] = []  # where phases begin
+        self.times: list[float] = []  # and when
+        self.until = self.start  # when the last op was told, or the last root's call returned
+        self.samples: list[RawSample] = []
+        self.losses: list[tuple[int, list[float]]] = []  # (backward's moment, what it began at)
+        self.factors: list[tuple[int, float]] = []  # (moment of an op, the number that it multiplied a number by)
+        self.scaled: list[tuple[int, list[float]]] = []  # (moment of a GradScaler's scale, the loss that it was given)
+        self.learning_rates: dict[tuple[int, int], float] = {}
+        self.versions: dict[int, int] = {}
+        self.bumps: dict[int, int] = {}
+        self.carried: list[tuple[int, StepMark, int]] = []
+        # Those whose making was noted when their step closed: (number, the table's entry, step, number there).
+        self.carriers: list[tuple[int, Any, StepMark, int]] = []
+        self.norms: list[tuple[int, tuple[int, ...], list[list[float]]]] = []
+        self.memory: tuple[int, int] | None = None
+        self.nodes_by_sequence: dict[int, int] = {}
+        self.outputs_by_sequence: dict[int, list[int]] = {}
+        self.met: list[Any] = []  # the table's entries of its tensors
+        self.storages: dict[int, int] = {}
+        self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
+        self.storage_count = 0
+        self.cuts: list[int] = []
+        self.roots: dict[int, int] = {}  # the root modules that ran, and the moment before which each did last
+        self.seen_backward = 0
+        self.seen_update = 0
+        self.zeroed = False
+        self.module_calls: dict[int, int] = {}
+        self.calls: list[RawCall] = []
+        self.calling: int | None = None  # the place among them of the one that runs
+        self.kept: tuple[Kept, ...] = ()
+        self.alive: tuple[int, int] | None = None
+        self.shifts: tuple[tuple[int, int], ...] = ()  # as `StepRow` has it, once the step has closed
+
+    def carry(self, number: int, entry: Any, mark: StepMark) -> None:
+        """A tensor of the step `mark`, number `entry.number` there, is met in this step as `number`."""
+        self.carried.append((number, mark, entry.number))
+        if entry.made_at >= 0:
+            self.carriers.append((number, entry, mark, entry.number))
+
+    def add(
+        self,
+        kind: str,
+        phase: Phase,
+        stack: int | None,
+        inputs: tuple[int, ...] = (),
+        outputs: tuple[int, ...] = (),
+        payload: tuple[Any, ...] = (),
+    ) -> int:
+        """A raw moment happened. Returns its index."""
+        return self.append((kind, phase, stack, inputs, outputs, payload), phase)
+
+    def append(self, moment: RawMoment, phase: Phase, now: float | None = None) -> int:
+        """The same, of a moment that is made already, and that happened `now`."""
+        index = len(self.moments)
+        self.moments.append(moment)
+        now = perf_counter() if now is None else now
+        if phase is not self.phase:
+            self._enters(phase, index, now)
+        if moment[0] == "op":
+            self.until = now
+        if now >= self.flush_at:
+            self.flush(self)
+        return index
+
+    def _enters(self, phase: Phase, index: int, now: float) -> None:
+        """With the moment `index`, at the time `now`, it is `phase`."""
+        after = _GO_ON_AS.get(self.phase) if self.phase is not None else None
+        self.phase = phase
+        if after is not None and phase not in after:
+            self.marks.append((Phase.OTHER, index))
+            self.times.append(self.until)
+            if phase is Phase.OTHER:
+                return
+        self.marks.append((phase, index))
+        self.times.append(now)
+
+    def tensor(self, number: int) -> RawTensor:
+        """The tensor of that number."""
+        return self.tensors[number]
+
+    @property
+    def length(self) -> int:
+        """How many moments there were."""
+        return len(self.moments)
+
+    def size(self) -> tuple[int, int, int]:
+        """How many tensors, moments and graphs it has."""
+        return len(self.tensors), len(self.moments), len(self.graphs)
+
+    def change(self, kind: int, place: int, raw: Any) -> None:
+        """A tensor, moment or graph that is listed becomes another."""
+        (self.tensors, self.moments, self.graphs)[kind][place] = raw
+        self.changed.append((kind, place))
+
+    def first(self) -> RawMoment:
+        """The first moment, of a step that has one."""
+        return self.moments[0]
+
+    def last(self) -> RawMoment | None:
+        """The last moment; None where nothing happened yet."""
+        return self.moments[-1] if self.moments else None
+
+    def progress(self) -> tuple[Any, ...]:
+        """What changes with all that happens in the step."""
+        listed: tuple[Sized, ...] = (
+            self.moments,
+            self.tensors,
+            self.calls,
+            self.returns,
+            self.graphs,
+            self.samples,
+            self.times,
+        )
+        return (self.mark, *map(len, listed))
+
+    def call_left(self, begun: Draft, outer: int | None) -> None:
+        """A module call is over that began in `begun`, where `outer` was the call around it."""
+        if self is begun:
+            self.calling = outer
+        elif self.calling is not None:  # a step was cut while it ran
+            self.calling = self.calls[self.calling][5]
+
+    def begins(self, phase: Phase, now: float | None = None) -> None:
+        """From now on it is `phase`, whatever moment comes next."""
+        if phase is not self.phase:
+            self._enters(phase, self.length, perf_counter() if now is None else now)
+
+    def hand_on(self, following: Draft) -> None:
+        """The call that showed that this step is over, where it was noted as a station of it, is of the next."""
+        if self.stations and self.stations[-1].kind in ("call", "backward") and self.places[-1] == self.length:
+            first = self.stations.pop()
+            following.stations.append(first._replace(nodes=0))
+            following.passed_at.append(self.passed_at.pop())
+            following.places.append(0)
+            self.places.pop()
+
+    def returned_to_script(self) -> None:
+        """A root's call returned: the phase lasts at least until now."""
+        self.until = perf_counter()
+
+
+def bumps_in(draft: Draft, first: int, end: int) -> dict[int, int]:
+    """How far each parameter's version rises in moments `first` to `end`-1."""
+    bumps: dict[int, int] = {}
+    for kind, _, _, inputs, aliases, payload in draft.moments[first:end]:
+        if kind == "optimizer":
+            pairs = payload[1]
+        else:
+            known = kind == "mutation" and None not in payload[:2]
+            pairs = (payload[:2],) * (1 + len(aliases)) if known else ()
+        for tensor, (before, after) in zip((*inputs, *aliases), pairs):
+            parameter = draft.tensors[tensor].parameter
+            if parameter is not None:
+                bumps[parameter] = bumps.get(parameter, 0) + after - before
+    return bumps

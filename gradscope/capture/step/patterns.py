@@ -1,0 +1,182 @@
+"""Steps that were written: to find the template of one that did the same, and what is compared of one that is matched.
+
+A step that is matched (see `journal.matching`) passes the same stations as the steps of a pattern did; its single ops
+are not watched. What its row tells beside numbers that were measured in it is the pattern's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ...model.records import StepKind
+from ..measure.tensor_facts import version_of
+from .draft import Draft, StepMark
+from .entry import Entry
+
+ENOUGH = 3  # steps that did the same, after which the next ones are matched
+_ORDINARY = frozenset(
+    ["op", "backward", "grad", "zero_grad", "mutation", "optimizer", "mode", "leaf", "scheduler", "scaler", "move"]
+)
+Span = tuple[int, float]  # a station (-1: the step's start), and which part of the time to the next one has passed
+
+
+class Pattern:
+    """A step that was written, as the draft of one that does the same would have it."""
+
+    __slots__ = (
+        "bumps", "calls", "carried", "clock", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
+        "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "stations", "template",
+        "tensors", "watch",
+    )  # fmt: skip
+
+    def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
+        self.template, self.kind, self.full = template, kind, draft.full
+        self.moments, self.tensors, self.graphs = draft.moments, draft.tensors, draft.graphs
+        self.returns, self.bumps, self.calls = draft.returns, draft.bumps, draft.calls
+        self.parameters = [
+            (number, raw.parameter) for number, raw in enumerate(self.tensors) if raw.parameter is not None
+        ]
+        self.seen, self.stations, self.factors = 0, draft.stations, draft.factors
+        self.note(draft, None)
+
+    def equals(self, draft: Draft) -> bool:
+        """Whether the draft did the same."""
+        return (
+            self.moments == draft.moments
+            and self.tensors == draft.tensors
+            and self.graphs == draft.graphs
+            and self.returns == draft.returns
+            and self.bumps == draft.bumps
+            and self.calls == draft.calls
+        )
+
+    def note(self, draft: Draft, before: StepMark | None) -> None:
+        """The step that has closed last was of this pattern, and the one of the mark `before` came before it."""
+        same = draft.stations == self.stations and draft.factors == self.factors
+        self.seen = self.seen + 1 if same else 1
+        self.stations, self.watch, self.factors = draft.stations, draft.watch, draft.factors
+        self.marks, self.clock = draft.marks, _clock(draft)
+        self.losses = [index for index, _ in draft.losses]
+        self.scaled = [index for index, _ in draft.scaled]
+        self.norms = [(index, numbers) for index, numbers, _ in draft.norms]
+        # (number here, the step that met it before or None for the one just before, number there)
+        self.carried: list[tuple[int, StepMark | None, int]] = [
+            (number, None if mark is before else mark, old) for number, mark, old in draft.carried
+        ]
+        met = {entry.number: entry for entry in draft.met if entry.mark is draft.mark}
+        self.owners = [(parameter, met[number]) for number, parameter in self.parameters if number in met]
+        self.lasting = list(_lasting(draft, met))
+        self.matchable = self._may_be_matched()
+
+    def _may_be_matched(self) -> bool:
+        """Whether a step that passes these stations can be told from one that does not."""
+        if self.full or self.seen < ENOUGH or self.watch is None or not self.stations:
+            return False
+        kinds = [moment[0] for moment in self.moments]
+        passed = [station.kind for station in self.stations]
+        return (
+            _ORDINARY.issuperset(kinds)
+            and kinds.count("backward") == passed.count("backward")
+            and kinds.count("optimizer") == passed.count("updated")
+            and self._updates_are_seen()
+        )
+
+    def _updates_are_seen(self) -> bool:
+        """Whether what an optimizer did not write is not a parameter that the step trains."""
+        written = {number for kind, _, _, numbers, _, _ in self.moments if kind == "mutation" for number in numbers}
+        return not any(number in written and self.tensors[number].facts.requires_grad for number, _ in self.parameters)
+
+    def versions_before(self) -> dict[int, int]:
+        """The versions of its parameters when a step of it began that has just ended."""
+        found: dict[int, int] = {}
+        for parameter, entry in self.owners:
+            tensor = entry()
+            version = None if tensor is None else version_of(tensor)
+            if version is not None:
+                found[parameter] = version - self.bumps.get(parameter, 0)
+        return found
+
+    def phase_times(self, start: float, passed: Sequence[float], end: float) -> list[float]:
+        """When the phases of a step began that passed the stations at these times."""
+        times = [start, *passed, end]
+        return [times[at + 1] + part * (times[at + 2] - times[at + 1]) for at, part in self.clock]
+
+
+class Lasting(NamedTuple):
+    """A tensor of earlier steps, whose version rises by `rise` a step; `since` it was that, its `shift` is known."""
+
+    number: int
+    entry: Entry
+    rise: int
+    since: int
+    shift: int
+
+
+def _lasting(draft: Draft, met: Mapping[int, Entry]) -> Iterator[Lasting]:
+    shifts = dict(draft.shifts)
+    for number, _, _ in draft.carried:
+        entry, relative = met.get(number), draft.tensors[number].version
+        if entry is not None and entry.version is not None and relative is not None:
+            since = relative + shifts.get(number, 0)
+            yield Lasting(number, entry, entry.version - since, since, shifts.get(number, 0))
+
+
+def _clock(draft: Draft) -> list[Span]:
+    """Where the phases of the step began, among its stations."""
+    passed = draft.passed_at
+    end = max([draft.start, *passed, *draft.times])
+    times = [draft.start, *passed, end]
+    spans: list[Span] = []
+    at = -1
+    for when in draft.times:
+        while at + 1 < len(passed) and passed[at + 1] <= when:
+            at += 1
+        begin, until = times[at + 1], times[at + 2] if at + 2 < len(times) else end
+        spans.append((at, min(1.0, max(0.0, (when - begin) / (until - begin))) if until > begin else 0.0))
+    return spans
+
+
+class Patterns:
+    """The patterns of the last steps, by size."""
+
+    OF_A_SIZE = 4
+    SIZES = 64
+
+    def __init__(self) -> None:
+        self._by_size: dict[tuple[int, int], list[Pattern]] = {}
+        self.before: StepMark | None = None  # the mark of the step that closed last
+
+    def find(self, draft: Draft) -> Pattern | None:
+        """The pattern that the finished draft is of; None where it is new."""
+        recent = self._by_size.get(_size(draft), [])
+        for position in range(len(recent) - 1, -1, -1):
+            pattern = recent[position]
+            if pattern.equals(draft):
+                if position != len(recent) - 1:
+                    recent.append(recent.pop(position))
+                pattern.note(draft, self.before)
+                return pattern
+        return None
+
+    def add(self, draft: Draft, template: int, kind: StepKind) -> Pattern:
+        """Remember a draft that is stored as a template of its own."""
+        pattern = Pattern(draft, template, kind)
+        recent = self._by_size.setdefault(_size(draft), [])
+        recent.append(pattern)
+        del recent[: -self.OF_A_SIZE]
+        if len(self._by_size) > self.SIZES:
+            del self._by_size[next(iter(self._by_size))]
+        return pattern
+
+    def closed(self, draft: Draft) -> None:
+        """A step has closed."""
+        self.before = draft.mark
+
+    def to_match(self) -> Iterator[Pattern]:
+        """Those whose steps can be matched."""
+        return (pattern for recent in self._by_size.values() for pattern in recent if pattern.matchable)
+
+
+def _size(draft: Draft) -> tuple[int, int]:
+    return (len(draft.moments), len(draft.tensors))

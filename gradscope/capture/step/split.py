@@ -1,0 +1,297 @@
+"""A draft being cut, where a step is found to have ended earlier than was thought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+from typing import Any
+
+from .draft import MADE_BEFORE, Draft, RawMoment, RawSample, RawTensor, bumps_in, tensors_in_graph
+
+
+def split(draft: Draft, at: int, wanted: Iterable[int] = ()) -> tuple[Draft, Draft, dict[int, int]]:
+    """The moments before `at`, those from it on, and the second part's new tensor numbers by old ones.
+
+    Tensors that the second part took over from the first become carried ones there. Numbers that are `wanted` are
+    there after the cut, in either part. Live tensors that the second part has met get its numbers.
+    """
+    cut = _Split(draft, at, wanted)
+    head, tail, numbers = cut.parts()
+    for entry in dict.fromkeys(draft.met):
+        if entry.mark is not draft.mark:
+            continue
+        if entry.number not in numbers:
+            head.met.append(entry)
+            continue
+        entry.mark, entry.number = tail.mark, numbers[entry.number]
+        entry.storage = tail.tensors[entry.number].storage
+        tail.met.append(entry)
+        if entry.parameter is not None:
+            entry.base_version = tail.versions.get(entry.parameter, entry.base_version)
+    return head, tail, numbers
+
+
+def pieces(draft: Draft, cuts: Sequence[int]) -> list[Draft]:
+    """The draft cut at all these moments, each of which lies inside it.
+
+    In halves, and those in halves: each moment is copied as often as the pieces can be halved.
+    """
+    done: list[Draft] = []
+    waiting = [(draft, cuts)]  # the first of them last
+    while waiting:
+        part, inside = waiting.pop()
+        if not inside:
+            done.append(part)
+            continue
+        middle = len(inside) // 2
+        at = inside[middle]
+        later = [other for other, _ in waiting]
+        wanted = {old for other in later for _, mark, old in other.carried if mark is part.mark}
+        head, tail, numbers = split(part, at, sorted(wanted))
+        for other in later:  # what they carried from `part` may be its second half's
+            other.carried = [
+                (number, tail.mark, numbers[old]) if mark is part.mark and old in numbers else (number, mark, old)
+                for number, mark, old in other.carried
+            ]
+        waiting.append((tail, [cut - at for cut in inside[middle + 1 :]]))
+        waiting.append((head, inside[:middle]))
+    return done
+
+
+_OF_GRAPHS = ("backward", "node")  # kinds of moments whose payload begins with a graph
+_OF_NODES = ("grad_in", "grad_out", "derivative")  # samples whose subject is a place among a grad node's gradients
+
+
+class _Split:
+    """A draft being cut in two."""
+
+    def __init__(self, draft: Draft, at: int, wanted: Iterable[int]) -> None:
+        self.draft, self.at, self.wanted = draft, at, wanted
+        self.head = Draft(draft.full, with_graph=draft.with_graph)
+        self.tail = Draft(draft.full, draft.flush, with_graph=draft.with_graph)
+        first = draft.moments[:at]
+        self.graph_count = max((m[5][0] for m in first if m[0] in _OF_GRAPHS and m[5][0] is not None), default=-1) + 1
+        used = [number for moment in first for number in (*moment[3], *moment[4])]
+        used += [number for graph in draft.graphs[: self.graph_count] for number in tensors_in_graph(graph)]
+        self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
+        self.numbers: dict[int, int] = {}
+        self.storages: dict[int, int] = {}
+        self.graphs: dict[int, int] = {}
+        self.called: dict[int, int] = {}  # module -> how often the first part calls it
+        for call in draft.calls:
+            if call[4] < at:
+                self.called[call[0]] = call[1] + 1
+        self.current = self._at_the_cut()
+
+    def _at_the_cut(self) -> dict[int, RawTensor]:
+        """What the first part changed of the tensors it met: leaf status and versions."""
+        found: dict[int, RawTensor] = {}
+        for kind, _, _, inputs, _, payload in self.draft.moments[: self.at]:
+            if kind == "leaf":
+                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
+                names = ("requires_grad", "is_leaf", "grad_fn", "retains_grad")
+                facts = raw.facts._replace(**dict(zip(names, payload[1:5])))
+                found[inputs[0]] = raw._replace(facts=facts)
+            elif kind == "mutation" and payload[1] is not None:
+                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
+                if raw.parameter is None:
+                    found[inputs[0]] = raw._replace(version=payload[1])
+        return found
+
+    def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
+        draft, head, tail, at = self.draft, self.head, self.tail, self.at
+        head.mark, head.start = draft.mark, draft.start
+        head.before, tail.before = draft.before, draft.before + at
+        head.hooked = tail.hooked = draft.hooked
+        self._share_time()
+        head.learning_rates, tail.learning_rates = dict(draft.learning_rates), dict(draft.learning_rates)
+        head.bumps, tail.bumps = bumps_in(draft, 0, at), bumps_in(draft, at, len(draft.moments))
+        head.versions, tail.versions = dict(draft.versions), dict(draft.versions)
+        for parameter, rise in head.bumps.items():
+            tail.versions[parameter] = tail.versions.get(parameter, 0) + rise
+        head.moments = draft.moments[:at]
+        head.tensors = [self._left_behind(raw) for raw in draft.tensors[: self.count]]
+        tail.moments += [self._moved(moment) for moment in draft.moments[at:]]
+        head.graphs = draft.graphs[: self.graph_count]
+        self._share_out()
+        head.carried = [entry for entry in draft.carried if entry[0] < self.count]
+        later = [entry for entry in draft.carried if entry[0] >= self.count and entry[0] in self.numbers]
+        tail.carried += [(self.numbers[number], mark, made_as) for number, mark, made_as in later]
+        return head, tail, self.numbers
+
+    def _share_out(self) -> None:
+        """What is kept beside the moments, to the part it belongs to."""
+        draft, head, tail, at = self.draft, self.head, self.tail, self.at
+        for stack, outputs in draft.returns:
+            if max(outputs, default=0) < self.count:
+                head.returns.append((stack, outputs))
+            else:
+                tail.returns.append((stack, self._renumbered(outputs)))
+        for name in ("losses", "scaled", "factors", "norms"):
+            for index, *measured in getattr(draft, name):
+                part, start = (head, 0) if index < at else (tail, at)
+                getattr(part, name).append((index - start, *measured))
+        self._share_out_samples()
+        self._take_along()
+        tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
+        for sequence, numbers in draft.outputs_by_sequence.items():
+            kept = [self.numbers[number] for number in numbers if number in self.numbers]
+            if kept:
+                tail.outputs_by_sequence[sequence] = kept
+        self._share_out_calls()
+        self._share_out_stations()
+        tail.memory, tail.zeroed = draft.memory, draft.zeroed
+        head.roots = {module: last for module, last in draft.roots.items() if last < at}
+        tail.roots = {module: last - at for module, last in draft.roots.items() if last >= at}
+        tail.cuts = [cut - at for cut in draft.cuts if cut > at]
+        tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
+        tail.storages, tail.storage_count = dict(draft.storages), len(self.storages)
+        tail.sharing = {self.storages[old]: sharing for old, sharing in draft.sharing.items() if old in self.storages}
+
+    def _share_out_stations(self) -> None:
+        draft, at = self.draft, self.at
+        for station, when, place in zip(draft.stations, draft.passed_at, draft.places):
+            part, start = (self.head, 0) if place < at else (self.tail, at)
+            part.stations.append(station if part.stations else station._replace(nodes=0))
+            part.passed_at.append(when)
+            part.places.append(place - start)
+
+    def _share_out_samples(self) -> None:
+        draft, head, tail = self.draft, self.head, self.tail
+        known: dict[int, RawSample] = {}
+        for sample in draft.samples:
+            moment, subject, of_parameter, what, _ = sample
+            if moment >= self.at:
+                tail.samples.append(self._moved_sample(sample))
+                continue
+            of_tensor = not of_parameter and what not in _OF_NODES
+            if of_tensor and what == "value":
+                known[subject] = sample
+            if not of_tensor or subject < self.count:  # else it had its value before, and is first met after
+                head.samples.append(sample)
+        written = self._last_writes()
+        for number, (moment, _, _, what, reading) in known.items():
+            if number in self.numbers and written.get(draft.tensors[number].storage, -1) <= moment:
+                tail.samples.append((-1, self.numbers[number], False, what, reading))  # still the same
+
+    def _left_behind(self, raw: RawTensor) -> RawTensor:
+        """A tensor of the first part, which knows nothing of what came later."""
+        made_by = raw.made_by if raw.made_by is None or raw.made_by < self.at else None
+        base = raw.base if raw.base is None or raw.base < self.count else None
+        owner = raw.gradient_of if raw.gradient_of is None or raw.gradient_of < self.count else None
+        if (made_by, base, owner) == (raw.made_by, raw.base, raw.gradient_of):
+            return raw
+        return raw._replace(made_by=made_by, base=base, gradient_of=owner)
+
+    def _take_along(self) -> None:
+        """Tensors that were met after the first part for something that is still to be told."""
+        met = {entry.number for entry in self.draft.met if entry.mark is self.draft.mark and entry() is not None}
+        met.update(self.wanted)
+        self._renumbered(tuple(sorted(number for number in met if number >= self.count)))
+
+    def _share_out_calls(self) -> None:
+        draft, head, tail, at = self.draft, self.head, self.tail, self.at
+        positions: dict[int | None, int] = {}
+        for position, (module, call, stack, training, moment, parent) in enumerate(draft.calls):
+            if moment < at:
+                head.calls.append(draft.calls[position])
+            else:
+                positions[position] = len(tail.calls)
+                number = call - self.called.get(module, 0)
+                tail.calls.append((module, number, stack, training, moment - at, positions.get(parent)))
+        tail.calling = positions.get(draft.calling)
+        tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
+
+    def _last_writes(self) -> dict[int, int]:
+        """The last moment of the first part that wrote to each storage: the op, where a mutation is told after it."""
+        written: dict[int, int] = {}
+        op = -1
+        for index, (kind, _, _, inputs, _, _) in enumerate(self.draft.moments[: self.at]):
+            if kind == "op":
+                op = index
+            elif kind in ("mutation", "optimizer"):
+                for number in inputs:
+                    written[self.draft.tensors[number].storage] = op if kind == "mutation" else index
+        return written
+
+    def _moved(self, moment: RawMoment) -> RawMoment:
+        kind, phase, stack, inputs, outputs, payload = moment
+        moved = (self._renumbered(inputs), self._renumbered(outputs))
+        if kind == "op" and payload[2] in self.called and payload[3] is not None:
+            call = max(payload[3] - self.called[payload[2]], 0)
+            payload = (*payload[:3], call, *payload[4:])
+        if kind in _OF_GRAPHS:
+            payload = (self._moved_graph(payload[0]), *payload[1:])
+        elif kind == "mutation":
+            before, after = (self._shifted(inputs[0], version) for version in payload[:2])
+            payload = (before, after, *payload[2:])
+        elif kind == "optimizer":
+            pairs = zip(inputs, payload[1])
+            payload = (payload[0], tuple((self._shifted(n, old), self._shifted(n, new)) for n, (old, new) in pairs))
+        return (kind, phase, stack, *moved, payload)
+
+    def _renumbered(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        for number in numbers:
+            if number not in self.numbers:
+                self.numbers[number] = self._taken_over(number)
+        return tuple(self.numbers[number] for number in numbers)
+
+    def _taken_over(self, number: int) -> int:
+        raw = self.current.get(number, self.draft.tensors[number])
+        new = len(self.tail.tensors)
+        made_by = raw.made_by - self.at if raw.made_by is not None and raw.made_by >= self.at else None
+        if made_by is None and raw.parameter is None and number < self.count:
+            self.tail.carried.append((new, self.head.mark, number))
+            raw = raw._replace(carried=True, position=MADE_BEFORE if raw.made_by is not None else raw.position)
+        base = self.numbers.get(raw.base) if raw.base is not None else None
+        owner = self.numbers.get(raw.gradient_of) if raw.gradient_of is not None else None
+        storage = self.storages.setdefault(raw.storage, len(self.storages))
+        self.tail.tensors.append(raw._replace(storage=storage, made_by=made_by, base=base, gradient_of=owner))
+        return new
+
+    def _shifted(self, number: int | None, version: int | None) -> int | None:
+        """A version relative to the draft's start, made relative to the tail's."""
+        parameter = self.draft.tensors[number].parameter if number is not None else None
+        if version is None or parameter is None:
+            return version
+        return version - self.head.bumps.get(parameter, 0)
+
+    def _moved_graph(self, graph: int | None) -> int | None:
+        if graph is not None and graph not in self.graphs:
+            raw = self.draft.graphs[graph]
+            nodes = tuple(self._moved_node(node) for node in raw.nodes)
+            self.graphs[graph] = len(self.tail.graphs)
+            self.tail.graphs.append(raw._replace(nodes=nodes))
+        return None if graph is None else self.graphs[graph]
+
+    def _moved_node(self, node: tuple[Any, ...]) -> tuple[Any, ...]:
+        name, op, leaf, outputs, saved, hooks, carried = node
+        here = op is not None and op >= self.at
+        moved = tuple(
+            (what, None if number is None else self._renumbered((number,))[0], self._shifted(number, version), *rest)
+            for what, number, version, *rest in saved
+        )
+        filled = None if leaf is None else self._renumbered((leaf,))[0]
+        left_behind = carried or (op is not None and not here)
+        return (name, op - self.at if here else None, filled, self._renumbered(outputs), moved, hooks, left_behind)
+
+    def _moved_sample(self, sample: RawSample) -> RawSample:
+        moment, subject, of_parameter, what, reading = sample
+        if not of_parameter and what not in _OF_NODES:
+            (subject,) = self._renumbered((subject,))
+        return (moment - self.at, subject, of_parameter, what, reading)
+
+    def _share_time(self) -> None:
+        """The tail begins with its first phase, or with the next one's where that phase began in the head."""
+        marks, times, at, tail = self.draft.marks, self.draft.times, self.at, self.tail
+        first = max((place for place, mark in enumerate(marks) if mark[1] <= at), default=0)
+        (phase, index), time = marks[first], times[first]
+        if index < at:
+            time = times[first + 1] if first + 1 < len(times) else self.draft.end or perf_counter()
+        end = first if index == at else first + 1
+        self.head.marks, self.head.times = marks[:end], times[:end]
+        self.head.end = tail.start = time
+        tail.end = self.draft.end
+        tail.marks = [(phase, 0), *((phase, index - at) for phase, index in marks[first + 1 :])]
+        tail.times = [time, *times[first + 1 :]]
+        tail.phase = self.draft.phase
