@@ -52,9 +52,9 @@ class TraceFile(Trace):
 
     def findings(self, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[Finding]:
         """What is wrong, the most likely culprit first. Raises UnknownName for a code that no finding has."""
-        from .diagnose import judge
+        from .diagnose import all_checks, judge
 
-        return judge(self, select=select, ignore=ignore)
+        return judge(self, select=select, ignore=ignore, checks=all_checks())
 
     def summary(self) -> str:
         """What was recorded, in a few lines of text."""

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 from ..errors import UnknownName
 from ..model.findings import Severity
-from . import (
+from .checks import (
+    broken_ties,
     clipping,
-    detaching,
+    custom_backwards,
     devices,
-    drift,
-    flow,
-    forgotten,
-    functions,
-    growing,
-    leaves,
-    loss,
+    failing_backward,
+    frozen_params_move,
+    gradient_path,
+    gradient_sizes,
+    graph_leaks,
+    left_out_parameters,
+    loss_inputs,
     lost_updates,
-    misfit,
-    modes,
-    numbers,
-    order,
-    ownership,
-    pace,
-    path,
-    raised,
-    refused,
-    rounding,
-    saved,
+    missing_detach,
+    nan_births,
+    not_the_leaf,
+    refused_calls,
+    refused_parameters,
+    requires_grad_missing,
+    saved_tensors,
     second_backward,
-    ties,
-    unseen,
+    step_order,
+    unseen_writes,
+    update_schedule,
+    wrong_mode,
+    zero_derivative,
 )
-from .check import Check, Rule
+from .rules import Check, Rule
 
 # One module for each family of mistakes, in the order of their codes.
 _FAMILIES = (
-    saved,
-    unseen,
-    raised,
-    path,
-    rounding,
+    saved_tensors,
+    unseen_writes,
+    failing_backward,
+    gradient_path,
+    zero_derivative,
     second_backward,
-    growing,
-    detaching,
-    modes,
-    leaves,
+    graph_leaks,
+    missing_detach,
+    wrong_mode,
+    not_the_leaf,
     lost_updates,
-    forgotten,
-    refused,
-    order,
+    requires_grad_missing,
+    refused_calls,
+    step_order,
     clipping,
-    pace,
-    ownership,
-    drift,
-    ties,
-    misfit,
-    numbers,
-    functions,
-    flow,
-    loss,
+    update_schedule,
+    left_out_parameters,
+    frozen_params_move,
+    broken_ties,
+    refused_parameters,
+    nan_births,
+    custom_backwards,
+    gradient_sizes,
+    loss_inputs,
     devices,
 )
 CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)
@@ -70,19 +71,26 @@ UNEXPLAINED = Rule("GS001", "unexplained-failure", Severity.ERROR, "The script f
 TOO_LITTLE = Rule("GS002", "recorded-too-little", Severity.NOTE, "The trace holds too little to judge all of the run.")
 OWN = (CHECK_FAILED, UNEXPLAINED, TOO_LITTLE)
 
-RULES: dict[str, Rule] = {
-    one.code: one for one in sorted({*OWN, *(one for check in CHECKS for one in check.rules)}, key=lambda r: r.code)
-}
+
+def rules_of(checks: Iterable[Check]) -> dict[str, Rule]:
+    """The rules of checks, and of the judgement itself, by their codes, in order."""
+    rules = {*OWN, *(one for check in checks for one in check.rules)}
+    return {one.code: one for one in sorted(rules, key=lambda one: one.code)}
 
 
-def rule(name: str) -> Rule:
+RULES = rules_of(CHECKS)
+
+
+def rule(name: str, rules: Mapping[str, Rule] = RULES) -> Rule:
     """The rule of a code (`GS101`) or name (`saved-tensor-modified`). Raises UnknownName, with the nearest."""
-    found = RULES.get(name.upper()) or next((one for one in RULES.values() if one.name == name.lower()), None)
+    found = rules.get(name.upper()) or next((one for one in rules.values() if one.name == name.lower()), None)
     if found is None:
-        raise UnknownName("finding", name, RULES)
+        raise UnknownName("finding", name, rules)
     return found
 
 
 def page(rule: Rule) -> str:
     """The page of a rule, Markdown: what it means, why it is wrong, an example, the fix."""
+    if rule.page or rule.code not in RULES:
+        return rule.page or f"# {rule.code} {rule.name}\n\n{rule.title}\n"
     return (resources.files(__package__) / "pages" / f"{rule.code}.md").read_text(encoding="utf-8")

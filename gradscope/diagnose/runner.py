@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..errors import UnknownName
 from ..model.collector import collector_waits
@@ -11,9 +11,9 @@ from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
 from ..model.trace import Trace
 from ..text import elide_list, plural, raised
-from .case import Case
-from .check import CERTAIN, POSSIBLE, Check
-from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED
+from .evidence.index import Case
+from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED, rules_of
+from .rules import CERTAIN, POSSIBLE, Check, Rule
 
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 
@@ -29,15 +29,17 @@ def judge(
 
     `select` and `ignore` are codes or their beginnings (`GS1`); no `select` takes all. A line with
     the comment `# gradscope: ignore[GS101]` (or without a code: all) has no finding. A check that
-    fails becomes a note; the others go on. Raises UnknownName for a code that no rule begins with.
+    fails becomes a note; the others go on. `checks` are gradscope's own; `all_checks()` has those of other packages
+    too. Raises UnknownName for a code that no rule begins with.
     """
+    rules = rules_of(checks)
     for prefix in (*select, *ignore):
-        if not any(code.startswith(prefix.upper()) for code in RULES):
-            raise UnknownName("finding", prefix, RULES)
+        if not any(code.startswith(prefix.upper()) for code in {**RULES, **rules}):
+            raise UnknownName("finding", prefix, rules)
     case = Case(trace)
     with collector_waits():
         found = [finding for check in checks for finding in _apart(check, case)]
-    found = list(_kept(_merged(_causes(found)), _chooser(select, ignore)))
+    found = list(_kept(_merged(_causes(found, rules)), _chooser(select, ignore)))
     return in_order([*found, *_kept(_left_open(case, found), _chooser(select, ignore))])
 
 
@@ -45,15 +47,19 @@ def _apart(check: Check, case: Case) -> list[Finding]:
     """The findings of one check; if it fails, what it found until then and a note."""
     found: list[Finding] = []
     try:
-        found.extend(check.run(case))
+        for finding in check.run(case):
+            if not isinstance(finding, Finding):
+                raise TypeError(f"a check yields findings, not {type(finding).__name__}")
+            found.append(finding)
     except Exception as error:  # noqa: BLE001  # one check's fault must not cost the others
         codes = ", ".join(rule.code for rule in check.rules)
+        whose = f"the package {check.package}" if check.package else "gradscope"
         found.append(
             CHECK_FAILED.finding(
                 f"the check {check.name} ({codes}) failed: {raised(type(error).__name__, error)}",
                 culprit=None,
                 confidence=CERTAIN,
-                no_place="this is a fault of gradscope, not of the script",
+                no_place=f"this is a fault of {whose}, not of the script",
                 fix="report it, with the trace if you can share it; the other checks were made",
             )
         )
@@ -111,11 +117,11 @@ def _explains(finding: Finding, struck: Place | None) -> bool:
     return (struck.file, struck.line) in named
 
 
-def _causes(found: Sequence[Finding]) -> Iterator[Finding]:
+def _causes(found: Sequence[Finding], rules: Mapping[str, Rule]) -> Iterator[Finding]:
     """Without the consequences of what else was found."""
     codes = {finding.code for finding in found if finding.severity is not Severity.NOTE}
     for finding in found:
-        rule = RULES.get(finding.code)
+        rule = rules.get(finding.code)
         if rule is None or not rule.yields_to & codes:
             yield finding
 

@@ -11,14 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .leaf import AutogradStatus
-from .origin import read_inputs
+from .op_kinds import DETACHES, LEAVES_TORCH, read_inputs
 from .recorded import RecordedStep
 from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor, changed
 
-READOUTS = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__complex__", "__index__"})
 _NONE: frozenset[str] = frozenset()
 _MUTATED, _MOVED = frozenset({"mutated"}), frozenset({"moved"})
-DETACHING = frozenset({"detach", "detach_", "data", "Parameter"})
 
 
 @dataclass(slots=True)
@@ -136,17 +134,17 @@ class Flow:
         if call.outputs:
             for value in inputs:
                 self.values[value].used = True
-        if op.name in DETACHING and len(op.inputs) == 1 == len(call.outputs):
+        if op.name in DETACHES and len(op.inputs) == 1 == len(call.outputs):
             self._shared[op.outputs[0]] = self._storage(op.inputs[0])
         if any(self.values[value].status.requires_grad for value in inputs):
             call.cut = self._cut(op, call)
 
     def _cut(self, op: OpCall, call: Call) -> str:
         if not op.outputs:
-            return "readout" if op.name in READOUTS else ""
+            return "readout" if op.name in LEAVES_TORCH else ""
         if not call.outputs or any(self.values[value].status.requires_grad for value in call.outputs):
             return ""
-        if op.name in DETACHING:
+        if op.name in DETACHES:
             return "detach"
         if any(self.tensors[tensor].is_inference for tensor in op.outputs):
             return "inference_mode"
@@ -216,7 +214,8 @@ class Flow:
         value = self.values[position]
         unexplained = value.call is None or not self.calls[value.call].inputs
         if source is not None and source < position and unexplained:
-            cut = "detach" if self.values[source].status.requires_grad and moment.cause in DETACHING else ""
+            detaches = moment.cause in DETACHES or moment.cause == "Parameter"
+            cut = "detach" if detaches and self.values[source].status.requires_grad else ""
             value.call, value.moment = len(self.calls), index
             value.tracked = value.tracked or self.values[source].tracked
             self.calls.append(Call(index, moment.cause, (source,), [position], cut))

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from .leaf import AutogradStatus, LeafCase, leaf_case
+from .op_kinds import read_inputs
 from .recorded import RecordedStep
 from .records import Backward, OpCall, Tensor
 
 _FURTHEST = 1000  # steps that a tensor is followed back
-# Of the first tensor that these factories are given, they read its shape, dtype and device alone.
-_LIKE = frozenset({
-    "empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like",
-    "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros",
-})  # fmt: skip
-
-
-_AS = frozenset({"expand_as", "reshape_as", "to", "type_as", "view_as"})  # so do these of their second
-
-
-def read_inputs(op: OpCall) -> tuple[int, ...]:
-    """The inputs of whose numbers an op makes its results: `randn_like(std)` has none."""
-    if op.name in _LIKE:
-        return op.inputs[1:]
-    return op.inputs[:1] if op.name in _AS else op.inputs
 
 
 def first_met(step: RecordedStep, tensor: Tensor) -> tuple[RecordedStep, Tensor]:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from .graph import SourceLine
 from .names import Names
-from .records import GradGraph, Moment, Sample, StepRow, Template, Tensor, TraceInfo
+from .records import GradGraph, Moment, OpCall, Sample, StepRow, Template, Tensor, TraceInfo
 from .source import TraceSource
 
 
@@ -50,4 +50,5 @@ class RecordedStep(Protocol):
     @property
     def versions(self) -> Mapping[int, int]: ...
     def positions(self, kind: type) -> Sequence[int]: ...
+    def maker(self, tensor: int) -> OpCall | None: ...
     def absolute(self, tensor: int, version: int | None) -> int | None: ...

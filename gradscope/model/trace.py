@@ -7,7 +7,7 @@ A source answers with records (`store` reads them from a file, tests build them 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ..errors import NoSuchStep
@@ -15,9 +15,11 @@ from .build import build_graph
 from .graph import Graph, GraphKind, SourceLine
 from .names import Names
 from .records import (
+    Backward,
     Detail,
     GradGraph,
     Moment,
+    OpCall,
     Parameter,
     Sample,
     StepKind,
@@ -188,6 +190,36 @@ class Step:
         found: dict[type, list[int]] = defaultdict(list)
         for position, moment in enumerate(self.moments):
             found[type(moment)].append(position)
+        return dict(found)
+
+    def op(self, moment: int | None) -> OpCall | None:
+        """The call at a moment; None where something else is there, or the moment is not known."""
+        found = self.moments[moment] if moment is not None and moment < len(self.moments) else None
+        return found if isinstance(found, OpCall) else None
+
+    def maker(self, tensor: int) -> OpCall | None:
+        """The call that returned a tensor; None where no call of this step did."""
+        return self.op(self.tensors[tensor].made_by)
+
+    def stack(self, moment: int | None) -> int | None:
+        """The stack of a moment, if both are known."""
+        return self.moments[moment].stack if moment is not None else None
+
+    def behind(self, backward: Backward) -> GradGraph | None:
+        """The graph that a backward went through, if it was recorded."""
+        return self.graphs[backward.graph] if 0 <= backward.graph < len(self.graphs) else None
+
+    def parameters_of(self, tensors: Iterable[int]) -> list[int]:
+        """The parameters among some tensors (buffers and lasting leaves, too), by their numbers in the trace."""
+        return [one for tensor in tensors if (one := self.tensors[tensor].parameter) is not None]
+
+    @cached_property
+    def lasting(self) -> Mapping[int, Sequence[Tensor]]:
+        """The tensors that outlive the step (parameters, buffers, leaves of the script) by their storage."""
+        found: dict[int, list[Tensor]] = defaultdict(list)
+        for tensor in self.tensors:
+            if tensor.parameter is not None:
+                found[tensor.storage].append(tensor)
         return dict(found)
 
     @property

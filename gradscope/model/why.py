@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .graph import SourceLine
-from .origin import first_met, read_inputs
+from .op_kinds import read_inputs
+from .origin import first_met
 from .recorded import RecordedStep
 from .records import Backward, GradChange, LeafChange, OpCall, Tensor, changed
 
@@ -203,8 +204,8 @@ class _Walk:
                 continue
             seen.add((step.number, one.number))
             told += 1
-            made = step.moments[one.made_by] if one.made_by is not None else None
-            if one.is_leaf or not isinstance(made, OpCall):
+            made = step.maker(one.number)
+            if one.is_leaf or made is None:
                 yield Cause(f"{self._name(step, one)}: a leaf; its .grad is filled", self._line(one.first_use))
                 continue
             inputs = [step.tensors[number] for number in read_inputs(made)]
@@ -227,8 +228,8 @@ class _Walk:
         if code:
             return code
         home, first = first_met(step, tensor)
-        made = home.moments[first.made_by] if first.made_by is not None else None
-        return f"the result of {made.name}" if isinstance(made, OpCall) else "a tensor without a name"
+        made = home.maker(first.number)
+        return f"the result of {made.name}" if made is not None else "a tensor without a name"
 
     def _line(self, stack: int | None) -> SourceLine | None:
         return next(iter(self.trace.source_lines(stack)), None)

@@ -64,7 +64,7 @@ def commands(folder: Path) -> list[str]:
 
 
 def test_only_known_languages_and_every_exception_has_a_reason() -> None:
-    assert {block.language for block in blocks()} <= {"sh", "python", "sql", "text"}
+    assert {block.language for block in blocks()} <= {"sh", "python", "sql", "text", "toml"}
     assert all(block.reason for block in blocks() if block.reason is not None)
 
 

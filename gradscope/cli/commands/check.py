@@ -51,7 +51,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
 
 
 def run(namespace: argparse.Namespace) -> int:
-    from ...diagnose import RULES, judge
+    from ...diagnose import all_checks, judge
+    from ...diagnose.registry import rules_of
     from ...render.findings import FORMATS, Look, report
     from ...store import open_trace
 
@@ -63,10 +64,11 @@ def run(namespace: argparse.Namespace) -> int:
             status, path = trace_script(namespace.target, folder, namespace.arguments, detail="full")
             if path is None or status == INTERRUPTED:
                 return status
+        checks = all_checks()
         with open_trace(path) as trace:
-            found = judge(trace, select=namespace.select, ignore=namespace.ignore)
+            found = judge(trace, select=namespace.select, ignore=namespace.ignore, checks=checks)
         look = Look(width=width(), ascii=ascii_only(), colour=colour())
-        titles = {code: rule.title for code, rule in RULES.items()}
+        titles = {code: rule.title for code, rule in rules_of(checks).items()}
         write = tell if namespace.format == "text" else put
         write(report(namespace.target, found, namespace.format, look, titles))
     threshold = Severity(namespace.fail_on)

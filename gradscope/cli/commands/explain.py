@@ -18,12 +18,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    from ...diagnose import RULES, page, rule
+    from ...diagnose import RULES, all_rules, page, rule
+    from ...errors import UnknownName
 
     if namespace.code is None:
-        tell("".join(f"{one.code}  {one.severity.value:7}  {one.name:32} {one.title}\n" for one in RULES.values()))
+        rules = all_rules().values()
+        tell("".join(f"{one.code}  {one.severity.value:7}  {one.name:32} {one.title}\n" for one in rules))
         return DONE
-    text = page(rule(namespace.code))
+    try:
+        known = rule(namespace.code, RULES)
+    except UnknownName:  # only then are other packages asked
+        known = rule(namespace.code, all_rules())
+    text = page(known)
     tell(_on_terminal(text) if colour() else text)
     return DONE
 

@@ -178,8 +178,7 @@ class _Result:
         """After a traceback that autograd raised: the line that is wrong, if one is certain."""
         if self.quiet:
             return
-        from ...diagnose import judge
-        from ...diagnose.check import CERTAIN
+        from ...diagnose import CERTAIN, judge
         from ...model.findings import Severity
         from ...render.findings import Look, one
         from ...store import open_trace

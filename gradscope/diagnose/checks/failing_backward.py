@@ -1,0 +1,247 @@
+"""Backwards that raise because of what they start from or are asked for, and tensors of inference mode in a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ...model.build import tensor_id
+from ...model.findings import Finding, Severity
+from ...model.records import Backward, Failure, ModeChange, OpCall
+from ...model.trace import Step
+from ..evidence.dataflow import Dataflow
+from ..evidence.gradient_cuts import first_cuts, place_of, reason
+from ..evidence.index import Case
+from ..evidence.torch_errors import ErrorKind, torch_error
+from ..evidence.wording import listed, variable
+from ..rules import CERTAIN, SURE, Rule, check
+
+_NEVER_ASKED = frozenset({"GS303", "GS309"})  # nothing was cut: a tensor on the way never asked for a gradient
+NO_GRAPH = Rule(
+    "GS201",
+    "no-graph-behind-loss",
+    Severity.ERROR,
+    "The loss has no graph: nothing connects it to a parameter.",
+    yields_to=_NEVER_ASKED,
+)
+INFERENCE_TENSOR = Rule(
+    "GS205", "inference-tensor-in-graph", Severity.ERROR, "A tensor made in inference mode is used where gradients are."
+)
+UNUSED_INPUT = Rule(
+    "GS206",
+    "unused-in-graph",
+    Severity.ERROR,
+    "autograd.grad is asked for a tensor that the loss does not depend on.",
+    yields_to=_NEVER_ASKED,
+)
+NOT_SCALAR = Rule("GS209", "non-scalar-backward", Severity.ERROR, "backward() was called on a tensor of many values.")
+
+_UNUSED = (ErrorKind.INPUT_UNUSED, ErrorKind.INPUT_WANTS_NO_GRAD)
+
+
+@check(NO_GRAPH, NOT_SCALAR, UNUSED_INPUT)
+def backward_that_fails(case: Case) -> Iterator[Finding]:
+    """Backwards that raised because of what their root or their inputs are."""
+    for event in case.events(Backward):
+        kind = torch_error(event.moment.error).kind
+        if kind is ErrorKind.NO_GRAPH:
+            yield from _no_graph(case, event.step, event.position, event.moment)
+        elif kind in _UNUSED:
+            yield _unused(case, event.step, event.moment)
+    died = case.failure
+    if died is not None and case.error.kind is ErrorKind.NOT_SCALAR:
+        yield _not_scalar(case, died.step, died.moment)
+    if died is not None and case.error.kind is ErrorKind.NUMBER_HAS_NO_BACKWARD:
+        yield from _number(case, died.step, died.moment, died.position)
+
+
+def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iterator[Finding]:
+    flow = Dataflow.of(case, step)
+    root = next((tensor for tensor in backward.roots if not flow.needs_grad(tensor)), None)
+    if root is None:
+        return
+    found = first_cuts(flow, [root], position)
+    name = case.called(step, root)
+    if not found:
+        hidden = [op for op in flow.behind([root], position)[1] if flow.ops[op].name == "CheckpointFunction"]
+        if hidden:
+            yield _checkpointed(case, step, flow, root, min(hidden), backward)
+            return
+        exit_ = _last_exit(flow, position)
+        if exit_ is None:
+            return
+        yield _rebuilt(case, step, flow, root, exit_, backward)
+        return
+    cut = found[-1]
+    why, fix = reason(flow, cut)
+    yield NO_GRAPH.finding(
+        f"{name} has no graph: the path to the parameters ends at {flow.ops[cut.op].name}",
+        culprit=place_of(flow, cut),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((flow.ops[cut.op].stack, "the path ends here"), (backward.stack, "this backward raises")),
+        explanation=why + f" So {name} does not require a gradient, and backward() has nothing to go back through.",
+        fix=fix,
+        nodes=[tensor_id(step.template, tensor) for tensor in (*flow.ops[cut.op].outputs[:1], root)],
+    )
+
+
+def _checkpointed(case: Case, step: Step, flow: Dataflow, root: int, op: int, backward: Backward) -> Finding:
+    name = case.called(step, root)
+    return NO_GRAPH.finding(
+        f"{name} has no graph: all of it comes from a reentrant checkpoint whose inputs need no gradient",
+        culprit=case.place(flow.ops[op].stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((backward.stack, "this backward raises")),
+        explanation="With use_reentrant=True the checkpoint becomes a node of the graph only if a tensor that it is "
+        "given requires a gradient. The parameters inside do not count.",
+        fix="pass use_reentrant=False",
+        nodes=[tensor_id(step.template, tensor) for tensor in flow.ops[op].outputs[:1]],
+    )
+
+
+def _number(case: Case, step: Step, failure: Failure, position: int) -> Iterator[Finding]:
+    """backward() of a plain number: the call that made it one."""
+    flow = Dataflow.of(case, step)
+    exit_ = _last_exit(flow, position)
+    if exit_ is None:
+        return
+    op = flow.ops[exit_]
+    yield NO_GRAPH.finding(
+        f"backward() is called on a plain number: {op.name}() took it out of its tensor",
+        culprit=case.place(op.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((failure.stack, "this call raises")),
+        explanation=f"{op.name}() gives the value without its graph. Only a tensor knows how it was computed.",
+        fix="leave the loss a tensor for backward(); take the number only for printing",
+        nodes=[tensor_id(step.template, tensor) for tensor in op.inputs[:1]],
+    )
+
+
+def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, backward: Backward) -> Finding:
+    made = _entry(flow, [root], exit_)
+    name = case.called(step, root)
+    op = flow.ops[exit_]
+    stack = step.moments[made].stack if made is not None else op.stack
+    return NO_GRAPH.finding(
+        f"{name} was built from plain numbers: {op.name} took them out of the graph",
+        culprit=case.place(stack),
+        step=step.number,
+        confidence=SURE,
+        related=case.places((op.stack, "the value leaves the graph here"), (backward.stack, "this backward raises")),
+        explanation=f".{op.name}() gives a number (or array) that autograd knows nothing of. A tensor made of it is "
+        "new: no parameter lies behind it.",
+        fix="compute with the tensors themselves, without item() / numpy() / float()",
+        nodes=[tensor_id(step.template, root)],
+    )
+
+
+def _last_exit(flow: Dataflow, before: int) -> int | None:
+    """The last value with a gradient path that was taken out of torch before a moment."""
+    for op in sorted(flow.exits, reverse=True):
+        if op < before and _has_gradient_behind(flow, flow.ops[op].inputs):
+            return op
+    return None
+
+
+def _has_gradient_behind(flow: Dataflow, tensors: Sequence[int]) -> bool:
+    return any(flow.needs_grad(tensor) for tensor in flow.behind(tensors)[0])
+
+
+def _entry(flow: Dataflow, tensors: Sequence[int], after: int) -> int | None:
+    """The first op after moment `after` among those behind `tensors` that makes a tensor of no other."""
+    ops = sorted(op for op in flow.behind(tensors)[1] if op > after and not flow.ops[op].inputs)
+    return ops[0] if ops else None
+
+
+def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
+    place = case.place(failure.stack)
+    called = (place.expression if place is not None else "").partition(".backward(")[0]
+    many = [
+        tensor
+        for tensor in step.tensors
+        if math.prod(tensor.shape) > 1 and tensor.requires_grad and tensor.parameter is None and tensor.made_by
+    ]
+    named = [tensor for tensor in many if tensor.name and tensor.name == called]
+    found = (named or many)[-1:]
+    name = case.called(step, found[0].number) if found else "the loss"
+    size = f"{math.prod(found[0].shape)} values, of shape {found[0].shape}" if found else "several values"
+    return NOT_SCALAR.finding(
+        f"{name} holds {size}: backward() needs one number",
+        culprit=place,
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((step.stack(found[0].made_by) if found else None, f"{name} is made here")),
+        explanation="A gradient is the derivative of one number. For several, backward would have to be told how much "
+        "each of them counts.",
+        fix=f"reduce it first: {variable(name, 'loss')}.mean().backward() (or .sum()); or leave out reduction='none'",
+        nodes=[tensor_id(step.template, tensor.number) for tensor in found],
+    )
+
+
+def _unused(case: Case, step: Step, backward: Backward) -> Finding:
+    flow = Dataflow.of(case, step)
+    graph = step.behind(backward)
+    reached = {tensor for node in graph.nodes for tensor in (node.tensor, *node.output_tensors)} if graph else set()
+    unused = [tensor for tensor in backward.inputs if tensor not in reached]
+    names = listed([case.called(step, tensor) for tensor in unused])
+    frozen = [tensor for tensor in backward.inputs if not flow.needs_grad(tensor)]
+    root = case.called(step, backward.roots[0]) if backward.roots else "the result"
+    used = [step.tensors[tensor].first_use for tensor in unused]
+    return UNUSED_INPUT.finding(
+        f"{root} does not depend on {names}: torch.autograd.grad has no gradient for it",
+        culprit=case.place(backward.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((used[0] if used else None, f"{names} is used here, but not for {root}")),
+        explanation=f"No path leads from {root} back to {names}."
+        + (" It does not require a gradient." if frozen else " It took no part in computing it."),
+        fix="pass allow_unused=True and skip the None that comes back, or ask only for what the loss uses",
+        nodes=[tensor_id(step.template, tensor) for tensor in unused],
+    )
+
+
+@check(INFERENCE_TENSOR)
+def inference_tensors(case: Case) -> Iterator[Finding]:
+    """An op or a backward that raised because of a tensor from inference mode: the region that made it."""
+    for event in case.events(Failure):
+        if event.moment.caught and case.failure is not None:
+            continue
+        if torch_error(event.moment.message).kind is not ErrorKind.INFERENCE_TENSOR:
+            continue
+        region, made = _region(case, event.step, event.position)
+        name = case.called(event.step, made) if made is not None else "a tensor"
+        yield INFERENCE_TENSOR.finding(
+            f"{name} was made in inference mode and is now used where autograd records",
+            culprit=case.place(region.stack if region is not None else event.moment.stack),
+            step=event.step.number,
+            confidence=CERTAIN,
+            related=case.places((event.moment.stack, "this op would have to save it for backward")),
+            explanation="Tensors made under inference_mode keep no version and no autograd data, for ever: autograd "
+            "refuses to save them.",
+            fix="use torch.no_grad() instead of torch.inference_mode() here, or clone() the result outside the block",
+            nodes=[tensor_id(event.step.template, made)] if made is not None else [],
+        )
+        return
+
+
+def _region(case: Case, step: Step, before: int) -> tuple[ModeChange | None, int | None]:
+    """The last switch to inference mode before a moment under which a tensor was made, and that tensor."""
+    steps = [one for one in case.distinct if one.number < step.number]
+    for one in (step, *reversed(steps)):
+        region: ModeChange | None = None
+        best: tuple[ModeChange | None, int | None] = (None, None)
+        for moment in one.moments[: before if one is step else None]:
+            if isinstance(moment, ModeChange) and moment.mode == "inference":
+                region = moment if moment.value == "on" else None
+            elif isinstance(moment, OpCall) and region is not None:
+                made = [tensor for tensor in moment.outputs if one.tensors[tensor].is_inference]
+                best = (region, made[-1] if made and one is step else None) if made else best
+        if best[0] is not None:
+            return best
+    return None, None
+
+
+CHECKS = (backward_that_fails, inference_tensors)

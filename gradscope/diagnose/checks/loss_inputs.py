@@ -1,0 +1,336 @@
+"""The loss and what goes into it: shapes that broadcast, softmax applied twice, scrambled axes, batches of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ...model import op_kinds
+from ...model.build import op_id
+from ...model.findings import Finding, Place, Severity
+from ...model.records import LOADER, Backward, Failure, OpCall, Tensor
+from ...model.sizes import all_known, elements
+from ...model.trace import Step
+from ...text import sizes
+from ..evidence.dataflow import Dataflow
+from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind
+from ..rules import CERTAIN, LIKELY, SURE, Rule, check
+
+BROADCAST = Rule(
+    "GS901", "loss-broadcast", Severity.WARNING, "Prediction and target have different shapes and were broadcast."
+)
+SOFTMAX_TWICE = Rule(
+    "GS902", "softmax-twice", Severity.WARNING, "A loss that applies softmax or sigmoid got probabilities."
+)
+NO_LOGARITHM = Rule(
+    "GS903", "probabilities-not-logarithms", Severity.WARNING, "A loss that needs log-probabilities got something else."
+)
+SCRAMBLED = Rule("GS904", "axes-scrambled", Severity.WARNING, "A view reorders sizes without moving the data.")
+BATCH_OF_ONE = Rule("GS905", "batch-of-one", Severity.ERROR, "BatchNorm in training got one value for each channel.")
+BAD_TARGET = Rule("GS906", "bad-target", Severity.ERROR, "The loss refused its target: wrong shape, type or class.")
+
+
+def _source(step: Step, tensor: int) -> tuple[int, OpCall] | None:
+    """The call that computed a tensor's values, looking through what only arranges them: (moment, call)."""
+    for _ in range(64):
+        made, call = step.tensors[tensor].made_by, step.maker(tensor)
+        if made is None or call is None:
+            return None
+        if call.name not in op_kinds.PASSES_ON or not call.inputs:
+            return made, call
+        tensor = call.inputs[0]
+    return None
+
+
+def _line(case: Case, call: OpCall) -> Place | None:
+    """The line to change for a call: of a module of torch's own that its container calls, where it was made."""
+    module = case.modules.get(call.module) if call.module is not None else None
+    if (
+        module is not None
+        and module.stack is not None
+        and module.type.lower().replace("2d", "") == call.name.replace("_", "")
+    ):
+        return case.place(module.stack)
+    return case.place(call.stack)
+
+
+# -- shapes --------------------------------------------------------------------------------------------
+
+
+@check(BROADCAST)
+def broadcast(case: Case) -> Iterator[Finding]:
+    """A loss of two tensors whose shapes differ, and differences that a hand-written loss averages."""
+    for event in case.calls(*op_kinds.COMPARES):
+        if len(event.moment.inputs) >= 2:
+            yield from _compared(case, event, SURE)
+    for event in case.calls(*op_kinds.SUBTRACTS):
+        if len(event.moment.inputs) == 2 and _only_reduced(case, event):
+            yield from _compared(case, event, LIKELY)
+
+
+def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[Finding]:
+    step, call = event.step, event.moment
+    one, other = (step.tensors[tensor] for tensor in call.inputs[:2])
+    if one.requires_grad == other.requires_grad or not _spreads(one.shape, other.shape):
+        return
+    prediction, target = (one, other) if one.requires_grad else (other, one)
+    rows = _broadcast(one.shape, other.shape)
+    names = case.called(step, prediction.number), case.called(step, target.number)
+    yield BROADCAST.finding(
+        f"{names[0]} has shape {_shape(prediction)} and {names[1]} {_shape(target)}: {call.name} compares "
+        f"{_times(rows)} pairs",
+        culprit=case.place(call.stack),
+        step=step.number,
+        confidence=confidence,
+        related=case.places(
+            (step.stack(prediction.made_by), "the prediction"), (step.stack(target.made_by), "the target")
+        ),
+        explanation=f"Shapes that differ are stretched to {_times(rows)}: every prediction is compared with every "
+        "target, not with its own. The loss falls only as far as the mean of the targets.",
+        fix=_same_shape(prediction, target, *names),
+        nodes=(*call.inputs[:2], op_id(step.template, event.position)),
+    )
+
+
+def _spreads(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether comparing them makes more pairs than either has elements, of (N, 1) against (N,) and their like."""
+    if tuple(one) == tuple(other) or elements(one) <= 1 or elements(other) <= 1:
+        return False
+    rows = _broadcast(one, other)
+    alike = [size for size in one if size > 1] == [size for size in other if size > 1]
+    return len(one) != len(other) and math.prod(rows) > max(math.prod(one), math.prod(other)) and alike
+
+
+def _broadcast(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    width = max(len(one), len(other))
+    padded = [(1,) * (width - len(shape)) + tuple(shape) for shape in (one, other)]
+    return tuple(max(pair) for pair in zip(*padded))
+
+
+def _only_reduced(case: Case, event: Event[OpCall]) -> bool:
+    """Whether a difference goes nowhere but into a loss: powers, absolute values, sums, and then a backward."""
+    step = event.step
+    roots = {root for backward in case.events(Backward, step) for root in backward.moment.roots}
+    flow = Dataflow.of(case, step)
+    made, ops = flow.ahead(event.moment.outputs)
+    users = (flow.ops[op] for op in ops if roots.isdisjoint(flow.ops[op].inputs))
+    return not made.isdisjoint(roots) and all(op.name in op_kinds.REDUCES | {"item", "detach"} for op in users)
+
+
+def _same_shape(prediction: Tensor, target: Tensor, name: str, wanted: str) -> str:
+    if len(prediction.shape) > len(target.shape) and prediction.shape[-1] == 1:
+        return f"give both the same shape: {name}.squeeze(-1), or {wanted}.unsqueeze(-1)"
+    return f"give both the same shape: {name}.view_as({wanted})"
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({sizes(tensor.shape)}{',' if len(tensor.shape) == 1 else ''})"
+
+
+def _times(shape: Sequence[int]) -> str:
+    return sizes(shape, " × ")
+
+
+@check(SCRAMBLED)
+def scrambled(case: Case) -> Iterator[Finding]:
+    """`view` or `reshape` to the same sizes in another order: that is what `transpose` and `permute` do."""
+    for event in case.calls("view", "reshape"):
+        step, call = event.step, event.moment
+        if not call.inputs or not call.outputs:
+            continue
+        before, after = step.tensors[call.inputs[0]], step.tensors[call.outputs[0]]
+        if not after.requires_grad or not _reorders(before.shape, after.shape):
+            continue
+        name = case.called(step, before.number)
+        yield SCRAMBLED.finding(
+            f"{call.name} turns {name} of shape {_shape(before)} into {_shape(after)} without moving its values",
+            culprit=case.place(call.stack),
+            step=step.number,
+            confidence=LIKELY,
+            explanation=f"{call.name} only counts the same memory anew: the values of one row end up in several. The "
+            "sizes are the same in another order, so moving the axes is most likely what was meant.",
+            fix=_moved(before.shape, after.shape, name),
+            nodes=(before.number, after.number, op_id(step.template, event.position)),
+        )
+
+
+def _reorders(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether an axis of `before` is found again in `after` with the same size and another stride, and only so.
+
+    (B, T, C) as (B, C, T), or (B, C, T) as (B·T, C), or (B, C, H, W) as (B·H·W, C). Axes of size 1 do not matter.
+    """
+    one, other = _strides(before), _strides(after)
+    lengths = [size for size, _ in one]
+    if len(one) < 2 or len(other) < 2 or not all_known((*before, *after)):
+        return False
+    if len(one) == len(other):
+        permuted = sorted(lengths) == sorted(size for size, _ in other)
+        return permuted and len(set(lengths)) == len(lengths) and one != other
+    last = other[-1][0]
+    merged = len(other) < len(one) and (len(other) == 2 or len(other) == len(one) - 1)
+    return merged and lengths.count(last) == 1 and last != lengths[-1]
+
+
+def _strides(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """(size, stride) of each axis larger than 1, of contiguous memory."""
+    found, stride = [], 1
+    for size in reversed(shape):
+        if size > 1:
+            found.append((size, stride))
+        stride *= size
+    return found[::-1]
+
+
+def _moved(before: Sequence[int], after: Sequence[int], name: str) -> str:
+    if len(before) == len(after):
+        changed = [axis for axis, (one, other) in enumerate(zip(before, after)) if one != other]
+        if len(changed) == 2:
+            return f"{name}.transpose({changed[0]}, {changed[1]})"
+        order = [list(before).index(size) for size in after]
+        return f"{name}.permute({', '.join(map(str, order))})"
+    axis = list(before).index(after[-1])
+    return f"move the axis to the end first: {name}.movedim({axis}, -1).reshape({', '.join(map(str, after))})"
+
+
+# -- probabilities ---------------------------------------------------------------------------------------
+
+
+@check(SOFTMAX_TWICE, NO_LOGARITHM)
+def probabilities(case: Case) -> Iterator[Finding]:
+    """What each loss expects of its first input, against the call that computed it."""
+    for event in case.calls("cross_entropy", "binary_cross_entropy_with_logits"):
+        source = _source(event.step, event.moment.inputs[0]) if event.moment.inputs else None
+        wanted = op_kinds.SOFTMAXES if event.moment.name == "cross_entropy" else op_kinds.SOFTMAXES | op_kinds.SIGMOIDS
+        if source is not None and source[1].name in wanted and _learns(event):
+            yield _twice(case, event, *source)
+    for event in case.calls("nll_loss", "kl_div"):
+        source = _source(event.step, event.moment.inputs[0]) if event.moment.inputs else None
+        if source is not None and _is_no_logarithm(source[1]) and _learns(event):
+            yield _no_logarithm(case, event, *source)
+
+
+def _learns(event: Event[OpCall]) -> bool:
+    return event.step.tensors[event.moment.inputs[0]].requires_grad
+
+
+def _is_no_logarithm(call: OpCall) -> bool:
+    """Whether a call gives probabilities, or the scores of a layer."""
+    return call.name in op_kinds.GIVES_PROBABILITIES | op_kinds.GIVES_SCORES
+
+
+def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Finding:
+    step, loss = event.step, event.moment
+    inside = "log_softmax" if loss.name == "cross_entropy" else "the sigmoid"
+    shape = step.tensors[made.outputs[0]].shape
+    classes = shape[-1] if shape and all_known(shape) else 2
+    least = math.log(1 + (classes - 1) / math.e) if loss.name == "cross_entropy" else math.log(1 + 1 / math.e)
+    return SOFTMAX_TWICE.finding(
+        f"{loss.name} applies {inside} itself, and its input comes out of {made.name} already",
+        culprit=_line(case, made),
+        step=step.number,
+        confidence=SURE,
+        related=case.places((loss.stack, "the loss that applies it again")),
+        explanation="Probabilities lie between 0 and 1; taken for scores they are all nearly equal. The loss cannot "
+        f"fall below {least:.2f}, even for a perfect answer, and its gradient is small.",
+        fix=f"return the scores without {made.name}; apply it where probabilities are read",
+        nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
+    )
+
+
+def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Finding:
+    step, loss = event.step, event.moment
+    what = "probabilities" if made.name in op_kinds.GIVES_PROBABILITIES else "raw scores"
+    better = "log_softmax" if made.name in op_kinds.GIVES_PROBABILITIES else "log_softmax of them"
+    return NO_LOGARITHM.finding(
+        f"{loss.name} needs logarithms of probabilities, and gets {what} from {made.name}",
+        culprit=_line(case, made),
+        step=step.number,
+        confidence=SURE if made.name in op_kinds.GIVES_PROBABILITIES else LIKELY,
+        related=case.places((loss.stack, "the loss")),
+        explanation=f"{loss.name} takes the mean of its input's negative at the right class. Without a logarithm it "
+        "has no lower bound, or one that means nothing: it is not the likelihood.",
+        fix=f"use {better} in the model, or cross_entropy on the raw scores",
+        nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
+    )
+
+
+# -- what torch refuses ----------------------------------------------------------------------------------
+
+
+@check(BATCH_OF_ONE, BAD_TARGET)
+def refused(case: Case) -> Iterator[Finding]:
+    """The call that raised the script's last error, by what was given to it."""
+    failure = case.failure
+    if failure is None:
+        return
+    step = failure.step
+    if case.error.kind is ErrorKind.BATCH_OF_ONE:
+        yield _batch_of_one(case, failure)
+        return
+    told = next((event for event in case.events(Failure, step) if event.moment.call in op_kinds.LOSSES), None)
+    if told is None:
+        return
+    call = told.moment.call
+    yield BAD_TARGET.finding(
+        f"{call} refused what it was given: {failure.moment.message.splitlines()[0]}",
+        culprit=case.place(told.moment.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        explanation="cross_entropy wants scores (N, C, …) and class numbers (N, …) of type int64 from 0 to C-1; the "
+        "losses that compare numbers want two tensors of one shape and floating type.",
+        fix="print both shapes and dtypes at this line; change the target to what the loss wants",
+    )
+
+
+def _batch_of_one(case: Case, failure: Event[Failure]) -> Finding:
+    step = failure.step
+    batch = _smallest_batch(case, step, failure.position)
+    loader = batch is not None and batch.behind is not None
+    stack = None if batch is None else batch.behind if loader else batch.stack
+    shown = case.place(failure.moment.stack, "BatchNorm is reached from here")
+    return BATCH_OF_ONE.finding(
+        "a batch of one sample reached BatchNorm in training",
+        culprit=case.place(stack) or shown,
+        step=step.number,
+        confidence=CERTAIN,
+        related=[shown] if shown is not None and stack is not None else [],
+        explanation="BatchNorm divides by the spread of the batch, and one value has none. "
+        + (
+            "The last batch of a DataLoader is what is left over."
+            if loader
+            else "The last slice of the data is what is left."
+        ),
+        fix="DataLoader(..., drop_last=True)"
+        if loader
+        else "leave out a last slice of one sample, or use eval() for it",
+    )
+
+
+def _smallest_batch(case: Case, step: Step, end: int) -> OpCall | None:
+    """The call that brought in the batch: the last before the failure that returned a first axis of 1."""
+    found: OpCall | None = None
+    for event in case.events(OpCall, step):
+        call = event.moment
+        rows = [step.tensors[tensor].shape[:1] for tensor in call.outputs]
+        if event.position < end and call.module is None and (1,) in rows:
+            if call.name == LOADER:
+                return call
+            source = [step.tensors[tensor].shape[:1] for tensor in call.inputs]
+            if not source or (1,) not in source:
+                found = call
+    return found or _carried_batch(case, step)
+
+
+def _carried_batch(case: Case, step: Step) -> OpCall | None:
+    """The call of an earlier step that cut the batch of one."""
+    for tensor in step.tensors:
+        if tensor.carried and tensor.shape[:1] == (1,) and len(tensor.shape) > 1 and tensor.parameter is None:
+            home, first = case.original(step, tensor.number)
+            made = home.maker(first.number)
+            if made is not None:
+                return made
+    return None
+
+
+CHECKS = (broadcast, scrambled, probabilities, refused)

@@ -1,0 +1,132 @@
+"""Updates that are computed and thrown away: `p = p - lr * p.grad` in a loop over the parameters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...model import op_kinds
+from ...model.build import tensor_id
+from ...model.findings import Finding, Severity
+from ...model.order import reached
+from ...model.records import Backward, LeafChange, Mutation, OpCall, StepKind, Tensor
+from ...model.trace import Step
+from ...text import elide_list
+from ..evidence.ancestry import is_update, made
+from ..evidence.dataflow import Dataflow
+from ..evidence.index import Case, Origin, once_a_case, once_a_step
+from ..rules import CERTAIN, SURE, Rule, check
+
+UPDATE_LOST = Rule(
+    "GS304", "update-lost", Severity.ERROR, "An update was computed and thrown away: the parameters never change."
+)
+
+
+@check(UPDATE_LOST)
+def update_thrown_away(case: Case) -> Iterator[Finding]:
+    """`p = p - lr * p.grad` in a loop over parameters: the new tensor is dropped, the parameter never changes."""
+    if case.optimizers and any(row.learning_rates for row in case.rows):
+        return
+    lost: dict[int | None, list[tuple[Step, OpCall, int]]] = defaultdict(list)
+    used: set[int | None] = set()  # what the last step computes may be for a step that never came
+    for step in case.training():
+        for event in case.events(OpCall, step):
+            leaf = is_update(case, step, event.moment)
+            if leaf is not None and _is_used(case, step, event.moment.outputs[0]):
+                used.add(event.moment.stack)
+            elif leaf is not None:
+                lost[event.moment.stack].append((step, event.moment, leaf))
+    for stack, group in lost.items():
+        step, op, _ = group[0]
+        lasting = [(s, leaf) for s, _, leaf in group if _lasts(s, leaf)]
+        if stack in used or not lasting or any(_is_written(case, s, leaf) for s, leaf in lasting):
+            continue
+        names = list(dict.fromkeys(_owner_name(case, s, leaf) for s, leaf in lasting))
+        shown = elide_list(names, 3)
+        grads = next(case.events(Backward, step), None)
+        yield UPDATE_LOST.finding(
+            f"the updated value is thrown away: {shown} never change{'s' if len(names) == 1 else ''}",
+            culprit=case.place(stack),
+            step=step.number,
+            confidence=CERTAIN if sum(len(case.repeats(s)) for s, _ in lasting) > 1 else SURE,
+            related=case.places((grads.moment.stack if grads else None, "the gradients that are lost come from here")),
+            explanation=f"{op.name} computes a new tensor, and the assignment only makes the name point to it. The "
+            "parameter that the model holds stays as it was: nothing uses the new tensor, in this step or later.",
+            fix="write into the parameter: with torch.no_grad(): p -= lr * p.grad (or p.sub_(...), p.copy_(...))",
+            nodes=(tensor_id(step.template, op.outputs[0]),),
+        )
+
+
+def _owner(step: Step, leaf: int) -> Tensor | None:
+    """The tensor of a module, or of a leaf that outlives steps, whose memory `leaf` has."""
+    return next(iter(step.lasting.get(step.tensors[leaf].storage, ())), None)
+
+
+def _owner_name(case: Case, step: Step, leaf: int) -> str:
+    """The name of the parameter whose memory `leaf` has."""
+    owner = _owner(step, leaf)
+    return case.called(step, leaf if owner is None else owner.number)
+
+
+def _is_used(case: Case, step: Step, tensor: int) -> bool:
+    """Whether anything but a wrapping of it reads `tensor`, in this step or in a later one."""
+    flow = Dataflow.of(case, step)
+    wraps = _wraps(case, step)
+
+    def readers(number: int) -> list[OpCall]:
+        ops = (flow.ops[op] for op in flow.readers.get(number, ()))
+        return [op for op in ops if op.outputs != (number,)]
+
+    def named_anew(number: int) -> Iterator[int]:
+        yield from wraps.get(number, ())
+        yield from (one for op in readers(number) if op.name in op_kinds.NAMED_ANEW for one in op.outputs)
+
+    results = reached([tensor], named_anew)
+    if any(op.name not in op_kinds.NAMED_ANEW for number in results for op in readers(number)):
+        return True
+    if any(Origin(row.number, number) in _carried_on(case) for row in case.repeats(step) for number in results):
+        return True
+    parameters = {step.tensors[number].parameter for number in results} - {None}
+    later = (one for one in case.distinct if one.number > step.number)
+    return bool(parameters) and any(tensor.parameter in parameters for one in later for tensor in one.tensors)
+
+
+@once_a_case
+def _carried_on(case: Case) -> set[Origin]:
+    """All tensors that a later step took over."""
+    return {Origin(*came) for row in case.rows for _, *came in row.carried}
+
+
+@once_a_step
+def _wraps(case: Case, step: Step) -> Mapping[int, Sequence[int]]:
+    """The tensors that were wrapped as parameters or cut off, by what they were made of."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for event in case.events(LeafChange, step):
+        if event.moment.source is not None:
+            found[event.moment.source].append(event.moment.tensor)
+    return found
+
+
+def _lasts(step: Step, leaf: int) -> bool:
+    """Whether the leaf outlives the step: a module's, or one that other steps meet too."""
+    storage = step.tensors[leaf].storage
+    return _owner(step, leaf) is not None or any(t.carried and t.storage == storage for t in step.tensors)
+
+
+def _is_written(case: Case, step: Step, leaf: int) -> bool:
+    """Whether any training step changes the leaf after all."""
+    owner = _owner(step, leaf)
+    origin = made(case, step, leaf).key
+    for event in case.events(Mutation):
+        if event.step.kind is StepKind.SETUP:
+            continue
+        for number in (event.moment.tensor, *event.moment.aliases):
+            if owner is None and made(case, event.step, number).key == origin:
+                return True
+            sharing = event.step.lasting.get(event.step.tensors[number].storage, ())
+            if owner is not None and any(one.parameter == owner.parameter for one in sharing):
+                return True
+    return False
+
+
+CHECKS = (update_thrown_away,)

@@ -1,0 +1,268 @@
+"""Gradients that go where they should not: into a target, or from one player's loss into the other player."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ...model import op_kinds
+from ...model.build import tensor_id
+from ...model.findings import Finding, Severity
+from ...model.records import Backward, GradChange, ModuleCall, OptimizerStep
+from ...model.trace import Step
+from ..evidence.arguments import arguments
+from ..evidence.dataflow import Dataflow
+from ..evidence.index import Case
+from ..evidence.wording import listed, module_name, variable
+from ..rules import LIKELY, SURE, Rule, check
+
+TARGET_WITH_GRADIENT = Rule(
+    "GS411", "target-not-detached", Severity.WARNING, "A target made by the model itself sends gradients back into it."
+)
+WRONG_PLAYER = Rule(
+    "GS412", "loss-reaches-other-player", Severity.WARNING, "One network's loss puts gradients on another's parameters."
+)
+
+
+_COMPARES = op_kinds.MEASURES_DISTANCE | op_kinds.SUBTRACTS
+
+
+class Side(NamedTuple):
+    """One side of a comparison followed back to the module call that made it.
+
+    `bootstrapped`: on the way it was multiplied by a constant and added to data, as a target r + gamma * v is.
+    """
+
+    op: int
+    bootstrapped: bool
+    calls: Sequence[ModuleCall]
+
+
+@check(TARGET_WITH_GRADIENT)
+def targets_with_gradient(case: Case) -> Iterator[Finding]:
+    """Differences between a network's value and a target built from another call of the same network."""
+    for step in case.training():
+        flow = Dataflow.of(case, step)
+        for position, backward in flow.backwards:
+            if backward.call != "backward":
+                continue
+            _, ops = flow.behind(backward.roots, position)
+            for op in sorted(ops):
+                call = flow.ops[op]
+                if call.name in _COMPARES and len(call.inputs) == 2 and not flow.calls_of(op):
+                    yield from _compared(case, step, flow, op, backward)
+
+
+def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backward) -> Iterator[Finding]:
+    inputs = flow.ops[op].inputs
+    if not all(flow.needs_grad(tensor, op) for tensor in inputs):
+        return
+    sides = [_side(flow, tensor, op) for tensor in inputs]
+    for target, value in (sides, sides[::-1]):
+        if target is None or value is None or not target.bootstrapped or value.bootstrapped:
+            continue
+        call = _same_module(target.calls, value.calls)
+        if call is None:
+            continue
+        name = module_name(case, call.module, "the network")
+        made = case.place(call.stack)
+        result = inputs[0] if target is sides[0] else inputs[1]
+        yield TARGET_WITH_GRADIENT.finding(
+            f"the target {case.called(step, result)} is computed by {name} itself and not detached",
+            culprit=made,
+            step=step.number,
+            confidence=LIKELY,
+            related=case.places(
+                (flow.ops[op].stack, "value and target are compared here"), (backward.stack, "backward")
+            ),
+            explanation=f"Both sides of the difference come from {name}, so backward also changes {name} to make the "
+            "target meet the value. A target has to stand still: it is what the value is to move to.",
+            fix="compute the target under torch.no_grad(), or detach it",
+            nodes=[tensor_id(step.template, result)],
+        )
+        return
+
+
+def _side(flow: Dataflow, tensor: int, before: int) -> Side | None:
+    """Follow a value back through ops with one differentiable operand, to the module call that it left."""
+    scaled, added = False, False
+    for _ in range(16):
+        writers = [op for op in flow.writers.get(tensor, ()) if op < before]
+        if not writers:
+            return None
+        op = writers[-1]
+        calls = flow.calls_of(op)
+        if calls:
+            return Side(op, scaled and added, calls)
+        call = flow.ops[op]
+        alive = [one for one in call.inputs if flow.needs_grad(one, op)]
+        if len(alive) != 1:
+            return None
+        others = [one for one in call.inputs if one != alive[0]]
+        if call.name in op_kinds.ADDS and any(_is_data(flow, one) for one in others):
+            added, scaled = True, scaled or "alpha" in arguments(call).named
+        elif call.name in op_kinds.MULTIPLIES and added:
+            scaled = True
+        tensor, before = alive[0], op
+    return None
+
+
+def _is_data(flow: Dataflow, tensor: int) -> bool:
+    """Whether a tensor of several values was made of nothing that requires a gradient."""
+    several = any(size > 1 for size in flow.step.tensors[tensor].shape)
+    return several and not any(flow.needs_grad(one) for one in flow.behind([tensor])[0])
+
+
+def _same_module(target: Sequence[ModuleCall], value: Sequence[ModuleCall]) -> ModuleCall | None:
+    """The target's call of the outermost module that both sides called, each on its own."""
+    for one in reversed(target):
+        for other in value:
+            if one.module == other.module:
+                if one.call != other.call:
+                    return one
+                break
+    return None
+
+
+# -- two players -------------------------------------------------------------------------------------------
+
+
+class Share(NamedTuple):
+    """One backward's part in the gradients that an optimizer then used."""
+
+    moment: int
+    backward: Backward
+
+
+@check(WRONG_PLAYER)
+def wrong_player(case: Case) -> Iterator[Finding]:
+    """Steps in which one optimizer uses the gradients of another player's loss, added to those of its own."""
+    for step in case.training():
+        updates = list(case.events(OptimizerStep, step))
+        backwards = [(event.position, event.moment) for event in case.events(Backward, step)]
+        if len({event.moment.optimizer for event in updates}) < 2 or len(backwards) < 2:
+            continue
+        shares = {event.moment.optimizer: _shares(case, step, event.moment, event.position) for event in updates}
+        for optimizer, parts in shares.items():
+            for other, others in shares.items():
+                found = _pollution(case, step, optimizer, parts, other, others) if other != optimizer else None
+                if found is not None:
+                    yield found
+
+
+def _shares(case: Case, step: Step, update: OptimizerStep, position: int) -> list[Share]:
+    """The backwards whose gradients were in an optimizer's parameters when it stepped."""
+    owned = case.members.get(update.optimizer, ())
+    found: list[Share] = []
+    running: Share | None = None
+    for index, moment in enumerate(step.moments[:position]):
+        if isinstance(moment, Backward):
+            running = Share(index, moment) if moment.call == "backward" and moment.error is None else None
+        elif isinstance(moment, GradChange):
+            mine = any(step.tensors[tensor].parameter in owned for tensor in moment.tensors)
+            if mine and moment.change in ("cleared", "zeroed"):
+                found.clear()
+            elif mine and running is not None and moment.change in ("created", "accumulated") and running not in found:
+                found.append(running)
+    return found
+
+
+def _leaves(step: Step, backward: Backward) -> set[int]:
+    graph = step.behind(backward)
+    tensors = [node.tensor for node in graph.nodes if node.tensor is not None] if graph is not None else []
+    return {number for tensor in tensors if (number := step.tensors[tensor].parameter) is not None}
+
+
+def _pollution(
+    case: Case, step: Step, optimizer: int, parts: Sequence[Share], other: int, others: Sequence[Share]
+) -> Finding | None:
+    """The other player's loss among what this optimizer used, if this player's own loss goes through the other too.
+
+    So it is between a generator and a discriminator; losses that share an encoder are used by both sides alike.
+    """
+    mine, theirs = set(case.members.get(optimizer, ())), set(case.members.get(other, ()))
+    if mine & theirs:
+        return None
+    alien = [part for part in parts if part in others and _leaves(step, part.backward) & theirs]
+    own = [part for part in parts if part not in others and _leaves(step, part.backward) & theirs]
+    if not alien or not own:
+        return None
+    part = alien[0]
+    entered = _entry(case, step, part, mine, theirs)
+    if entered is None:
+        return None
+    call, tensor = entered
+    names = sorted(case.parameters[number].root for number in mine if number in case.parameters)
+    player = names[0] if names and names[0] else "the other network"
+    value = case.called(step, tensor)
+    loss = case.called(step, part.backward.roots[0]) if part.backward.roots else "this loss"
+    grown = listed(sorted(case.parameters[n].name for n in _leaves(step, part.backward) & mine if n in case.parameters))
+    return WRONG_PLAYER.finding(
+        f"{loss} also puts gradients on {player}: {value} is not detached",
+        culprit=case.place(call.stack),
+        step=step.number,
+        confidence=SURE,
+        related=case.places(
+            (part.backward.stack, f"this backward reaches {player}"),
+            (own[0].backward.stack, f"the loss of {player} itself"),
+        ),
+        explanation=f"{value} brings the graph of {player} into {loss}. Its backward adds to the gradients of {grown}, "
+        f"and the optimizer of {player} steps with the sum of both losses, which pull against each other.",
+        fix=f"use {variable(value, 'fake')}.detach() in this loss",
+        nodes=[tensor_id(step.template, tensor)],
+    )
+
+
+def _entry(case: Case, step: Step, part: Share, mine: set[int], theirs: set[int]) -> tuple[ModuleCall, int] | None:
+    """Where this player's result enters the other's network on the way to a loss: the call, and the result."""
+    flow = Dataflow.of(case, step)
+    _, ops = flow.behind(part.backward.roots, part.moment)
+    for op in sorted(ops):
+        if not any(step.tensors[tensor].parameter in theirs for tensor in flow.ops[op].inputs):
+            continue
+        calls = flow.calls_of(op)
+        for tensor in flow.ops[op].inputs if calls else ():
+            if step.tensors[tensor].parameter is not None or not flow.needs_grad(tensor, op):
+                continue
+            behind, _ = flow.behind([tensor], op)
+            if not any(step.tensors[one].parameter in mine for one in behind):
+                continue
+            outer = _players_call(case, calls, theirs)
+            return outer, _entered(flow, tensor, outer)
+    return None
+
+
+def _players_call(case: Case, calls: Sequence[ModuleCall], theirs: set[int]) -> ModuleCall:
+    """The outermost call of a module that has only this player's parameters under it."""
+    found = calls[0]
+    for call in calls[1:]:
+        record = case.modules.get(call.module)
+        if record is None:
+            break
+        prefix = f"{record.path}." if record.path else ""
+        under = {
+            number
+            for number, one in case.parameters.items()
+            if one.root == record.root and one.role == "parameter" and case.names.path(number).startswith(prefix)
+        }
+        if not under <= theirs:
+            break
+        found = call
+    return found
+
+
+def _entered(flow: Dataflow, tensor: int, outer: ModuleCall) -> int:
+    """The value that was given to a call, from one inside that was made of it."""
+    for _ in range(16):
+        writers = flow.writers.get(tensor, ())
+        if not writers or outer not in flow.calls_of(writers[-1]):
+            return tensor
+        alive = [one for one in flow.ops[writers[-1]].inputs if flow.needs_grad(one)]
+        alive = [one for one in alive if flow.step.tensors[one].parameter is None]
+        if not alive:
+            return tensor
+        tensor = alive[0]
+    return tensor
+
+
+CHECKS = (targets_with_gradient, wrong_player)

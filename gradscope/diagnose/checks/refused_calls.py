@@ -1,0 +1,193 @@
+"""Calls that torch refuses because a tensor is, or is not, a leaf: what the error means and what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from ...model.build import tensor_id
+from ...model.findings import Finding, Place, Severity
+from ...model.records import Failure
+from ..evidence.ancestry import copy_of_leaf, made
+from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind, TorchError
+from ..evidence.writes import out_of_place as _out_of_place
+from ..rules import CERTAIN, Rule, check
+
+LEAF_WRITTEN = Rule(
+    "GS305", "leaf-written-in-place", Severity.ERROR, "A leaf that wants a gradient was changed in place."
+)
+EXPANDED_WRITTEN = Rule(
+    "GS306", "expanded-tensor-written", Severity.ERROR, "A tensor whose elements share one memory cell was written to."
+)
+VIEW_WRITTEN = Rule(
+    "GS307", "view-not-writable", Severity.ERROR, "A view that autograd cannot follow was changed in place."
+)
+INTEGER_GRAD = Rule(
+    "GS308", "integer-wants-gradient", Severity.ERROR, "A tensor of whole numbers was asked to have a gradient."
+)
+PARAMETER_REPLACED = Rule(
+    "GS310", "parameter-replaced", Severity.ERROR, "A computed tensor was assigned where a module has a parameter."
+)
+NEEDS_LEAF = Rule(
+    "GS311", "needs-a-leaf", Severity.ERROR, "A result was used where only a leaf can be: its flag, or a deep copy."
+)
+
+
+_Words = tuple[str, str, str]  # message, explanation, fix
+
+
+class _Refused(NamedTuple):
+    """What was refused: the error, the tensor's name and dtype ("" where it was not recorded), and the line."""
+
+    error: TorchError
+    name: str
+    dtype: str
+    place: Place | None
+
+
+def _leaf_written(told: _Refused) -> _Words:
+    what = f"a view of the leaf {told.name}" if told.error.parts["view"] else f"the leaf {told.name}"
+    code = told.place.code if told.place is not None else ""
+    updates = "grad" in re.sub(r"requires_grad|no_grad", "", code)
+    return (
+        f"{what} was changed in place while gradients are recorded",
+        f"{told.name} is a leaf that wants a gradient: backward() leaves the gradient in {told.name}.grad. Were this "
+        f"write part of the graph, {told.name} would be a result and no leaf any more, so torch refuses it.",
+        f"write under torch.no_grad(): with torch.no_grad(): {_bare(code)}"
+        if updates
+        else f"set the value without recording it: with torch.no_grad(): {_bare(code)}; "
+        "or change it before it asks for a gradient (before nn.Parameter or requires_grad_)",
+    )
+
+
+def _expanded_written(told: _Refused) -> _Words:
+    return (
+        f"{told.name} was written to, but several of its elements are one and the same memory cell",
+        "expand (and broadcasting) repeats a tensor without copying it: each repeated row is the same memory. "
+        "A write in place would hit the same cell several times, so torch refuses it.",
+        f"compute out of place: {_out_of_place(told.place)}"
+        if _out_of_place(told.place)
+        else f"make a real copy first: {told.name}.clone(), or repeat() instead of expand()",
+    )
+
+
+def _view_written(told: _Refused) -> _Words:
+    better = _out_of_place(told.place)
+    fix = f"make a new tensor: {better}" if better else "work out of place, and put the parts together with torch.stack"
+    if told.error.kind is ErrorKind.VIEW_OF_NO_GRAD_WRITTEN:
+        return (
+            f"{told.name} is a view that was made under no_grad, and is changed in place with gradients on",
+            "Autograd was off when the view was made, so it does not know which tensor the write belongs to.",
+            f"move the view and the write to the same side of torch.no_grad(), or {fix}",
+        )
+    if told.error.kind is ErrorKind.VIEW_OF_FUNCTION_WRITTEN:
+        return (
+            f"{told.name} is a view that a custom Function returned, and was changed in place",
+            "The write would replace the Function's own backward, so torch refuses it.",
+            f"return a copy from the Function's forward (x.clone()), or {fix}",
+        )
+    return (
+        f"{told.name} is one of several views of the same tensor, and was changed in place",
+        "unbind, split, chunk and a loop over a tensor return several views at once. Autograd follows a write "
+        "through one view of a tensor, not through one of many, so torch refuses it.",
+        f"{fix}; or write through an index, x[i] = ...",
+    )
+
+
+def _integer(told: _Refused) -> _Words:
+    dtype = told.dtype
+    return (
+        f"{told.name} holds whole numbers{f' ({dtype})' if dtype else ''} and cannot have a gradient",
+        "A gradient needs values that can change a little. torch takes the dtype from the numbers: [1, 2] makes int64, "
+        "[1.0, 2.0] makes float32.",
+        "write the numbers with a decimal point (1.0), or name the dtype: dtype=torch.float32, or .float()",
+    )
+
+
+def _parameter_replaced(told: _Refused) -> _Words:
+    parameter = told.error.parts["parameter"] or told.name
+    return (
+        f"a computed tensor was assigned to {parameter}, which is a parameter of the module",
+        f"{parameter} must stay a leaf, for the optimizer and for its gradient. What an expression computes is a "
+        "result of the graph, so the module refuses it.",
+        f"keep the parameter and change its values: with torch.no_grad(): module.{parameter}.copy_(...); "
+        "or compute the changed weight in forward, under another name",
+    )
+
+
+def _needs_leaf(told: _Refused) -> _Words:
+    if told.error.kind is ErrorKind.RESULT_DEEP_COPIED:
+        return (
+            "a deep copy met a tensor that is the result of other tensors",
+            "Only leaves can be copied deeply: a result belongs to its graph. A module or object that is copied holds "
+            "such a result as an attribute.",
+            "store a copy without the graph instead: self.x = x.detach(), or build a new model and load_state_dict()",
+        )
+    return (
+        f"the requires_grad flag of {told.name} was set, but {told.name} is a result of other tensors",
+        f"{told.name} has a grad_fn: whether it has a gradient follows from what it was computed from.",
+        f"to stop the gradient here, use {told.name}.detach(); "
+        f"to start one here, {told.name}.detach().requires_grad_()",
+    )
+
+
+# What a finding says of each kind of refusal: its rule, and what makes the words.
+_REFUSALS: Mapping[ErrorKind, tuple[Rule, Callable[[_Refused], _Words]]] = {
+    ErrorKind.LEAF_WRITTEN: (LEAF_WRITTEN, _leaf_written),
+    ErrorKind.REPEATED_MEMORY_WRITTEN: (EXPANDED_WRITTEN, _expanded_written),
+    ErrorKind.VIEW_OF_NO_GRAD_WRITTEN: (VIEW_WRITTEN, _view_written),
+    ErrorKind.VIEW_OF_FUNCTION_WRITTEN: (VIEW_WRITTEN, _view_written),
+    ErrorKind.ONE_OF_VIEWS_WRITTEN: (VIEW_WRITTEN, _view_written),
+    ErrorKind.INTEGER_WANTS_GRAD: (INTEGER_GRAD, _integer),
+    ErrorKind.PARAMETER_REPLACED: (PARAMETER_REPLACED, _parameter_replaced),
+    ErrorKind.FLAG_OF_RESULT_SET: (NEEDS_LEAF, _needs_leaf),
+    ErrorKind.RESULT_DEEP_COPIED: (NEEDS_LEAF, _needs_leaf),
+}
+
+
+@check(LEAF_WRITTEN, EXPANDED_WRITTEN, VIEW_WRITTEN, INTEGER_GRAD, PARAMETER_REPLACED, NEEDS_LEAF)
+def refused_call(case: Case) -> Iterator[Finding]:
+    """The error that ended the script, if torch refused a call for what kind of tensor it was given."""
+    event, kind = case.refusal, case.error.kind
+    if event is None or kind is None or kind not in _REFUSALS:
+        return
+    rule, tell = _REFUSALS[kind]
+    place = case.place(event.moment.stack)
+    dtype = event.step.tensors[event.moment.inputs[0]].dtype if event.moment.inputs else ""
+    message, explanation, fix = tell(_Refused(case.error, _subject(case, event), dtype, place))
+    yield rule.finding(
+        message,
+        culprit=place,
+        step=event.step.number,
+        confidence=CERTAIN,
+        related=_origins(case, event),
+        explanation=explanation,
+        fix=fix,
+        nodes=tuple(tensor_id(event.step.template, number) for number in event.moment.inputs[:1]),
+    )
+
+
+def _subject(case: Case, event: Event[Failure]) -> str:
+    if event.moment.inputs:
+        return case.called(event.step, event.moment.inputs[0])
+    place = case.place(event.moment.stack)
+    return place.expression if place is not None and place.expression else "the tensor"
+
+
+def _origins(case: Case, event: Event[Failure]) -> tuple[Place, ...]:
+    """Where the tensor came from."""
+    if not event.moment.inputs:
+        return ()
+    first = event.moment.inputs[0]
+    copy = copy_of_leaf(case, event.step, first)
+    stack = made(case, event.step, first).stack if copy is None else copy.first.stack
+    return case.places((stack, "made here"))
+
+
+def _bare(code: str) -> str:
+    return re.sub(r"\s+#.*$", "", code)
+
+
+CHECKS = (refused_call,)

@@ -1,0 +1,104 @@
+"""Optimizers and modules that refuse what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...model.findings import Finding, Place, Severity
+from ...model.records import Failure
+from ..evidence.index import Case, Event
+from ..evidence.parameters import Ownership
+from ..evidence.torch_errors import ErrorKind
+from ..evidence.wording import call_at
+from ..rules import CERTAIN, Rule, check
+
+OPTIMIZER_REFUSES = Rule(
+    "GS607",
+    "optimizer-refuses-parameters",
+    Severity.ERROR,
+    "An optimizer was given no parameters, or one of them twice.",
+)
+MODULE_NOT_READY = Rule(
+    "GS608",
+    "module-not-initialised",
+    Severity.ERROR,
+    "A module got a layer or a parameter before its own __init__ had run.",
+)
+
+
+@check(OPTIMIZER_REFUSES, MODULE_NOT_READY)
+def refused(case: Case) -> Iterator[Finding]:
+    """The script died because an optimizer or a module refused what it was given."""
+    failure = case.failure
+    if failure is None:
+        return
+    if case.error.kind is ErrorKind.OPTIMIZER_WITHOUT_PARAMETERS:
+        yield _empty(case, failure)
+    elif case.error.kind is ErrorKind.PARAMETER_IN_TWO_GROUPS:
+        yield _twice(case, failure)
+    elif case.error.kind is ErrorKind.MODULE_NOT_INITIALISED:
+        yield _not_ready(case, failure)
+
+
+def _empty(case: Case, failure: Event[Failure]) -> Finding:
+    """An empty list: either nothing is registered, or what gives the parameters was used up before."""
+    here = case.place(failure.moment.stack)
+    unregistered = _unregistered(case, failure)
+    if unregistered is not None:
+        return OPTIMIZER_REFUSES.finding(
+            "the model has layers, but none is registered: model.parameters() is empty",
+            culprit=unregistered,
+            step=failure.step.number,
+            confidence=CERTAIN,
+            related=case.places((failure.moment.stack, "the optimizer finds no parameters")),
+            explanation="A module finds the layers and parameters that are attributes of it, or are in nn.ModuleList, "
+            "nn.ModuleDict and the like. In a plain list or dict, or a plain tensor, they are invisible.",
+            fix="keep layers in nn.ModuleList or nn.ModuleDict, and parameters in attributes that are nn.Parameter",
+        )
+    return OPTIMIZER_REFUSES.finding(
+        f"{call_at(case, failure.moment.stack, 'the optimizer')} gets no parameters at all",
+        culprit=here,
+        step=failure.step.number,
+        confidence=CERTAIN,
+        explanation="model.parameters() is a generator, which is empty once something has gone through it; and a "
+        "filter by requires_grad leaves none if everything is frozen.",
+        fix="call model.parameters() again here, or keep list(model.parameters())",
+    )
+
+
+def _unregistered(case: Case, failure: Event[Failure]) -> Place | None:
+    """The line that made the last parameter, if the failing line itself asks a module for its parameters."""
+    sites = case.sites(failure.moment.stack)
+    if not sites or ".parameters()" not in sites[0].expression or "requires_grad" in sites[0].expression:
+        return None
+    owners = Ownership.of(case)
+    wanting = [one for one in owners.made if case.parameters[one].requires_grad and one not in owners.registered]
+    return owners.assignment(wanting[-1]) if wanting else None
+
+
+def _twice(case: Case, failure: Event[Failure]) -> Finding:
+    return OPTIMIZER_REFUSES.finding(
+        "a parameter is in two groups of the optimizer",
+        culprit=case.place(failure.moment.stack),
+        step=failure.step.number,
+        confidence=CERTAIN,
+        explanation="Each parameter belongs to one group only, else it would be updated twice. Tied weights appear "
+        "under two names but are one parameter.",
+        fix="leave out of each group what another has; compare with `is`, or by id(p)",
+    )
+
+
+def _not_ready(case: Case, failure: Event[Failure]) -> Finding:
+    line = call_at(case, failure.moment.stack, "the assignment")
+    return MODULE_NOT_READY.finding(
+        "a module gets a layer or parameter before super().__init__() has run",
+        culprit=case.place(failure.moment.stack),
+        step=failure.step.number,
+        confidence=CERTAIN,
+        explanation="nn.Module.__init__ makes the places where layers and parameters are registered; before it, "
+        f"{line} has nowhere to put them.",
+        fix="call super().__init__() first in __init__",
+    )
+
+
+CHECKS = (refused,)

@@ -1,0 +1,201 @@
+"""Tensors that autograd saved for the backward and that were changed before it ran."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ...model import op_kinds
+from ...model.build import grad_node_id, tensor_id
+from ...model.findings import Finding, Place, Severity
+from ...model.records import Backward, GradNode, NodeRun, OpCall, SavedTensor
+from ...model.trace import Step
+from ..evidence.index import Case, Event
+from ..evidence.torch_errors import ErrorKind, torch_error
+from ..evidence.writes import OPTIMIZER, Write, deed, out_of_place, same_line, writer, writes
+from ..rules import CERTAIN, LIKELY, POSSIBLE, SURE, Rule, check
+
+SAVED_TENSOR_MODIFIED = Rule(
+    "GS101",
+    "saved-tensor-modified",
+    Severity.ERROR,
+    "A tensor was changed in place after an op saved it for its backward.",
+)
+
+
+class _Stale(NamedTuple):
+    """A node of a backward's graph that keeps a tensor which was written since."""
+
+    event: Event[Backward]
+    node: GradNode
+    saved: SavedTensor
+    rank: tuple[bool, bool, int]  # the smallest is the one at which torch gave up
+
+
+@check(SAVED_TENSOR_MODIFIED)
+def saved_tensor_modified(case: Case) -> Iterator[Finding]:
+    """Every backward's saved tensors against the writes between their op and that backward."""
+    for event in case.events(Backward):
+        stale = _stale(case, event)
+        if not stale:
+            continue
+        written = writes(case, event.step)
+        refused = torch_error(event.moment.error).kind is ErrorKind.SAVED_TENSOR_MODIFIED
+        for position, one in enumerate(sorted(stale, key=lambda one: one.rank)):
+            yield from _finding(case, one, written, refused, first=position == 0)
+
+
+def _stale(case: Case, event: Event[Backward]) -> list[_Stale]:
+    """What a backward's graph keeps that is stale, and that torch has not refused for another reason."""
+    step, backward = event.step, event.moment
+    if backward.graph < 0:
+        return []
+    nodes = step.graphs[backward.graph].nodes
+    stale = [(node, saved, saved.tensor) for node in nodes for saved in node.saved if saved.stale]
+    if not stale:
+        return []
+    ran = {run.node for _, _, run in case.events(NodeRun, step) if run.graph == backward.graph}
+    shape = torch_error(backward.error).parts.get("shape")
+    found = []
+    for node, saved, tensor in stale:
+        if tensor is not None:
+            alike = shape is None or ", ".join(map(str, step.tensors[tensor].shape)) == shape
+            rank = (not alike, node.index in ran, -(node.op if node.op is not None else -1))
+            found.append(_Stale(event, node, saved, rank))
+    return found
+
+
+def _finding(
+    case: Case, stale: _Stale, written: Mapping[int, Sequence[Write]], refused: bool, first: bool
+) -> Iterator[Finding]:
+    event, node, saved, _ = stale
+    step = event.step
+    assert saved.tensor is not None
+    tensor = step.tensors[saved.tensor]
+    since = -1 if node.op is None else node.op
+    after = [w for w in written.get(tensor.storage, ()) if w.counted and since < w.moment < event.position]
+    own = [w for w in after if w.op is not None and w.op == node.op]  # the forward of a custom Function
+    after = [w for w in after if w not in own] or own
+    known = [w for w in after if case.place(w.stack) is not None]
+    if node.carried and not known:
+        return  # written in an earlier step: what is wrong is that this graph is still in use
+    name, saver = case.called(step, saved.tensor), _saver(step, node)
+    confidence = CERTAIN if refused and first else SURE if refused else POSSIBLE
+    severity = None if refused else Severity.NOTE
+    needed = "the backward that needs it" if refused else "the backward that would need it"
+    stack = step.stack(node.op)
+    nodes = (tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index))
+    related = [*case.places((stack, "saved here"), (event.moment.stack, needed))]
+    if not known:
+        yield SAVED_TENSOR_MODIFIED.finding(
+            f"{name} was changed in place, where gradscope could not see it, after {saver} saved it for its backward",
+            culprit=case.place(stack),
+            step=step.number,
+            confidence=min(confidence, LIKELY),
+            related=related[1:],
+            explanation=_explanation(case, step, node, name, saver, None),
+            fix="look for a write between this line and the backward, in compiled or C code; let it write to a copy",
+            nodes=nodes,
+            severity=severity,
+        )
+        return
+    write = known[0]
+    culprit, more = writer(case, step, write, event.moment.stack)
+    related[1:1] = [*more, *_other_writes(case, known[1:], write, culprit)]
+    yield SAVED_TENSOR_MODIFIED.finding(
+        f"{name} was changed in place ({deed(case, step, write)}) after {saver} saved it for its backward",
+        culprit=culprit,
+        step=step.number,
+        confidence=confidence,
+        related=related,
+        explanation=_explanation(case, step, node, name, saver, write),
+        fix=_fix(write, culprit, name, saver),
+        nodes=nodes,
+        severity=severity,
+    )
+
+
+def _saver(step: Step, node: GradNode) -> str:
+    op = step.op(node.op)
+    return op.name if op is not None else node.name.removesuffix("0").removesuffix("Backward").lower()
+
+
+def _other_writes(case: Case, others: Sequence[Write], first: Write, culprit: Place | None) -> list[Place]:
+    """Up to three further lines that wrote to the same memory."""
+    told = (case.place(first.stack), culprit)
+    places = dict.fromkeys(case.place(write.stack, "written here too") for write in others)
+    return [p for p in places if p is not None and not any(same_line(p, other) for other in told)][:3]
+
+
+def _explanation(case: Case, step: Step, node: GradNode, name: str, saver: str, write: Write | None) -> str:
+    result = step.op(node.op) is not None and any(s.name == "result" for s in node.saved)
+    what = "its own result" if result else "its inputs"
+    words = [f"The derivative of {saver} is computed from {what}, so {saver} kept {name} as it was then."]
+    if write is not None:
+        through = case.called(step, write.tensor)
+        if through not in (name, "") and write.cause != OPTIMIZER:
+            words.append(f"The write went through {through}, which shares its memory with {name}.")
+        if write.cause == OPTIMIZER:
+            words.append("optimizer.step() writes the new values into the same parameters, in place.")
+    words.append("With the new values the gradient would be wrong, so torch refuses to run this backward.")
+    return " ".join(words)
+
+
+def _fix(write: Write, culprit: Place | None, name: str, saver: str) -> str:
+    if write.cause == OPTIMIZER:
+        return (
+            "call every backward that goes through these parameters before optimizer.step(), "
+            "or compute the second loss anew after it"
+        )
+    if write.cause == "__setitem__" or (culprit is not None and re.search(r"\]\s*[-+*/]?=[^=]", culprit.code)):
+        return (
+            "collect the pieces in a list and make one tensor of them with torch.stack or torch.cat, "
+            f"or write into a copy: {name}.clone()"
+        )
+    better = out_of_place(culprit)
+    if better:
+        return f"make a new tensor instead of writing into this one: {better}"
+    return f"make a new tensor instead of writing into this one, or let {saver} keep a copy: {name}.clone()"
+
+
+@check(SAVED_TENSOR_MODIFIED)
+def result_modified_before_any_backward(case: Case) -> Iterator[Finding]:
+    """The same, where no backward ran yet: the next one through this op will be refused."""
+    for step in case.distinct:
+        if next(case.events(Backward, step), None) is not None:
+            continue
+        savers = [
+            e
+            for e in case.calls(*op_kinds.KEEPS_RESULT, step=step)
+            if e.moment.grad_nodes and len(e.moment.outputs) == 1
+        ]
+        written = writes(case, step) if savers else {}
+        for event in savers:
+            result = event.moment.outputs[0]
+            group = written.get(step.tensors[result].storage, ())
+            after = [w for w in group if w.counted and w.moment > event.position and w.op != event.position]
+            after = [w for w in after if case.place(w.stack) is not None]
+            if result not in event.moment.inputs and after:
+                yield _will_be_refused(case, event, result, after[0])
+
+
+def _will_be_refused(case: Case, event: Event[OpCall], result: int, write: Write) -> Finding:
+    step, name = event.step, case.called(event.step, result)
+    culprit, more = writer(case, step, write, None)
+    return SAVED_TENSOR_MODIFIED.finding(
+        f"{name} was changed in place ({deed(case, step, write)}) after {event.moment.name} saved it: "
+        "a backward through it will be refused",
+        culprit=culprit,
+        step=step.number,
+        confidence=POSSIBLE,
+        related=(*case.places((event.moment.stack, "saved here")), *more),
+        explanation=f"The derivative of {event.moment.name} is computed from its own result, so it kept {name} as it "
+        "was then. No backward has run yet.",
+        fix=_fix(write, culprit, name, event.moment.name),
+        nodes=(tensor_id(step.template, result),),
+        severity=Severity.NOTE,
+    )
+
+
+CHECKS = (saved_tensor_modified, result_modified_before_any_backward)

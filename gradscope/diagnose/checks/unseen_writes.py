@@ -1,0 +1,187 @@
+"""Writes that the version counter does not see: torch cannot refuse the backward, and its gradient is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...model import op_kinds
+from ...model.build import grad_node_id, tensor_id
+from ...model.findings import Finding, Severity
+from ...model.records import Backward, GradNode, SavedTensor, Stats
+from ...model.trace import Step
+from ..evidence.index import Case, Event, once_a_step
+from ..evidence.statistics import Statistics, same_values
+from ..evidence.writes import ASSIGNED, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
+from ..rules import CERTAIN, LIKELY, SURE, Rule, check
+
+DATA_WRITE = Rule(
+    "GS151",
+    "data-write-unseen",
+    Severity.ERROR,
+    "A tensor that autograd saved was changed through .data, so the gradient is computed from other values.",
+)
+OUTSIDE_WRITE = Rule(
+    "GS152",
+    "shared-memory-written",
+    Severity.ERROR,
+    "A tensor that autograd saved shares its memory with numpy, and was changed there before the backward.",
+)
+
+
+@check(DATA_WRITE, OUTSIDE_WRITE)
+def saved_tensor_modified_unseen(case: Case) -> Iterator[Finding]:
+    """Every backward's saved tensors against the uncounted writes between their op and that backward."""
+    told: set[tuple[str, int | None]] = set()
+    for event in case.events(Backward):
+        step, graph = event.step, event.moment.graph
+        if graph < 0:
+            continue
+        unseen = _uncounted(case, step)
+        if not unseen:
+            continue
+        for node in step.graphs[graph].nodes:
+            for saved in node.saved:
+                for finding, write in _modified(case, event, node, saved, unseen):
+                    key = (finding.code, write.stack)
+                    if key not in told:  # a loop over parameters writes to many, one line does it
+                        told.add(key)
+                        yield finding
+
+
+@once_a_step
+def _uncounted(case: Case, step: Step) -> Mapping[int, Sequence[Write]]:
+    found = {storage: [w for w in group if not w.counted] for storage, group in writes(case, step).items()}
+    return {storage: group for storage, group in found.items() if group}
+
+
+def _modified(
+    case: Case, event: Event[Backward], node: GradNode, saved: SavedTensor, unseen: Mapping[int, Sequence[Write]]
+) -> Iterator[tuple[Finding, Write]]:
+    step = event.step
+    if saved.tensor is None or node.op is None:
+        return
+    for write in unseen.get(step.tensors[saved.tensor].storage, ()):
+        if not node.op < write.moment < event.position or write.op == node.op:
+            continue
+        if not _reaches(step, write, saved):
+            continue
+        before, after = _value_before(case, step, write), _value_after(case, step, write)
+        if (
+            write.cause not in op_kinds.SHARES_MEMORY
+            and before is not None
+            and after is not None
+            and same_values(before, after)
+        ):
+            continue  # it wrote what was there already; numpy's writes were told by their bytes
+        yield _finding(case, event, node, saved, write, before, after), write
+        return
+
+
+def _reaches(step: Step, write: Write, saved: SavedTensor) -> bool:
+    """Whether the write certainly changed elements that were saved."""
+    assert saved.tensor is not None
+    if write.cause == ASSIGNED:  # what was saved as a result keeps the memory that it had
+        return saved.tensor == write.tensor and saved.name != "result"
+    kept, written = step.tensors[saved.tensor], step.tensors[write.tensor]
+    whole = max(t.nbytes for t in step.tensors if t.storage == kept.storage)
+    return whole in (kept.nbytes, written.nbytes)
+
+
+def _value_before(case: Case, step: Step, write: Write) -> Stats | None:
+    """What the written tensor held last before the write, if that was measured."""
+    return _measured(case, step, write.tensor, -1, (write.op if write.op is not None else write.moment) - 1)
+
+
+def _value_after(case: Case, step: Step, write: Write) -> Stats | None:
+    if write.cause == OPTIMIZER:
+        return None
+    first = write.op if write.op is not None else write.moment
+    return _measured(case, step, write.tensor, first, write.moment)
+
+
+def _measured(case: Case, step: Step, tensor: int, first: int, last: int) -> Stats | None:
+    values = Statistics(case, step)
+    found = (values.results(moment).get(tensor) for moment in range(last, first - 1, -1))
+    return next((stats for stats in found if stats is not None), None)
+
+
+def _finding(
+    case: Case,
+    event: Event[Backward],
+    node: GradNode,
+    saved: SavedTensor,
+    write: Write,
+    before: Stats | None,
+    after: Stats | None,
+) -> Finding:
+    step = event.step
+    assert saved.tensor is not None
+    assert node.op is not None
+    op = step.op(node.op)
+    saver = op.name if op is not None else node.name
+    name = case.called(step, saved.tensor)
+    outside = write.cause in op_kinds.SHARES_MEMORY
+    rule = OUTSIDE_WRITE if outside else DATA_WRITE
+    proof = _proof(name, saver, before, after)
+    if outside and not proof:
+        proof = "A checksum of its memory differs from the one that was taken when it was last used. "
+    made = step.tensors[write.tensor].made_by
+    alias = step.stack(made) if made != node.op else None
+    doing = "was changed" if outside else f"was changed past its version counter ({deed(case, step, write)})"
+    through = f" {deed(case, step, write)}" if outside else ""
+    culprit, more = writer(case, step, write, event.moment.stack)
+    return rule.finding(
+        f"{name} {doing}{through} after {saver} saved it for its backward: the gradient is silently wrong",
+        culprit=culprit,
+        step=step.number,
+        confidence=CERTAIN if proof else LIKELY if write.cause == OPTIMIZER else SURE,
+        related=(
+            *case.places((step.stack(node.op), "saved here")),
+            *(p for p in case.places((alias, "the alias was made here")) if not same_line(p, culprit)),
+            *more,
+            *case.places((event.moment.stack, "this backward computes with the changed values")),
+        ),
+        explanation=f"The derivative of {saver} is computed from {name} as it was when {saver} ran. "
+        f"{proof}{_why(write)}",
+        fix=_fix(case, event, write, name),
+        nodes=(tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index)),
+    )
+
+
+def _proof(name: str, saver: str, before: Stats | None, after: Stats | None) -> str:
+    """The numbers that show the change; "" where they were not measured."""
+    if before is None or after is None:
+        return ""
+    for what in ("max", "min", "norm", "mean"):
+        was, now = getattr(before, what), getattr(after, what)
+        if was != now:
+            return f"When {saver} saved it, the {what} of {name} was {was:.6g}; when its backward ran, {now:.6g}. "
+    return ""
+
+
+def _why(write: Write) -> str:
+    if write.cause in op_kinds.SHARES_MEMORY:
+        return "A numpy array on a tensor's memory writes to it behind torch's back, so torch cannot notice and refuse."
+    if write.cause == OPTIMIZER:
+        return "This optimizer writes through .data, which no version counts, so torch cannot notice and refuse."
+    return "A write through .data is not counted in the tensor's version, so torch cannot notice and refuse."
+
+
+def _fix(case: Case, event: Event[Backward], write: Write, name: str) -> str:
+    if write.cause in op_kinds.ENTERS_TORCH | {"from_dlpack"}:
+        place = case.place(write.stack)
+        call = place.expression if place is not None else ""
+        copy = f"{call}.clone()" if call else "torch.tensor(array)"
+        return f"give torch its own copy: {copy}, or fill a new array each time"
+    if write.cause in op_kinds.SHARES_MEMORY:
+        return f"let numpy have a copy: {name}.detach().numpy().copy(), or write a = a - b instead of a -= b"
+    if write.cause == OPTIMIZER:
+        return "call every backward of this graph before optimizer.step(); the optimizer should write under no_grad()"
+    if running_call(case, event.step, write, event.moment.stack) is not None:
+        return f"write to {name} after optimizer.step() and under torch.no_grad(), not while the model runs"
+    if owner_of(event.step, write.tensor) is not None:
+        return "move this line after the backward and optimizer.step(), and use torch.no_grad() rather than .data"
+    return f"make a new tensor, which autograd then sees: {name} = {name}.{write.cause.rstrip('_')}(...), without .data"
+
+
+CHECKS = (saved_tensor_modified_unseen,)

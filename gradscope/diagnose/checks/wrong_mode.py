@@ -1,0 +1,312 @@
+"""Training and evaluation mode where the other was meant, and evaluations that build graphs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ...model import op_kinds
+from ...model.build import tensor_id
+from ...model.findings import Finding, Severity
+from ...model.records import OpCall, Site
+from ...model.trace import Step
+from ...text import plural
+from ..evidence.dataflow import Dataflow
+from ..evidence.index import Case, once_a_case
+from ..evidence.index import at as place_of
+from ..evidence.model_runs import (
+    ModelCall,
+    ModelLife,
+    Switched,
+    acts_as_training,
+    drop_share,
+    evaluates,
+    follows,
+    given_to,
+    model_calls,
+    model_lives,
+    trained_modules,
+)
+from ..evidence.step_links import differentiated_later, outlasting
+from ..evidence.wording import module_name, variable
+from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
+
+EVAL_LEFT_ON = Rule(
+    "GS701", "eval-left-on", Severity.WARNING, "A model is trained in evaluation mode, left on by an evaluation."
+)
+TRAIN_IN_EVALUATION = Rule(
+    "GS702", "train-mode-in-evaluation", Severity.WARNING, "A model is evaluated in training mode."
+)
+ALWAYS_DROPPING = Rule(
+    "GS703", "dropout-always-on", Severity.WARNING, "A functional dropout drops values in evaluation mode too."
+)
+GRAPH_IN_EVALUATION = Rule(
+    "GS704", "evaluation-builds-graph", Severity.WARNING, "An evaluation builds graphs that no backward uses."
+)
+
+_LONGEST = 60  # characters of an expression that a message repeats
+
+
+class Vain(NamedTuple):
+    """A call that built a graph for no backward: in which row, whether that graph is kept, the evaluation's line."""
+
+    row: int
+    one: ModelCall
+    kept: bool
+    site: Site | None
+
+
+def _kinds(flow: Dataflow, ops: Sequence[int]) -> str:
+    names = sorted({"batch norm" if flow.ops[op].name == "batch_norm" else "dropout" for op in ops})
+    return " and ".join(names)
+
+
+# -- eval() left on ------------------------------------------------------------------------------------
+
+
+@check(EVAL_LEFT_ON)
+def eval_left_on(case: Case) -> Iterator[Finding]:
+    """Training calls of a model in evaluation mode, after an eval() that was followed by an evaluation."""
+    trained = trained_modules(case)
+    for module, story in model_lives(case).items():
+        if module not in trained:
+            continue
+        learning = [(at, moment, one) for at, moment, one in story.calls if one.used and one.builds and at >= 0]
+        wrong = [(at, moment, one) for at, moment, one in learning if not one.call.training and one.settled]
+        if not wrong:
+            continue
+        at, moment, first = wrong[0]
+        switch = story.switch_before(at, moment)
+        if switch is None or switch.change.value != "eval":
+            continue
+        looked = [
+            one
+            for when, place, one in story.calls
+            if (switch.step, switch.moment) < (when, place) < (at, moment) and not one.used
+        ]
+        if not looked:
+            continue  # switched for this training, as when batch norm is frozen on purpose
+        began_well = any(one.call.training for when, place, one in learning if (when, place) < (at, moment))
+        yield _eval_left_on(case, module, switch, first, len(wrong), began_well)
+
+
+def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, count: int, began_well: bool) -> Finding:
+    name = module_name(case, module)
+    kinds = _kinds(Dataflow.of(case, first.step), first.settled)
+    return EVAL_LEFT_ON.finding(
+        f"{name} trains in evaluation mode from step {first.step.number} on: eval() is never followed by train()",
+        culprit=case.place(switch.change.stack),
+        step=first.step.number,
+        confidence=SURE if began_well else LIKELY,
+        related=case.places((first.call.stack, f"{name} is trained here, with training=False")),
+        explanation=f"eval() stays on until train() is called. {count} training calls ran with training=False, so its "
+        f"{kinds} acted as in evaluation: no value was dropped, no statistic was updated.",
+        fix=f"call {variable(name, 'model')}.train() at the start of each training epoch",
+    )
+
+
+# -- train() in evaluation -------------------------------------------------------------------------------
+
+
+@check(TRAIN_IN_EVALUATION)
+def train_in_evaluation(case: Case) -> Iterator[Finding]:
+    """Evaluations of a trained model, or of an average of one, with dropout or batch norm at work."""
+    trained = trained_modules(case)
+    for module, story in model_lives(case).items():
+        for at, moment, one in story.calls:
+            if at < 0 or one.used or not one.random or not one.call.training or not _measures(case, one):
+                continue
+            if module not in trained and not (follows(case, one) and _only_measured(case, one)):
+                break
+            if not one.without_grad and not evaluates(case, one.step):
+                continue
+            if _on_purpose(case, story, at, moment, one):
+                continue
+            yield _train_in_evaluation(case, module, one)
+            break
+
+
+def _on_purpose(case: Case, story: ModelLife, at: int, moment: int, one: ModelCall) -> bool:
+    """Whether train() was called for this very call, or the call repeats one input to see how results vary."""
+    updated = [when for when in story.updates if when < (at, moment)]
+    if not updated:
+        return True  # nothing was trained yet
+    switch = story.switch_before(at, moment)
+    if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
+        return switch.change.stack not in story.switched_to_train
+    given = given_to(case, one)
+    alike = [other for other in model_calls(case, one.step) if given_to(case, other) & given and other.random]
+    return len(alike) >= 3
+
+
+def _measures(case: Case, one: ModelCall) -> bool:
+    """Whether what the call gave goes into a loss or a score."""
+    flow = Dataflow.of(case, one.step)
+    _, ops = flow.ahead(one.results)
+    names = {flow.ops[op].name for op in ops if op not in set(one.ops)}
+    return bool(names & op_kinds.SCORES) or any(name.endswith("_loss") or "cross_entropy" in name for name in names)
+
+
+def _only_measured(case: Case, one: ModelCall) -> bool:
+    """Whether what a call gave under no_grad was read as a number, and served no backward then or later.
+
+    A network that follows another may well be a teacher, whose dropout is wanted: its results are targets.
+    """
+    flow = Dataflow.of(case, one.step)
+    made, ops = flow.ahead(one.results)
+    if not one.without_grad or ops.isdisjoint(flow.exits):
+        return False
+    if made & flow.differentiated:
+        return False
+    lasting = outlasting(case)
+    return not any((row.number, tensor) in lasting for row in case.repeats(one.step) for tensor in made)
+
+
+def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
+    name = module_name(case, module)
+    kinds = _kinds(Dataflow.of(case, one.step), one.random)
+    model = variable(name, "model")
+    return TRAIN_IN_EVALUATION.finding(
+        f"{name} is evaluated in training mode: {kinds} is at work",
+        culprit=case.place(one.call.stack),
+        step=one.step.number,
+        confidence=SURE if one.without_grad else LIKELY,
+        explanation=f"{model}.training is True here. Dropout makes the score random, and batch norm uses (and "
+        "changes) the statistics of the evaluation batches. no_grad() does not change the mode.",
+        fix=f"call {model}.eval() before the evaluation, and {model}.train() after it",
+        severity=None if one.without_grad else Severity.NOTE,
+        nodes=[tensor_id(one.step.template, tensor) for op in one.random[:1] for tensor in _outputs(one.step, op)],
+    )
+
+
+def _outputs(step: Step, op: int) -> tuple[int, ...]:
+    call = step.op(op)
+    return call.outputs if call is not None else ()
+
+
+# -- functional dropout ----------------------------------------------------------------------------------
+
+
+@check(ALWAYS_DROPPING)
+def dropout_always_on(case: Case) -> Iterator[Finding]:
+    """Functional dropouts that drop values inside a module whose training flag is off."""
+    seen: set[int | None] = set()
+    for step in case.distinct:
+        flow = Dataflow.of(case, step)
+        for index, op in flow.ops.items():
+            if op.stack in seen or not _drops(op):
+                continue
+            calls = flow.calls_of(index)
+            if not calls or calls[0].training:
+                continue
+            record = case.modules.get(calls[0].module)
+            if record is not None and record.type.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")):
+                continue  # a module that was switched on its own
+            seen.add(op.stack)
+            yield _always_dropping(case, step, op, calls[0].module)
+
+
+def _drops(op: OpCall) -> bool:
+    functional = op.name == "scaled_dot_product_attention" or op.name in op_kinds.DROPOUTS
+    return functional and acts_as_training(op) is True
+
+
+def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding:
+    place = case.place(op.stack)
+    name = module_name(case, module)
+    said = place is not None and "training=True" in place.expression.replace(" ", "")
+    attention = op.name == "scaled_dot_product_attention"
+    return ALWAYS_DROPPING.finding(
+        f"{op.name} drops {drop_share(op):.0%} of the values although {name} is in evaluation mode",
+        culprit=place,
+        step=step.number,
+        confidence=POSSIBLE if said else SURE,
+        explanation=f"{name}.training is False here, but the functional form knows nothing of that: "
+        + ("it drops whatever dropout_p says." if attention else "its training argument is True unless it is told."),
+        fix="pass dropout_p=self.p if self.training else 0.0"
+        if attention
+        else "pass training=self.training, or use an nn.Dropout module, which follows the mode",
+        severity=Severity.NOTE if said else None,
+        nodes=[tensor_id(step.template, tensor) for tensor in op.outputs],
+    )
+
+
+# -- evaluations that build graphs -------------------------------------------------------------------------
+
+
+@check(GRAPH_IN_EVALUATION)
+def graph_in_evaluation(case: Case) -> Iterator[Finding]:
+    """Evaluations with gradients on: whether what they build is kept, or only built in vain."""
+    trained = trained_modules(case)
+    later = differentiated_later(case)
+    lasting = outlasting(case)
+    found: dict[object, list[Vain]] = defaultdict(list)
+    for step in case.distinct:
+        if step.number < 0:
+            continue
+        for one in model_calls(case, step):
+            only_looks = not one.call.training or evaluates(case, step)
+            if not one.builds or one.used or one.call.module not in trained or not only_looks:
+                continue
+            flow = Dataflow.of(case, step)
+            made, _ = flow.ahead(one.results, with_grad=True)
+            if not made & flow.differentiated:
+                for row in case.repeats(step):
+                    if not any((row.number, tensor) in later for tensor in made):
+                        kept = any((row.number, tensor) in lasting for tensor in made)
+                        site = _own_site(case, one.call.stack)
+                        found[site.id if site is not None else one.call.stack].append(Vain(row.number, one, kept, site))
+    for calls in found.values():
+        yield _graph_in_evaluation(case, calls)
+
+
+def _own_site(case: Case, stack: int | None) -> Site | None:
+    """The innermost line that leads to an evaluation's call and to no call of the training."""
+    sites = case.sites(stack)
+    shared = _lines_of_training(case)
+    return next((site for site in sites if site.id not in shared), sites[0] if sites else None)
+
+
+@once_a_case
+def _lines_of_training(case: Case) -> frozenset[int]:
+    calls = (one for step in case.distinct for one in model_calls(case, step) if one.used)
+    return frozenset(site.id for one in calls for site in case.sites(one.call.stack))
+
+
+def _expression(site: Site | None) -> str:
+    """What runs several modules at once, as the evaluation's line has it."""
+    said = site.expression if site is not None else ""
+    return said if 0 < len(said) <= _LONGEST else "the model's parts"
+
+
+def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
+    row, one, _, site = calls[0]
+    kept = sum(1 for call in calls if call.kept)
+    modules = {call.one.call.module for call in calls}
+    name = module_name(case, one.call.module) if len(modules) == 1 else _expression(site)
+    step = one.step
+    together = [call.one for call in calls if call.row == row] if len(modules) > 1 else [one]
+    nodes = sum(op.grad_nodes for each in together for index in each.ops if (op := step.op(index)) is not None)
+    stays = f" What is made of it is kept beyond its batch in {kept} of {len(calls)} calls, each with its whole graph."
+    return GRAPH_IN_EVALUATION.finding(
+        f"evaluating {name} builds a graph of {plural(nodes, 'node')} in each {'call' if len(modules) == 1 else 'step'}"
+        + (", and the graphs are kept" if kept else ", for no backward"),
+        culprit=place_of(site) if site is not None else None,
+        step=step.number,
+        confidence=SURE if kept > 1 else POSSIBLE,
+        related=case.places(*((held, "kept here") for held in _holders(case, step)[:1])),
+        explanation="Gradients are on, so autograd records every op and saves what its backward would need; no "
+        f"backward follows.{stays if kept else ''}",
+        fix="run the evaluation under torch.no_grad()",
+        severity=None if kept > 1 else Severity.NOTE,
+        nodes=[tensor_id(step.template, tensor) for tensor in sorted(one.results)[:1]],
+    )
+
+
+def _holders(case: Case, step: Step) -> list[int]:
+    numbers = {row.number for row in case.repeats(step)}
+    return [k.stack for row in case.rows for k in row.kept if k.step in numbers and k.stack is not None]
+
+
+CHECKS = (eval_left_on, train_in_evaluation, dropout_always_on, graph_in_evaluation)
