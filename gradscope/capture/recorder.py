@@ -54,9 +54,9 @@ from .hooks.shared_factories import FactoryWatch
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
-from .step.draft import FLUSH_SECONDS, Draft, RawSample
+from .step.draft import FLUSH_SECONDS, Draft, RawSample, StepMark
 from .step.passes import kind_so_far
-from .step.patterns import Pattern, Patterns
+from .step.patterns import MatchedStep, Pattern, Patterns
 from .step.relative import relate
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
@@ -163,7 +163,10 @@ class Recorder:
                 raise
         if self.mode is not None:
             enter_function_mode(self.mode)
-            self.journal.matching.start(self.mode)
+            matching = self.journal.matching
+            if self.options.last is None and self.options.every == 1 and self.options.steps == (None, None):
+                matching.on_matched = self._close_matched
+            matching.start(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
@@ -348,7 +351,27 @@ class Recorder:
         self._settle_waiting()
         self._patterns.closed(draft)
         if draft.matched is None and number >= 0:
-            self.journal.matching.closed(draft, pattern, kind._value_)
+            self.journal.matching.closed(draft, pattern, kind._value_, kept=kept)
+
+    def _close_matched(self, pattern: Pattern, steps: Sequence[MatchedStep]) -> None:
+        """Steps of a pattern, one after the other, have closed."""
+        with Unseen():
+            for step in steps:
+                number, self._next = self._next, self._next + 1
+                if not self._rows.repeats(pattern, step, number):
+                    draft = Draft(full=False)
+                    step.fill(draft, pattern)
+                    before, draft.mark.number = StepMark(), number
+                    before.number = number - 1
+                    draft.carried = [(tensor, before, old) for tensor, _, old in pattern.carried]
+                    self._write(draft, pattern.kind, number)
+            kind = pattern.kind._value_
+            self._counts[kind] = self._counts.get(kind, 0) + len(steps)
+            last = StepMark()
+            last.number = self._next - 1
+            self._patterns.before = last
+            self.statistics.collect()
+            self._settle_waiting()
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
