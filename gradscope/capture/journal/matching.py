@@ -91,6 +91,7 @@ class Matching:
                 self._close(perf_counter())
             else:
                 self._give_up()
+        self.flush()
         self.on = self.aside = self.listening = False
 
     def leave(self) -> None:
@@ -235,7 +236,7 @@ class Matching:
 
     def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
-        self._armed = self._lighten = False
+        self._armed = self._lighten = self._steady = False
         if not self.listening:
             return
         usual = self._usual.get(kind)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ...model.records import StepKind
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
-from .draft import Draft, StepMark
+from .draft import Draft, StepMark, bumps_in
 from .entry import Entry
 
 ENOUGH = 3  # steps that did the same, after which the next ones are matched
@@ -28,7 +28,7 @@ class Pattern:
     __slots__ = (
         "bumps", "calls", "carried", "clock", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
         "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "shifts", "stations",
-        "steady", "template", "tensors", "watch",
+        "steady", "template", "tensors", "watch", "written",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
@@ -71,6 +71,7 @@ class Pattern:
         met = {entry.number: entry for entry in draft.met if entry.mark is draft.mark}
         self.owners = [(parameter, met[number]) for number, parameter in self.parameters if number in met]
         self.lasting, self.shifts = _lasting(draft)
+        self.written = bumps_in(draft, 0, draft.places[0]) if draft.places else {}  # before the first station
         self.matchable = self._may_be_matched()
         # One after the other, they differ in nothing but numbers.
         self.steady = not (self.shifts or self.scaled or any(mark is not None for _, mark, _ in self.carried))
@@ -101,13 +102,11 @@ class Pattern:
 
     def versions_before(self) -> dict[int, int]:
         """The versions of its parameters when a step of it began that has just ended."""
-        found: dict[int, int] = {}
-        for parameter, entry in self.owners:
-            tensor = entry()
-            version = None if tensor is None else version_of(tensor)
-            if version is not None:
-                found[parameter] = version - self.bumps.get(parameter, 0)
-        return found
+        return {
+            parameter: entry.version - self.bumps.get(parameter, 0) - self.written.get(parameter, 0)
+            for parameter, entry in self.owners
+            if entry.version is not None
+        }
 
     def phase_times(self, start: float, passed: Sequence[float], end: float) -> list[float]:
         """When the phases of a step began that passed the stations at these times.

@@ -327,7 +327,7 @@ class StepTracker:
             self._finish(loop)
             self.watch = watch
         if rest is not None:
-            rest.full = self.draft.full
+            rest.full, rest.with_graph = self.draft.full, self.draft.with_graph
             rest.seen_update = sum(moment[0] == "optimizer" for moment in rest.moments)
             rest.seen_backward = sum(moment[0] == "backward" for moment in rest.moments)
             self.draft = rest
