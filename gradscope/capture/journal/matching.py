@@ -32,8 +32,9 @@ from ..hiding.torch_private import (
 )
 from ..hiding.torch_state import transforming
 from ..measure.tensor_facts import version_of
-from ..step.draft import Draft, Station
+from ..step.draft import Draft
 from ..step.patterns import Pattern, Patterns
+from ..step.raw import BackwardRan, Called, RawMoment, Scheduled, Station, Zeroed
 from .here import Here
 from .updates import Updates
 
@@ -401,8 +402,8 @@ class Matching:
             here.clock.enter(loss)
             phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
             self._root = (stack, loss)
-            moment = ("op", phase, stack, (), (), (name, True, number, 0, 0, grad_enabled, autocast, "", None))
-            draft.append(moment, phase, when)
+            called = Called(name, True, number, 0, 0, grad_enabled, autocast, "", None)
+            draft.append(RawMoment("op", phase, stack, (), (), called), phase, when)
         elif kind == RETURNED:
             stack, loss = self._root
             here.clock.leave(loss)
@@ -411,8 +412,9 @@ class Matching:
             draft.until = when
         elif kind == BACKWARD:
             call, retain_graph, create_graph, accumulates = facts[:4]
-            payload = (None, call, retain_graph, create_graph, None)
-            index = draft.append(("backward", Phase.BACKWARD, stack, (), (), payload), Phase.BACKWARD, when)
+            ran = BackwardRan(None, call, retain_graph, create_graph, None)
+            moment = RawMoment("backward", Phase.BACKWARD, stack, (), (), ran)
+            index = draft.append(moment, Phase.BACKWARD, when)
             if accumulates and losses:
                 draft.losses.append((index, losses.pop(0)[1]))
             here.backward_called(stack, accumulates or not create_graph)
@@ -429,12 +431,14 @@ class Matching:
         elif kind == ZERO_GRAD:
             owner, number, _ = facts
             draft.zeroed = True
-            draft.append(("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, True, number)), Phase.ZERO_GRAD, when)
+            moment = RawMoment("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, True, number))
+            draft.append(moment, Phase.ZERO_GRAD, when)
         elif kind == ZEROED:
             draft.begins(Phase.OTHER, when)
         elif kind == SCHEDULER:
-            payload = (*facts, None)
-            draft.append(("scheduler", Phase.SCHEDULER_STEP, stack, (), (), payload), Phase.SCHEDULER_STEP, when)
+            (name,) = facts
+            moment = RawMoment("scheduler", Phase.SCHEDULER_STEP, stack, (), (), Scheduled(name, None))
+            draft.append(moment, Phase.SCHEDULER_STEP, when)
 
     def _tell_update(self, optimizer: int, rises: Sequence[int]) -> None:
         """Parameters were updated: their versions rose so far."""
