@@ -27,9 +27,9 @@ class CaptureOptions:
     )
     every: int = option(1, "keep every N-th step", flag="--every", metavar="N")
     last: int | None = option(None, "keep only the last N steps", flag="--last", metavar="N")
-    budget: float | None = option(
+    budget: float = option(
         25.0,
-        "how much longer steps may take, in percent; none: watch each op of each step",
+        "how much longer steps may take for being recorded, in percent; none: see each op of each step",
         flag="--budget",
         metavar="P",
     )

@@ -32,8 +32,8 @@ from ..hiding.torch_private import (
     push_function_mode,
 )
 from ..journal.journal import Journal
-from ..journal.matching import BACKWARD, DONE
 from ..journal.station_facts import graph_facts
+from ..journal.stations import BACKWARD, DONE
 from ..measure.function_slope import Probe
 from ..measure.grad_graph import root_node, walk
 from ..measure.reading import Reading, of_triples

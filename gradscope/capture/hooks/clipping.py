@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
-from ..journal.matching import CLIP
+from ..journal.stations import CLIP
 from ..measure.tensor_facts import versions_of
 from .function_mode import arguments_text
 from .pause import Pause
@@ -44,9 +44,8 @@ class ClipWatch:
 
         @wraps(original)
         def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-            if journal.matching.listening:
-                if journal.matching.passes(CLIP, sys._getframe(1), (name,)):
-                    return original(parameters, *args, **kwargs)
+            if journal.matching.listening and journal.matching.passes(CLIP, sys._getframe(1), (name,)):
+                return original(parameters, *args, **kwargs)
             if not journal.recording() or threading.get_ident() != journal.thread or not journal.draft.with_graph:
                 return original(parameters, *args, **kwargs)
             tensors = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)

@@ -13,7 +13,7 @@ from torch import nn
 from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
-from ..journal.matching import HOOK
+from ..journal.stations import HOOK
 from .modules import ModuleWatch
 
 _NAME = "register_full_backward_hook"

@@ -28,8 +28,8 @@ from ..hiding.recursion_depth import LEAF, add_frames
 from ..hiding.torch_private import COMPILED_MODULE, DYNAMO_MODULES, UNPATCHED_CALL
 from ..hiding.torch_state import transforming
 from ..journal.journal import Journal
-from ..journal.matching import CALL, CHANGE, MODE, RETURNED
 from ..journal.station_facts import Tree, arguments_facts, versions_rose
+from ..journal.stations import CALL, CHANGE, MODE, RETURNED
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of
 from ..step.phases import is_loss_module
 from ..step.raw import RawCall
@@ -386,7 +386,7 @@ class ModuleWatch:
 
     def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
         journal = self.journal
-        if not self._training and journal.matching.passes(MODE, frame, (self.number(module), mode)):
+        if not self._training and journal.matching.passes(MODE, frame, (id(module), mode)):
             return self._train(module, mode)
         if self._training or not self._mine():
             return self._train(module, mode)
@@ -406,7 +406,7 @@ class ModuleWatch:
     def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
         journal = self.journal
         journal.matching.generation += 1  # torch may put new parameters in the place of the old
-        if not self._applying and journal.matching.passes(CHANGE, frame, ("apply", self.number(module))):
+        if not self._applying and journal.matching.passes(CHANGE, frame, ("apply", id(module))):
             return self._apply(module, *args, **kwargs)
         if self._applying or not self._mine():
             return self._apply(module, *args, **kwargs)

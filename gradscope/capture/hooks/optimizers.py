@@ -22,9 +22,9 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.torch_private import INITIAL_STEP
 from ..journal.journal import Journal
-from ..journal.matching import CHANGE, SCALER, SCHEDULER, UPDATE, UPDATED
 from ..journal.shared_memory import Sum, checksum
 from ..journal.station_facts import groups_facts, versions_rose
+from ..journal.stations import CHANGE, SCALER, SCHEDULER, UPDATE, UPDATED
 from ..measure.askable import readable_storage
 from ..measure.stats import number_of
 from ..measure.tensor_facts import tensors_in, versions_of
@@ -77,7 +77,7 @@ class OptimizerWatch:
         self._elsewhere = False
 
     def install(self, hooks: HookSet) -> None:
-        self.journal.matching.parameters = self.parameters_of
+        self.journal.matching.teller.parameters = self.parameters_of
         with own_numbers():
             hooks.add(register_optimizer_step_pre_hook(self._before).remove)
             hooks.add(register_optimizer_step_post_hook(self._after).remove)
@@ -424,13 +424,13 @@ class OptimizerWatch:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             frame = sys._getframe(1)
             matching = self.journal.matching
-            if matching.listening and not self._scheduling and frame.f_code.co_name != INITIAL_STEP:
-                if matching.passes(SCHEDULER, frame, (type(scheduler).__name__,)):
-                    self._scheduling += 1
-                    try:
-                        return original(scheduler, *args, **kwargs)
-                    finally:
-                        self._scheduling -= 1
+            called = matching.listening and not self._scheduling and frame.f_code.co_name != INITIAL_STEP
+            if called and matching.passes(SCHEDULER, frame, (type(scheduler).__name__,)):
+                self._scheduling += 1
+                try:
+                    return original(scheduler, *args, **kwargs)
+                finally:
+                    self._scheduling -= 1
             if self._scheduling or not self._mine() or frame.f_code.co_name == INITIAL_STEP:
                 return original(scheduler, *args, **kwargs)
             self._scheduling += 1

@@ -10,7 +10,7 @@ import torch
 from ...model.records import Phase
 from ..hiding.no_torch_function import Unseen
 from ..journal.journal import Journal
-from ..journal.matching import ZERO_GRAD, ZEROED
+from ..journal.stations import ZERO_GRAD, ZEROED
 from .pause import Pause
 
 

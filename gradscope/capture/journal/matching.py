@@ -20,9 +20,6 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-import torch
-
-from ...model.records import Phase
 from ..hiding.torch_private import (
     function_mode_at,
     function_modes,
@@ -34,18 +31,14 @@ from ..hiding.torch_state import transforming
 from ..measure.tensor_facts import version_of
 from ..step.draft import Draft
 from ..step.patterns import Pattern, Patterns
-from ..step.raw import BackwardRan, Called, RawMoment, Scheduled, Station, Zeroed
+from ..step.raw import Station
 from .here import Here
+from .stations import BACKWARD, CALL, ENDS, Teller
 from .updates import Updates
 
-# What stations are: calls that begin, and their ends.
-CALL, BACKWARD, UPDATE, ZERO_GRAD = "call", "backward", "update", "zero_grad"
-RETURNED, DONE, UPDATED, ZEROED = "returned", "done", "updated", "zeroed"
-MODE, SCHEDULER, SCALER, CLIP, HOOK, CHANGE = "mode", "scheduler", "scaler", "clip", "hook", "change"
-_ENDS = frozenset({RETURNED, DONE, UPDATED, ZEROED})
-
 NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
-FREE_SECONDS = 0.5  # of watching steps that equal none, before the budget counts
+FREE_SECONDS = 0.5  # that watching steps that equal none may cost before the budget counts
+_A_MOMENT = 20e-6  # seconds that it costs to watch one, about
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
@@ -56,7 +49,8 @@ class Matching:
     """
 
     def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
-        self.here, self.updates, self.patterns, self.budget = here, updates, patterns, budget
+        self.here, self.patterns, self.budget = here, patterns, budget
+        self.teller = Teller(here, updates)
         self.mode: Any = None  # the function mode that sees the ops
         self.listening = False  # stations are noted
         self.on = False  # the step in progress is being matched
@@ -68,16 +62,13 @@ class Matching:
         self._armed = self._lighten = False  # from the first station of the step in progress on, it is
         self._returning = False  # it is the last of its kind: the mode is there to see where it ends
         self._left, self._distance = 0, NEAREST
-        self._spent = 0.0  # seconds in watched steps that equal none
+        self._spent = 0.0  # seconds that it cost to watch steps that equal none
         self._usual: dict[str, float] = {}  # seconds of a light step, by kind
         self._expected: Pattern | None = None
         self._last: Pattern | None = None  # of the step that was matched last
         self._passed: list[Station] = []
         self._times: list[float] = []
         self._count = 0
-        self._root: tuple[int, bool] = (-1, False)  # the root told last: its stack, and whether it is a loss
-        self._update = -1  # the stack of the update told last
-        self.parameters: Callable[[int], Sequence[torch.Tensor]] = lambda _: ()  # of an optimizer, by its number
 
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
@@ -88,7 +79,7 @@ class Matching:
         """The script is over, or the recording: what has passed is told."""
         if self.on:
             if self._complete() and self._unwritten():
-                self._close()
+                self._close(perf_counter())
             else:
                 self._give_up()
         self.on = self.aside = self.listening = False
@@ -118,7 +109,8 @@ class Matching:
         stack, _ = here.locate(frame)  # where a new step may begin
         draft = here.tracker.draft
         if not draft.stations:
-            if self._armed and self._begin():
+            station = _new_tuple(Station, (kind, stack, 0, facts))
+            if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
             if self._lighten and self._take_off():
                 self._lighten = False
@@ -134,7 +126,13 @@ class Matching:
         if not self._armed or self.on or get_ident() != here.thread or not here.recording():
             return False
         here.locate(frame)
-        return self._armed and not here.tracker.draft.stations and self._begin()
+        draft = here.tracker.draft
+        return (
+            self._armed
+            and not draft.stations
+            and self._began_like(draft, lambda first: first.kind == BACKWARD)
+            and self._begin()
+        )
 
     def ends(self, kind: str, facts: tuple[Any, ...] = ()) -> None:
         """A call that is a station is over."""
@@ -169,7 +167,7 @@ class Matching:
                 self._give_up()
                 self.here.tracker.look(stack)
                 return False
-            self._close()
+            self._close(now)
             if not self.on:
                 return False
             passed, expected = self._passed, None
@@ -181,7 +179,7 @@ class Matching:
         if expected is None or expected.stations[place] != station:
             expected = self._expected = self._pattern_with(passed)
             if expected is None:
-                if kind not in _ENDS:
+                if kind not in ENDS:
                     passed.pop()
                     self._times.pop()
                 self._give_up()
@@ -227,9 +225,9 @@ class Matching:
         self._armed = self._lighten = False
         if not self.listening:
             return
-        spent = perf_counter() - draft.start
+        usual = self._usual.get(kind)
         if not draft.with_graph:
-            usual = self._usual.get(kind)
+            spent = perf_counter() - draft.start
             self._usual[kind] = spent if usual is None else 0.8 * usual + 0.2 * spent
             self._left -= 1
             return
@@ -241,13 +239,10 @@ class Matching:
         repeats = pattern is not None and pattern.seen > 1
         if draft.full or repeats or not draft.stations or self.budget is None:
             return
-        self._spent += spent
-        usual = self._usual.get(kind)
-        if usual is None:
-            self._left, self._lighten = 1, self._spent > FREE_SECONDS
-        elif self._spent > FREE_SECONDS:
-            self._left = min(FARTHEST, math.ceil(max(0.0, spent - usual) / (self.budget * usual)))
-            self._lighten = self._left > 0
+        cost = draft.length * _A_MOMENT
+        self._spent += cost
+        self._lighten = self._spent > FREE_SECONDS
+        self._left = 1 if usual is None else min(FARTHEST, math.ceil(cost / (self.budget * usual)))
 
     def opens(self) -> bool:
         """A step begins. Whether its ops are seen."""
@@ -261,6 +256,13 @@ class Matching:
             self._see_again()
             return True
         return False
+
+    def _began_like(self, draft: Draft, first: Callable[[Station], bool]) -> bool:
+        """Whether a step that is watched up to its first station began like one that can be matched."""
+        return any(
+            first(pattern.stations[0]) and pattern.moments[: draft.length] == draft.moments
+            for pattern in self.patterns.to_match()
+        )
 
     def _begin(self) -> bool:
         """From this station on, which is the first of its step, compare stations only."""
@@ -324,7 +326,7 @@ class Matching:
                 self._give_up()
                 here.locate(frame)
             else:
-                self._close()
+                self._close(perf_counter())
         else:
             here.locate(frame)
         return not self.aside
@@ -341,11 +343,11 @@ class Matching:
 
     # -- the end of a step -------------------------------------------------------------------------
 
-    def _close(self) -> None:
+    def _close(self, now: float) -> None:
         """The step is one of its pattern; the next begins."""
         pattern, draft = self._expected, self.here.tracker.draft
         assert pattern is not None
-        now = perf_counter()
+        draft.end = now
         draft.matched = pattern
         draft.marks, draft.times = pattern.marks, pattern.phase_times(draft.start, self._times, now)
         draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, draft.losses)]
@@ -360,17 +362,17 @@ class Matching:
                 entry.version += rise
         draft.shifts = tuple(shifts)
         before = self.patterns.before
-        draft.carried = [
-            (number, before if mark is None else mark, old)
-            for number, mark, old in pattern.carried
-            if (mark or before) is not None
-        ]
+        for number, mark, old in pattern.carried:
+            met_in = mark or before
+            if met_in is not None:
+                draft.carried.append((number, met_in, old))
         self._forget()
         self._last = pattern
         self._left -= 1
         if self._returning:
             self._see_again()
         self.here.tracker.over(pattern.kind)
+        self.here.tracker.draft.start = now
 
     def _give_up(self) -> None:
         """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""
@@ -387,67 +389,5 @@ class Matching:
         losses, draft.losses = draft.losses, []
         norms, draft.norms = draft.norms, []
         draft.scaled = []
-        for station, when in zip(passed, times):
-            self._tell(tracker.draft, station, when, losses)
+        self.teller.tell(passed, times, losses)
         tracker.draft.norms += [(max(0, draft.length - 1), numbers, cell) for _, numbers, cell in norms]
-
-    def _tell(self, draft: Draft, station: Station, when: float, losses: list[tuple[int, list[float]]]) -> None:
-        """Tell one station as the moments that a step at detail `steps` would have."""
-        here, tracker = self.here, self.here.tracker
-        kind, stack, _, facts = station
-        if kind == CALL:
-            number, name, loss, grad_enabled, autocast = facts[:5]
-            if not loss:
-                tracker.root_called(stack, number)
-            here.clock.enter(loss)
-            phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-            self._root = (stack, loss)
-            called = Called(name, True, number, 0, 0, grad_enabled, autocast, "", None)
-            draft.append(RawMoment("op", phase, stack, (), (), called), phase, when)
-        elif kind == RETURNED:
-            stack, loss = self._root
-            here.clock.leave(loss)
-            if not loss:
-                tracker.root_left(stack)
-            draft.until = when
-        elif kind == BACKWARD:
-            call, retain_graph, create_graph, accumulates = facts[:4]
-            ran = BackwardRan(None, call, retain_graph, create_graph, None)
-            moment = RawMoment("backward", Phase.BACKWARD, stack, (), (), ran)
-            index = draft.append(moment, Phase.BACKWARD, when)
-            if accumulates and losses:
-                draft.losses.append((index, losses.pop(0)[1]))
-            here.backward_called(stack, accumulates or not create_graph)
-        elif kind == UPDATE:
-            tracker.updating = True
-            self._update = stack
-            draft.begins(Phase.OPTIMIZER_STEP, when)
-        elif kind == UPDATED:
-            tracker.updating = False
-            self._tell_update(*facts)
-            tracker.draft.begins(Phase.OTHER, when)
-        elif kind == DONE:
-            draft.begins(Phase.OTHER, when)
-        elif kind == ZERO_GRAD:
-            owner, number, _ = facts
-            draft.zeroed = True
-            moment = RawMoment("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, True, number))
-            draft.append(moment, Phase.ZERO_GRAD, when)
-        elif kind == ZEROED:
-            draft.begins(Phase.OTHER, when)
-        elif kind == SCHEDULER:
-            (name,) = facts
-            moment = RawMoment("scheduler", Phase.SCHEDULER_STEP, stack, (), (), Scheduled(name, None))
-            draft.append(moment, Phase.SCHEDULER_STEP, when)
-
-    def _tell_update(self, optimizer: int, rises: Sequence[int]) -> None:
-        """Parameters were updated: their versions rose so far."""
-        here = self.here
-        risen: list[tuple[torch.Tensor, int, int]] = []
-        for tensor, rise in zip(self.parameters(optimizer), rises):
-            version = version_of(tensor)
-            if rise and version is not None:
-                risen.append((tensor, version - rise, version))
-        self.updates.parameters_updated(optimizer, risen, self._update)
-        here.tracker.updated(self._update)
-        here.clock.updated()

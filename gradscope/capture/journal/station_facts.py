@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ from torch import nn
 
 from ..hiding.deep_graphs import room_to_free
 from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
+from ..measure.askable import is_plain
+from ..measure.tensor_facts import version_of
 
 Facts = tuple[Any, ...]
-VERSION = attrgetter("_version")
 _PLAIN = (bool, int, str, type(None))
 
 
@@ -44,9 +44,7 @@ class Tree:
                 continue
             own = module.__dict__
             found.append(own.get("training"))
-            for name in HOOKS:
-                if own.get(name):
-                    found.append((name, len(own[name])))
+            found += [(name, len(own[name])) for name in HOOKS if own.get(name)]
             if "forward" in own:
                 found.append("forward")
         return tuple(found)
@@ -61,7 +59,7 @@ def versions_of_living(references: Iterable[Callable[[], torch.Tensor | None]]) 
     found: list[int | None] = []
     for reference in references:
         tensor = reference()
-        found.append(None if tensor is None or tensor.is_inference() else tensor._version)
+        found.append(None if tensor is None else version_of(tensor))
     return found
 
 
@@ -85,7 +83,9 @@ def arguments_facts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Facts:
     return tuple(found) if not kwargs else (*found, *kwargs)
 
 
-def _tensor(tensor: torch.Tensor) -> Facts:
+def _tensor(tensor: torch.Tensor) -> object:
+    if not is_plain(tensor):
+        return type(tensor)
     return (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
 
 
@@ -122,7 +122,7 @@ def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int
         elif kind.__name__ == "AccumulateGrad":
             leaf = node.variable
             hooks = leaf._backward_hooks
-            found.append((parameter_of(leaf), leaf.shape, leaf.grad is not None, len(hooks) if hooks else 0))
+            found.append((parameter_of(leaf), _tensor(leaf), leaf.grad is not None, len(hooks) if hooks else 0))
     room_to_free(len(nodes))
     return tuple(found)
 

@@ -194,7 +194,7 @@ def test_a_module_call_that_goes_on_past_a_cut_is_around_no_later_one(at: int, i
     draft.calling = 1
     _, tail, _ = split(draft, at)
     found = [tail.calling]
-    for outer in (0, None):  # as they are left, by whom they began in the draft that was cut
-        tail.call_left(draft, outer)
+    for around in (0, None):  # as they are left, by whom they began in the draft that was cut
+        tail.call_left(draft, around)
         found.append(tail.calling)
     assert found == inside

@@ -380,7 +380,7 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
     *_these(optimizers.OptimizerWatch, "_number", "_measure"),
     (regions.ModeWatch, "_switch"),
-    *_these(recorder.Recorder, "_close_step", "_template", "_open_draft", "_record_failure"),
+    *_these(recorder.Recorder, "_close_step", "_pattern", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
     *_these(function_mode, "tensors_in", "_describe"),
     (tensor_registry, "read_facts"),
