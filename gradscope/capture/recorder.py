@@ -54,9 +54,10 @@ from .hooks.shared_factories import FactoryWatch
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
-from .step.draft import FLUSH_SECONDS, Draft, RawSample, StepMark
+from .step.draft import FLUSH_SECONDS, Draft, StepMark
 from .step.passes import kind_so_far
 from .step.patterns import MatchedStep, Pattern, Patterns
+from .step.raw import Failed, RawSample
 from .step.relative import relate
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
@@ -253,8 +254,8 @@ class Recorder:
             tb = tb.tb_next
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
-        payload = (type(error).__name__, str(error)[:2000], "", False)
-        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), payload)
+        failed = Failed(type(error).__name__, str(error)[:2000], "", caught=False)
+        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), failed)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 
@@ -423,9 +424,9 @@ class Recorder:
 
     def _put_samples(self, number: int, samples: Sequence[RawSample]) -> None:
         """Write a step's samples as far as they have arrived; the others are owed."""
-        if self.statistics.pending and any(sample[4].stats is None for sample in samples):
-            self._owed.append((number, [sample for sample in samples if sample[4].stats is None]))
-            samples = [sample for sample in samples if sample[4].stats is not None]
+        if self.statistics.pending and any(reading.stats is None for *_, reading in samples):
+            self._owed.append((number, [sample for sample in samples if sample[-1].stats is None]))
+            samples = [sample for sample in samples if sample[-1].stats is not None]
         if samples:
             packed = samples_of(number, samples, self._entries)
             self._entries = packed.entries

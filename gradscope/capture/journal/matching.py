@@ -31,8 +31,9 @@ from ..hiding.torch_private import (
     sequence_number,
 )
 from ..hiding.torch_state import transforming
-from ..step.draft import FLUSH_SECONDS, Draft, Station
+from ..step.draft import FLUSH_SECONDS, Draft
 from ..step.patterns import MatchedStep, Pattern, Patterns
+from ..step.raw import Station
 from .here import Here
 from .station_facts import results_facts
 from .stations import BACKWARD, CALL, ENDS, Teller

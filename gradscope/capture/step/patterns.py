@@ -80,7 +80,7 @@ class Pattern:
         """Whether a step that passes these stations can be told from one that does not."""
         if self.full or self.seen < ENOUGH or self.watch is None or not self.stations:
             return False
-        kinds = [moment[0] for moment in self.moments]
+        kinds = [moment.kind for moment in self.moments]
         passed = [station.kind for station in self.stations]
         return (
             _ORDINARY.issuperset(kinds)
@@ -91,7 +91,7 @@ class Pattern:
 
     def _updates_are_seen(self) -> bool:
         """Whether what an optimizer did not write is not a parameter that the step trains."""
-        written = {number for kind, _, _, numbers, _, _ in self.moments if kind == "mutation" for number in numbers}
+        written = {number for moment in self.moments if moment.kind == "mutation" for number in moment.inputs}
         return not any(number in written and self.tensors[number].facts.requires_grad for number, _ in self.parameters)
 
     def step_is_over(self) -> None:
