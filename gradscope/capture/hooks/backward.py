@@ -132,10 +132,29 @@ class BackwardWatch:
         matching.inside += 1
         try:
             result = original(outputs, *args, **kwargs)
-        finally:
+        except BaseException as error:
             matching.inside -= 1
+            self._failed_matched(error)
+            release(error)
+            raise
+        matching.inside -= 1
         matching.ends(DONE)
         return result
+
+    def _failed_matched(self, error: BaseException) -> None:
+        """A backward of a step that was being matched raised: its moment, told now, says so."""
+        journal = self.journal
+        try:
+            with Unseen():
+                journal.matching.fails()
+                draft = journal.draft
+                place = len(draft.moments) - 1
+                ran = draft.moments[place].payload if draft.moments else None
+                if isinstance(ran, BackwardRan):
+                    text = raised(type(error).__name__, error)
+                    draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
+        except Exception as fault:
+            journal.fault("a failing backward", fault)
 
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any

@@ -84,11 +84,19 @@ class Matching:
         self.mode = mode
         self.listening = mode is not None and self.budget is not None
 
-    def stop(self) -> None:
-        """The script is over, or the recording: what has passed is told."""
+    def fails(self) -> None:
+        """The call that the step passed last raised: the step is told as far as it got."""
+        last = self._passed[-1] if self.on and self._passed else None
+        if last is not None:
+            self._give_up()
+            if last.kind == CALL:
+                self.teller.call_failed()
+
+    def stop(self, failed: bool) -> None:
+        """The script is over, or the recording: what has passed is told. `failed`: an error ended it."""
         self._there = True  # it is not to be put back
         if self.on:
-            if self._complete() and self._unwritten():
+            if not failed and self._complete() and self._unwritten():
                 self._close(perf_counter())
             else:
                 self._give_up()

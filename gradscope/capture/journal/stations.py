@@ -78,6 +78,10 @@ class Teller:
             self._here.tracker.root_left(stack)
         self._here.draft.until = when
 
+    def call_failed(self) -> None:
+        """The root that was told last raised."""
+        self._here.clock.leave(self._root[1])
+
     def _backward(
         self, stack: int, when: float, call: str, retain: bool, create: bool, accumulates: bool, *_facts: Any
     ) -> None:
