@@ -107,7 +107,7 @@ class BackwardWatch:
             with Unseen():
                 _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
                 accumulates = bool(kwargs.get("accumulate_grad", accumulate))
-                graph = graph_facts([root_node(output) for output in outputs], self._parameter_of)
+                graph = graph_facts([root_node(output) for output in outputs], journal.table.entries)
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
                     0 if wanted is None else len(wanted), matching.results_state(), graph,
@@ -120,10 +120,6 @@ class BackwardWatch:
         except Exception as error:
             journal.fault("the graph of a backward", error)
             return False
-
-    def _parameter_of(self, leaf: torch.Tensor) -> int | None:
-        entry = self.journal.table.find(leaf)
-        return entry.parameter if entry is not None else None
 
     def _run_matched(
         self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any

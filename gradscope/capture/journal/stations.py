@@ -9,7 +9,7 @@ import torch
 
 from ...model.records import Phase
 from ..measure.tensor_facts import version_of
-from ..step.raw import BackwardRan, Called, RawMoment, Scheduled, Station, Zeroed
+from ..step.raw import BackwardRan, Called, Passed, RawMoment, Scheduled, Zeroed
 from .here import Here
 from .updates import Updates
 
@@ -41,7 +41,7 @@ class Teller:
             SCHEDULER: self._scheduler,
         }
 
-    def tell(self, stations: Sequence[Station], times: Sequence[float], losses: Losses) -> None:
+    def tell(self, stations: Sequence[Passed], times: Sequence[float], losses: Losses) -> None:
         """Tell the stations that were passed at these times, and what the backwards among them began at."""
         self._losses = list(losses)
         for (kind, stack, _, facts), when in zip(stations, times):
