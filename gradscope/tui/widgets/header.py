@@ -60,6 +60,8 @@ class HeaderPane(Widget):
             moment,
         )
         facts = []
+        if scene.step.unwatched is not None:
+            facts.append(scene.step.unwatched.told)
         if scene.step.row.loss is not None:
             facts.append(f"loss {number(scene.step.row.loss)}")
         info = scene.trace.info
