@@ -21,7 +21,8 @@ class ModelCall(NamedTuple):
 
     `ops` are the moments inside, `results` what left it. `used`: a backward of the step went through it or through
     what was made of it. `random` and `settled`: the ops inside (dropout, batch norm) that act as in training, and
-    those that act as in evaluation.
+    those that act as in evaluation. Of a call in a light step only its mode is known: where gradients were on,
+    `used` is taken for granted.
     """
 
     step: Step
@@ -86,6 +87,9 @@ def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int]) -> ModelCa
     own = set(ops)
     left = {t for t in made if any(reader not in own for reader in flow.readers.get(t, ()))} | set(made[-1:])
     modes = {op: acts_as_training(flow.ops[op]) for op in ops}
+    without_grad = not any(flow.ops[op].grad_enabled for op in ops)
+    if flow.step.row.light:
+        return ModelCall(flow.step, call, ops, frozenset(), not without_grad, False, without_grad, (), ())
     return ModelCall(
         step=flow.step,
         call=call,
@@ -93,7 +97,7 @@ def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int]) -> ModelCa
         results=frozenset(left),
         used=any(tensor in flow.differentiated for tensor in made),
         builds=any(flow.ops[op].grad_nodes for op in ops),
-        without_grad=not any(flow.ops[op].grad_enabled for op in ops),
+        without_grad=without_grad,
         random=[op for op, mode in modes.items() if mode is True],
         settled=[op for op, mode in modes.items() if mode is False],
     )
