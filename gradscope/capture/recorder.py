@@ -54,9 +54,10 @@ from .hooks.shared_factories import FactoryWatch
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
-from .step.draft import FLUSH_SECONDS, Draft, RawSample
+from .step.draft import FLUSH_SECONDS, Draft, StepMark
 from .step.passes import kind_so_far
-from .step.patterns import Pattern, Patterns
+from .step.patterns import MatchedStep, Pattern, Patterns
+from .step.raw import Failed, Noted, RawSample
 from .step.relative import relate
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
@@ -163,7 +164,10 @@ class Recorder:
                 raise
         if self.mode is not None:
             enter_function_mode(self.mode)
-            self.journal.matching.start(self.mode)
+            matching = self.journal.matching
+            if self.options.last is None and self.options.every == 1 and self.options.steps == (None, None):
+                matching.on_matched = self._close_matched
+            matching.start(self.mode)
         return self
 
     def stop(self, error: BaseException | None = None, exit_status: int | None = None) -> None:
@@ -181,10 +185,12 @@ class Recorder:
     def _end(self, error: BaseException | None, exit_status: int | None) -> None:
         self._detach()
         try:
-            if error is not None and not isinstance(error, SystemExit):
+            failed = error is not None and not isinstance(error, SystemExit)
+            with Unseen():
+                self.journal.matching.stop(failed)
+            if error is not None and failed:
                 self._record_failure(error)
             with Unseen():
-                self.journal.matching.stop()
                 self.tracker.stop()
                 self.statistics.collect(wait=True)
                 self._settle_waiting()
@@ -250,8 +256,12 @@ class Recorder:
             tb = tb.tb_next
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
-        payload = (type(error).__name__, str(error)[:2000], "", False)
-        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), payload)
+        failed = Failed(type(error).__name__, str(error)[:2000], "", caught=False)
+        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), failed)
+        if not self.tracker.draft.with_graph and self.detail is not Detail.STEPS:
+            steps = f"--steps {self._next}:{self._next + 1}"
+            note = Noted(f"the ops of this step were not recorded; {steps} --detail full records them")
+            self.tracker.draft.add("note", self.journal.here.phase_now(), stack, (), (), note)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 
@@ -348,7 +358,27 @@ class Recorder:
         self._settle_waiting()
         self._patterns.closed(draft)
         if draft.matched is None and number >= 0:
-            self.journal.matching.closed(draft, pattern, kind._value_)
+            self.journal.matching.closed(draft, pattern, kind._value_, kept=kept)
+
+    def _close_matched(self, pattern: Pattern, steps: Sequence[MatchedStep]) -> None:
+        """Steps of a pattern, one after the other, have closed."""
+        with Unseen():
+            for step in steps:
+                number, self._next = self._next, self._next + 1
+                if not self._rows.repeats(pattern, step, number):
+                    draft = Draft(full=False)
+                    step.fill(draft, pattern)
+                    before, draft.mark.number = StepMark(), number
+                    before.number = number - 1
+                    draft.carried = [(tensor, before, old) for tensor, _, old in pattern.carried]
+                    self._write(draft, pattern.kind, number)
+            kind = pattern.kind._value_
+            self._counts[kind] = self._counts.get(kind, 0) + len(steps)
+            last = StepMark()
+            last.number = self._next - 1
+            self._patterns.before = last
+            self.statistics.collect()
+            self._settle_waiting()
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
@@ -400,9 +430,9 @@ class Recorder:
 
     def _put_samples(self, number: int, samples: Sequence[RawSample]) -> None:
         """Write a step's samples as far as they have arrived; the others are owed."""
-        if self.statistics.pending and any(sample[4].stats is None for sample in samples):
-            self._owed.append((number, [sample for sample in samples if sample[4].stats is None]))
-            samples = [sample for sample in samples if sample[4].stats is not None]
+        if self.statistics.pending and any(reading.stats is None for *_, reading in samples):
+            self._owed.append((number, [sample for sample in samples if sample[-1].stats is None]))
+            samples = [sample for sample in samples if sample[-1].stats is not None]
         if samples:
             packed = samples_of(number, samples, self._entries)
             self._entries = packed.entries

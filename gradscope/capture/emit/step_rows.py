@@ -11,7 +11,7 @@ from ...model.records import Detail, Phase, PhaseSpan, StepKind, StepRow
 from ...model.repeats import Repeats, carried_at
 from ..step.draft import Draft, with_gradients
 from ..step.losses import Losses
-from ..step.patterns import Pattern
+from ..step.patterns import MatchedStep, Pattern
 
 OPEN_PHASES = 256  # so many of a step that goes on are told, the last as lasting until now
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
@@ -38,6 +38,7 @@ class Rows:
         self.losses = Losses()
         self._like: Like | None = None
         self._adding: Repeats | None = None
+        self._weighed: tuple[Pattern, list[float | None]] | None = None  # what the losses of a pattern's steps weigh
         self._predicted: dict[int, int] = {}
         self._repeated: Pattern | None = None  # what the last step was, if it was nothing else
         self._repeats = 0  # since when: not in `_predicted` yet
@@ -47,11 +48,7 @@ class Rows:
         numbers = self._numbers_like_the_last(draft, number)
         if numbers is None or self._like is None:
             return False
-        if self._adding is None or self._adding.over:
-            self._adding = Repeats(self._like.row)
-            self._put_repeats(self._adding)
-        self._adding.add(numbers)
-        self._repeats += 1
+        self._add(numbers, self._like.row)
         return True
 
     def _numbers_like_the_last(self, draft: Draft, number: int) -> list[float] | None:
@@ -82,6 +79,62 @@ class Rows:
             norms = draft.norms[0][2][0]
             found += chain.from_iterable(zip(norms, norms[len(norms) // 2 :]))
         return found
+
+    def repeats(self, pattern: Pattern, step: MatchedStep, number: int) -> bool:
+        """Whether a matched step, after one of the same pattern, needs no row; then its numbers are added."""
+        if self._like is None or pattern is not self._repeated:
+            return False
+        row, marks, rates, measured = self._like
+        loss, norms = self._loss(pattern, step), step.norms
+        if (
+            pattern.marks != marks
+            or list(step.rates) != rates
+            or len(norms) != bool(measured)
+            or (norms and (norms[0][1] != measured or not norms[0][2]))
+            or (loss is None) is not (row.loss is None)
+            or not all(cell for _, cell in step.losses)
+            or any(met_in != row.number - 1 for _, met_in, _ in row.carried)
+        ):
+            return False
+        begin, end = step.start, step.end
+        found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
+        times = pattern.phase_times(begin, step.times, end)
+        for start, until in zip(times, (*times[1:], end)):
+            found += (start - begin, until - start)
+        found += step.rates.values()
+        if measured:
+            values = norms[0][2][0]
+            found += chain.from_iterable(zip(values, values[len(values) // 2 :]))
+        self._add(found, self._like.row)
+        return True
+
+    def _add(self, numbers: list[float], row: StepRow) -> None:
+        if self._adding is None or self._adding.over:
+            self._adding = Repeats(row)
+            self._put_repeats(self._adding)
+        self._adding.add(numbers)
+        self._repeats += 1
+
+    def _loss(self, pattern: Pattern, step: MatchedStep) -> float | None:
+        """The loss of a matched step: it is linear in what its backwards began at."""
+        if self._weighed is None or self._weighed[0] is not pattern or len(self._weighed[1]) != len(step.losses):
+            draft = Draft(full=False)
+            draft.matched, draft.factors = pattern, pattern.factors
+            weights: list[float | None] = []
+            for place in range(len(step.losses)):
+                draft.losses = [
+                    (index, [float(other == place)])
+                    for other, (index, _) in enumerate(zip(pattern.losses, step.losses))
+                ]
+                weights.append(self.losses.of(draft))
+            self._weighed = (pattern, weights)
+        total = 0.0
+        for weight, (_, cell) in zip(self._weighed[1], step.losses):
+            if weight is None or not cell:
+                return None
+            if weight:
+                total += weight * cell[0]
+        return total if step.losses else None
 
     def row(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
         """The row of a closed step."""

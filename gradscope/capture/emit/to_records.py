@@ -14,7 +14,30 @@ from ...model.packed_samples import Entries, PackedSamples
 from ...model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
 from ..measure.tensor_facts import Facts
 from ..sites.call_sites import Sites
-from ..step.draft import MADE_BEFORE, Draft, RawGraph, RawMoment, RawSample, RawTensor
+from ..step.draft import Draft
+from ..step.raw import (
+    MADE_BEFORE,
+    BackwardRan,
+    Called,
+    Failed,
+    GradChanged,
+    LeafChanged,
+    Moved,
+    NodeRan,
+    Noted,
+    OptimizerChanged,
+    RawGraph,
+    RawMoment,
+    RawSample,
+    RawTensor,
+    Registered,
+    Scaled,
+    Scheduled,
+    Switched,
+    Updated,
+    Written,
+    Zeroed,
+)
 from ..step.tensor_registry import TensorTable
 
 
@@ -106,20 +129,21 @@ def tensor_of(facts: Facts, **place: Any) -> Tensor:
 def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
     """One graph as its record, of a draft with these moments."""
     nodes = []
-    for index, (name, op, leaf, outputs, saved, hooks, carried) in enumerate(raw.nodes):
-        made = moments[op] if op is not None and op < len(moments) else None
+    for index, raw_node in enumerate(raw.nodes):
+        made = moments[raw_node.op] if raw_node.op is not None and raw_node.op < len(moments) else None
+        called = made.payload if made is not None else None
         nodes.append(
             GradNode(
                 index=index,
-                name=name,
-                op=op,
-                tensor=leaf,
-                stack=made[2] if made is not None else None,
-                module=made[5][2] if made is not None and made[0] == "op" else None,
-                saved=tuple(SavedTensor(*item) for item in saved),
-                carried=carried,
-                output_tensors=outputs,
-                hooks=hooks,
+                name=raw_node.name,
+                op=raw_node.op,
+                tensor=raw_node.leaf,
+                stack=made.stack if made is not None else None,
+                module=called.module if isinstance(called, Called) else None,
+                saved=tuple(SavedTensor(*saved) for saved in raw_node.saved),
+                carried=raw_node.carried,
+                output_tensors=raw_node.outputs,
+                hooks=raw_node.hooks,
             )
         )
     return GradGraph(tuple(nodes), tuple(GradEdge(*edge) for edge in raw.edges), raw.roots)
@@ -127,78 +151,86 @@ def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
 
 def moment_of(raw: RawMoment) -> Moment:
     """One raw moment as its record."""
-    return _MAKERS[raw[0]](raw)
+    record: Moment = _MAKERS[type(raw.payload)](raw, raw.payload)
+    return record
 
 
-def _op(raw: RawMoment) -> Moment:
-    _, phase, stack, inputs, outputs, payload = raw
-    name, direct, module, call, nodes, grad_enabled, autocast, arguments, behind = payload
+def _op(raw: RawMoment, did: Called) -> Moment:
     return records.OpCall(
-        phase, stack, name, inputs, outputs, module, call, nodes, grad_enabled, autocast, arguments, behind, direct
+        raw.phase, raw.stack, did.name, raw.inputs, raw.outputs, did.module, did.module_call, did.grad_nodes,
+        did.grad_enabled, did.autocast, did.arguments, did.behind, did.direct,
     )  # fmt: skip
 
 
-def _mutation(raw: RawMoment) -> Moment:
-    _, phase, stack, inputs, aliases, (before, after, cause, counted) = raw
-    return records.Mutation(phase, stack, inputs[0], before, after, cause, counted, aliases)
+def _mutation(raw: RawMoment, did: Written) -> Moment:
+    return records.Mutation(
+        raw.phase, raw.stack, raw.inputs[0], did.before, did.after, did.cause, did.counted, raw.outputs
+    )
 
 
-def _move(raw: RawMoment) -> Moment:
-    _, phase, stack, source, target, payload = raw
-    return records.Move(phase, stack, source[0] if source else None, target[0] if target else None, *payload)
+def _move(raw: RawMoment, did: Moved) -> Moment:
+    return records.Move(raw.phase, raw.stack, _only(raw.inputs), _only(raw.outputs), *did)
 
 
-def _leaf(raw: RawMoment) -> Moment:
-    _, phase, stack, tensors, sources, payload = raw
-    return records.LeafChange(phase, stack, tensors[0], sources[0] if sources else None, *payload)
+def _leaf(raw: RawMoment, did: LeafChanged) -> Moment:
+    return records.LeafChange(raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), *did)
 
 
-def _backward(raw: RawMoment) -> Moment:
-    _, phase, stack, roots, inputs, (graph, call, retain, create, error) = raw
-    return records.Backward(phase, stack, call, -1 if graph is None else graph, roots, inputs, retain, create, error)
+def _only(numbers: tuple[int, ...]) -> int | None:
+    return numbers[0] if numbers else None
 
 
-def _grad(raw: RawMoment) -> Moment:
-    return records.GradChange(raw[1], raw[2], raw[3], *raw[5])
+def _backward(raw: RawMoment, did: BackwardRan) -> Moment:
+    graph = -1 if did.graph is None else did.graph
+    return records.Backward(
+        raw.phase, raw.stack, did.call, graph, raw.inputs, raw.outputs, did.retain_graph, did.create_graph, did.error
+    )
 
 
-def _optimizer(raw: RawMoment) -> Moment:
-    return records.OptimizerStep(raw[1], raw[2], raw[5][0], raw[3], raw[5][1])
+def _node(raw: RawMoment, did: NodeRan) -> Moment:
+    return records.NodeRun(raw.phase, raw.stack, -1 if did.graph is None else did.graph, did.node)
 
 
-def _registration(raw: RawMoment) -> Moment:
-    return records.Registration(raw[1], raw[2], raw[5][0], raw[5][1], raw[3])
+def _grad(raw: RawMoment, did: GradChanged) -> Moment:
+    return records.GradChange(raw.phase, raw.stack, raw.inputs, *did)
 
 
-def _failure(raw: RawMoment) -> Moment:
-    kind, message, call, caught = raw[5]
-    return records.Failure(raw[1], raw[2], kind, message, call, caught, raw[3])
+def _optimizer(raw: RawMoment, did: Updated) -> Moment:
+    return records.OptimizerStep(raw.phase, raw.stack, did.optimizer, raw.inputs, did.versions)
 
 
-def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment], Moment]:
-    def make(raw: RawMoment) -> Moment:
-        return kind(raw[1], raw[2], *raw[5])
+def _registration(raw: RawMoment, did: Registered) -> Moment:
+    return records.Registration(raw.phase, raw.stack, did.owner, did.name, raw.inputs)
+
+
+def _failure(raw: RawMoment, did: Failed) -> Moment:
+    return records.Failure(raw.phase, raw.stack, *did, raw.inputs)
+
+
+def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment, Any], Moment]:
+    def make(raw: RawMoment, did: tuple[Any, ...]) -> Moment:
+        return kind(raw.phase, raw.stack, *did)
 
     return make
 
 
-_MAKERS: dict[str, Callable[[RawMoment], Moment]] = {
-    "op": _op,
-    "mutation": _mutation,
-    "move": _move,
-    "leaf": _leaf,
-    "backward": _backward,
-    "grad": _grad,
-    "optimizer": _optimizer,
-    "failure": _failure,
-    "mode": _simple(records.ModeChange),
-    "node": _simple(records.NodeRun),
-    "zero_grad": _simple(records.ZeroGrad),
-    "optimizer_change": _simple(records.OptimizerChange),
-    "registration": _registration,
-    "scheduler": _simple(records.SchedulerStep),
-    "scaler": _simple(records.ScalerCall),
-    "note": _simple(records.Note),
+_MAKERS: dict[type, Callable[[RawMoment, Any], Moment]] = {
+    Called: _op,
+    Written: _mutation,
+    Moved: _move,
+    LeafChanged: _leaf,
+    BackwardRan: _backward,
+    NodeRan: _node,
+    GradChanged: _grad,
+    Updated: _optimizer,
+    Failed: _failure,
+    Registered: _registration,
+    Switched: _simple(records.ModeChange),
+    Zeroed: _simple(records.ZeroGrad),
+    OptimizerChanged: _simple(records.OptimizerChange),
+    Scheduled: _simple(records.SchedulerStep),
+    Scaled: _simple(records.ScalerCall),
+    Noted: _simple(records.Note),
 }
 
 

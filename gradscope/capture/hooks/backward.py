@@ -38,7 +38,8 @@ from ..measure.function_slope import Probe
 from ..measure.grad_graph import root_node, walk
 from ..measure.reading import Reading, of_triples
 from ..measure.tensor_facts import node_of
-from ..step.draft import GRAPH, MOMENT, Draft, RawGraph, RawMoment, RawSample
+from ..step.draft import GRAPH, MOMENT, Draft
+from ..step.raw import BackwardRan, NodeRan, RawGraph, RawMoment, RawNode, RawSample
 from ..step.saved_tensors import SavedReader, names_stale
 from .backward_ops import BackwardMode
 from .function_mode import QUIET, OpMode
@@ -106,7 +107,7 @@ class BackwardWatch:
             with Unseen():
                 _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
                 accumulates = bool(kwargs.get("accumulate_grad", accumulate))
-                graph = graph_facts([root_node(output) for output in outputs], self._parameter_of)
+                graph = graph_facts([root_node(output) for output in outputs], journal.table.entries)
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
                     0 if wanted is None else len(wanted), matching.results_state(), graph,
@@ -120,10 +121,6 @@ class BackwardWatch:
             journal.fault("the graph of a backward", error)
             return False
 
-    def _parameter_of(self, leaf: torch.Tensor) -> int | None:
-        entry = self.journal.table.find(leaf)
-        return entry.parameter if entry is not None else None
-
     def _run_matched(
         self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any
     ) -> Any:
@@ -131,10 +128,29 @@ class BackwardWatch:
         matching.inside += 1
         try:
             result = original(outputs, *args, **kwargs)
-        finally:
+        except BaseException as error:
             matching.inside -= 1
+            self._failed_matched(error)
+            release(error)
+            raise
+        matching.inside -= 1
         matching.ends(DONE)
         return result
+
+    def _failed_matched(self, error: BaseException) -> None:
+        """A backward of a step that was being matched raised: its moment, told now, says so."""
+        journal = self.journal
+        try:
+            with Unseen():
+                journal.matching.fails()
+                draft = journal.draft
+                place = len(draft.moments) - 1
+                ran = draft.moments[place].payload if draft.moments else None
+                if isinstance(ran, BackwardRan):
+                    text = raised(type(error).__name__, error)
+                    draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
+        except Exception as fault:
+            journal.fault("a failing backward", fault)
 
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
@@ -176,13 +192,14 @@ class BackwardWatch:
         journal.call_ends()
 
 
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 _NOT_GIVEN: tuple[Any, ...] = (None,) * 6  # what the engine is called with, at most
 
 
 @lru_cache(maxsize=4096)
 def _node_moment(stack: int, graph: int | None, node: int) -> RawMoment:
     """That a node ran: the same object each time, which is quickly found to be equal."""
-    return ("node", Phase.BACKWARD, stack, (), (), (graph, node))
+    return RawMoment("node", Phase.BACKWARD, stack, (), (), NodeRan(graph, node))
 
 
 class _Run:
@@ -219,8 +236,8 @@ class _Run:
             journal.exposed.look()
         if draft.with_graph:
             self._walk(outputs)
-        payload = (self.graph, self.call, self.retain_graph, self.create_graph, None)
-        self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, payload)
+        ran = BackwardRan(self.graph, self.call, self.retain_graph, self.create_graph, None)
+        self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, ran)
         self.mark = draft.mark  # the step whose numbers these are
         self.begun = draft.before + self.moment  # among all moments
         if self.accumulates and tensors:
@@ -245,7 +262,8 @@ class _Run:
         table = self.journal.table
         moment = self.begun - draft.before
         self.moment = moment if moment >= 0 else None
-        self.graph = draft.moments[moment][5][0] if moment >= 0 else None
+        ran = draft.moments[moment].payload if moment >= 0 else None
+        self.graph = ran.graph if isinstance(ran, BackwardRan) else None
         old = {number: leaf for leaf, number, _ in self.leaves}
         self.leaves = [(leaf, table.number(draft, leaf), had) for leaf, _, had in self.leaves]
         self.leaf_of = {node: table.number(draft, old[number]) for node, number in self.leaf_of.items()}
@@ -269,7 +287,7 @@ class _Run:
         nodes, edges, count = walk(roots)
         by_sequence, outputs_of = draft.nodes_by_sequence, draft.outputs_by_sequence
         reader = SavedReader(draft, journal.table) if draft.full else None
-        raw: list[tuple[Any, ...]] = []
+        raw: list[RawNode] = []
         entries, mark, probes = journal.table.entries, draft.mark, journal.probes
         for node in nodes:
             name = type(node).__name__
@@ -282,7 +300,7 @@ class _Run:
                     number = journal.table.number(draft, leaf, self.stack)
                 self.leaves.append((leaf, number, leaf.grad is not None))
                 self.leaf_of[len(raw)] = number
-                raw.append((name, None, number, (), (), 0, False))
+                raw.append(_new_tuple(RawNode, (name, None, number, (), (), 0, False)))
                 continue
             sequence = node._sequence_nr()
             op = by_sequence.get(sequence)
@@ -290,7 +308,7 @@ class _Run:
                 self.probes[len(raw)] = probes[sequence]
             results = tuple(outputs_of.get(sequence, ()))
             saved = reader.read(node, op, results) if reader is not None else ()
-            raw.append((name, op, None, results, saved, 0, op is None))
+            raw.append(_new_tuple(RawNode, (name, op, None, results, saved, 0, op is None)))
         places: tuple[int, ...] = (0,) if count == len(roots) == 1 else ()
         if not places:
             positions = {node: position for position, node in enumerate(nodes[:count])}
@@ -369,9 +387,11 @@ class _Run:
         self._follow()
         draft = journal.draft
         if self.moment is not None:
-            kind, phase, stack, inputs, results, payload = draft.moments[self.moment]
+            moment = draft.moments[self.moment]
+            ran = moment.payload
+            assert isinstance(ran, BackwardRan)
             text = raised(type(error).__name__, error)
-            draft.change(MOMENT, self.moment, (kind, phase, stack, inputs, results, (*payload[:-1], text)))
+            draft.change(MOMENT, self.moment, moment._replace(payload=ran._replace(error=text)))
         if self.graph is not None and not draft.full and names_stale(error):
             self._tell_saved(draft, outputs)
         created = [(leaf, number) for leaf, number, had in self.leaves if not had and leaf.grad is not None]
@@ -383,10 +403,10 @@ class _Run:
         assert self.graph is not None
         graph = draft.graphs[self.graph]
         nodes, _, _ = walk([root_node(output) for output in outputs])
-        if [type(node).__name__ for node in nodes] != [raw[0] for raw in graph.nodes]:
+        if [type(node).__name__ for node in nodes] != [raw.name for raw in graph.nodes]:
             return  # the script's hooks changed the graph
         reader = SavedReader(draft, self.journal.table)
-        told = [(*raw[:4], reader.read(node, raw[1], raw[3]), *raw[5:]) for node, raw in zip(nodes, graph.nodes)]
+        told = [raw._replace(saved=reader.read(node, raw.op, raw.outputs)) for node, raw in zip(nodes, graph.nodes)]
         draft.change(GRAPH, self.graph, graph._replace(nodes=tuple(told)))
 
     def finished(self) -> None:

@@ -32,11 +32,13 @@ from ..journal.station_facts import Tree, arguments_facts, versions_rose
 from ..journal.stations import CALL, CHANGE, MODE, RETURNED
 from ..measure.tensor_facts import bytes_of, device_of, dtype_of
 from ..step.phases import is_loss_module
+from ..step.raw import RawCall
 from .creation_sites import Births
 from .pause import Pause
 from .zero_grad import zero_grad
 
 _SETATTR = nn.Module.__setattr__.__code__
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 _FRAMES = 2  # of ours, below each call of a module
 _Was = tuple[str, str, int, "Parameter | None"]  # a parameter before its module moves
 
@@ -245,11 +247,23 @@ class ModuleWatch:
         add_frames(depth)
         try:
             result = self._call(module, *args, **kwargs)
+        except BaseException:
+            matching.inside -= 1
+            self._failed()
+            matching.inside += 1
+            raise
         finally:
             add_frames(-depth)
             matching.inside -= 1
         self._passed_end(known, result)
         return result
+
+    def _failed(self) -> None:
+        try:
+            with Unseen():
+                self.journal.matching.fails()
+        except Exception as error:
+            self.journal.fault("a failing module call", error)
 
     def _passed_end(self, known: Known, result: Any) -> None:
         try:
@@ -313,7 +327,8 @@ class ModuleWatch:
             counts = draft.module_calls
             call = counts[number] = counts.get(number, -1) + 1
             if draft.with_graph:
-                draft.calls.append((number, call, stack, module.training, draft.length, draft.calling))
+                told = (number, call, stack, module.training, draft.length, draft.calling)
+                draft.calls.append(_new_tuple(RawCall, told))
                 draft.calling = len(draft.calls) - 1
             journal.here.module, journal.here.module_call = number, call
             if not journal.clock.depth:

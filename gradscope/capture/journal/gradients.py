@@ -11,6 +11,7 @@ import torch
 from ...model.records import Phase
 from ..measure.reading import Reading
 from ..measure.tensor_facts import is_leaf, version_of
+from ..step.raw import GradChanged, Zeroed
 from .here import Here
 from .measurements import Measurements
 from .ops import Ops
@@ -41,7 +42,9 @@ class Gradients:
         """
         here = self.here
         draft, table = here.tracker.draft, here.table
-        index = draft.add("grad", Phase.BACKWARD, stack, tuple([number for _, number in filled]), (), (change, True))
+        index = draft.add(
+            "grad", Phase.BACKWARD, stack, tuple([number for _, number in filled]), (), GradChanged(change, True)
+        )
         if not draft.full:
             return
         for tensor, number in filled:
@@ -77,7 +80,7 @@ class Gradients:
                 entry.version = after
         changed = tuple(here.table.number(draft, tensor, stack) for tensor, *_ in written)
         if changed:
-            draft.add("grad", phase, stack, changed, (), ("modified", True))
+            draft.add("grad", phase, stack, changed, (), GradChanged("modified", True))
 
     def assigned(self, tensor: torch.Tensor, had: bool, frame: FrameType) -> None:
         """`tensor.grad = ...`."""
@@ -90,7 +93,7 @@ class Gradients:
         if not now:
             here.draft.zeroed = True
         phase = Phase.OTHER if now else Phase.ZERO_GRAD
-        here.draft.add("grad", phase, stack, (number,), (), ("assigned" if now else "cleared", now))
+        here.draft.add("grad", phase, stack, (number,), (), GradChanged("assigned" if now else "cleared", now))
 
     def read(self, tensor: torch.Tensor, result: Any, frame: FrameType) -> None:
         """`.grad` was read. Where none can ever be (a non-leaf, a leaf that wants none), the read is an op."""
@@ -111,8 +114,10 @@ class Gradients:
         draft.zeroed = True
         zeroed = [tensor for tensor in tensors if tensor.grad is not None]
         cleared = [tensor for tensor in tensors if tensor.grad is None] if zeroed else tensors
-        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, not zeroed, optimizer))
+        draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, not zeroed, optimizer))
         for kept, found in ((True, zeroed), (False, cleared)):
             if found:
                 numbers = here.table.numbers(draft, found, stack)
-                draft.add("grad", Phase.ZERO_GRAD, stack, numbers, (), ("zeroed" if kept else "cleared", kept))
+                draft.add(
+                    "grad", Phase.ZERO_GRAD, stack, numbers, (), GradChanged("zeroed" if kept else "cleared", kept)
+                )

@@ -22,6 +22,7 @@ from ..measure.tensor_facts import bytes_of, device_of, dtype_of, is_leaf, tenso
 from ..sites.call_sites import Frames, Sites
 from ..step.draft import Draft
 from ..step.patterns import Patterns
+from ..step.raw import Called, Failed, Moved, Noted
 from ..step.segmenter import StepTracker
 from ..step.tensor_registry import TensorTable
 from .gradients import Gradients
@@ -111,8 +112,9 @@ class Journal:
         self.tracker.draft.begins(phase)
         if self.draft.with_graph:
             return
-        payload = (name, True, self.here.module, self.here.module_call, 0, grad_enabled, self.here.autocast, "", None)
-        self.draft.add("op", phase, stack, (), (), payload)
+        here = self.here
+        called = Called(name, True, here.module, here.module_call, 0, grad_enabled, here.autocast, "", None)
+        self.draft.add("op", phase, stack, (), (), called)
 
     def call_failed(
         self,
@@ -130,9 +132,9 @@ class Journal:
             if told_below(error, self.beneath):
                 return
             stack = where if isinstance(where, int) else self.here.locate(where)[0]
-            payload = (type(error).__name__, str(error)[:2000], name, True)
+            failed = Failed(type(error).__name__, str(error)[:2000], name, caught=True)
             inputs = self.ops.numbers_now(tensors, inputs, stack)
-            self.draft.add("failure", self.here.phase_now(), stack, inputs, (), payload)
+            self.draft.add("failure", self.here.phase_now(), stack, inputs, (), failed)
         except Exception as fault:
             self.fault("a failing call", fault)
 
@@ -176,17 +178,17 @@ class Journal:
 
     def moved(self, source: torch.Tensor, target: torch.Tensor, stack: int) -> None:
         draft = self.draft
-        payload = (
+        moved = Moved(
             device_of(source), device_of(target), dtype_of(source), dtype_of(target), bytes_of(target), is_leaf(target),
             None,
         )  # fmt: skip
         pair = (self.table.number(draft, source, stack), self.table.number(draft, target, stack))
-        draft.add("move", draft.moments[-1][1], stack, pair[:1], pair[1:], payload)
+        draft.add("move", draft.moments[-1].phase, stack, pair[:1], pair[1:], moved)
 
     def module_moved(self, frame: FrameType, module: int, change: tuple[str, str, str, str], nbytes: int) -> None:
         """`module.to(...)` and friends moved this many bytes of parameters."""
         stack, _ = self.here.locate(frame)
-        self.draft.add("move", self.here.phase_now(), stack, (), (), (*change, nbytes, True, module))
+        self.draft.add("move", self.here.phase_now(), stack, (), (), Moved(*change, nbytes, True, module))
 
     def compiled(self, frame: FrameType) -> None:
         """A compiled region begins; its inside stays compiled, and unseen."""
@@ -209,4 +211,4 @@ class Journal:
 
     def note(self, text: str, frame: FrameType | None = None) -> None:
         stack = self.here.locate(frame)[0] if frame is not None else None
-        self.draft.add("note", self.here.phase_now(), stack, (), (), (text,))
+        self.draft.add("note", self.here.phase_now(), stack, (), (), Noted(text))

@@ -11,6 +11,7 @@ import torch
 from ...model.records import Phase
 from ..measure.tensor_facts import is_leaf
 from ..step.entry import Entry
+from ..step.raw import LeafChanged, Registered
 from .here import Here
 
 
@@ -42,8 +43,9 @@ class Leaves:
         if cause == "retain_grad":
             self.retain(tensor)
         node = tensor.grad_fn
-        payload = (cause, after[0], after[1], None if node is None else type(node).__name__, after[2])
-        here.draft.add("leaf", here.phase_now(), stack, (number,), (), payload)
+        requires_grad, leaf, retains = after
+        became = LeafChanged(cause, requires_grad, leaf, None if node is None else type(node).__name__, retains)
+        here.draft.add("leaf", here.phase_now(), stack, (number,), (), became)
         if entry.parameter is not None:
             known = here.table.parameters[entry.parameter]
             here.table.adopt(tensor, known.name, known.root, known.role)
@@ -58,15 +60,15 @@ class Leaves:
         name = here.sites.result_name(stack, 0, 1) if direct else ""
         table.adopt(parameter, name.removeprefix("self."), "", "parameter")
         number = table.number(draft, parameter, stack)
-        payload = ("Parameter", parameter.requires_grad, True, None, False)
-        draft.add("leaf", here.phase_now(), stack, (number,), source, payload)
+        became = LeafChanged("Parameter", parameter.requires_grad, True, None, False)
+        draft.add("leaf", here.phase_now(), stack, (number,), source, became)
 
     def registered(self, owner: str, name: str, parameters: Sequence[torch.Tensor], frame: FrameType) -> None:
         """A module of class `owner` got the attribute `name`: these parameters."""
         here = self.here
         stack, _ = here.locate(frame)
         numbers = tuple(here.table.number(here.draft, one, stack, direct=False) for one in parameters)
-        here.draft.add("registration", here.phase_now(), stack, numbers, (), (owner, name))
+        here.draft.add("registration", here.phase_now(), stack, numbers, (), Registered(owner, name))
 
     def adopt(self, tensor: torch.Tensor, role: str) -> int:
         """Make a tensor of the script's own one that outlives steps; it is called what it was assigned to."""
@@ -88,8 +90,8 @@ class Leaves:
         self.retain(tensor)
         here.table.entries[id(tensor)].facts = None
         node = tensor.grad_fn
-        payload = ("retain_grad", True, False, None if node is None else type(node).__name__, True)
-        here.draft.add("leaf", Phase.BACKWARD, stack, (number,), (), payload)
+        became = LeafChanged("retain_grad", True, False, None if node is None else type(node).__name__, True)
+        here.draft.add("leaf", Phase.BACKWARD, stack, (number,), (), became)
 
     def retained(self) -> list[torch.Tensor]:
         """Non-leaf tensors that keep their gradient and still live."""

@@ -31,8 +31,9 @@ from ..hiding.torch_private import (
     sequence_number,
 )
 from ..hiding.torch_state import transforming
-from ..step.draft import Draft, Station
-from ..step.patterns import Pattern, Patterns
+from ..step.draft import FLUSH_SECONDS, Draft
+from ..step.patterns import MatchedStep, Pattern, Patterns
+from ..step.raw import Passed, Station
 from .here import Here
 from .station_facts import results_facts
 from .stations import BACKWARD, CALL, ENDS, Teller
@@ -40,6 +41,7 @@ from .updates import Updates
 
 NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
 FREE_SECONDS = 0.5  # that watching steps that equal none may cost before the budget counts
+TOGETHER = 64  # matched steps that are written at once
 _A_MOMENT = 20e-6  # seconds that it costs to watch one, about
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
@@ -67,10 +69,14 @@ class Matching:
         self._spent = 0.0  # seconds that it cost to watch steps that equal none
         self._usual: dict[str, float] = {}  # seconds of a light step, by kind
         self._expected: Pattern | None = None
-        self._last: Pattern | None = None  # of the step that was matched last
-        self._passed: list[Station] = []
+        self._last: Pattern | None = None  # of the step that was matched last, or seen to do what one before did
+        self._passed: list[Passed] = []
         self._times: list[float] = []
         self._count = 0
+        # Steps that differ from the one before in numbers only wait, to be written together.
+        self._steady = False
+        self._waiting: list[MatchedStep] = []
+        self.on_matched: Callable[[Pattern, list[MatchedStep]], None] | None = None
         self._results: list[weakref.ref[torch.Tensor]] = []  # of the roots since the last backward
 
     def start(self, mode: Any) -> None:
@@ -78,14 +84,23 @@ class Matching:
         self.mode = mode
         self.listening = mode is not None and self.budget is not None
 
-    def stop(self) -> None:
-        """The script is over, or the recording: what has passed is told."""
+    def fails(self) -> None:
+        """The call that the step passed last raised: the step is told as far as it got."""
+        last = self._passed[-1] if self.on and self._passed else None
+        if last is not None:
+            self._give_up()
+            if last[0] == CALL:
+                self.teller.call_failed()
+
+    def stop(self, failed: bool) -> None:
+        """The script is over, or the recording: what has passed is told. `failed`: an error ended it."""
         self._there = True  # it is not to be put back
         if self.on:
-            if self._complete() and self._unwritten():
+            if not failed and self._complete() and self._unwritten():
                 self._close(perf_counter())
             else:
                 self._give_up()
+        self.flush()
         self.on = self.aside = self.listening = False
 
     def leave(self) -> None:
@@ -130,12 +145,9 @@ class Matching:
             return False
         here.locate(frame)
         draft = here.tracker.draft
-        return (
-            self._armed
-            and not draft.stations
-            and self._began_like(draft, lambda first: first.kind == BACKWARD)
-            and self._begin()
-        )
+        if draft.stations or not self._began_like(draft, lambda first: first.kind == BACKWARD):
+            return False
+        return self._begin()
 
     def results_state(self) -> tuple[Any, ...]:
         """Which results of roots keep their gradient, and how many hooks each has; then they are forgotten."""
@@ -183,7 +195,7 @@ class Matching:
             passed, expected = self._passed, None
         place = len(passed)
         nodes, self._count = count - self._count, count
-        station = _new_tuple(Station, (kind, stack, nodes, facts))
+        station = (kind, stack, nodes, facts)
         passed.append(station)
         self._times.append(now)
         if expected is None or expected.stations[place] != station:
@@ -192,13 +204,14 @@ class Matching:
                 if kind not in ENDS:
                     passed.pop()
                     self._times.pop()
+                    self._count = count - nodes
                 self._give_up()
                 return False
         if place + 1 == len(expected.stations) and not self._returning:
             self._completed()
         return True
 
-    def _pattern_with(self, passed: Sequence[Station]) -> Pattern | None:
+    def _pattern_with(self, passed: Sequence[Passed]) -> Pattern | None:
         """The pattern that begins with these stations and was seen last."""
         known = [self._last] if self._last is not None else []
         for pattern in chain(known, self.patterns.to_match()):
@@ -230,9 +243,9 @@ class Matching:
 
     # -- from watching to matching, and back -------------------------------------------------------
 
-    def closed(self, draft: Draft, pattern: Pattern | None, kind: str) -> None:
-        """A watched or light step has closed."""
-        self._armed = self._lighten = False
+    def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
+        """A watched or light step has closed. `kept`: it was compared with those before it."""
+        self._armed = self._lighten = self._steady = False
         if not self.listening:
             return
         usual = self._usual.get(kind)
@@ -242,12 +255,13 @@ class Matching:
             self._left -= 1
             return
         if pattern is not None and pattern.matchable:
+            self._last = pattern
             self._armed, self._left = True, self._distance
             self._distance = min(FARTHEST, 2 * self._distance)
             return
         self._distance = NEAREST
         repeats = pattern is not None and pattern.seen > 1
-        if draft.full or repeats or not draft.stations or self.budget is None:
+        if draft.full or repeats or not kept or not draft.stations or self.budget is None:
             return
         cost = draft.length * _A_MOMENT
         self._spent += cost
@@ -276,6 +290,8 @@ class Matching:
 
     def _begin(self) -> bool:
         """From this station on, which is the first of its step, compare stations only."""
+        if not self._armed:
+            return False
         self._armed = False
         if not self._take_off():
             return False
@@ -358,34 +374,47 @@ class Matching:
 
     def _close(self, now: float) -> None:
         """The step is one of its pattern; the next begins."""
-        pattern, draft = self._expected, self.here.tracker.draft
+        pattern, tracker = self._expected, self.here.tracker
         assert pattern is not None
-        draft.end = now
-        draft.matched = pattern
-        draft.marks, draft.times = pattern.marks, pattern.phase_times(draft.start, self._times, now)
-        draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, draft.losses)]
+        draft = tracker.draft
+        step = MatchedStep(draft.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
+        self._left -= 1
+        if self._steady and pattern is self._last and not self._returning:
+            self._waiting.append(step)
+            draft.losses, draft.norms, draft.learning_rates = [], [], {}
+            pattern.step_is_over()
+            if len(self._waiting) >= TOGETHER or now - self._waiting[0].start > FLUSH_SECONDS:
+                self.flush()
+        else:
+            self._write(draft, pattern, step)
+        tracker.draft.start = now
+        self._forget()
+
+    def _write(self, draft: Draft, pattern: Pattern, step: MatchedStep) -> None:
+        self.flush()
+        step.fill(draft, pattern)
         draft.scaled = [(place, cell) for place, (_, cell) in zip(pattern.scaled, draft.scaled)]
-        draft.norms = [(place, numbers, cell) for (place, _), (_, numbers, cell) in zip(pattern.norms, draft.norms)]
-        draft.factors = pattern.factors
         draft.shifts = tuple([shift for one in pattern.shifts if (shift := one.now()) is not None])
-        for lasting in pattern.lasting:
-            if lasting.rise and lasting.entry.version is not None:
-                lasting.entry.version += lasting.rise
+        pattern.step_is_over()
         before = self.patterns.before
         for number, mark, old in pattern.carried:
             met_in = mark or before
             if met_in is not None:
                 draft.carried.append((number, met_in, old))
-        self._forget()
-        self._last = pattern
-        self._left -= 1
+        self._last, self._steady = pattern, pattern.steady and self.on_matched is not None
         if self._returning:
             self._see_again()
         self.here.tracker.over(pattern.kind)
-        self.here.tracker.draft.start = now
+
+    def flush(self) -> None:
+        """Write the steps that wait."""
+        waiting, self._waiting = self._waiting, []
+        if waiting and self._last is not None and self.on_matched is not None:
+            self.on_matched(self._last, waiting)
 
     def _give_up(self) -> None:
         """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""
+        self.flush()
         passed, times = self._passed, self._times
         draft, tracker = self.here.tracker.draft, self.here.tracker
         self._forget()

@@ -7,6 +7,7 @@ from types import FrameType
 
 import torch
 
+from ..step.raw import Switched
 from .here import Here
 
 _DECORATING = frozenset({"func", "ctx_factory"})  # variables of torch's function around a decorated one
@@ -33,7 +34,7 @@ class Switches:
             return
         self._grad_mode = now
         stack = self._switched_at(frame)
-        here.draft.add("mode", here.phase_now(), stack, (), (), ("grad", "on" if now else "off", None))
+        here.draft.add("mode", here.phase_now(), stack, (), (), Switched("grad", "on" if now else "off", None))
 
     def inference_mode(self, frame: FrameType) -> None:
         """`torch.inference_mode` began or ended, if it changed anything."""
@@ -44,14 +45,14 @@ class Switches:
         """`mode` (autocast, or training of `module`) took another value."""
         here = self.here
         stack = here.locate(frame)[0] if frame is not None else None
-        here.draft.add("mode", here.phase_now(), stack, (), (), (mode, value, module))
+        here.draft.add("mode", here.phase_now(), stack, (), (), Switched(mode, value, module))
 
     def inference_changed(self, stack: int) -> None:
         """Inference mode is not what it was at the fact before."""
         here = self.here
         self.inference = not self.inference
         value = "on" if self.inference else "off"
-        here.draft.add("mode", here.phase_now(), stack, (), (), ("inference", value, None))
+        here.draft.add("mode", here.phase_now(), stack, (), (), Switched("inference", value, None))
 
     def _switched_at(self, frame: FrameType) -> int:
         """The stack of the `with` that switches a mode, or of the decorator that does."""

@@ -10,6 +10,7 @@ import torch
 from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
 from ..sites.call_sites import ALONE, NOWHERE
+from ..step.raw import Called, LeafChanged
 from .here import Here
 from .measurements import Measurements
 from .mode_switches import Switches
@@ -17,6 +18,7 @@ from .writes import Versions
 
 _grad_enabled = torch.is_grad_enabled
 _inference_mode = torch.is_inference_mode_enabled
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 _DETACHING = frozenset({"detach", "data"})
 
 
@@ -104,16 +106,16 @@ class Ops:
         phase = Phase.BACKWARD if here.backwards else here.clock.of_op(name, grad_enabled, makes_graph)
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
-        payload = (
+        told = (
             name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, arguments, behind
         )  # fmt: skip
-        draft.add("op", phase, stack, numbers, tuple(made), payload)
+        draft.add("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
         if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
-            draft.add("leaf", phase, stack, tuple(made), (), (name, False, True, None, False))
+            draft.add("leaf", phase, stack, tuple(made), (), LeafChanged(name, False, True, None, False))
         elif name in _DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
-            draft.add("leaf", phase, stack, tuple(made), numbers[:1], (name, False, True, None, False))
+            draft.add("leaf", phase, stack, tuple(made), numbers[:1], LeafChanged(name, False, True, None, False))
         if draft.full:
             for tensor, number in zip(outputs, made):
                 self.measurements.value(index, number, name, tensor)

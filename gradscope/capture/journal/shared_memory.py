@@ -21,6 +21,7 @@ from ..hiding.torch_private import dispatch_modes
 from ..measure.askable import fits, readable_storage
 from ..measure.tensor_facts import storage_key
 from ..step.entry import Entry
+from ..step.raw import Written
 from .here import Here
 from .measurements import Measurements
 
@@ -142,8 +143,8 @@ class Exposed:
                 return  # this step has nothing that the storage could be called by
             here.table.number(draft, tensor)
         version = None if entry.version is None else entry.version - entry.base_version
-        payload = (version, version, known.how, False)
-        moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), payload)
+        written = Written(version, version, known.how, counted=False)
+        moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), written)
         if not dispatch_modes() and fits(storage, *known.layout, known.dtype.itemsize):
             now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)  # which would enlarge a smaller one
             self.measurements.sample(now, moment, entry.number, False, "value")

@@ -13,6 +13,7 @@ from ..hiding.deep_graphs import room_to_free
 from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
+from ..step.entry import Entry
 
 Facts = tuple[Any, ...]
 _PLAIN = (bool, int, str, type(None))
@@ -44,7 +45,10 @@ class Tree:
                 continue
             own = module.__dict__
             found.append(own.get("training"))
-            found += [(name, len(own[name])) for name in HOOKS if own.get(name)]
+            for name in HOOKS:
+                hooks = own.get(name)
+                if hooks:
+                    found += (name, len(hooks))
             if "forward" in own:
                 found.append("forward")
         return tuple(found)
@@ -89,11 +93,11 @@ def _tensor(tensor: torch.Tensor) -> object:
     return (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
 
 
-def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int | None]) -> Facts:
+def graph_facts(roots: Sequence[Any], entries: Mapping[int, Entry]) -> Facts:
     """The graph behind these grad nodes, breadth first.
 
-    Of each node its type, where its edges lead, and shape and type of its gradients; of each leaf which parameter it
-    is, whether it has a gradient already, and its hooks.
+    Of each node its type, where its edges lead, and the shapes of its gradients; of each leaf which parameter it is,
+    whether it has a gradient already, and its hooks. `entries`: of the registry.
     """
     nodes: list[Any] = []
     index: dict[Any, int] = {}
@@ -102,27 +106,31 @@ def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int
             index[root] = len(nodes)
             nodes.append(root)
     found: list[object] = [index.get(root) for root in roots]
-    place = index.get
+    place, add = index.get, found.append
     for node in nodes:  # which grow as they are read
         kind = type(node)
-        edges: list[int | None] = []
-        for target, number in node.next_functions:
-            if target is None:
-                edges.append(None)
-                continue
-            at = place(target)
-            if at is None:
-                at = index[target] = len(nodes)
-                nodes.append(target)
-            edges += (at, number)
-        found.append(kind)
-        found.append(edges)
-        if edges:
-            found += [(one.shape, one.dtype, one.device) for one in node._input_metadata]
-        elif kind.__name__ == "AccumulateGrad":
+        add(kind)
+        edges = node.next_functions
+        if not edges and kind.__name__ == "AccumulateGrad":
             leaf = node.variable
+            entry = entries.get(id(leaf))
+            parameter = entry.parameter if entry is not None and entry() is leaf else None
+            add(_tensor(leaf) if parameter is None else parameter)
+            add(leaf.grad is None)
             hooks = leaf._backward_hooks
-            found.append((parameter_of(leaf), _tensor(leaf), leaf.grad is not None, len(hooks) if hooks else 0))
+            add(len(hooks) if hooks else 0)
+            continue
+        for target, number in edges:
+            at = None
+            if target is not None:
+                at = place(target)
+                if at is None:
+                    at = index[target] = len(nodes)
+                    nodes.append(target)
+            add(at)
+            add(number)
+        for one in node._input_metadata:
+            add(one.shape)
     room_to_free(len(nodes))
     return tuple(found)
 

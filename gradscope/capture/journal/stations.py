@@ -9,7 +9,7 @@ import torch
 
 from ...model.records import Phase
 from ..measure.tensor_facts import version_of
-from ..step.draft import Station
+from ..step.raw import BackwardRan, Called, Passed, RawMoment, Scheduled, Zeroed
 from .here import Here
 from .updates import Updates
 
@@ -41,7 +41,7 @@ class Teller:
             SCHEDULER: self._scheduler,
         }
 
-    def tell(self, stations: Sequence[Station], times: Sequence[float], losses: Losses) -> None:
+    def tell(self, stations: Sequence[Passed], times: Sequence[float], losses: Losses) -> None:
         """Tell the stations that were passed at these times, and what the backwards among them began at."""
         self._losses = list(losses)
         for (kind, stack, _, facts), when in zip(stations, times):
@@ -68,8 +68,8 @@ class Teller:
         here.clock.enter(loss)
         self._root = (stack, loss)
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-        payload = (name, True, number, 0, 0, grad_enabled, autocast, "", None)
-        here.draft.append(("op", phase, stack, (), (), payload), phase, when)
+        called = Called(name, True, number, 0, 0, grad_enabled, autocast, "", None)
+        here.draft.append(RawMoment("op", phase, stack, (), (), called), phase, when)
 
     def _returned(self, _stack: int, when: float, *_facts: Any) -> None:
         stack, loss = self._root
@@ -78,11 +78,15 @@ class Teller:
             self._here.tracker.root_left(stack)
         self._here.draft.until = when
 
+    def call_failed(self) -> None:
+        """The root that was told last raised."""
+        self._here.clock.leave(self._root[1])
+
     def _backward(
         self, stack: int, when: float, call: str, retain: bool, create: bool, accumulates: bool, *_facts: Any
     ) -> None:
         draft = self._here.draft
-        moment = ("backward", Phase.BACKWARD, stack, (), (), (None, call, retain, create, None))
+        moment = RawMoment("backward", Phase.BACKWARD, stack, (), (), BackwardRan(None, call, retain, create, None))
         index = draft.append(moment, Phase.BACKWARD, when)
         if accumulates and self._losses:
             draft.losses.append((index, self._losses.pop(0)[1]))
@@ -108,9 +112,9 @@ class Teller:
     def _zero_grad(self, stack: int, when: float, owner: str, number: int | None, _had: Any) -> None:
         draft = self._here.draft
         draft.zeroed = True
-        moment = ("zero_grad", Phase.ZERO_GRAD, stack, (), (), (owner, True, number))
+        moment = RawMoment("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, True, number))
         draft.append(moment, Phase.ZERO_GRAD, when)
 
     def _scheduler(self, stack: int, when: float, name: str) -> None:
-        moment = ("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, None))
+        moment = RawMoment("scheduler", Phase.SCHEDULER_STEP, stack, (), (), Scheduled(name, None))
         self._here.draft.append(moment, Phase.SCHEDULER_STEP, when)

@@ -9,6 +9,7 @@ import torch
 
 from ...model.records import Phase
 from ..hiding.no_torch_function import Unseen
+from ..step.raw import OptimizerChanged, Scaled, Scheduled, Updated
 from .here import Here
 from .measurements import Measurements
 
@@ -39,7 +40,7 @@ class Updates:
             base = 0 if entry.parameter is None else entry.base_version
             numbers.append(entry.number)
             versions.append((before - base, after - base))
-        draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), (optimizer, tuple(versions)))
+        draft.add("optimizer", Phase.OPTIMIZER_STEP, stack, tuple(numbers), (), Updated(optimizer, tuple(versions)))
         for tensor, before, after in risen:
             parameter = entries[id(tensor)].parameter
             if parameter is not None:
@@ -47,13 +48,13 @@ class Updates:
 
     def scheduler_stepped(self, name: str, optimizer: int | None, stack: int | None) -> None:
         """A scheduler of the class `name` stepped."""
-        self.here.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), (name, optimizer))
+        self.here.draft.add("scheduler", Phase.SCHEDULER_STEP, stack, (), (), Scheduled(name, optimizer))
 
     def scaler_called(self, call: str, given: object, optimizer: int | None, enabled: bool, frame: FrameType) -> None:
         """`call` of a GradScaler returned. Of a loss that it scaled, the number is kept."""
         here = self.here
         stack = here.sites.locate(frame)
-        here.draft.add("scaler", here.phase_now(), stack, (), (), (call, optimizer, enabled))
+        here.draft.add("scaler", here.phase_now(), stack, (), (), Scaled(call, optimizer, enabled))
         if call == "scale" and enabled and isinstance(given, torch.Tensor):
             self.scaled(given)
 
@@ -65,4 +66,4 @@ class Updates:
     def optimizer_changed(self, optimizer: int, group: int | None, stack: int) -> None:
         """An optimizer was built, or got the parameter group `group`."""
         here = self.here
-        here.draft.add("optimizer_change", Phase.OTHER, stack, (), (), (optimizer, group))
+        here.draft.add("optimizer_change", Phase.OTHER, stack, (), (), OptimizerChanged(optimizer, group))

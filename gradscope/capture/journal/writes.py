@@ -10,6 +10,7 @@ import torch
 from ...model.records import Phase
 from ..measure.tensor_facts import version_of
 from ..step.entry import Entry
+from ..step.raw import GradChanged, LeafChanged, Written
 from .here import Here
 
 
@@ -30,7 +31,7 @@ class Versions:
         number = here.table.number(here.tracker.draft, tensor, stack)  # an earlier operand may have ended a step
         entry, draft = here.table.entries[id(tensor)], here.tracker.draft
         last = draft.last()
-        phase = last[1] if last is not None else Phase.OTHER
+        phase = last.phase if last is not None else Phase.OTHER
         if before == after or entry.version == after:
             return  # told already, with a tensor that it shares its memory with
         aliases = here.table.aliases(draft, entry)
@@ -39,7 +40,7 @@ class Versions:
         owner = None if tensor.requires_grad else self._owner_of_gradient(tensor, entry)
         if owner is not None:
             change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
-            draft.add("grad", phase, stack, (owner,), (), (change, True))
+            draft.add("grad", phase, stack, (owner,), (), GradChanged(change, has_grad=True))
             if change == "zeroed":
                 draft.zeroed = True
         if before is not None and torch.is_grad_enabled():
@@ -57,7 +58,7 @@ class Versions:
         number = here.table.number(here.draft, tensor, stack, 0, True, direct)
         entry = here.table.entries[id(tensor)]
         entry.facts = entry.prototype = None
-        here.draft.add("mutation", here.phase_now(), stack, (number,), (), (None, None, "data =", False))
+        here.draft.add("mutation", here.phase_now(), stack, (number,), (), Written(None, None, "data =", counted=False))
         if here.draft.seen_backward and not here.clock.depth and tensor.requires_grad:
             here.tracker.updated_by_hand(stack)
             here.clock.updated()
@@ -90,8 +91,8 @@ class Versions:
             if node is not None:
                 draft = here.draft
                 draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
-                payload = ("in-place", True, False, type(node).__name__, one.retains_grad)
-                draft.add("leaf", phase, stack, (its_number,), (), payload)
+                became = LeafChanged("in-place", True, False, type(node).__name__, one.retains_grad)
+                draft.add("leaf", phase, stack, (its_number,), (), became)
 
     def rose(
         self,
@@ -116,6 +117,6 @@ class Versions:
             rises.append((entry.parameter, after - before))
             before, after = before - entry.base_version, after - entry.base_version
         others = tuple([other.number for other, _ in aliases])
-        draft.add("mutation", phase, stack, (number,), others, (before, after, cause, not entry.uncounted))
+        draft.add("mutation", phase, stack, (number,), others, Written(before, after, cause, not entry.uncounted))
         for parameter, rise in rises:
             draft.bumps[parameter] = draft.bumps.get(parameter, 0) + rise

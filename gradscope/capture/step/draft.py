@@ -1,9 +1,4 @@
-"""The step in progress, in the cheap form that capture appends to.
-
-A raw moment is `(kind, phase, stack, inputs, outputs, payload)` where inputs and outputs are tuples of
-step-local tensor numbers and everything is hashable: two steps did the same exactly when their
-moments, tensors, graphs and returns are equal. `to_records` turns novelty into records.
-"""
+"""The step in progress, which capture appends to."""
 
 from __future__ import annotations
 
@@ -11,11 +6,11 @@ import math
 from collections.abc import Callable, Sized
 from functools import lru_cache
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...model.records import Kept, Phase
-from ..measure.tensor_facts import Facts
 from .loop_detection import Watch
+from .raw import Payload, RawCall, RawGraph, RawMoment, RawSample, RawTensor, Station, Updated, Written
 
 FLUSH_SECONDS = 0.2
 # Phases that no call's return ends: they end with the last that was told of them, unless one of these comes next.
@@ -24,64 +19,8 @@ _GO_ON_AS = {
     Phase.LOSS: (Phase.BACKWARD,),
     Phase.EVAL: (),
 }
-RawMoment = tuple[str, Phase, "int | None", tuple[int, ...], tuple[int, ...], tuple[Any, ...]]
-
-
-# (moment, subject, of a parameter, what, `stats.Reading`)
-RawSample = tuple[int, int, bool, str, Any]
-
-
-class Station(NamedTuple):
-    """A place that a step passes whether or not its ops are watched: what it is, and all that is compared there.
-
-    `nodes`: how many grad nodes were made since the station before.
-    """
-
-    kind: str
-    stack: int
-    nodes: int
-    facts: tuple[Any, ...]
-
-
 TENSOR, MOMENT, GRAPH = range(3)  # what `Draft.changed` speaks of
-MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
-
-
-class RawTensor(NamedTuple):
-    """A tensor when the step met it; `made_by` to `direct` are what its name is made from."""
-
-    facts: Facts
-    version: int | None
-    storage: int
-    base: int | None
-    parameter: int | None
-    made_by: int | None
-    output: int
-    outputs: int
-    stack: int | None
-    position: int
-    method: bool
-    direct: bool
-    carried: bool
-    gradient_of: int | None = None
-
-
-# (module, call, stack, training, first moment, position of the call that made it): as `records.ModuleCall`
-RawCall = tuple[int, int, "int | None", bool, int, "int | None"]
-
-
-class RawGraph(NamedTuple):
-    """A walked backward graph. Node: (name, op moment, leaf tensor, output tensors, saved, hooks, carried)."""
-
-    nodes: tuple[tuple[Any, ...], ...]
-    edges: tuple[tuple[int, int, int, int], ...]
-    roots: tuple[int, ...]
-
-
-def tensors_in_graph(graph: RawGraph) -> list[int]:
-    """The tensors that a graph names."""
-    found = [number for node in graph.nodes for number in (node[2], *node[3], *(saved[1] for saved in node[4]))]
-    return [number for number in found if number is not None]
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
 def _no_flush(draft: Draft) -> None:
@@ -226,12 +165,12 @@ class Draft:
         kind: str,
         phase: Phase,
         stack: int | None,
-        inputs: tuple[int, ...] = (),
-        outputs: tuple[int, ...] = (),
-        payload: tuple[Any, ...] = (),
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        payload: Payload,
     ) -> int:
         """A raw moment happened. Returns its index."""
-        return self.append((kind, phase, stack, inputs, outputs, payload), phase)
+        return self.append(_new_tuple(RawMoment, (kind, phase, stack, inputs, outputs, payload)), phase)
 
     def append(self, moment: RawMoment, phase: Phase, now: float | None = None) -> int:
         """The same, of a moment that is made already, and that happened `now`."""
@@ -240,7 +179,7 @@ class Draft:
         now = perf_counter() if now is None else now
         if phase is not self.phase:
             self._enters(phase, index, now)
-        if moment[0] == "op":
+        if moment.kind == "op":
             self.until = now
         if now >= self.flush_at:
             self.flush(self)
@@ -302,7 +241,7 @@ class Draft:
         if self is begun:
             self.calling = outer
         elif self.calling is not None:  # a step was cut while it ran
-            self.calling = self.calls[self.calling][5]
+            self.calling = self.calls[self.calling].parent
 
     def begins(self, phase: Phase, now: float | None = None) -> None:
         """From now on it is `phase`, whatever moment comes next."""
@@ -326,13 +265,14 @@ class Draft:
 def bumps_in(draft: Draft, first: int, end: int) -> dict[int, int]:
     """How far each parameter's version rises in moments `first` to `end`-1."""
     bumps: dict[int, int] = {}
-    for kind, _, _, inputs, aliases, payload in draft.moments[first:end]:
-        if kind == "optimizer":
-            pairs = payload[1]
-        else:
-            known = kind == "mutation" and None not in payload[:2]
-            pairs = (payload[:2],) * (1 + len(aliases)) if known else ()
-        for tensor, (before, after) in zip((*inputs, *aliases), pairs):
+    for moment in draft.moments[first:end]:
+        done = moment.payload
+        pairs: tuple[tuple[int, int], ...] = ()
+        if isinstance(done, Updated):
+            pairs = done.versions
+        elif isinstance(done, Written) and done.known is not None:
+            pairs = (done.known,) * (1 + len(moment.outputs))
+        for tensor, (before, after) in zip((*moment.inputs, *moment.outputs), pairs):
             parameter = draft.tensors[tensor].parameter
             if parameter is not None:
                 bumps[parameter] = bumps.get(parameter, 0) + after - before

@@ -7,7 +7,8 @@ import weakref
 import torch
 
 from ..measure.tensor_facts import Facts
-from .draft import RawTensor, StepMark
+from .draft import StepMark
+from .raw import RawTensor
 
 
 class Entry(weakref.ref[torch.Tensor]):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .draft import Draft, RawMoment
+from .draft import Draft
+from .raw import Called, GradChanged, RawMoment
 
 _DIVISIONS = frozenset({"div", "div_", "divide", "divide_", "true_divide", "true_divide_"})
 SCALINGS = _DIVISIONS | {"mul", "mul_", "multiply", "multiply_"}
@@ -81,8 +82,8 @@ def _last_parts(draft: Draft) -> Iterator[_Part]:
 
 
 def _ends_a_sum(moment: RawMoment) -> bool:
-    kind = moment[0]
-    return kind in ("optimizer", "zero_grad") or (kind == "grad" and moment[5][0] in _ENDS)
+    done = moment.payload
+    return moment.kind in ("optimizer", "zero_grad") or (isinstance(done, GradChanged) and done.change in _ENDS)
 
 
 class _Walk:
@@ -95,24 +96,26 @@ class _Walk:
 
     def part(self, index: int, cell: list[float]) -> _Part:
         """The part of the backward at `index`, which began at the number in the cell."""
-        _, _, stack, roots, _, _ = self.moments[index]
+        stack, roots = self.moments[index].stack, self.moments[index].inputs
         root = current = roots[0] if roots else None
         weight: float | None = 1.0
         outside: float | None = 1.0  # the weight since a GradScaler scaled
         place = index
         while place > 0:
             place -= 1
-            kind, _, _, inputs, outputs, payload = self.moments[place]
+            moment = self.moments[place]
+            done = moment.payload
             if place in self.scaled and self._returned_by_scaler(place, current):
                 cell, outside = self.scaled[place], weight
                 place -= 1  # the scaler's own multiplication
-                current = self.moments[place][3][0] if self.moments[place][4] else None
-            elif kind == "op" and current in outputs:
-                if payload[0] not in SCALINGS:
+                multiplied = self.moments[place]
+                current = multiplied.inputs[0] if multiplied.outputs else None
+            elif isinstance(done, Called) and current in moment.outputs:
+                if done.name not in SCALINGS:
                     break
-                factor = self.factors.get(place) if len(inputs) == 1 else None
+                factor = self.factors.get(place) if len(moment.inputs) == 1 else None
                 weight = None if factor is None or weight is None else weight * factor
-                current = inputs[0]
+                current = moment.inputs[0]
         else:
             weight = None  # what made it was not seen
         return _Part(stack, root, cell[0] * outside if cell and outside is not None else None, weight)
@@ -120,4 +123,4 @@ class _Walk:
     def _returned_by_scaler(self, place: int, current: int | None) -> bool:
         """Whether the `scale` that returned at `place` gave this tensor; taken so where no op was recorded."""
         before = self.moments[place - 1] if place else None
-        return before is None or before[0] != "op" or before[4] in ((), (current,))
+        return before is None or before.kind != "op" or before.outputs in ((), (current,))

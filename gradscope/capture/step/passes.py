@@ -8,14 +8,15 @@ from typing import NamedTuple
 from ...model.records import Phase, StepKind
 from ..hiding.no_torch_function import Unseen
 from ..measure.tensor_facts import is_leaf
-from .draft import Draft, RawMoment
+from .draft import Draft
+from .raw import Called, LeafChanged, RawMoment
 
 _WITH_GRAPH = (Phase.FORWARD, Phase.LOSS)
 
 
 def kind_of(draft: Draft) -> StepKind:
     """Train if gradients or updates were made, else eval if a model ran."""
-    kinds = {moment[0] for moment in draft.moments}
+    kinds = {moment.kind for moment in draft.moments}
     if kinds & {"backward", "optimizer"}:
         return StepKind.TRAIN
     return StepKind.EVAL if runs_model(draft.moments) else StepKind.OTHER
@@ -31,10 +32,11 @@ def kind_so_far(draft: Draft) -> StepKind:
 
 def runs_model(moments: Sequence[RawMoment]) -> bool:
     """Whether a module other than a loss ran, or anything was evaluated."""
-    return any(
-        kind == "op" and (phase is Phase.EVAL or (payload[2] is not None and phase is not Phase.LOSS))
-        for kind, phase, _, _, _, payload in moments
-    )
+    for moment in moments:
+        done, phase = moment.payload, moment.phase
+        if isinstance(done, Called) and (phase is Phase.EVAL or (done.module is not None and phase is not Phase.LOSS)):
+            return True
+    return False
 
 
 def builds_graph(draft: Draft) -> bool:
@@ -57,12 +59,13 @@ def held(draft: Draft) -> Held:
     wanted = _living_results(draft)
     first, ops, written = len(draft.moments), 0, False
     for index in range(first - 1, -1, -1):
-        kind, _, _, inputs, outputs, payload = draft.moments[index]
-        if kind == "leaf" and payload[0] == "in-place":  # told after the op that wrote to it
-            written = written or inputs[0] in wanted
-        elif kind == "op" and payload[4] and (written or not wanted.isdisjoint(outputs)):
+        moment = draft.moments[index]
+        done = moment.payload
+        if isinstance(done, LeafChanged) and done.cause == "in-place":  # told after the op that wrote to it
+            written = written or moment.inputs[0] in wanted
+        elif isinstance(done, Called) and done.grad_nodes and (written or not wanted.isdisjoint(moment.outputs)):
             written = False
-            wanted.update(inputs)
+            wanted.update(moment.inputs)
             first, ops = index, ops + 1
     tensors = [draft.tensors[number] for number in wanted]
     if any(raw.facts.grad_fn is not None and raw.made_by is None and not raw.carried for raw in tensors):
@@ -83,5 +86,5 @@ def _living_results(draft: Draft) -> set[int]:
 
 def first_walked(draft: Draft, since: int = 0) -> int:
     """The first of the step's ops from the moment `since` on that a backward of it came to; its end if none did."""
-    ops = [node[1] for graph in draft.graphs for node in graph.nodes if node[1] is not None and node[1] >= since]
+    ops = [node.op for graph in draft.graphs for node in graph.nodes if node.op is not None and node.op >= since]
     return min(ops, default=len(draft.moments))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ...model.records import StepKind
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
-from .draft import Draft, StepMark
+from .draft import Draft, StepMark, bumps_in
 from .entry import Entry
 
 ENOUGH = 3  # steps that did the same, after which the next ones are matched
@@ -28,7 +28,7 @@ class Pattern:
     __slots__ = (
         "bumps", "calls", "carried", "clock", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
         "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "shifts", "stations",
-        "template", "tensors", "watch",
+        "steady", "template", "tensors", "watch", "written",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
@@ -39,6 +39,7 @@ class Pattern:
             (number, raw.parameter) for number, raw in enumerate(self.tensors) if raw.parameter is not None
         ]
         self.seen, self.stations, self.factors = 0, draft.stations, draft.factors
+        self.carried: list[tuple[int, StepMark | None, int]] = []
         self.note(draft, None)
 
     def equals(self, draft: Draft) -> bool:
@@ -62,19 +63,24 @@ class Pattern:
         self.scaled = [index for index, _ in draft.scaled]
         self.norms = [(index, numbers) for index, numbers, _ in draft.norms]
         # (number here, the step that met it before or None for the one just before, number there)
-        self.carried: list[tuple[int, StepMark | None, int]] = [
-            (number, None if mark is before else mark, old) for number, mark, old in draft.carried
+        just_before = {(number, old) for number, mark, old in self.carried if mark is None}  # or steps that match it
+        self.carried = [
+            (number, None if mark is before or (number, old) in just_before else mark, old)
+            for number, mark, old in draft.carried
         ]
         met = {entry.number: entry for entry in draft.met if entry.mark is draft.mark}
         self.owners = [(parameter, met[number]) for number, parameter in self.parameters if number in met]
         self.lasting, self.shifts = _lasting(draft)
+        self.written = bumps_in(draft, 0, draft.places[0]) if draft.places else {}  # before the first station
         self.matchable = self._may_be_matched()
+        # One after the other, they differ in nothing but numbers.
+        self.steady = not (self.shifts or self.scaled or any(mark is not None for _, mark, _ in self.carried))
 
     def _may_be_matched(self) -> bool:
         """Whether a step that passes these stations can be told from one that does not."""
         if self.full or self.seen < ENOUGH or self.watch is None or not self.stations:
             return False
-        kinds = [moment[0] for moment in self.moments]
+        kinds = [moment.kind for moment in self.moments]
         passed = [station.kind for station in self.stations]
         return (
             _ORDINARY.issuperset(kinds)
@@ -85,23 +91,50 @@ class Pattern:
 
     def _updates_are_seen(self) -> bool:
         """Whether what an optimizer did not write is not a parameter that the step trains."""
-        written = {number for kind, _, _, numbers, _, _ in self.moments if kind == "mutation" for number in numbers}
+        written = {number for moment in self.moments if moment.kind == "mutation" for number in moment.inputs}
         return not any(number in written and self.tensors[number].facts.requires_grad for number, _ in self.parameters)
+
+    def step_is_over(self) -> None:
+        """A step of it has ended: how far version counters have got."""
+        for one in self.lasting:
+            if one.rise and one.entry.version is not None:
+                one.entry.version += one.rise
 
     def versions_before(self) -> dict[int, int]:
         """The versions of its parameters when a step of it began that has just ended."""
-        found: dict[int, int] = {}
-        for parameter, entry in self.owners:
-            tensor = entry()
-            version = None if tensor is None else version_of(tensor)
-            if version is not None:
-                found[parameter] = version - self.bumps.get(parameter, 0)
-        return found
+        return {
+            parameter: entry.version - self.bumps.get(parameter, 0) - self.written.get(parameter, 0)
+            for parameter, entry in self.owners
+            if entry.version is not None
+        }
 
     def phase_times(self, start: float, passed: Sequence[float], end: float) -> list[float]:
-        """When the phases of a step began that passed the stations at these times."""
+        """When the phases of a step began that passed the stations at these times.
+
+        Between two stations, where they lay between them in the step that was watched last.
+        """
         times = [start, *passed, end]
         return [times[at + 1] + part * (times[at + 2] - times[at + 1]) for at, part in self.clock]
+
+
+class MatchedStep(NamedTuple):
+    """A step of a pattern: what was measured in it. `times`: when it passed its stations."""
+
+    start: float
+    end: float
+    times: list[float]
+    losses: list[tuple[int, list[float]]]
+    norms: list[tuple[int, tuple[int, ...], list[list[float]]]]
+    rates: dict[tuple[int, int], float]
+
+    def fill(self, draft: Draft, pattern: Pattern) -> None:
+        """Make the draft one of such a step."""
+        draft.matched, draft.start, draft.end = pattern, self.start, self.end
+        draft.marks, draft.factors = pattern.marks, pattern.factors
+        draft.times = pattern.phase_times(self.start, self.times, self.end)
+        draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, self.losses)]
+        draft.norms = [(place, numbers, cell) for (place, _), (_, numbers, cell) in zip(pattern.norms, self.norms)]
+        draft.learning_rates = self.rates
 
 
 class Lasting(NamedTuple):

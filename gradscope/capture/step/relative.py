@@ -7,9 +7,9 @@ what shares memory with parameters and with them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from .draft import Draft, RawGraph, RawMoment
+from .draft import Draft
+from .raw import RawGraph, RawMoment, RawSaved, Updated, Written
 
 
 def relate(draft: Draft) -> tuple[tuple[int, int], ...]:
@@ -45,25 +45,28 @@ def _shifts(draft: Draft) -> dict[int, int]:
 
 
 def _moment(moment: RawMoment, shifts: Mapping[int, int]) -> RawMoment:
-    kind, phase, stack, inputs, outputs, payload = moment
-    if kind == "mutation" and inputs[0] in shifts:
-        before, after = (None if version is None else version - shifts[inputs[0]] for version in payload[:2])
-        return (kind, phase, stack, inputs, outputs, (before, after, *payload[2:]))
-    if kind == "optimizer" and not shifts.keys().isdisjoint(inputs):
-        pairs = [(old - shifts.get(n, 0), new - shifts.get(n, 0)) for n, (old, new) in zip(inputs, payload[1])]
-        return (kind, phase, stack, inputs, outputs, (payload[0], tuple(pairs)))
+    done = moment.payload
+    if isinstance(done, Written) and moment.inputs[0] in shifts:
+        shift = shifts[moment.inputs[0]]
+        before, after = (None if version is None else version - shift for version in (done.before, done.after))
+        return moment._replace(payload=done._replace(before=before, after=after))
+    if isinstance(done, Updated) and not shifts.keys().isdisjoint(moment.inputs):
+        known = zip(moment.inputs, done.versions)
+        pairs = [(old - shifts.get(number, 0), new - shifts.get(number, 0)) for number, (old, new) in known]
+        return moment._replace(payload=done._replace(versions=tuple(pairs)))
     return moment
 
 
 def _graph(graph: RawGraph, shifts: Mapping[int, int]) -> RawGraph:
-    def lowered(saved: tuple[Any, ...]) -> tuple[Any, ...]:
-        what, number, version, *rest = saved
-        return saved if version is None or number not in shifts else (what, number, version - shifts[number], *rest)
+    def lowered(saved: RawSaved) -> RawSaved:
+        if saved.version is None or saved.tensor is None or saved.tensor not in shifts:
+            return saved
+        return saved._replace(version=saved.version - shifts[saved.tensor])
 
-    if not any(saved[1] in shifts for node in graph.nodes for saved in node[4]):
+    if not any(saved.tensor in shifts for node in graph.nodes for saved in node.saved):
         return graph
     nodes = [
-        (*node[:4], tuple([lowered(saved) for saved in node[4]]), *node[5:]) if node[4] else node
+        node._replace(saved=tuple([lowered(saved) for saved in node.saved])) if node.saved else node
         for node in graph.nodes
     ]
     return graph._replace(nodes=tuple(nodes))

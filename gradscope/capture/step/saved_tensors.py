@@ -17,10 +17,10 @@ from ..hiding.torch_private import RAW_SAVED, SAVED, DisableTorchDispatch
 from ..measure.askable import is_strided
 from ..measure.tensor_facts import bytes_of, storage_key
 from .draft import Draft
+from .raw import RawSaved, Updated, Written
 from .tensor_registry import TensorTable
 
-RawSaved = tuple[str, "int | None", "int | None", int, bool]  # name, tensor number, version, bytes, stale
-
+_new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 _PACKED: Any = object()  # in the place of a tensor that code of the script's would have to unpack
 _TELLING = re.compile(r"is at version (\d+); expected version (\d+)")
 # of each kind of grad node: (x, _raw_saved_x, _saved_x where there is such); a custom Function's class may go
@@ -63,15 +63,16 @@ class SavedReader:
                 continue
             data, told = _unpacked(node, raw, plain_name)
             if data is _PACKED:
-                found.append((name, None, None, 0, False))
+                found.append(RawSaved(name, None, None, 0, stale=False))
             elif data is not None:
                 met = self._met(data, op, results if name == "result" else ())
                 if told is None and met is not None and not data.is_inference():
-                    found.append((name, met[0], data._version - met[1], bytes_of(data), False))
+                    saved = (name, met[0], data._version - met[1], bytes_of(data), False)
+                    found.append(_new_tuple(RawSaved, saved))
                     continue
                 if met is None and told is not None:
                     met = self._met_before(data)
-                found.append((name, *self._of(data, met, op, told, False)))
+                found.append(RawSaved(name, *self._of(data, met, op, told, False)))
         return tuple(found)
 
     def _read_listed(
@@ -83,12 +84,12 @@ class SavedReader:
         told = _staleness(node, name) if not any(data is _PACKED for data in kept) else None
         for position, data in enumerate(kept):
             if data is _PACKED:
-                found.append((name, None, None, 0, False))
+                found.append(RawSaved(name, None, None, 0, stale=False))
             elif isinstance(data, torch.Tensor):
                 met = self._met(data, op, results if name == "result" else ())
                 met = met or (self._met_before(data) if told is not None else None)
                 label = f"{name}[{position}]" if listed else name
-                found.append((label, *self._of(data, met, op, told, listed)))
+                found.append(RawSaved(label, *self._of(data, met, op, told, listed)))
 
     def _of(
         self, data: torch.Tensor, met: _Met | None, op: int | None, told: _Stale | None, listed: bool
@@ -117,7 +118,7 @@ class SavedReader:
         best = sharing[0]
         if len(sharing) > 1:
             moment = self._draft.moments[op] if op is not None else None
-            used = (*moment[3], *moment[4]) if moment is not None else ()
+            used = (*moment.inputs, *moment.outputs) if moment is not None else ()
             best = min(sharing, key=lambda one: (not _alike(one[1], data), one[0].number not in used, one[0].number))
         entry = best[0]
         return entry.number, entry.base_version if entry.parameter is not None else 0
@@ -138,14 +139,17 @@ class SavedReader:
             return told.saved if version == told.now else version
         number = met[0]
         moments = self._draft.moments
-        made_at, at = moments[op][2], op + 1
-        while at < len(moments) and moments[at][2] == made_at and moments[at][0] in ("mutation", "leaf"):
+        made_at, at = moments[op].stack, op + 1
+        while at < len(moments) and moments[at].stack == made_at and moments[at].kind in ("mutation", "leaf"):
             at += 1  # the op's own writes came before it saved
-        for kind, _, _, inputs, aliases, payload in moments[at:]:
-            if kind == "mutation" and number in (*inputs, *aliases) and None not in payload[:2]:
-                version -= payload[1] - payload[0]
-            elif kind == "optimizer" and number in inputs:
-                before, after = payload[1][inputs.index(number)]
+        for moment in moments[at:]:
+            done, rise = moment.payload, None
+            if isinstance(done, Written) and number in (*moment.inputs, *moment.outputs):
+                rise = done.known
+            elif isinstance(done, Updated) and number in moment.inputs:
+                rise = done.versions[moment.inputs.index(number)]
+            if rise is not None:
+                before, after = rise
                 version -= after - before
         return version
 

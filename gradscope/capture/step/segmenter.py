@@ -15,6 +15,7 @@ from .draft import Draft
 from .entry import Entry
 from .loop_detection import Loop, Loops, Watch
 from .passes import builds_graph, first_walked, held, kind_of, runs_model
+from .raw import Noted
 from .split import pieces, split
 from .tensor_registry import TensorTable
 
@@ -157,7 +158,7 @@ class StepTracker:
     def _end_what_ran_before(self, loop: Loop | None) -> None:
         """Passes that ran before the step's loop began, and are no part of its graphs, are steps of their own."""
         cuts, self.draft.cuts = self.draft.cuts, []
-        first = self.draft.first()[2]
+        first = self.draft.first().stack
         if loop is None or (first is not None and self._loops.holds(loop, first)):
             return  # the step began inside the loop: nothing ran before
         draft = self.draft
@@ -295,7 +296,7 @@ class StepTracker:
         if not cuts and draft.length >= TOO_LONG and living.ops < draft.length // 2:
             cuts = list(draft.cuts)
             text = f"cut after {draft.length:,} moments without an update, each pass is a step of its own"
-            draft.add("note", Phase.OTHER, None, (), (), (text,))
+            draft.add("note", Phase.OTHER, None, (), (), Noted(text))
         if cuts:
             if loop is not None:
                 self._settled.add(("B", loop))
@@ -327,9 +328,9 @@ class StepTracker:
             self._finish(loop)
             self.watch = watch
         if rest is not None:
-            rest.full = self.draft.full
-            rest.seen_update = sum(moment[0] == "optimizer" for moment in rest.moments)
-            rest.seen_backward = sum(moment[0] == "backward" for moment in rest.moments)
+            rest.full, rest.with_graph = self.draft.full, self.draft.with_graph
+            rest.seen_update = sum(moment.kind == "optimizer" for moment in rest.moments)
+            rest.seen_backward = sum(moment.kind == "backward" for moment in rest.moments)
             self.draft = rest
 
     def _finish(self, loop: Loop | None = None) -> None:
@@ -378,7 +379,7 @@ class StepTracker:
             return len(moments)
         positions = self.sites.positions
         for index in range(start, len(moments)):
-            stack = moments[index][2]
+            stack = moments[index].stack
             if stack is not None and loop.holds(positions[stack]):
                 return index
         return len(moments)
@@ -388,7 +389,7 @@ class StepTracker:
         own = self.lingering or (self.watch.loop if self.watch is not None else None)
         moments, positions = self.draft.moments, self.sites.positions
         for index in range(len(moments) - 1, self._last_update, -1):
-            stack = moments[index][2]
+            stack = moments[index].stack
             if own is not None and stack is not None and own.holds(positions[stack]):
                 return index + 1
         return self._last_update + 1

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from time import perf_counter
-from typing import Any
 
-from .draft import MADE_BEFORE, Draft, RawMoment, RawSample, RawTensor, bumps_in, tensors_in_graph
+from .draft import Draft, bumps_in
+from .raw import (
+    MADE_BEFORE,
+    BackwardRan,
+    Called,
+    LeafChanged,
+    NodeRan,
+    RawMoment,
+    RawNode,
+    RawSample,
+    RawTensor,
+    Updated,
+    Written,
+)
 
 
 def split(draft: Draft, at: int, wanted: Iterable[int] = ()) -> tuple[Draft, Draft, dict[int, int]]:
@@ -58,7 +70,6 @@ def pieces(draft: Draft, cuts: Sequence[int]) -> list[Draft]:
     return done
 
 
-_OF_GRAPHS = ("backward", "node")  # kinds of moments whose payload begins with a graph
 _OF_NODES = ("grad_in", "grad_out", "derivative")  # samples whose subject is a place among a grad node's gradients
 
 
@@ -70,32 +81,37 @@ class _Split:
         self.head = Draft(draft.full, with_graph=draft.with_graph)
         self.tail = Draft(draft.full, draft.flush, with_graph=draft.with_graph)
         first = draft.moments[:at]
-        self.graph_count = max((m[5][0] for m in first if m[0] in _OF_GRAPHS and m[5][0] is not None), default=-1) + 1
-        used = [number for moment in first for number in (*moment[3], *moment[4])]
-        used += [number for graph in draft.graphs[: self.graph_count] for number in tensors_in_graph(graph)]
+        ran = [done.graph for done in (moment.payload for moment in first) if isinstance(done, (BackwardRan, NodeRan))]
+        self.graph_count = max((graph for graph in ran if graph is not None), default=-1) + 1
+        used = [number for moment in first for number in (*moment.inputs, *moment.outputs)]
+        used += [number for graph in draft.graphs[: self.graph_count] for number in graph.tensors()]
         self.count = max(used, default=-1) + 1  # tensors are numbered as they are met
         self.numbers: dict[int, int] = {}
         self.storages: dict[int, int] = {}
         self.graphs: dict[int, int] = {}
         self.called: dict[int, int] = {}  # module -> how often the first part calls it
         for call in draft.calls:
-            if call[4] < at:
-                self.called[call[0]] = call[1] + 1
+            if call.moment < at:
+                self.called[call.module] = call.call + 1
         self.current = self._at_the_cut()
 
     def _at_the_cut(self) -> dict[int, RawTensor]:
         """What the first part changed of the tensors it met: leaf status and versions."""
         found: dict[int, RawTensor] = {}
-        for kind, _, _, inputs, _, payload in self.draft.moments[: self.at]:
-            if kind == "leaf":
-                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
-                names = ("requires_grad", "is_leaf", "grad_fn", "retains_grad")
-                facts = raw.facts._replace(**dict(zip(names, payload[1:5])))
-                found[inputs[0]] = raw._replace(facts=facts)
-            elif kind == "mutation" and payload[1] is not None:
-                raw = found.get(inputs[0], self.draft.tensors[inputs[0]])
-                if raw.parameter is None:
-                    found[inputs[0]] = raw._replace(version=payload[1])
+        for moment in self.draft.moments[: self.at]:
+            done = moment.payload
+            if not isinstance(done, (LeafChanged, Written)):
+                continue
+            tensor = moment.inputs[0]
+            raw = found.get(tensor, self.draft.tensors[tensor])
+            if isinstance(done, LeafChanged):
+                facts = raw.facts._replace(
+                    requires_grad=done.requires_grad, is_leaf=done.is_leaf, grad_fn=done.grad_fn,
+                    retains_grad=done.retains_grad,
+                )  # fmt: skip
+                found[tensor] = raw._replace(facts=facts)
+            elif done.after is not None and raw.parameter is None:
+                found[tensor] = raw._replace(version=done.after)
         return found
 
     def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
@@ -192,13 +208,14 @@ class _Split:
     def _share_out_calls(self) -> None:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
         positions: dict[int | None, int] = {}
-        for position, (module, call, stack, training, moment, parent) in enumerate(draft.calls):
-            if moment < at:
-                head.calls.append(draft.calls[position])
+        for position, call in enumerate(draft.calls):
+            if call.moment < at:
+                head.calls.append(call)
             else:
                 positions[position] = len(tail.calls)
-                number = call - self.called.get(module, 0)
-                tail.calls.append((module, number, stack, training, moment - at, positions.get(parent)))
+                number = call.call - self.called.get(call.module, 0)
+                moved = call._replace(call=number, moment=call.moment - at, parent=positions.get(call.parent))
+                tail.calls.append(moved)
         tail.calling = positions.get(draft.calling)
         tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
 
@@ -206,29 +223,30 @@ class _Split:
         """The last moment of the first part that wrote to each storage: the op, where a mutation is told after it."""
         written: dict[int, int] = {}
         op = -1
-        for index, (kind, _, _, inputs, _, _) in enumerate(self.draft.moments[: self.at]):
-            if kind == "op":
+        for index, moment in enumerate(self.draft.moments[: self.at]):
+            if moment.kind == "op":
                 op = index
-            elif kind in ("mutation", "optimizer"):
-                for number in inputs:
-                    written[self.draft.tensors[number].storage] = op if kind == "mutation" else index
+            elif moment.kind in ("mutation", "optimizer"):
+                for number in moment.inputs:
+                    written[self.draft.tensors[number].storage] = op if moment.kind == "mutation" else index
         return written
 
     def _moved(self, moment: RawMoment) -> RawMoment:
-        kind, phase, stack, inputs, outputs, payload = moment
-        moved = (self._renumbered(inputs), self._renumbered(outputs))
-        if kind == "op" and payload[2] in self.called and payload[3] is not None:
-            call = max(payload[3] - self.called[payload[2]], 0)
-            payload = (*payload[:3], call, *payload[4:])
-        if kind in _OF_GRAPHS:
-            payload = (self._moved_graph(payload[0]), *payload[1:])
-        elif kind == "mutation":
-            before, after = (self._shifted(inputs[0], version) for version in payload[:2])
-            payload = (before, after, *payload[2:])
-        elif kind == "optimizer":
-            pairs = zip(inputs, payload[1])
-            payload = (payload[0], tuple((self._shifted(n, old), self._shifted(n, new)) for n, (old, new) in pairs))
-        return (kind, phase, stack, *moved, payload)
+        inputs, outputs = self._renumbered(moment.inputs), self._renumbered(moment.outputs)
+        done = moment.payload
+        if isinstance(done, Called):
+            if done.module in self.called and done.module_call is not None:
+                done = done._replace(module_call=max(done.module_call - self.called[done.module], 0))
+        elif isinstance(done, (BackwardRan, NodeRan)):
+            done = done._replace(graph=self._moved_graph(done.graph))
+        elif isinstance(done, Written):
+            number = moment.inputs[0]
+            done = done._replace(before=self._shifted(number, done.before), after=self._shifted(number, done.after))
+        elif isinstance(done, Updated):
+            shifts = [self._shift_of(number) for number in moment.inputs]
+            pairs = [(old - shift, new - shift) for shift, (old, new) in zip(shifts, done.versions)]
+            done = done._replace(versions=tuple(pairs))
+        return moment._replace(inputs=inputs, outputs=outputs, payload=done)
 
     def _renumbered(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
         for number in numbers:
@@ -251,10 +269,12 @@ class _Split:
 
     def _shifted(self, number: int | None, version: int | None) -> int | None:
         """A version relative to the draft's start, made relative to the tail's."""
-        parameter = self.draft.tensors[number].parameter if number is not None else None
-        if version is None or parameter is None:
-            return version
-        return version - self.head.bumps.get(parameter, 0)
+        return version if version is None or number is None else version - self._shift_of(number)
+
+    def _shift_of(self, number: int) -> int:
+        """How far the head raises the version of a tensor that outlives steps."""
+        parameter = self.draft.tensors[number].parameter
+        return 0 if parameter is None else self.head.bumps.get(parameter, 0)
 
     def _moved_graph(self, graph: int | None) -> int | None:
         if graph is not None and graph not in self.graphs:
@@ -264,16 +284,22 @@ class _Split:
             self.tail.graphs.append(raw._replace(nodes=nodes))
         return None if graph is None else self.graphs[graph]
 
-    def _moved_node(self, node: tuple[Any, ...]) -> tuple[Any, ...]:
-        name, op, leaf, outputs, saved, hooks, carried = node
-        here = op is not None and op >= self.at
-        moved = tuple(
-            (what, None if number is None else self._renumbered((number,))[0], self._shifted(number, version), *rest)
-            for what, number, version, *rest in saved
+    def _moved_node(self, node: RawNode) -> RawNode:
+        here = node.op is not None and node.op >= self.at
+        saved = [
+            one._replace(
+                tensor=None if one.tensor is None else self._renumbered((one.tensor,))[0],
+                version=self._shifted(one.tensor, one.version),
+            )
+            for one in node.saved
+        ]
+        return node._replace(
+            op=node.op - self.at if here and node.op is not None else None,
+            leaf=None if node.leaf is None else self._renumbered((node.leaf,))[0],
+            outputs=self._renumbered(node.outputs),
+            saved=tuple(saved),
+            carried=node.carried or (node.op is not None and not here),
         )
-        filled = None if leaf is None else self._renumbered((leaf,))[0]
-        left_behind = carried or (op is not None and not here)
-        return (name, op - self.at if here else None, filled, self._renumbered(outputs), moved, hooks, left_behind)
 
     def _moved_sample(self, sample: RawSample) -> RawSample:
         moment, subject, of_parameter, what, reading = sample

@@ -12,8 +12,9 @@ import torch
 from ...model.records import Parameter
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import Facts, is_leaf, read_facts, storage_key, version_of
-from .draft import TENSOR, Draft, RawTensor
+from .draft import TENSOR, Draft
 from .entry import Entry
+from .raw import RawTensor
 
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.capture.step.draft import Draft
+from gradscope.capture.step.raw import Noted, RawCall
 from gradscope.capture.step.split import split
 from gradscope.model.records import Backward, OpCall, Phase
 from gradscope.model.spec import violations
@@ -187,12 +188,13 @@ def test_what_the_recorder_reads_as_a_step_closes_is_no_part_of_it(tmp_path: Pat
 def test_a_module_call_that_goes_on_past_a_cut_is_around_no_later_one(at: int, inside: list[int | None]) -> None:
     draft = Draft(full=False)
     for _ in range(4):
-        draft.add("note", Phase.OTHER, None, payload=("",))
-    draft.calls = [(0, 0, None, True, 1, None), (1, 0, None, True, 3, 0)]  # the second inside the first, both go on
+        draft.add("note", Phase.OTHER, None, (), (), Noted(""))
+    outer, inner = RawCall(0, 0, None, True, 1, None), RawCall(1, 0, None, True, 3, 0)
+    draft.calls = [outer, inner]  # both go on
     draft.calling = 1
     _, tail, _ = split(draft, at)
     found = [tail.calling]
-    for outer in (0, None):  # as they are left, by whom they began in the draft that was cut
-        tail.call_left(draft, outer)
+    for around in (0, None):  # as they are left, by whom they began in the draft that was cut
+        tail.call_left(draft, around)
         found.append(tail.calling)
     assert found == inside
