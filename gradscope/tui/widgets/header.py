@@ -60,10 +60,10 @@ class HeaderPane(Widget):
             moment,
         )
         facts = []
-        if scene.step.unwatched is not None:
-            facts.append(scene.step.unwatched.told)
         if scene.step.row.loss is not None:
             facts.append(f"loss {number(scene.step.row.loss)}")
+        if scene.step.unwatched is not None:
+            facts.append(scene.step.unwatched.told)
         info = scene.trace.info
         if (ended := _INTERRUPTED if info.interrupted else _ENDS.get(info.status)) is not None:
             facts.append(ended)
