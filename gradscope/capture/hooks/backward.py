@@ -57,6 +57,8 @@ class BackwardWatch:
 
         def _engine_run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
+            if journal.matching.aside and journal.here.backwards and get_ident() == journal.thread:
+                return original(t_outputs, *args, **kwargs)  # a part of one whose graph is not recorded
             if journal.matching.listening and self._passed(sys._getframe(1), t_outputs, args, kwargs):
                 return self._run_matched(original, t_outputs, args, kwargs)
             if not journal.recording() or get_ident() != journal.thread:

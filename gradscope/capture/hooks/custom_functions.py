@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,7 +35,9 @@ class FunctionWatch:
 
         def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
-            if journal.matching.aside or not self._mine():
+            if journal.matching.aside and threading.get_ident() == journal.thread:
+                return self._unwatched(bound_to(None, kind), args, kwargs)
+            if not self._mine():
                 return bound_to(None, kind)(*args, **kwargs)
             frame = sys._getframe(1)
             with self.pause:
@@ -71,6 +73,15 @@ class FunctionWatch:
 
         apply.__doc__ = function.apply.__doc__
         hooks.patch(function, "apply", classmethod(apply))
+
+    def _unwatched(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call in a step whose ops are not seen: nothing that runs in it is a call of the script's."""
+        matching = self.journal.matching
+        matching.inside += 1
+        try:
+            return call(*args, **kwargs)
+        finally:
+            matching.inside -= 1
 
     def _returned(
         self,

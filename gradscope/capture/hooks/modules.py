@@ -46,7 +46,7 @@ _Was = tuple[str, str, int, "Parameter | None"]  # a parameter before its module
 class Known:
     """One module that was met."""
 
-    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "training", "tree", "versions")
+    __slots__ = ("compiled", "id", "loss", "reference", "scanned", "stack", "training", "tree", "versions")
 
     def __init__(self, module: nn.Module, number: int) -> None:
         self.reference = weakref.ref(module)
@@ -55,6 +55,7 @@ class Known:
         self.compiled = COMPILED_MODULE in module._modules
         self.scanned = False
         self.training = module.training
+        self.stack = -1  # of a root whose call is only told
         self.tree: Tree | None = None  # of a root
         self.versions: list[int | None] = []  # of its buffers, when its call began
 
@@ -186,6 +187,8 @@ class ModuleWatch:
         if known is None:
             return self._call(module, *args, **kwargs)
         clock, sites, loss = journal.clock, journal.sites, known.loss
+        if journal.matching.aside and not journal.matching.on and self._begins_lightly(frame, module, known):
+            return self._call_lightly(module, known, args, kwargs)
         if not clock.depth and journal.matching.listening:
             matched = self._passed(frame, module, known, args, kwargs)
             if matched is not None:
@@ -214,6 +217,37 @@ class ModuleWatch:
             self._ends(stack, users, root, result)
         if not clock.depth and journal.matching.listening:
             self._passed_end(known, result)
+        return result
+
+    def _begins_lightly(self, frame: Any, module: nn.Module, known: Known) -> bool:
+        """A root is called. Whether that is in a step whose ops are not recorded; then it is told."""
+        journal = self.journal
+        try:
+            with Unseen():
+                stack, _ = self._root_begins(frame, module, known)
+                if journal.draft.with_graph:
+                    return False
+                journal.here.module, journal.here.module_call = known.id, None
+                journal.root_begins(type(module).__name__, stack, known.loss)
+                known.stack = stack
+                return True
+        except Exception as error:
+            journal.fault("a module call", error)
+            return False
+
+    def _call_lightly(self, module: nn.Module, known: Known, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        journal, clock = self.journal, self.journal.clock
+        clock.enter(known.loss)
+        try:
+            result = self._call(module, *args, **kwargs)
+        finally:
+            clock.leave(known.loss)
+            journal.here.module = None
+            journal.draft.returned_to_script()
+        try:
+            journal.tracker.root_left(known.stack)
+        except Exception as error:
+            journal.fault("a module's result", error)
         return result
 
     def _passed(

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
 from threading import get_ident
-from time import perf_counter
+from time import perf_counter, thread_time
 from types import FrameType
 from typing import Any
 
@@ -40,9 +40,8 @@ from .stations import BACKWARD, CALL, ENDS, Teller
 from .updates import Updates
 
 NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
-FREE_SECONDS = 0.5  # that watching steps that equal none may cost before the budget counts
+FREE_SECONDS = 0.1  # of the thread, that watching steps that equal none may cost before the budget counts
 TOGETHER = 64  # matched steps that are written at once
-_A_MOMENT = 20e-6  # seconds that it costs to watch one, about
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
@@ -56,7 +55,8 @@ class Matching:
         self.here, self.patterns, self.budget = here, patterns, budget
         self.teller = Teller(here, updates)
         self.mode: Any = None  # the function mode that sees the ops
-        self.listening = False  # stations are noted
+        self.listening = False  # stations are noted or compared: not in light steps but the last before a watched one
+        self._allowed = False  # steps may be matched, or light
         self.on = False  # the step in progress is being matched
         self.aside = False  # ops that the mode sees are not recorded: it is matched, or light
         self.inside = 0  # calls that are stations themselves
@@ -82,7 +82,8 @@ class Matching:
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
         self.mode = mode
-        self.listening = mode is not None and self.budget is not None
+        self.listening = self._allowed = mode is not None and self.budget is not None
+        self._cpu = thread_time()
 
     def fails(self) -> None:
         """The call that the step passed last raised: the step is told as far as it got."""
@@ -101,11 +102,11 @@ class Matching:
             else:
                 self._give_up()
         self.flush()
-        self.on = self.aside = self.listening = False
+        self.on = self.aside = self.listening = self._allowed = False
 
     def leave(self) -> None:
         """At once, and without telling anything: this is another process."""
-        self.on = self.aside = self.listening = False
+        self.on = self.aside = self.listening = self._allowed = False
 
     # -- stations --------------------------------------------------------------------------------
 
@@ -126,14 +127,14 @@ class Matching:
         if here.clock.depth or here.backwards or not here.recording():
             return False
         stack, _ = here.locate(frame)  # where a new step may begin
+        if self.aside:
+            return False
         draft = here.tracker.draft
         if not draft.stations:
             station = _new_tuple(Station, (kind, stack, sequence_number() - self._count, facts))
             if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
-            if self._lighten and self._take_off():
-                self._lighten = False
-                self._be_light()
+            if self._lighten and self._be_light():
                 return False
         self._note(draft, kind, stack, facts)
         return False
@@ -165,9 +166,7 @@ class Matching:
             if not self.inside:
                 self._at(kind, -1, facts)
             return
-        if self.aside and self._left <= 1 and not self._there:
-            self._put_back()
-        if draft.stations and not (here.clock.depth or here.backwards):
+        if draft.stations and not (self.aside or here.clock.depth or here.backwards):
             self._note(draft, kind, -1, facts)
 
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
@@ -246,11 +245,11 @@ class Matching:
     def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
         self._armed = self._lighten = self._steady = False
-        if not self.listening:
+        if not self._allowed:
             return
+        spent, self._cpu = thread_time() - self._cpu, thread_time()
         usual = self._usual.get(kind)
         if not draft.with_graph:
-            spent = perf_counter() - draft.start
             self._usual[kind] = spent if usual is None else 0.8 * usual + 0.2 * spent
             self._left -= 1
             return
@@ -263,10 +262,10 @@ class Matching:
         repeats = pattern is not None and pattern.seen > 1
         if draft.full or repeats or not kept or not draft.stations or self.budget is None:
             return
-        cost = draft.length * _A_MOMENT
+        cost = spent if usual is None else max(0.0, spent - usual)
         self._spent += cost
-        self._lighten = self._spent > FREE_SECONDS
-        self._left = 1 if usual is None else min(FARTHEST, math.ceil(cost / (self.budget * usual)))
+        self._left = 1 if usual is None else min(FARTHEST, int(cost / (self.budget * usual)))
+        self._lighten = self._spent > FREE_SECONDS and self._left > 0
 
     def opens(self) -> bool:
         """A step begins. Whether its ops are seen."""
@@ -274,6 +273,7 @@ class Matching:
             return True
         if self._left > 0:
             if self._left == 1:
+                self.listening = True
                 self._put_back()
             return False
         if self._put_back():
@@ -302,9 +302,15 @@ class Matching:
         tracker.begin_again()
         return True
 
-    def _be_light(self) -> None:
+    def _be_light(self) -> bool:
+        """From this station on, which is the first of its step, record no ops. False where that cannot be."""
+        self._lighten = False
+        if self._left > 1 and not self._take_off():
+            return False
+        self.aside, self.listening = True, self._left <= 1
         self.here.tracker.begin_again()
         self.here.tracker.draft.with_graph = False
+        return True
 
     def _take_off(self) -> bool:
         """Take the mode off the stack, where it is alone there and nothing is paused."""
@@ -363,7 +369,8 @@ class Matching:
     def _see_again(self) -> None:
         """Ops are recorded again from now on."""
         self.on = self.aside = self._returning = False
-        self._left = 0
+        self._left, self.listening = 0, self._allowed
+        self._count = sequence_number()
         for bring_up_to_date in self.on_return:
             bring_up_to_date()
 
