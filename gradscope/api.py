@@ -6,6 +6,7 @@ looking at a trace stays light.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -205,7 +207,7 @@ def _graph_of_step(step: Step, kind: str) -> Graph:
     graph = step.graph(kind)
     if step.detail is Detail.STEPS or not graph.nodes:
         where = "before the first step" if step.number < 0 else f"in step {step.number}"
-        why = "only steps were recorded (--detail steps)" if step.detail is Detail.STEPS else "no op or backward ran"
+        why = "no op or backward ran" if step.unwatched is None else str(step.unwatched)
         why = why if step.broken is None else f"what it did is damaged ({step.broken})"
         raise NothingToDraw(f"there is no {kind} graph {where}: {why}")
     return graph
@@ -336,9 +338,14 @@ def _capture_options(options: Mapping[str, Any]) -> CaptureOptions:
         if name not in known:
             raise UnknownName("option of record()", name, known)
     chosen = CaptureOptions(**options)
-    levels = [level.value for level in Detail]
+    levels = [level.value for level in Detail if level is not Detail.MATCHED]
     if chosen.detail not in levels:
         raise UnknownName("detail level", str(chosen.detail), levels)
+    share: Any = chosen.budget
+    if share == "none":
+        chosen = replace(chosen, budget=math.inf)
+    elif not isinstance(share, (int, float)) or not share > 0:
+        raise UsageError(f'record(budget={share!r}): it must be a share in percent, such as 25, or "none"')
     for name, value in (("every", chosen.every), ("last", chosen.last)):
         if value is not None and value < 1:
             raise UsageError(f"record({name}={value}): it must be 1 or more")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import UnknownName
 from ..model.collector import collector_waits
 from ..model.findings import Finding, Place, Severity, in_order
 from ..model.records import Detail
-from ..model.trace import Trace
+from ..model.trace import Step, Trace
+from ..model.watching import recorded_exactly
 from ..text import elide_list, plural, raised
 from .evidence.index import Case
 from .registry import CHECK_FAILED, CHECKS, RULES, TOO_LITTLE, UNEXPLAINED, rules_of
@@ -40,7 +42,8 @@ def judge(
     with collector_waits():
         found = [finding for check in checks for finding in _apart(check, case)]
     found = list(_kept(_merged(_causes(found, rules)), _chooser(select, ignore)))
-    return in_order([*found, *_kept(_left_open(case, found), _chooser(select, ignore))])
+    left = _kept(_left_open(case, found), _chooser(select, ignore))
+    return in_order([_with_what_was_seen(case, finding) for finding in (*found, *left)])
 
 
 def _apart(check: Check, case: Case) -> list[Finding]:
@@ -66,6 +69,15 @@ def _apart(check: Check, case: Case) -> list[Finding]:
     return found
 
 
+def _with_what_was_seen(case: Case, finding: Finding) -> Finding:
+    """A finding in a step whose ops were not watched says so, and what records them."""
+    row = case.by_number.get(finding.step) if finding.step is not None else None
+    known = Step(case.trace, row).unwatched if row is not None else None
+    if known is None or (finding.fix and known.command in finding.fix):
+        return finding
+    return replace(finding, explanation=f"{finding.explanation} Step {finding.step}: {known}.".strip())
+
+
 def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
     """An exception that no finding explains, and a recording that has too little to judge."""
     failure = case.failure
@@ -77,6 +89,16 @@ def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
             f"the script failed with {raised(told.type, told.message.partition(chr(10))[0])}",
             culprit=case.place(told.stack),
             step=failure.step.number,
+            confidence=POSSIBLE,
+            explanation="No check explains this exception; its traceback names the line where it struck.",
+            fix="read the traceback",
+        )
+    elif case.failure is None and case.info.status == "failed" and not case.info.interrupted:
+        yield UNEXPLAINED.finding(
+            f"the script failed with {(case.info.error or 'an exception').partition(chr(10))[0]}",
+            culprit=None,
+            no_place="what raised it was not recorded",
+            step=case.rows[-1].number if case.rows else None,
             confidence=POSSIBLE,
             explanation="No check explains this exception; its traceback names the line where it struck.",
             fix="read the traceback",
@@ -95,6 +117,16 @@ def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
             culprit=None,
             confidence=CERTAIN,
             no_place="this is about the recording",
+        )
+    light = [] if case.info.detail is Detail.STEPS else [row for row in case.rows if row.light]
+    if light:
+        yield TOO_LITTLE.finding(
+            f"the ops of {len(light):,} of {plural(len(case.trace.steps), 'step')} were not recorded, so what they did "
+            "was not judged",
+            culprit=None,
+            confidence=CERTAIN,
+            no_place="this is about the recording",
+            fix=f"{recorded_exactly(case.info)} records each op of each step",
         )
     for step in case.distinct:
         if step.broken is not None:

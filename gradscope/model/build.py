@@ -68,6 +68,7 @@ def build_graph(step: RecordedStep, kind: GraphKind, *, backward: int | None = N
         work.failures(),
         work.elsewhere(),
         work.boxes.names.aliases,
+        step.row.detail.value,
     )
 
 

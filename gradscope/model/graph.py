@@ -113,9 +113,10 @@ class Graph:
     step: int | None = None
     title: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)  # qualified path -> class name
-    notes: tuple[str, ...] = ()  # what a reader should know of the whole: a backward that failed
+    notes: tuple[str, ...] = ()  # what a reader should know of the whole: a backward that failed, ops not watched
     elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False, compare=False)
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False, compare=False)
+    detail: str = ""  # how much was recorded of the step
 
     def __post_init__(self) -> None:
         known = self.by_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, cast
@@ -25,6 +25,7 @@ from .records import (
 from .sizes import elements
 from .taking_part import in_use, only_evaluated
 from .trace import Trace
+from .watching import Watched, count_watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,10 @@ class Overview:
     first_step: int | None
     last_step: int | None
     distinct_steps: int
+    repeats: int  # steps that repeat an earlier one op by op
     detail: Mapping[str, int]  # detail -> how many steps
+    watched: Watched
+    died: str  # where the script failed in a step whose ops were not watched: what is to be said of it
     phases: Mapping[str, float]  # phase -> seconds
     ops: int
     backwards: int
@@ -132,7 +136,10 @@ def overview(trace: Trace) -> Overview:
         first_step=numbered[0].number if numbered else None,
         last_step=numbered[-1].number if numbered else None,
         distinct_steps=len({row.template for row in numbered}),
+        repeats=sum(row.watched for row in numbered) - len({row.template for row in numbered if row.watched}),
         detail=_counts(row.detail.value for row in numbered),
+        watched=count_watched(numbered),
+        died=_died(trace, rows),
         phases=_phases(numbered),
         ops=_total(uses, templates, "op"),
         backwards=_total(uses, templates, "backward"),
@@ -158,6 +165,11 @@ def overview(trace: Trace) -> Overview:
     )
 
 
+def _died(trace: Trace, rows: Sequence[StepRow]) -> str:
+    last = trace.step(rows[-1].number) if rows and trace.info.status == "failed" else None
+    return f"step {last.number}: {last.unwatched}" if last is not None and last.unwatched is not None else ""
+
+
 def damage(rows: Iterable[StepRow], templates: Mapping[int, Template]) -> tuple[Damage, ...]:
     """The steps that are damaged, those that are alike together."""
     steps: dict[int, list[int]] = defaultdict(list)
@@ -173,6 +185,8 @@ def overview_json(facts: Overview) -> dict[str, Json]:
 
 
 def _plain(value: Any) -> Json:
+    if isinstance(value, Watched):
+        return cast(Json, value._asdict())
     if is_dataclass(value):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Enum):

@@ -44,7 +44,10 @@ class StepKind(str, Enum):
 
 
 class Detail(str, Enum):
-    """How much is recorded; see `CaptureOptions.detail`."""
+    """How much is recorded; see `CaptureOptions.detail`.
+
+    Of one step: exact at `graph` or `full`, matched, or light at `steps` (see `model.watching`).
+    """
 
     AUTO = "auto"
     STEPS = "steps"
@@ -578,6 +581,16 @@ class StepRow(NamedTuple):
     kept: tuple[Kept, ...] = ()
     alive: tuple[int, int] | None = None
     shifts: tuple[tuple[int, int], ...] = ()  # (tensor, what to add to the template's versions of it)
+
+    @property
+    def watched(self) -> bool:
+        """Whether the step is exact: each of its ops was seen."""
+        return self.detail in (Detail.GRAPH, Detail.FULL)
+
+    @property
+    def light(self) -> bool:
+        """Whether none of its ops was recorded."""
+        return self.detail is Detail.STEPS
 
 
 @dataclass(frozen=True, slots=True)

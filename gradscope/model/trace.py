@@ -6,8 +6,10 @@ A source answers with records (`store` reads them from a file, tests build them 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from ..errors import NoSuchStep
@@ -31,6 +33,7 @@ from .records import (
 from .shifts import shifted
 from .source import TraceSource
 from .state import State
+from .watching import Unwatched, unwatched
 
 _NAMING = 16  # the first steps, which tell models of one root apart
 
@@ -151,7 +154,8 @@ class Step:
         self.row = row
 
     def __repr__(self) -> str:
-        return f"<Step {self.row.number}: {self.row.kind.value}, recorded at {self.row.detail.value}>"
+        how = f"recorded at {self.row.detail.value}" if self.row.watched else str(self.unwatched)
+        return f"<Step {self.row.number}: {self.row.kind.value}, {how}>"
 
     @property
     def number(self) -> int:
@@ -164,6 +168,24 @@ class Step:
     @property
     def detail(self) -> Detail:
         return self.row.detail
+
+    @cached_property
+    def same_as(self) -> int | None:
+        """The nearest earlier step that did the same and whose ops were watched, of a matched step."""
+        if self.row.detail is not Detail.MATCHED:
+            return None
+        source = self.trace.source
+        numbers = source.step_numbers()
+        for place in range(bisect_left(numbers, self.number) - 1, -1, -1):
+            row = source.step_row(numbers[place])
+            if row.watched and row.template == self.row.template:
+                return row.number
+        return None
+
+    @cached_property
+    def unwatched(self) -> Unwatched | None:
+        """What is to be said of a step whose single ops were not watched; None of an exact one."""
+        return unwatched(self.trace.info, self.row, self.same_as)
 
     @cached_property
     def template(self) -> Template:
@@ -251,4 +273,7 @@ class Step:
         `backward` picks one of the step's backward calls by its position; None takes all of them.
         Raises ValueError for an unknown kind.
         """
-        return build_graph(self, GraphKind(kind), backward=backward)
+        graph = build_graph(self, GraphKind(kind), backward=backward)
+        if self.unwatched is None:
+            return graph
+        return replace(graph, notes=(*graph.notes, f"step {self.number}: {self.unwatched.told}"))

@@ -46,6 +46,7 @@ def graph_json(graph: Graph, findings: Mapping[int, Sequence[Finding]] | None = 
         "kind": graph.kind.value,
         "step": graph.step,
         "title": graph.title,
+        **({"detail": graph.detail} if graph.detail else {}),
         "modules": dict(graph.modules),
         **({"notes": list(graph.notes)} if graph.notes else {}),
         "nodes": [_node(node, found.get(node.id, ())) for node in graph.nodes],

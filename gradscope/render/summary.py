@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..model.overview import Fault, GraphSize, Moves, Overview, overview
-from ..model.records import TraceInfo
+from ..model.records import Detail, TraceInfo
 from ..model.trace import Trace
 from ..text import byte_count, duration, elide, elide_list, number, plural, printable
 
@@ -54,6 +54,8 @@ def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
     if facts.info.rank is not None:
         yield "rank", f"{facts.info.rank} of the ranks 0 to {(facts.info.world_size or 1) - 1}"
     yield "steps", _steps(facts)
+    if facts.watched.matched or (facts.watched.light and facts.info.detail is Detail.AUTO):
+        yield "watched", _watched(facts)
     if facts.phases:
         yield "phases", _phases(facts.phases)
     if facts.loss is not None:
@@ -69,6 +71,8 @@ def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
         yield "mutations", writes + unseen * bool(facts.mutations.uncounted)
     for failure in _shown(facts.failures):
         yield "caught" if failure.caught else "failure", _failure(failure)
+    if facts.died:
+        yield "died in", printable(facts.died)
     for damage in facts.damaged[:3]:
         yield "damaged", f"{_steps_of(damage.steps)}: {damage.why}; the rest can be read"
     for text in facts.info.faults[:3]:
@@ -95,10 +99,20 @@ def _steps(facts: Overview) -> str:
     if not facts.steps:
         return "; ".join(["none: no loop was seen", *([early.replace("the first", "any")] if early else [])])
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in facts.steps.items())
-    total = sum(facts.steps.values())
-    again = total - facts.distinct_steps
+    again = facts.repeats
     same = f"{again:,} {'repeat' if again > 1 else 'repeats'} an earlier one op by op" * (again > 0)
     return "; ".join(part for part in (kinds, same, early) if part)
+
+
+def _watched(facts: Overview) -> str:
+    """How many steps have all their ops, and what the others have instead."""
+    exact, matched, light = facts.watched
+    parts = [f"{exact:,} op by op"]
+    if matched:
+        parts.append(f"{matched:,} {'was' if matched == 1 else 'were'} matched with one of these")
+    if light:
+        parts.append(f"{light:,} {'is' if light == 1 else 'are'} light: numbers, no ops")
+    return f"{'; '.join(parts)} (--budget none: all op by op)"
 
 
 def _phases(phases: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.scripts import ROOT, Ran, ScriptServer, run
 
-ZOO = ROOT.parent / "shared" / "zoo"
+ZOO = ROOT / "tests" / "zoo"
 SCRIPTS = [path for folder in ("open", "fixed") for path in sorted((ZOO / folder).glob("[!_]*.py"))]
 # A few run as two real processes; the others as forks of one that has imported torch.
 WHOLE = ("open/backward_nonscalar.py", "open/grad_of_nonleaf.py", "open/healthy_checkpoint.py", "fixed/nan_log_zero.py")
@@ -25,7 +25,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
         yield server
 
 
-@pytest.mark.skipif(not SCRIPTS, reason="the zoo of scripts is not beside this checkout")
 def test_the_zoo_is_whole() -> None:
     assert len(SCRIPTS) > 150
     assert {name_of(path) for path in SCRIPTS} >= set(WHOLE)
@@ -40,7 +39,7 @@ def test_a_script_does_the_same(path: Path, server: ScriptServer, tmp_path: Path
     assert trace.is_file()
 
 
-@pytest.mark.parametrize("name", WHOLE if SCRIPTS else ())
+@pytest.mark.parametrize("name", WHOLE)
 def test_a_script_does_the_same_as_a_process_of_its_own(name: str, server: ScriptServer, tmp_path: Path) -> None:
     path = ZOO / name
     plain = run([path.name], path.parent)

@@ -13,7 +13,7 @@ from .program import Program
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SHARED = ROOT.parent / "shared"
+CASES = ROOT.parent / "shared" / "cases"
 
 
 def _script(kind: str, path: Path, beside: str = "", name: str | None = None) -> Program:
@@ -34,7 +34,7 @@ UNFILLED = {"public/e66_out_argument"}  # they keep a tensor that nobody has wri
 def zoo() -> Iterator[Program]:
     """Real bugs, and the same scripts repaired."""
     for folder in ("open", "fixed", "public", "public_fixed"):
-        for path in sorted((SHARED / "zoo" / folder).glob("[!_]*.py")):
+        for path in sorted((ROOT / "tests" / "zoo" / folder).glob("[!_]*.py")):
             program = _script("zoo", path, "_lib*.py", f"{folder}/{path.stem}")
             yield replace(program, aside=frozenset({MAIN})) if program.name in UNFILLED else program
 
@@ -57,7 +57,7 @@ BY_CLOCK = {"promise/fault_interrupt_stops_recording", "promise/fault_signal_swa
 
 def cases() -> Iterator[Program]:
     """Small inputs on which gradscope once fell short, one program for each argument that they take."""
-    for path in sorted((SHARED / "cases").rglob("*.py")):
+    for path in sorted(CASES.rglob("*.py")):
         name = f"{path.parent.name}/{path.stem}"
         if name in OF_GRADSCOPE:
             continue

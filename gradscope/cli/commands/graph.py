@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING
 
 from ...errors import ScriptNotFound
 from ...options import ViewOptions
+from ...text import printable
 from ..arguments import add_options, chosen
 from ..child import command
 from ..exit_codes import DONE, INTERRUPTED
-from ..terminal import ascii_only, colour, complain, put, width
+from ..terminal import ascii_only, colour, complain, put, say, width
 
 if TYPE_CHECKING:
     from ...model.graph import Graph
+    from ...model.trace import Trace
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,15 @@ def run(namespace: argparse.Namespace) -> int:
                 diagram.save(namespace.output)
             else:
                 put(_text(diagram.graph, diagram.options))
+            _say_what_is_known(trace, diagram.graph.step)
     return DONE
+
+
+def _say_what_is_known(trace: Trace, number: int | None) -> None:
+    """Of a step whose ops were not watched: the picture is that of the step which did the same."""
+    known = trace.step(number).unwatched if number is not None else None
+    if known is not None:
+        say(printable(f"gradscope: step {number}: {known}"))
 
 
 def is_script(path: str) -> bool:

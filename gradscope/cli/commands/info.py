@@ -45,8 +45,11 @@ def _lines(path: str, facts: Overview) -> Iterator[str]:
 
     yield from summary_lines(facts)
     info = facts.info
-    detail = ", ".join(f"{count:,} at {level}" for level, count in facts.detail.items())
-    yield line("detail", info.detail.value + (f" ({detail})" if detail else ""))
+    exact = ", ".join(f"{facts.detail[level]:,} at {level}" for level in ("full", "graph") if level in facts.detail)
+    counts = [f"{facts.watched.exact:,} exact ({exact})"] if exact else []
+    counts += [f"{facts.watched.matched:,} matched"] * bool(facts.watched.matched)
+    counts += [f"{facts.watched.light:,} light"] * bool(facts.watched.light)
+    yield line("detail", ": ".join([info.detail.value, *([", ".join(counts)] if counts else [])]))
     made = f"gradscope {info.gradscope}, Python {info.python}, torch {info.torch or 'not installed'}"
     yield line("recorded", printable(f"{info.started} by {made}"))
     yield line("file", f"{printable(path)} ({byte_count(Path(path).stat().st_size)})")

@@ -10,6 +10,7 @@ from ...model.findings import Finding, Severity
 from ...model.records import GradChange, OptimizerStep
 from ...model.trace import Step
 from ...text import number
+from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Fact, Ownership, When
@@ -49,8 +50,11 @@ def frozen_still_moving(case: Case) -> Iterator[Finding]:
 
 def _moved(case: Case, event: Event[OptimizerStep]) -> list[_Moved]:
     step, position = event.step, event.position
+    if step.row.light:
+        return []  # a light step has the facts of its tensors as they were when it ended
+    flow = Dataflow.of(case, step)
     frozen = {
-        step.tensors[tensor].parameter for tensor in event.moment.updated if not step.tensors[tensor].requires_grad
+        step.tensors[tensor].parameter for tensor in event.moment.updated if not flow.needs_grad(tensor, position)
     }
     if not frozen:
         return []

@@ -13,7 +13,7 @@ from ...model.trace import Step
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.model_runs import evaluates
-from ..evidence.step_links import binding, differentiated_later, home_of
+from ..evidence.step_links import binding, differentiated_later, home_of, unseen_after
 from ..evidence.wording import variable
 from ..rules import LIKELY, SURE, Rule, check
 
@@ -125,6 +125,8 @@ def endless_graphs(case: Case) -> Iterator[Finding]:
     for step in case.distinct:
         feeds = {} if evaluates(case, step) else _feeds(case, step)
         for row in case.repeats(step) if feeds else ():
+            if unseen_after(case, row.number):
+                continue  # a backward may go through all of it there
             for tensor, came, number in row.carried:
                 stack = feeds.get(tensor)
                 if stack is not None and (came, number) not in used and came >= 0:

@@ -233,7 +233,7 @@ def _left_out(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None
     case = owners.case
     told = _told(owners, orphans)
     members = case.members[orphans[0].optimizer]
-    if not any(one in owners.filled for one in members):
+    if not any(one in owners.reached for one in members):
         yield STRANGERS.finding(
             f"{told.optimizer} holds other parameters than the ones that are trained: none of its own gets a gradient",
             culprit=place,
@@ -298,7 +298,7 @@ def never_reached(case: Case) -> Iterator[Finding]:
     slots = GradLifetimes.of(case)
     for which, members in case.members.items():
         uses = slots.of_optimizer(which)
-        idle = [one for one in members if one not in owners.filled and case.parameters[one].requires_grad]
+        idle = [one for one in members if one not in owners.reached and case.parameters[one].requires_grad]
         if sum(use.times for use in uses) < 3 or not idle or len(idle) == len(members):
             continue
         yield STRANGERS.finding(

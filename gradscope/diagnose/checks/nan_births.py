@@ -11,6 +11,7 @@ from ...model.build import grad_node_id, op_id
 from ...model.findings import Finding, Severity
 from ...model.records import Backward, Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
 from ...model.trace import Step
+from ...model.watching import recorded_in_full
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
@@ -77,8 +78,9 @@ def _unseen(case: Case, step: Step) -> Iterator[Finding]:
             step=step.number,
             confidence=LIKELY,
             explanation=f"Step {step.number} was recorded without the statistics of its ops, so the op where this "
-            "began is not known.",
-            fix="gradscope check SCRIPT records them all; or record with --detail full",
+            f"began is not known.{' ' + step.unwatched.told.capitalize() + '.' if step.unwatched is not None else ''}",
+            fix=f"{recorded_in_full(case.info, max(0, step.number))} records them; gradscope check SCRIPT those of all "
+            "steps",
         )
         return
 

@@ -133,12 +133,15 @@ def _backward_of(case: Case, number: int, home: Step) -> Backward | None:
 
 
 def _twice(case: Case, step: Step, position: int, backward: Backward) -> Finding:
-    earlier = _freed_by(step, case, position, backward)
+    earlier = _freed_by(step, case, position, backward) if not step.row.light else None
     root = case.called(step, backward.roots[0]) if backward.roots else "the loss"
     other = case.called(step, earlier.roots[0]) if earlier is not None and earlier.roots else "the first loss"
     same = earlier is not None and earlier.roots == backward.roots
     shared = _shared(case, step, earlier, backward) if earlier is not None else ""
-    if same:
+    if step.row.light:
+        message = f"{root} goes back through a graph that an earlier backward has freed"
+        fix = "call backward once for each forward, and detach what is taken over from earlier steps"
+    elif same:
         message, fix = f"{root} is differentiated a second time", f"call {variable(root)}.backward() once in each step"
     else:
         message = f"{root} goes back through a graph that the backward of {other} has freed"

@@ -28,7 +28,7 @@ from ..evidence.model_runs import (
     model_lives,
     trained_modules,
 )
-from ..evidence.step_links import differentiated_later, outlasting
+from ..evidence.step_links import differentiated_later, outlasting, unseen_after
 from ..evidence.wording import module_name, variable
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -159,8 +159,10 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
         return False
     if made & flow.differentiated:
         return False
-    lasting = outlasting(case)
-    return not any((row.number, tensor) in lasting for row in case.repeats(one.step) for tensor in made)
+    lasting, rows = outlasting(case), case.repeats(one.step)
+    return not any(
+        unseen_after(case, row.number) or any((row.number, tensor) in lasting for tensor in made) for row in rows
+    )
 
 
 def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
@@ -253,7 +255,8 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
             made, _ = flow.ahead(one.results, with_grad=True)
             if not made & flow.differentiated:
                 for row in case.repeats(step):
-                    if not any((row.number, tensor) in later for tensor in made):
+                    used = any((row.number, tensor) in later for tensor in made)
+                    if not used and not unseen_after(case, row.number):
                         kept = any((row.number, tensor) in lasting for tensor in made)
                         site = _own_site(case, one.call.stack)
                         found[site.id if site is not None else one.call.stack].append(Vain(row.number, one, kept, site))
@@ -270,7 +273,7 @@ def _own_site(case: Case, stack: int | None) -> Site | None:
 
 @once_a_case
 def _lines_of_training(case: Case) -> frozenset[int]:
-    calls = (one for step in case.distinct for one in model_calls(case, step) if one.used)
+    calls = (one for step in case.distinct for one in model_calls(case, step) if one.used and one.builds)
     return frozenset(site.id for one in calls for site in case.sites(one.call.stack))
 
 

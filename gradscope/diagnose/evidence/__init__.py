@@ -14,4 +14,7 @@
 | what does torch's error mean; what was an op given | `torch_errors`, `arguments` |
 | what does an op do | `model.op_kinds`, which other readers ask, too |
 | how is it said | `wording` |
+
+A matched step stands for one that was watched: what holds of its template holds of it. Of a light one there are
+numbers, backwards, updates, clearings and switches; that no op was seen in it says nothing.
 """

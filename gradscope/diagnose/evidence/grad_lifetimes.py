@@ -28,6 +28,7 @@ class Slot(NamedTuple):
     `lost`: the clearing that threw away what no update had read, and the backward that it came from, since the last
     update; `losses` how many backwards were lost so. `read`: the script looked at it, or the backward also served
     other leaves; `rescaled`: the script changed it itself; `scaled`: it is multiplied by a GradScaler's scale.
+    `unseen`: what it holds is not known, since backwards of light steps are not seen to fill anything.
     """
 
     fills: int = 0
@@ -43,6 +44,7 @@ class Slot(NamedTuple):
     clipped: bool = False
     rescaled: bool = False
     scaled: bool = False
+    unseen: bool = False
 
     @property
     def empty(self) -> bool:
@@ -89,6 +91,7 @@ class Waste(NamedTuple):
 
 State = dict[int, Slot]
 EMPTY = Slot()
+UNSEEN = Slot(fills=1, read=True, unseen=True)  # nothing can be held against it
 
 
 class GradLifetimes:
@@ -111,7 +114,9 @@ class GradLifetimes:
     @cached_property
     def trained(self) -> frozenset[int]:
         """Parameters that an update has changed by a gradient."""
-        return frozenset(one for use in self.updates for one, slot in use.slots.items() if not slot.empty)
+        return frozenset(
+            one for use in self.updates for one, slot in use.slots.items() if not slot.empty and not slot.unseen
+        )
 
     def of_optimizer(self, optimizer: int) -> Sequence[Use]:
         return [use for use in self.updates if use.optimizer == optimizer]
@@ -130,7 +135,7 @@ class GradLifetimes:
                 if step is None:
                     continue
                 before = len(self.updates)
-                state = self._step(step, row.number, dict(state))
+                state = (self._light if step.row.light else self._step)(step, row.number, dict(state))
                 known[key] = (state, slice(before, len(self.updates)))
             else:
                 state, again = found
@@ -145,6 +150,14 @@ class GradLifetimes:
                 (index, moment) for index, moment in enumerate(step.moments) if _matters(moment, gradients)
             ]
         return plan
+
+    def _light(self, step: Step, number: int, state: State) -> State:
+        """A step whose ops were not recorded: its updates are there, and what they read is not known."""
+        for event in self.case.events(OptimizerStep, step):
+            members = self.case.members.get(event.moment.optimizer, ())
+            slots = dict.fromkeys(members, UNSEEN)
+            self.updates.append(Use(step, event.position, number, event.moment.optimizer, slots))
+        return dict.fromkeys((*self.case.parameters, *state), UNSEEN)
 
     def _step(self, step: Step, number: int, state: State) -> State:
         scaled = False

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...model import op_kinds
-from ...model.records import Backward, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
+from ...model.records import Backward, Detail, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
 from .arguments import arguments
 from .dataflow import Dataflow
@@ -21,7 +21,8 @@ class ModelCall(NamedTuple):
 
     `ops` are the moments inside, `results` what left it. `used`: a backward of the step went through it or through
     what was made of it. `random` and `settled`: the ops inside (dropout, batch norm) that act as in training, and
-    those that act as in evaluation.
+    those that act as in evaluation. Of a call in a light step it is only known whether gradients were on: then it is
+    taken for one that trains, and was used.
     """
 
     step: Step
@@ -51,6 +52,31 @@ def acts_as_training(op: OpCall) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
+def _acts_as_training(flow: Dataflow, index: int) -> bool | None:
+    """The same of an op of a step; where its arguments were not recorded, by the flag of the module that calls it."""
+    op = flow.ops[index]
+    if op.arguments or op.module not in _modules_with_modes(flow.case):
+        return acts_as_training(op)
+    if op.name not in op_kinds.DROPOUTS and op.name != "batch_norm":
+        return None
+    calls = flow.calls_of(index)
+    return calls[0].training if calls else None
+
+
+@once_a_case
+def _modules_with_modes(case: Case) -> frozenset[int | None]:
+    """Modules whose own flag was seen to say how their dropout or batch norm acts."""
+    return frozenset(
+        op.module
+        for step in case.distinct
+        if step.detail is Detail.FULL
+        for index, op in Dataflow.of(case, step).ops.items()
+        if op.module is not None and (said := acts_as_training(op)) is not None
+        if (calls := Dataflow.of(case, step).calls_of(index)) and calls[0].training is said
+        if case.modules[op.module].type.startswith(("Dropout", "BatchNorm"))
+    )
+
+
 def drop_share(op: OpCall) -> float:
     """The share of values that an op with a dropout drops."""
     given = arguments(op)
@@ -66,6 +92,12 @@ def drop_share(op: OpCall) -> float:
 @once_a_step
 def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
     """The calls of root modules in a step, in order."""
+    if step.row.light:
+        return [
+            _light_call(step, event.position, event.moment.module, event.moment)
+            for event in case.events(OpCall, step)
+            if event.moment.module is not None
+        ]
     calls = step.template.calls
     root = list(range(len(calls)))
     for place, call in enumerate(calls):
@@ -81,11 +113,16 @@ def model_calls(case: Case, step: Step) -> Sequence[ModelCall]:
     return [_model_call(flow, calls[place], ops) for place, ops in sorted(inside.items())]
 
 
+def _light_call(step: Step, index: int, module: int, op: OpCall) -> ModelCall:
+    call = ModuleCall(module, 0, op.stack, op.grad_enabled, index)
+    return ModelCall(step, call, (index,), frozenset(), op.grad_enabled, False, not op.grad_enabled, (), ())
+
+
 def _model_call(flow: Dataflow, call: ModuleCall, ops: Sequence[int]) -> ModelCall:
     made = [tensor for op in ops for tensor in flow.ops[op].outputs]
     own = set(ops)
     left = {t for t in made if any(reader not in own for reader in flow.readers.get(t, ()))} | set(made[-1:])
-    modes = {op: acts_as_training(flow.ops[op]) for op in ops}
+    modes = {op: _acts_as_training(flow, op) for op in ops}
     return ModelCall(
         step=flow.step,
         call=call,

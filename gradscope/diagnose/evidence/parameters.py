@@ -100,6 +100,13 @@ class Ownership:
                     found[one][event.step.number] = event.step
         return {one: tuple(steps.values()) for one, steps in found.items()}
 
+    @cached_property
+    def reached(self) -> frozenset[int]:
+        """The parameters that had a gradient in any step: norms are measured in those, too, whose ops were not seen."""
+        return frozenset(self.filled) | {
+            one for row in self.case.rows for one, _, grad in row.norms if grad is not None
+        }
+
     def rounds(self, parameter: int) -> int:
         """In how many steps a backward gave the parameter a gradient."""
         return sum(len(self.case.repeats(step)) for step in self.filled.get(parameter, ()))

@@ -68,6 +68,12 @@ def outlasting(case: Case) -> set[tuple[int, int]]:
     return found
 
 
+def unseen_after(case: Case, number: int) -> bool:
+    """Whether what the next step did with what it took over was not seen: it is a light one."""
+    following = case.by_number.get(number + 1)
+    return following is not None and following.light
+
+
 def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place | None:
     """The line of a stack that gives a value its lasting name: an attribute's assignment, else the loop's own line."""
     sites = case.sites(stack)

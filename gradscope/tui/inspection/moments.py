@@ -63,7 +63,8 @@ def moment_sheet(scene: Scene) -> Sheet:
     for optimizer, group, rate in row.learning_rates[:NAMES]:
         of = f"{printable(scene.trace.optimizer_name(optimizer))}, " * several
         facts.append(Fact("lr", f"{number(rate)} ({of}group {group})"))
-    facts.append(Fact("detail", row.detail.value))
+    known = scene.step.unwatched
+    facts.append(Fact("detail", row.detail.value if known is None else printable(str(known))))
     if scene.step.broken is not None:
         facts.append(Fact("damaged", printable(scene.step.broken)))
     kind = scene.step.moments[scene.moment].kind if scene.moment >= 0 else ""

@@ -62,6 +62,8 @@ class HeaderPane(Widget):
         facts = []
         if scene.step.row.loss is not None:
             facts.append(f"loss {number(scene.step.row.loss)}")
+        if scene.step.unwatched is not None:
+            facts.append(scene.step.unwatched.told)
         info = scene.trace.info
         if (ended := _INTERRUPTED if info.interrupted else _ENDS.get(info.status)) is not None:
             facts.append(ended)

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from gradscope.model.findings import Finding, Place, Severity
 from gradscope.model.graph import GraphKind
+from gradscope.model.memory import MemorySource
+from gradscope.model.records import Detail
 from gradscope.model.trace import Trace
 from gradscope.tui.inspection.facts import Sheet, Tone
 from gradscope.tui.inspection.sheet import sheet
@@ -175,3 +177,13 @@ def test_every_moment_of_the_built_traces_has_a_sheet() -> None:
                 assert found.verdict
                 for tensor in step.tensors:
                     assert sheet(scene, Subject(tensor=tensor.number)).sections
+
+
+def test_a_moment_of_a_matched_step_says_what_was_not_watched() -> None:
+    trace = builders.mlp_trace(3)
+    source = trace.source
+    assert isinstance(source, MemorySource)
+    source.put_step(source.step_row(2)._replace(detail=Detail.MATCHED))
+    found = sheet(scene_of(trace, 2, -1), Subject())
+    assert facts(found, "step")["detail"].startswith("as step 1; its single ops were not watched (gradscope trace")
+    assert facts(sheet(scene_of(trace, 1, -1), Subject()), "step")["detail"] == "full"
