@@ -10,7 +10,7 @@ import torch
 from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
 from ..sites.call_sites import ALONE, NOWHERE
-from ..step.raw import Called, LeafChanged
+from ..step.raw import Called, LeafChanged, RawMoment
 from .here import Here
 from .measurements import Measurements
 from .mode_switches import Switches
@@ -109,7 +109,8 @@ class Ops:
         told = (
             name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, arguments, behind
         )  # fmt: skip
-        draft.add("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
+        moment = ("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
+        draft.append(_new_tuple(RawMoment, moment), phase)
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
         if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
