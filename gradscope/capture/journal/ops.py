@@ -36,6 +36,8 @@ class Ops:
 
     def __init__(self, here: Here, switches: Switches, versions: Versions, measurements: Measurements) -> None:
         self.here, self.switches, self.versions, self.measurements = here, switches, versions, measurements
+        self._entered: tuple[int, ...] = ()  # the operands that were numbered last,
+        self._entered_in = here.draft.mark  # and the step that they are numbered in
 
     def enter_inputs(
         self,
@@ -67,7 +69,9 @@ class Ops:
         if table.unnamed and direct:
             for tensor in tensors:
                 table.name_by_use(tensor, stack, position_of(arguments, tensor), method, direct)
-        return tuple(numbers)
+        entered = tuple(numbers)
+        self._entered, self._entered_in = entered, mark
+        return entered
 
     def add(
         self,
@@ -89,7 +93,8 @@ class Ops:
         if not draft.with_graph:
             return -1
         grad_enabled = _grad_enabled()
-        numbers = self.numbers_now(inputs, numbers, stack)
+        if numbers is not self._entered or draft.mark is not self._entered_in:
+            numbers = self.numbers_now(inputs, numbers, stack)
         index = len(draft.moments)
         sources = tuple(inputs)
         count = len(outputs)
