@@ -57,7 +57,7 @@ from .sites.call_sites import Frames, Sites
 from .step.draft import FLUSH_SECONDS, Draft, StepMark
 from .step.passes import kind_so_far
 from .step.patterns import MatchedStep, Pattern, Patterns
-from .step.raw import Failed, RawSample
+from .step.raw import Failed, Noted, RawSample
 from .step.relative import relate
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
@@ -185,10 +185,12 @@ class Recorder:
     def _end(self, error: BaseException | None, exit_status: int | None) -> None:
         self._detach()
         try:
-            if error is not None and not isinstance(error, SystemExit):
+            failed = error is not None and not isinstance(error, SystemExit)
+            with Unseen():
+                self.journal.matching.stop(failed)
+            if error is not None and failed:
                 self._record_failure(error)
             with Unseen():
-                self.journal.matching.stop()
                 self.tracker.stop()
                 self.statistics.collect(wait=True)
                 self._settle_waiting()
@@ -256,6 +258,10 @@ class Recorder:
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
         failed = Failed(type(error).__name__, str(error)[:2000], "", caught=False)
         self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), failed)
+        if not self.tracker.draft.with_graph and self.detail is not Detail.STEPS:
+            steps = f"--steps {self._next}:{self._next + 1}"
+            note = Noted(f"the ops of this step were not recorded; {steps} --detail full records them")
+            self.tracker.draft.add("note", self.journal.here.phase_now(), stack, (), (), note)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.info = replace(self.info, error=raised(type(error).__name__, error)[:2000], traceback=text[-20_000:])
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -65,19 +67,106 @@ def step_row(
     return Row(work, f"{times:.2f}x", must, aim, f"{plain * 1e3:.2f} ms plain, {recorded * 1e3:.2f} ms recorded")
 
 
-def mlp_row(quick: bool) -> Row:
-    counts = (3, 50, 20) if quick else (15, 300, 50)
-    return step_row("tiny MLP step, default detail, steady state", workloads.mlp(), "≤ 2.0x", "≤ 1.5x", counts)
+STEADY: dict[str, tuple[str, Callable[[], workloads.Loop], int, str, str]] = {
+    "mlp": ("tiny MLP step (32-64-64-10, Adam), default detail, steady state", workloads.mlp, 300, "≤ 1.35x", "≤ 1.2x"),
+    "cnn": ("the same of a small CNN", workloads.cnn, 100, "≤ 1.35x", "≤ 1.2x"),
+    "attention": ("of one attention block", workloads.attention, 80, "≤ 1.35x", "≤ 1.2x"),
+    "lstm": ("of `nn.LSTM` over 20 steps", workloads.lstm, 100, "≤ 1.35x", "≤ 1.2x"),
+    "functional": ("of a network with `view`, `F.relu`, `F.nll_loss`", workloads.functional, 300, "≤ 1.35x", "≤ 1.2x"),
+    "small-gpt": ("of a small GPT (2 layers, width 128)", workloads.small_gpt, 12, "≤ 1.10x", "≤ 1.05x"),
+    "gpt": ("of a GPT-like model (4 layers, width 256)", workloads.gpt, 4, "≤ 1.03x", "≤ 1.02x"),
+}
 
 
-def mlp_full_row(quick: bool) -> Row:
-    counts = (3, 50, 20) if quick else (15, 200, 50)
-    return step_row("the same, `--detail full`", workloads.mlp(), "≤ 4x", "≤ 3x", counts, detail="full")
+def steady_row(name: str, quick: bool) -> Row:
+    """Most steps are matched by then; each block has one that is watched."""
+    work, loop, steps, must, aim = STEADY[name]
+    counts = (1, 2, 8) if quick else (7 if steps > 20 else 5, steps, max(8, steps // 2))
+    return step_row(work, loop(), must, aim, counts)
 
 
-def gpt_row(quick: bool) -> Row:
-    counts = (1, 1, 4) if quick else (9, 5, 5)
-    return step_row("GPT-like step, default detail", workloads.gpt(), "≤ 1.08x", "≤ 1.03x", counts)
+EXACT: dict[str, tuple[str, Callable[[], workloads.Loop], str, int, str, str]] = {
+    "mlp-graph": ("tiny MLP step, `--detail graph`", workloads.mlp, "graph", 200, "≤ 2.6x", "≤ 2.2x"),
+    "small-gpt-graph": ("small GPT, `--detail graph`", workloads.small_gpt, "graph", 10, "≤ 1.8x", "≤ 1.5x"),
+    "mlp-full": ("tiny MLP step, `--detail full`", workloads.mlp, "full", 200, "≤ 4.5x", "≤ 3.5x"),
+}
+
+
+def exact_row(name: str, quick: bool) -> Row:
+    work, loop, detail, steps, must, aim = EXACT[name]
+    counts = (1, 2, 4) if quick else (9 if steps > 20 else 5, steps, steps // 4)
+    return step_row(work, loop(), must, aim, counts, detail=detail)
+
+
+UNEQUAL: dict[str, tuple[str, Callable[[], workloads.Loop]]] = {
+    "neural-ode": ("neural ODE with an adjoint", workloads.neural_ode),
+    "dqn": ("DQN with a replay buffer", workloads.dqn),
+    "reinforce": ("REINFORCE, episodes of 10 to 200", workloads.reinforce),
+}
+
+
+def unequal_row(name: str, quick: bool) -> Row:
+    """Steps that equal none, from the first on: the whole recording, its end included."""
+    work, made = UNEQUAL[name]
+    steps, pairs = 10 if quick else 200, []
+    for _ in range(1 if quick else 3):
+        loop = made()
+        loop(5)
+        plain = seconds(loop, steps)
+        begin = time.perf_counter()
+        with gradscope.record() as trace:
+            loop(steps)
+        pairs.append((plain, (time.perf_counter() - begin) / steps))
+        trace.close()
+    times = median(recorded / plain for plain, recorded in pairs)
+    plain, recorded = (median(one[at] for one in pairs) for at in (0, 1))
+    told = f"{plain * 1e3:.1f} ms plain, {recorded * 1e3:.1f} ms recorded"
+    return Row(f"{steps} steps of {work}, default detail", f"{times:.2f}x", "≤ 1.5x", "≤ 1.3x", told)
+
+
+def unrolled_row(quick: bool) -> Row:
+    """A step of thousands of ops, recorded exactly, then drawn and judged by commands."""
+    passes = 50 if quick else 1000
+    loop = workloads.unrolled(passes)
+    loop(1)
+    plain = seconds(loop, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "unrolled.gradscope"
+        with gradscope.record(detail="graph") as trace:
+            recorded = seconds(loop, 1)
+        trace.save(path)
+        trace.close()
+        commands = (["graph", str(path), "-o", str(Path(folder) / "g.svg")], ["check", str(path)])
+        drawn, judged = (start_time(command, 1) for command in commands)
+        size = path.stat().st_size / 1e6
+    measured = f"{recorded / plain:.1f}x, {drawn:.1f} s, {judged:.1f} s, {size:.1f} MB"
+    work = f"LBFGS around {passes:,} LSTMCell passes, exact: trace, `graph`, `check`, file"
+    return Row(work, measured, "≤ 3x, ≤ 5 s, ≤ 10 s, ≤ 5 MB", "", f"{plain:.2f} s plain")
+
+
+def matched_row(quick: bool) -> Row:
+    """The file of very many matched steps, and what the process needs more than a plain one."""
+    steps = 2_000 if quick else 100_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "steps.gradscope"
+        needed = [memory_of(steps, None), memory_of(steps, path)]
+        size = path.stat().st_size / 1e6
+    measured = f"{size:.1f} MB, {(needed[1] - needed[0]) / 1e6:.0f} MB"
+    work = f"{steps:,} matched steps: file, memory above plain"
+    return Row(work, measured, "≤ 15 MB, ≤ 40 MB", "", "peak of the process")
+
+
+def memory_of(steps: int, path: Path | None) -> int:
+    """The peak memory of a process that trains the tiny MLP, recorded to `path` or plain, in bytes."""
+    lines = ["import resource", "from tests.bench import workloads", "loop = workloads.mlp()"]
+    if path is None:
+        lines += [f"loop({steps})"]
+    else:
+        lines += ["import gradscope", "with gradscope.record() as trace:", f"    loop({steps})"]
+        lines += [f"trace.save({str(path)!r})"]
+    lines += ["print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, stdout=subprocess.PIPE, text=True)
+    return int(done.stdout) * 1024
 
 
 def chain_row(quick: bool) -> Row:
@@ -198,10 +287,12 @@ def in_the_terminal_ui(path: Path) -> dict[str, float]:
     return found
 
 
-ROWS = {
-    "mlp": mlp_row,
-    "mlp-full": mlp_full_row,
-    "gpt": gpt_row,
+ROWS: dict[str, Callable[[bool], Row]] = {
+    **{name: partial(steady_row, name) for name in STEADY},
+    **{name: partial(exact_row, name) for name in EXACT},
+    **{name: partial(unequal_row, name) for name in UNEQUAL},
+    "unrolled": unrolled_row,
+    "matched": matched_row,
     "chain": chain_row,
     "size": size_row,
     "start": start_row,

@@ -1,4 +1,4 @@
-"""The work that is measured: a tiny MLP, a GPT-like model, a long chain. Each is the loop a user would write."""
+"""The work that is measured. Each is the loop a user would write."""
 
 from __future__ import annotations
 
@@ -97,6 +97,216 @@ def gpt() -> Loop:
             loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
             loss.backward()
             optimizer.step()
+
+    return train
+
+
+def small_gpt() -> Loop:
+    """2 layers, width 128, sequence 64, batch 4, AdamW, one thread: a step of about 10 milliseconds."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = GPT(256, layers=2, width=128, length=64)
+    optimizer = torch.optim.AdamW(model.parameters())
+    tokens = torch.randint(256, (4, 65))
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            logits = model(tokens[:, :-1])
+            loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+            loss.backward()
+            optimizer.step()
+
+    return train
+
+
+def _training(model: nn.Module, inputs: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Loop:
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs))
+            loss.backward()
+            optimizer.step()
+
+    return train
+
+
+def cnn() -> Loop:
+    """Two convolutions and a head on 16 pictures of 20 by 20, one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(16, 10),
+    )  # fmt: skip
+    labels = torch.randint(10, (16,))
+    return _training(model, torch.randn(16, 1, 20, 20), lambda out: F.cross_entropy(out, labels))
+
+
+def attention() -> Loop:
+    """One encoder layer: width 32, 4 heads, 8 sequences of 16, one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    return _training(model, torch.randn(8, 16, 32), lambda out: out.square().mean())
+
+
+class Last(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.LSTM(8, 16), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(x)[0][-1])
+
+
+def lstm() -> Loop:
+    """`nn.LSTM` over 20 steps, one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return _training(Last(), torch.randn(20, 8, 8), lambda out: out.square().mean())
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(32, 64), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(self.second(F.relu(self.first(x.view(x.shape[0], -1)))), 1)
+
+
+def functional() -> Loop:
+    """A network written with `view`, `F.relu` and `F.nll_loss`, one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    labels = torch.randint(10, (16,))
+    return _training(Functional(), torch.randn(16, 4, 8), lambda out: F.nll_loss(out, labels))
+
+
+def neural_ode() -> Loop:
+    """An ODE solved with steps whose number changes, its gradient by the adjoint: a custom Function around solvers."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    field = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(field.parameters())
+    counts = itertools.cycle(range(10, 40))
+
+    class Adjoint(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, y, steps, *parameters):  # type: ignore[no-untyped-def]
+            with torch.no_grad():
+                for _ in range(steps):
+                    y = y + field(y) / steps
+            ctx.steps = steps
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, grad):  # type: ignore[no-untyped-def]
+            (y,) = ctx.saved_tensors
+            parameters = tuple(field.parameters())
+            sums = [torch.zeros_like(parameter) for parameter in parameters]
+            for _ in range(ctx.steps):
+                with torch.enable_grad():
+                    y = y.detach().requires_grad_()
+                    slope = field(y) / ctx.steps
+                    to_y, *to_parameters = torch.autograd.grad(slope, (y, *parameters), grad)
+                y, grad = y - slope, grad + to_y
+                sums = [total + part for total, part in zip(sums, to_parameters)]
+            return (grad, None, *sums)
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            end = Adjoint.apply(torch.randn(8, 2), next(counts), *field.parameters())
+            end.square().mean().backward()
+            optimizer.step()
+
+    return train
+
+
+def dqn() -> Loop:
+    """Q-learning from a replay buffer: the network acts, remembers, and learns from what it drew."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network, target = (nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)) for _ in range(2))
+    target.load_state_dict(network.state_dict())
+    optimizer = torch.optim.Adam(network.parameters())
+    memory: list[tuple[Tensor, int, float, Tensor]] = []
+    state = [torch.randn(4)]
+
+    def train(steps: int) -> None:
+        for step in range(steps):
+            with torch.no_grad():
+                action = int(network(state[0]).argmax())
+            following = torch.randn(4)
+            memory.append((state[0], action, float(following[action]), following))
+            del memory[:-200]
+            state[0] = following
+            picked = [memory[int(place)] for place in torch.randint(len(memory), (16,))]
+            states, nexts = torch.stack([one[0] for one in picked]), torch.stack([one[3] for one in picked])
+            actions, rewards = torch.tensor([one[1] for one in picked]), torch.tensor([one[2] for one in picked])
+            with torch.no_grad():
+                goal = rewards + 0.9 * target(nexts).max(1).values
+            loss = F.smooth_l1_loss(network(states).gather(1, actions[:, None])[:, 0], goal)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % 50 == 0:
+                target.load_state_dict(network.state_dict())
+
+    return train
+
+
+def reinforce() -> Loop:
+    """Policy gradients over episodes of 10 to 200 moves."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    policy = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2))
+    optimizer = torch.optim.Adam(policy.parameters())
+    lengths = itertools.cycle([10, 200, 35, 120, 64, 17, 90])
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            state, chances, rewards = torch.randn(4), [], []
+            for _ in range(next(lengths)):
+                chosen = torch.distributions.Categorical(logits=policy(state))
+                action = chosen.sample()
+                chances.append(chosen.log_prob(action))
+                state = state * 0.9 + torch.randn(4) * 0.1
+                rewards.append(float(state[int(action)]))
+            loss = -(torch.stack(chances) * torch.tensor(rewards)).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return train
+
+
+def unrolled(passes: int) -> Loop:
+    """A step of ten ops a pass: LBFGS around an `nn.LSTMCell` called for each number of a long series."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    cell, head = nn.LSTMCell(1, 8), nn.Linear(8, 1)
+    optimizer = torch.optim.LBFGS([*cell.parameters(), *head.parameters()], max_iter=1)
+    series = torch.sin(torch.linspace(0, 30, passes + 1))[:, None]
+
+    def train(steps: int) -> None:
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            state, outputs = (torch.zeros(1, 8), torch.zeros(1, 8)), []
+            for value in series[:-1]:
+                state = cell(value[None], state)
+                outputs.append(head(state[0]))
+            loss = F.mse_loss(torch.cat(outputs), series[1:])
+            loss.backward()
+            return loss
+
+        for _ in range(steps):
+            optimizer.step(closure)
 
     return train
 

@@ -107,7 +107,7 @@ class BackwardWatch:
             with Unseen():
                 _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *_NOT_GIVEN)
                 accumulates = bool(kwargs.get("accumulate_grad", accumulate))
-                graph = graph_facts([root_node(output) for output in outputs], self._parameter_of)
+                graph = graph_facts([root_node(output) for output in outputs], journal.table.entries)
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
                     0 if wanted is None else len(wanted), matching.results_state(), graph,
@@ -121,10 +121,6 @@ class BackwardWatch:
             journal.fault("the graph of a backward", error)
             return False
 
-    def _parameter_of(self, leaf: torch.Tensor) -> int | None:
-        entry = self.journal.table.find(leaf)
-        return entry.parameter if entry is not None else None
-
     def _run_matched(
         self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any
     ) -> Any:
@@ -132,10 +128,29 @@ class BackwardWatch:
         matching.inside += 1
         try:
             result = original(outputs, *args, **kwargs)
-        finally:
+        except BaseException as error:
             matching.inside -= 1
+            self._failed_matched(error)
+            release(error)
+            raise
+        matching.inside -= 1
         matching.ends(DONE)
         return result
+
+    def _failed_matched(self, error: BaseException) -> None:
+        """A backward of a step that was being matched raised: its moment, told now, says so."""
+        journal = self.journal
+        try:
+            with Unseen():
+                journal.matching.fails()
+                draft = journal.draft
+                place = len(draft.moments) - 1
+                ran = draft.moments[place].payload if draft.moments else None
+                if isinstance(ran, BackwardRan):
+                    text = raised(type(error).__name__, error)
+                    draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
+        except Exception as fault:
+            journal.fault("a failing backward", fault)
 
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any

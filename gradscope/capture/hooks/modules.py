@@ -247,11 +247,23 @@ class ModuleWatch:
         add_frames(depth)
         try:
             result = self._call(module, *args, **kwargs)
+        except BaseException:
+            matching.inside -= 1
+            self._failed()
+            matching.inside += 1
+            raise
         finally:
             add_frames(-depth)
             matching.inside -= 1
         self._passed_end(known, result)
         return result
+
+    def _failed(self) -> None:
+        try:
+            with Unseen():
+                self.journal.matching.fails()
+        except Exception as error:
+            self.journal.fault("a failing module call", error)
 
     def _passed_end(self, known: Known, result: Any) -> None:
         try:

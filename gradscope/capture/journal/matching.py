@@ -33,7 +33,7 @@ from ..hiding.torch_private import (
 from ..hiding.torch_state import transforming
 from ..step.draft import FLUSH_SECONDS, Draft
 from ..step.patterns import MatchedStep, Pattern, Patterns
-from ..step.raw import Station
+from ..step.raw import Passed, Station
 from .here import Here
 from .station_facts import results_facts
 from .stations import BACKWARD, CALL, ENDS, Teller
@@ -70,7 +70,7 @@ class Matching:
         self._usual: dict[str, float] = {}  # seconds of a light step, by kind
         self._expected: Pattern | None = None
         self._last: Pattern | None = None  # of the step that was matched last, or seen to do what one before did
-        self._passed: list[Station] = []
+        self._passed: list[Passed] = []
         self._times: list[float] = []
         self._count = 0
         # Steps that differ from the one before in numbers only wait, to be written together.
@@ -84,11 +84,19 @@ class Matching:
         self.mode = mode
         self.listening = mode is not None and self.budget is not None
 
-    def stop(self) -> None:
-        """The script is over, or the recording: what has passed is told."""
+    def fails(self) -> None:
+        """The call that the step passed last raised: the step is told as far as it got."""
+        last = self._passed[-1] if self.on and self._passed else None
+        if last is not None:
+            self._give_up()
+            if last[0] == CALL:
+                self.teller.call_failed()
+
+    def stop(self, failed: bool) -> None:
+        """The script is over, or the recording: what has passed is told. `failed`: an error ended it."""
         self._there = True  # it is not to be put back
         if self.on:
-            if self._complete() and self._unwritten():
+            if not failed and self._complete() and self._unwritten():
                 self._close(perf_counter())
             else:
                 self._give_up()
@@ -187,7 +195,7 @@ class Matching:
             passed, expected = self._passed, None
         place = len(passed)
         nodes, self._count = count - self._count, count
-        station = _new_tuple(Station, (kind, stack, nodes, facts))
+        station = (kind, stack, nodes, facts)
         passed.append(station)
         self._times.append(now)
         if expected is None or expected.stations[place] != station:
@@ -203,7 +211,7 @@ class Matching:
             self._completed()
         return True
 
-    def _pattern_with(self, passed: Sequence[Station]) -> Pattern | None:
+    def _pattern_with(self, passed: Sequence[Passed]) -> Pattern | None:
         """The pattern that begins with these stations and was seen last."""
         known = [self._last] if self._last is not None else []
         for pattern in chain(known, self.patterns.to_match()):

@@ -13,6 +13,7 @@ from ..hiding.deep_graphs import room_to_free
 from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
 from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
+from ..step.entry import Entry
 
 Facts = tuple[Any, ...]
 _PLAIN = (bool, int, str, type(None))
@@ -92,11 +93,11 @@ def _tensor(tensor: torch.Tensor) -> object:
     return (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
 
 
-def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int | None]) -> Facts:
+def graph_facts(roots: Sequence[Any], entries: Mapping[int, Entry]) -> Facts:
     """The graph behind these grad nodes, breadth first.
 
     Of each node its type, where its edges lead, and the shapes of its gradients; of each leaf which parameter it is,
-    whether it has a gradient already, and its hooks.
+    whether it has a gradient already, and its hooks. `entries`: of the registry.
     """
     nodes: list[Any] = []
     index: dict[Any, int] = {}
@@ -112,8 +113,12 @@ def graph_facts(roots: Sequence[Any], parameter_of: Callable[[torch.Tensor], int
         edges = node.next_functions
         if not edges and kind.__name__ == "AccumulateGrad":
             leaf = node.variable
+            entry = entries.get(id(leaf))
+            parameter = entry.parameter if entry is not None and entry() is leaf else None
+            add(_tensor(leaf) if parameter is None else parameter)
+            add(leaf.grad is None)
             hooks = leaf._backward_hooks
-            found += (parameter_of(leaf), _tensor(leaf), leaf.grad is not None, len(hooks) if hooks else 0)
+            add(len(hooks) if hooks else 0)
             continue
         for target, number in edges:
             at = None

@@ -9,7 +9,7 @@ import torch
 
 from ...model.records import Phase
 from ..measure.tensor_facts import version_of
-from ..step.raw import BackwardRan, Called, RawMoment, Scheduled, Station, Zeroed
+from ..step.raw import BackwardRan, Called, Passed, RawMoment, Scheduled, Zeroed
 from .here import Here
 from .updates import Updates
 
@@ -41,7 +41,7 @@ class Teller:
             SCHEDULER: self._scheduler,
         }
 
-    def tell(self, stations: Sequence[Station], times: Sequence[float], losses: Losses) -> None:
+    def tell(self, stations: Sequence[Passed], times: Sequence[float], losses: Losses) -> None:
         """Tell the stations that were passed at these times, and what the backwards among them began at."""
         self._losses = list(losses)
         for (kind, stack, _, facts), when in zip(stations, times):
@@ -77,6 +77,10 @@ class Teller:
         if not loss:
             self._here.tracker.root_left(stack)
         self._here.draft.until = when
+
+    def call_failed(self) -> None:
+        """The root that was told last raised."""
+        self._here.clock.leave(self._root[1])
 
     def _backward(
         self, stack: int, when: float, call: str, retain: bool, create: bool, accumulates: bool, *_facts: Any

@@ -248,6 +248,9 @@ class RawCall(NamedTuple):
     parent: int | None
 
 
+Passed = tuple[str, int, int, tuple[Any, ...]]  # a station, without names: quicker to make, and equal to one
+
+
 class Station(NamedTuple):
     """A place that a step passes whether or not its ops are watched: what it is, and all that is compared there.
 
