@@ -90,7 +90,7 @@ class Recorder:
         self._hooks = HookSet()
         self._signals = Signals()
         self._counts: dict[str, int] = {}  # steps so far, by kind
-        self._patterns = Patterns()
+        self._patterns = Patterns(matching=self._budget() is not None)
         self._seen: tuple[Any, ...] = ()  # how far the step had got when the sink asked
         self._told = False  # and whether it was told that already
         self._ask_again = 0.0  # when reading it is affordable again

@@ -67,7 +67,13 @@ def outcome(namespace: dict[str, Any]) -> dict[str, Any]:
         for place, tensor in enumerate(one for one in tensors if isinstance(one, torch.Tensor)):
             grad = bits(tensor.grad) if tensor.is_leaf and tensor.grad is not None else None
             version = None if tensor.is_inference() else tensor._version
-            found[f"{name}.{place}"] = (bits(tensor), grad, version, tensor.requires_grad, type(tensor.grad_fn).__name__)
+            found[f"{name}.{place}"] = (
+                bits(tensor),
+                grad,
+                version,
+                tensor.requires_grad,
+                type(tensor.grad_fn).__name__,
+            )
     found["random"] = bits(torch.random.get_rng_state())
     return found
 

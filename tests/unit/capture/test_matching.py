@@ -123,13 +123,16 @@ def test_an_error_that_is_caught_leaves_the_phases_right(tmp_path: Path) -> None
     assert numbered(recorded)[-1].row.detail is Detail.MATCHED
 
 
-UNEQUAL = HEAD + """
+UNEQUAL = (
+    HEAD
+    + """
 for step in range(60):
     x = torch.randn(step + 2, 2)
     opt.zero_grad()
     net(x).square().mean().backward()
     opt.step()
 """
+)
 
 
 def test_steps_that_equal_none_become_light_when_they_have_cost_enough(
