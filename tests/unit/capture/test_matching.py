@@ -139,11 +139,10 @@ def test_steps_that_equal_none_become_light_when_they_have_cost_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matching, "FREE_SECONDS", 0.0)
-    recorded = record_text(tmp_path, UNEQUAL, "auto")
+    recorded = record_text(tmp_path, UNEQUAL, "auto", budget=5.0)
     assert (recorded.error, recorded.faults) == (None, ())
     found = [step.row.detail for step in numbered(recorded)]
     assert found.count(Detail.STEPS) > 30
-    assert Detail.GRAPH in found[10:]
     assert len(found) == 60
     assert all(step.row.loss is not None and step.row.norms for step in numbered(recorded))
     assert {step.row.kind.value for step in numbered(recorded)} == {"train"}
