@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.journal import matching
+from gradscope.capture.journal import schedule
 from gradscope.diagnose import judge
 from gradscope.model.findings import Finding
 from gradscope.model.records import Detail
@@ -57,7 +57,7 @@ FROM_30 = "    if {} == 30:\n        {}\n"
 
 @pytest.fixture(autouse=True)
 def _soon_light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "FREE_SECONDS", 0.02)
+    monkeypatch.setattr(schedule, "FREE_SECONDS", 0.02)
 
 
 def changed(text: str, *changes: tuple[str, str]) -> str:

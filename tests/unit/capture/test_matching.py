@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.journal import matching
+from gradscope.capture.journal import schedule
 from gradscope.model.records import Backward, Detail, Note, OpCall, ZeroGrad
 from gradscope.model.trace import Step
 from tests.capturing import Recording, record_text
@@ -138,7 +138,7 @@ for step in range(60):
 def test_steps_that_equal_none_become_light_when_they_have_cost_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "FREE_SECONDS", 0.0)
+    monkeypatch.setattr(schedule, "FREE_SECONDS", 0.0)
     recorded = record_text(tmp_path, UNEQUAL, "auto", budget=5.0)
     assert (recorded.error, recorded.faults) == (None, ())
     found = [step.row.detail for step in numbered(recorded)]
@@ -149,5 +149,5 @@ def test_steps_that_equal_none_become_light_when_they_have_cost_enough(
 
 
 def test_short_loops_of_steps_that_equal_none_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "FREE_SECONDS", 60.0)
+    monkeypatch.setattr(schedule, "FREE_SECONDS", 60.0)
     assert Detail.STEPS not in {step.row.detail for step in numbered(record_text(tmp_path, UNEQUAL, "auto"))}
