@@ -453,5 +453,6 @@ def _install_fork_hook() -> None:
 
 def _silence_child() -> None:
     for recorder in reversed(active_recorders()):
+        recorder.journal.matching.leave()
         recorder._detach()
         recorder._signals.close()

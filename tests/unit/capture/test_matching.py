@@ -151,3 +151,22 @@ def test_steps_that_equal_none_become_light_when_they_have_cost_enough(
 def test_short_loops_of_steps_that_equal_none_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "FREE_SECONDS", 60.0)
     assert Detail.STEPS not in {step.row.detail for step in numbered(record_text(tmp_path, UNEQUAL, "auto"))}
+
+
+def test_a_forked_child_tells_nothing(tmp_path: Path) -> None:
+    forked = """
+    if step == 20:
+        import os
+        child = os.fork()
+        if not child:
+            opt.zero_grad()
+            net(x).sum().backward()
+            opt.step()
+            net.eval()
+            os._exit(0)
+        os.waitpid(child, 0)
+    pass"""
+    recorded = record_text(tmp_path, loop(40, before=forked.strip()), "auto")
+    assert (recorded.error, recorded.faults) == (None, ())
+    assert [step.row.number for step in numbered(recorded)] == list(range(40))
+    assert numbered(recorded)[21].row.detail is Detail.MATCHED
