@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from gradscope.capture.journal import schedule
 from gradscope.model.records import Detail
 from tests.capturing import Recording, bits, new_recording, run_plain
 from tests.properties.changing_loops import LOOPS
@@ -39,6 +40,12 @@ UNSEEN = {
     "epochs: a gradient written to",
     "epochs: a value read",
 }
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short runs, too, have steps that are not watched."""
+    monkeypatch.setattr(schedule, "FREE_SECONDS", 0.0)
 
 
 def longer(text: str) -> str:

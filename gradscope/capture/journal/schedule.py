@@ -1,14 +1,17 @@
-"""Which steps to come are watched op by op: at growing distances among equal ones, within the budget among others."""
+"""Which steps to come are watched op by op: at growing distances among equal ones, within the budget among others.
+
+A short run costs little: all of its steps are watched.
+"""
 
 from __future__ import annotations
 
 from time import thread_time
 
 from ..step.draft import Draft
-from ..step.patterns import Pattern
+from ..step.patterns import ENOUGH, Pattern
 
 NEAREST, FARTHEST = 8, 1024  # steps between two that are watched
-FREE_SECONDS = 0.1  # of the thread, that watching steps that equal none may cost before the budget counts
+FREE_SECONDS = 0.1  # of the thread: while the steps that were watched took no longer, each is
 _WEIGHT = 0.2  # of the last light step in what is usual
 
 
@@ -24,7 +27,8 @@ class Schedule:
         self.left = 0  # so many steps are not watched, that in progress among them
         self._distance = NEAREST
         self._cpu = 0.0  # when the last step closed
-        self._spent = 0.0  # seconds that it cost to watch steps that equal none
+        self._spent = 0.0  # seconds in watched steps, without the first of each kind
+        self._unequal = 0  # watched steps in a row that equal none before them
         self._usual: dict[str, float] = {}  # seconds of a light step, by kind
 
     def start(self) -> None:
@@ -44,15 +48,20 @@ class Schedule:
             self._usual[kind] = spent if usual is None else (1 - _WEIGHT) * usual + _WEIGHT * spent
             self.left -= 1
             return
+        if draft.full:
+            return
+        self._spent += spent
+        repeats = pattern is not None and pattern.seen > 1
+        self._unequal = 0 if repeats else self._unequal + 1
+        if self._spent < FREE_SECONDS:
+            return
         if pattern is not None and pattern.matchable:
             self.to_match, self.left = True, self._distance
             self._distance = min(FARTHEST, 2 * self._distance)
             return
         self._distance = NEAREST
-        repeats = pattern is not None and pattern.seen > 1
-        if draft.full or repeats or not kept or not draft.stations or self.budget is None:
+        if self._unequal < ENOUGH or not kept or not draft.stations or self.budget is None:
             return
-        cost = spent if usual is None else max(0.0, spent - usual)
-        self._spent += cost
-        self.left = 1 if usual is None else min(FARTHEST, int(cost / (self.budget * usual)))
-        self.to_lighten = self._spent > FREE_SECONDS and self.left > 0
+        beyond = max(0.0, spent - (usual or 0.0))
+        self.left = 1 if usual is None else min(FARTHEST, int(beyond / (self.budget * usual)))
+        self.to_lighten = self.left > 0

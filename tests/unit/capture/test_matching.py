@@ -35,6 +35,12 @@ def loop(steps: int = 40, before: str = "pass", middle: str = "pass") -> str:
     return HEAD + LOOP.format(steps=steps, before=before, middle=middle)
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short runs, too, have steps that are not watched."""
+    monkeypatch.setattr(schedule, "FREE_SECONDS", 0.0)
+
+
 def numbered(recorded: Recording) -> list[Step]:
     """The steps without what ran before the first."""
     return [step for step in recorded.steps if step.row.number >= 0]
