@@ -155,7 +155,7 @@ def test_trace_keeps_the_chosen_steps(
         assert list(trace.steps) == kept
 
 
-@pytest.mark.parametrize("level", [level.value for level in Detail])
+@pytest.mark.parametrize("level", [level.value for level in Detail if level is not Detail.MATCHED])
 def test_trace_records_at_the_chosen_detail(level: str, server: ScriptServer, tmp_path: Path) -> None:
     assert server.traced("-q", "--detail", level, "train.py", folder=tmp_path).status == 0
     with open_trace(tmp_path / "train.gradscope") as trace:
