@@ -97,8 +97,7 @@ def _left_open(case: Case, found: Sequence[Finding]) -> Iterator[Finding]:
         yield UNEXPLAINED.finding(
             f"the script failed with {(case.info.error or 'an exception').partition(chr(10))[0]}",
             culprit=None,
-            no_place="what raised it was not recorded",
-            step=case.rows[-1].number if case.rows else None,
+            no_place="the step in which it was raised is not in the trace",
             confidence=POSSIBLE,
             explanation="No check explains this exception; its traceback names the line where it struck.",
             fix="read the traceback",
