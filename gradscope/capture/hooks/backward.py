@@ -42,8 +42,9 @@ from ..step.draft import GRAPH, MOMENT, Draft
 from ..step.raw import BackwardRan, NodeRan, RawGraph, RawMoment, RawNode, RawSample
 from ..step.saved_tensors import SavedReader, names_stale
 from .backward_ops import BackwardMode
-from .function_mode import QUIET, OpMode
+from .function_mode import OpMode
 from .pause import remove_mode
+from .torch_calls import QUIET
 
 
 class BackwardWatch:

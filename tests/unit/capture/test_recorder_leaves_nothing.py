@@ -382,7 +382,7 @@ BROKEN: list[tuple[Any, str]] = [
     (regions.ModeWatch, "_switch"),
     *_these(recorder.Recorder, "_close_step", "_pattern", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
-    *_these(function_mode, "tensors_in", "_describe"),
+    *_these(function_mode, "tensors_in", "describe"),
     (tensor_registry, "read_facts"),
     (progress, "template_of"),
     *_methods(progress.Progress),
