@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import recorder
 from gradscope.capture.emit import progress, step_rows
-from gradscope.capture.hooks import backward, custom_functions, function_mode, modules, optimizers, regions
+from gradscope.capture.hooks import backward_run, custom_functions, function_mode, modules, optimizers, regions
 from gradscope.capture.journal import (
     gradients,
     here,
@@ -376,7 +376,7 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(function_mode.OpMode, "told", "written", "_moved"),
     *_methods(patterns.Patterns),
     *_methods(draft.Draft),
-    *_these(backward._Run, "__init__", "_walk", "finished", "failed"),
+    *_these(backward_run.BackwardRun, "__init__", "_walk", "finished", "failed"),
     *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
     *_these(optimizers.OptimizerWatch, "_number", "_measure"),
     (regions.ModeWatch, "_switch"),
