@@ -47,9 +47,11 @@ from .hooks.function_mode import OpMode
 from .hooks.jit_tracing import TracingWatch
 from .hooks.module_backward_hooks import ModuleHookWatch
 from .hooks.modules import ModuleWatch
+from .hooks.optimizer_groups import OptimizerGroups
 from .hooks.optimizers import OptimizerWatch
 from .hooks.pause import Pause, remove_mode
 from .hooks.regions import ModeWatch
+from .hooks.schedules import ScheduleWatch
 from .hooks.shared_factories import FactoryWatch
 from .journal.journal import Journal
 from .measure.stats import Statistics
@@ -123,7 +125,7 @@ class Recorder:
         self.pause = Pause(self.journal, self.mode)
         self.births = Births(self.journal)
         self.modules = ModuleWatch(self.journal, self.pause, self.births, sink.put_module)
-        self.optimizers = OptimizerWatch(self.journal, self.pause, sink.put_optimizer)
+        self.optimizers = OptimizerWatch(self.journal, self.pause, OptimizerGroups(self.journal, sink.put_optimizer))
         self.journal.on_raised_step = self.optimizers.abandon
         self.journal.matching.on_return += (self.table.look_again, self.journal.look_again)
         self.running = False
@@ -214,6 +216,8 @@ class Recorder:
         watches = (
             self.modules,
             self.optimizers,
+            self.optimizers.groups,
+            ScheduleWatch(self.journal, self.pause, self.optimizers.groups),
             self.births,
             ModuleHookWatch(self.journal, self.modules),
             ClipWatch(self.journal, self.pause),

@@ -12,7 +12,15 @@ from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import recorder
 from gradscope.capture.emit import progress, step_rows
-from gradscope.capture.hooks import backward_run, custom_functions, function_mode, modules, optimizers, regions
+from gradscope.capture.hooks import (
+    backward_run,
+    custom_functions,
+    function_mode,
+    modules,
+    optimizer_groups,
+    optimizers,
+    regions,
+)
 from gradscope.capture.journal import (
     gradients,
     here,
@@ -378,7 +386,8 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(draft.Draft),
     *_these(backward_run.BackwardRun, "__init__", "_walk", "finished", "failed"),
     *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
-    *_these(optimizers.OptimizerWatch, "_number", "_measure"),
+    *_these(optimizer_groups.OptimizerGroups, "met", "number", "current", "remember"),
+    *_these(optimizers.OptimizerWatch, "_measure"),
     (regions.ModeWatch, "_switch"),
     *_these(recorder.Recorder, "_close_step", "_pattern", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
