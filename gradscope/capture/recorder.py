@@ -46,7 +46,9 @@ from .hooks.custom_functions import FunctionWatch
 from .hooks.function_mode import OpMode
 from .hooks.jit_tracing import TracingWatch
 from .hooks.module_backward_hooks import ModuleHookWatch
-from .hooks.modules import ModuleWatch
+from .hooks.module_calls import ModuleCallWatch
+from .hooks.module_changes import ModuleChangeWatch
+from .hooks.module_names import ModuleNames
 from .hooks.optimizer_groups import OptimizerGroups
 from .hooks.optimizers import OptimizerWatch
 from .hooks.pause import Pause, remove_mode
@@ -124,10 +126,14 @@ class Recorder:
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
         self.pause = Pause(self.journal, self.mode)
         self.births = Births(self.journal)
-        self.modules = ModuleWatch(self.journal, self.pause, self.births, sink.put_module)
+        self.module_names = ModuleNames(self.journal, self.births, sink.put_module)
         self.optimizers = OptimizerWatch(self.journal, self.pause, OptimizerGroups(self.journal, sink.put_optimizer))
         self.journal.on_raised_step = self.optimizers.abandon
-        self.journal.matching.on_return += (self.table.look_again, self.journal.look_again)
+        self.journal.matching.on_return += (
+            self.table.look_again,
+            self.journal.look_again,
+            self.module_names.look_again,
+        )
         self.running = False
 
     def _budget(self) -> float | None:
@@ -214,12 +220,13 @@ class Recorder:
             self._hooks.add(hiding.close)
         modes = ModeWatch(self.journal, self.pause, self.births)
         watches = (
-            self.modules,
+            ModuleCallWatch(self.journal, self.pause, self.module_names),
+            ModuleChangeWatch(self.journal, self.pause, self.module_names),
             self.optimizers,
             self.optimizers.groups,
             ScheduleWatch(self.journal, self.pause, self.optimizers.groups),
             self.births,
-            ModuleHookWatch(self.journal, self.modules),
+            ModuleHookWatch(self.journal, self.module_names),
             ClipWatch(self.journal, self.pause),
             modes,
             FunctionWatch(self.journal, self.pause),
