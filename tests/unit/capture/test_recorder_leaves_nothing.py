@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import recorder
-from gradscope.capture.emit import progress, step_rows
+from gradscope.capture.emit import progress, step_rows, step_writer
 from gradscope.capture.hooks import (
     backward_run,
     custom_functions,
@@ -393,8 +393,9 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(optimizer_groups.OptimizerGroups, "met", "number", "current", "remember"),
     *_these(optimizers.OptimizerWatch, "_measure"),
     (regions.ModeWatch, "_switch"),
-    *_these(recorder.Recorder, "_close_step", "_pattern", "_open_draft", "_record_failure"),
+    *_these(recorder.Recorder, "_close_step", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
+    *_methods(step_writer.StepWriter),
     *_these(function_mode, "tensors_in", "describe"),
     (tensor_registry, "read_facts"),
     (progress, "template_of"),
