@@ -1,4 +1,4 @@
-"""`Recorder`: starts and stops a recording, and writes each closed step.
+"""`Recorder`: starts and stops a recording, and numbers its steps.
 
 It composes the parts of capture and owns their hooks. It has no output methods: what it records goes to
 a sink, and readers take it from there.
@@ -34,26 +34,10 @@ from .hiding.no_torch_function import Unseen
 from .hiding.patch_set import HookSet
 from .hiding.recursion_depth import RecursionDepth
 from .hiding.signals import Signals
-from .hiding.torch_private import all_function_modes, enter_function_mode
+from .hiding.torch_private import enter_function_mode
 from .hiding.transparency import Transparency
-from .hooks.backward import BackwardWatch
-from .hooks.backward_ops import BackwardMode
-from .hooks.clipping import ClipWatch
-from .hooks.compiled import CompiledWatch
-from .hooks.creation_sites import Births
-from .hooks.custom_functions import FunctionWatch
 from .hooks.function_mode import OpMode
-from .hooks.jit_tracing import TracingWatch
-from .hooks.module_backward_hooks import ModuleHookWatch
-from .hooks.module_calls import ModuleCallWatch
-from .hooks.module_changes import ModuleChangeWatch
-from .hooks.module_names import ModuleNames
-from .hooks.optimizer_groups import OptimizerGroups
-from .hooks.optimizers import OptimizerWatch
-from .hooks.pause import Pause, remove_mode
-from .hooks.regions import ModeWatch
-from .hooks.schedules import ScheduleWatch
-from .hooks.shared_factories import FactoryWatch
+from .hooks.watches import Watches
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
@@ -122,16 +106,7 @@ class Recorder:
             self._budget(),
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
-        self.pause = Pause(self.journal, self.mode)
-        self.births = Births(self.journal)
-        self.module_names = ModuleNames(self.journal, self.births, sink.put_module)
-        self.optimizers = OptimizerWatch(self.journal, self.pause, OptimizerGroups(self.journal, sink.put_optimizer))
-        self.journal.on_raised_step = self.optimizers.abandon
-        self.journal.matching.on_return += (
-            self.table.look_again,
-            self.journal.look_again,
-            self.module_names.look_again,
-        )
+        self._watches = Watches(self.journal, sink, self.mode)
         self.running = False
 
     def _budget(self) -> float | None:
@@ -216,33 +191,12 @@ class Recorder:
         for hiding in (Transparency(), RecursionDepth()):
             hiding.__enter__()
             self._hooks.add(hiding.close)
-        modes = ModeWatch(self.journal, self.pause, self.births)
-        watches = (
-            ModuleCallWatch(self.journal, self.pause, self.module_names),
-            ModuleChangeWatch(self.journal, self.pause, self.module_names),
-            self.optimizers,
-            self.optimizers.groups,
-            ScheduleWatch(self.journal, self.pause, self.optimizers.groups),
-            self.births,
-            ModuleHookWatch(self.journal, self.module_names),
-            ClipWatch(self.journal, self.pause),
-            modes,
-            FunctionWatch(self.journal, self.pause),
-            CompiledWatch(self.journal, self.pause),
-            TracingWatch(self.journal, self.pause),
-            BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
-            FactoryWatch(self.journal),
-        )
-        for watch in watches:
-            watch.install(self._hooks)
+        self._watches.install(self._hooks)
 
     def _detach(self) -> None:
         self.running = False
         self.journal.here.active = False
-        self.optimizers.abandon()
-        self.pause.recover()
-        if self.mode is not None and self.mode in all_function_modes():
-            remove_mode(self.mode)
+        self._watches.let_go()
         with _hooking:
             while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's
                 _started.pop()._hooks.close()
