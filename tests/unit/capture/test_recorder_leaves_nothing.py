@@ -36,7 +36,7 @@ from gradscope.capture.journal import (
 )
 from gradscope.capture.measure import stats, stats_batch
 from gradscope.capture.recorder import active_recorders
-from gradscope.capture.step import draft, loop_detection, patterns, segmenter, tensor_registry
+from gradscope.capture.step import draft, loop_detection, patterns, ready_gradients, segmenter, tensor_registry
 from gradscope.errors import AlreadyRecording
 from gradscope.render.summary import summary
 from tests.capturing import bits, new_recording, record_text, recording, run_plain
@@ -382,6 +382,7 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(stats_batch.Slab),
     *_methods(segmenter.StepTracker),
     *_these(segmenter, "builds_graph", "first_walked", "kind_of", "pieces"),
+    *_methods(ready_gradients.ReadyGradients),
     *_methods(loop_detection.Loops),
     *_these(function_mode.OpMode, "told", "written", "_moved"),
     *_methods(patterns.Patterns),
