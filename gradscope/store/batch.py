@@ -11,18 +11,9 @@ from typing import Any
 
 from ..model.codec import dumps, to_json
 from ..model.growth import Growth
+from ..model.moments import Template
 from ..model.packed_samples import Entries, PackedSamples
-from ..model.records import (
-    Module,
-    Optimizer,
-    Parameter,
-    Sample,
-    Site,
-    Stack,
-    StepRow,
-    Template,
-    TraceInfo,
-)
+from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from ..model.repeats import Repeats
 from . import packed, rows
 from .faults import Faults

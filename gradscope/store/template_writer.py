@@ -8,13 +8,8 @@ from functools import lru_cache
 
 from ..model.codec import dumps
 from ..model.growth import Growth
-from ..model.records import (
-    GradGraph,
-    GradNode,
-    Moment,
-    Note,
-    Tensor,
-)
+from ..model.moments import Moment, Note
+from ..model.records import GradGraph, GradNode, Tensor
 from . import rows
 from .faults import Faults
 from .schema import TEMPLATE_TABLES
