@@ -23,7 +23,8 @@ from .errors import FindingsError, NothingToDraw, UnknownName, UsageError
 from .model.findings import Finding, Severity
 from .model.graph import Graph, GraphKind
 from .model.leaf import TensorRow
-from .model.records import Detail, GradChange, Parameter
+from .model.moments import GradChange
+from .model.records import Detail, Parameter
 from .model.source import TraceSource
 from .model.taking_part import in_use
 from .model.trace import Step, Trace

@@ -12,23 +12,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradscope.model.memory import MemorySource
-from gradscope.model.records import (
+from gradscope.model.moments import (
     Backward,
-    Detail,
     GradChange,
-    GradEdge,
-    GradGraph,
-    GradNode,
     LeafChange,
     ModeChange,
-    Module,
     Moment,
     Move,
     Mutation,
     NodeRun,
     OpCall,
-    Optimizer,
     OptimizerStep,
+    Template,
+    ZeroGrad,
+)
+from gradscope.model.records import (
+    Detail,
+    GradEdge,
+    GradGraph,
+    GradNode,
+    Module,
+    Optimizer,
     Parameter,
     Phase,
     PhaseSpan,
@@ -39,10 +43,8 @@ from gradscope.model.records import (
     Stats,
     StepKind,
     StepRow,
-    Template,
     Tensor,
     TraceInfo,
-    ZeroGrad,
 )
 from gradscope.model.trace import Trace
 

@@ -18,7 +18,8 @@ import torch._dynamo
 
 from gradscope.capture.recorder import Recorder
 from gradscope.model.memory import MemorySource
-from gradscope.model.records import GradGraph, Moment, Site, StepKind, Tensor
+from gradscope.model.moments import Moment
+from gradscope.model.records import GradGraph, Site, StepKind, Tensor
 from gradscope.model.trace import Step, Trace
 from gradscope.options import CaptureOptions
 

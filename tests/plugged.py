@@ -8,7 +8,7 @@ CHECK = '''\
 from collections.abc import Iterator
 
 from gradscope.diagnose import LIKELY, Case, Finding, Rule, Severity, check
-from gradscope.model.records import Backward
+from gradscope.model.moments import Backward
 
 PAGE = """# ACME001 backward-seen
 

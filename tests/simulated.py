@@ -17,17 +17,8 @@ import torch
 
 from gradscope.model import codec
 from gradscope.model.memory import MemorySource
-from gradscope.model.records import (
-    Module,
-    Optimizer,
-    Parameter,
-    Sample,
-    Site,
-    Stack,
-    StepRow,
-    Template,
-    TraceInfo,
-)
+from gradscope.model.moments import Template
+from gradscope.model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 
 from .capturing import Recording, new_recording, record_script
 

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from ..errors import NothingToDraw, UsageError
-from ..model import records
+from ..model import moments, records
 from ..model.graph import Graph
 from ..model.leaf import TensorRow
 from ..model.memory import MemorySource
+from ..model.moments import Template
 from ..model.names import sharing
-from ..model.records import Detail, Phase, StepKind, StepRow, Template, TraceInfo
+from ..model.records import Detail, Phase, StepKind, StepRow, TraceInfo
 from ..model.trace import Trace
 from ..model.why import Explanation, explain
 from ..text import tensor_type
@@ -152,7 +153,7 @@ class _Telling:
         self._names = names
         self._root = root
         self._tensors: list[records.Tensor] = []
-        self._moments: list[records.Moment] = []
+        self._moments: list[moments.Moment] = []
         self._samples: list[records.Sample] = []
         self._with_grad: list[int] = []
         self._of_node: dict[tuple[int, int], int] = {}
@@ -187,7 +188,7 @@ class _Telling:
             outputs = tuple(self._output(position, number, node) for number in sorted(wanted.get(position, {0})))
             read = tuple(self._of_node[pair] for pair in inputs.get(position, ()))
             self._moments.append(
-                records.OpCall(Phase.FORWARD, None, op_name(type(node).__name__), read, outputs, grad_nodes=1)
+                moments.OpCall(Phase.FORWARD, None, op_name(type(node).__name__), read, outputs, grad_nodes=1)
             )
         outputs_of: dict[int, list[int]] = {}
         for (position, _), number in sorted(self._of_node.items()):
@@ -201,9 +202,9 @@ class _Telling:
             (0,),
         )
         root = self.root
-        self._moments.append(records.Backward(Phase.BACKWARD, None, "backward", 0, (root,)))
+        self._moments.append(moments.Backward(Phase.BACKWARD, None, "backward", 0, (root,)))
         if self._with_grad:
-            self._moments.append(records.GradChange(Phase.BACKWARD, None, tuple(self._with_grad), "created", True))
+            self._moments.append(moments.GradChange(Phase.BACKWARD, None, tuple(self._with_grad), "created", True))
         return self._written(Template(0, tuple(self._tensors), tuple(self._moments), (graph,)))
 
     def _leaves_first(self, inputs: Mapping[int, list[tuple[int, int]]]) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""`Recorder`: starts and stops a recording, and writes each closed step.
+"""`Recorder`: starts and stops a recording, and numbers its steps.
 
 It composes the parts of capture and owns their hooks. It has no output methods: what it records goes to
 a sink, and readers take it from there.
@@ -20,14 +20,13 @@ import torch
 
 from ..errors import AlreadyRecording
 from ..model.growth import Growth
-from ..model.packed_samples import Entries
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.source import TraceSink
 from ..options import CaptureOptions
 from ..text import raised
 from .emit.progress import Progress
-from .emit.step_rows import Rows, norms_of, unsettled
-from .emit.to_records import samples_of
+from .emit.step_rows import Rows
+from .emit.step_writer import StepWriter
 from .environment.launch import own_rank
 from .environment.program import about
 from .hiding.frames import strip_traceback
@@ -35,30 +34,16 @@ from .hiding.no_torch_function import Unseen
 from .hiding.patch_set import HookSet
 from .hiding.recursion_depth import RecursionDepth
 from .hiding.signals import Signals
-from .hiding.torch_private import all_function_modes, enter_function_mode
+from .hiding.torch_private import enter_function_mode
 from .hiding.transparency import Transparency
-from .hooks.backward import BackwardWatch
-from .hooks.backward_ops import BackwardMode
-from .hooks.clipping import ClipWatch
-from .hooks.compiled import CompiledWatch
-from .hooks.creation_sites import Births
-from .hooks.custom_functions import FunctionWatch
 from .hooks.function_mode import OpMode
-from .hooks.jit_tracing import TracingWatch
-from .hooks.module_backward_hooks import ModuleHookWatch
-from .hooks.modules import ModuleWatch
-from .hooks.optimizers import OptimizerWatch
-from .hooks.pause import Pause, remove_mode
-from .hooks.regions import ModeWatch
-from .hooks.shared_factories import FactoryWatch
+from .hooks.watches import Watches
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
 from .step.draft import FLUSH_SECONDS, Draft, StepMark
-from .step.passes import kind_so_far
 from .step.patterns import MatchedStep, Pattern, Patterns
-from .step.raw import Failed, Noted, RawSample
-from .step.relative import relate
+from .step.raw import Failed, Noted
 from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
 from .step.tensor_registry import TensorTable
@@ -95,19 +80,20 @@ class Recorder:
         self._told = False  # and whether it was told that already
         self._ask_again = 0.0  # when reading it is affordable again
         self._next = 0
-        self._unfinished: int | None = None  # the number of a step that was written as far as it got
-        self._kept: list[int] = []
-        self._waiting: list[tuple[StepRow, Draft]] = []
-        self._entries: Entries | None = None  # of the samples written last
-        self._owed: list[tuple[int, list[RawSample]]] = []  # samples that a device still owes to written steps
         frames = Frames(str(Path(torch.__file__).parent))
         self.sites = Sites(frames, sink.put_site, sink.put_stack)
         self.table = TensorTable(sink.put_parameter, self._operand)
         self.survivors = Survivors(self.sites, self.table)
-        self._progress = Progress(self.sites, self.table, sink)
         self.statistics = Statistics()
         self._started_at = perf_counter()
-        self._rows = Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS)
+        self.writer = StepWriter(
+            sink,
+            Rows(self._started_at, sink.put_repeats, with_ops=self.detail is not Detail.STEPS),
+            Progress(self.sites, self.table, sink),
+            self._patterns,
+            self.statistics,
+            self.options.last,
+        )
         self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
         self.journal = Journal(
             frames,
@@ -120,12 +106,7 @@ class Recorder:
             self._budget(),
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
-        self.pause = Pause(self.journal, self.mode)
-        self.births = Births(self.journal)
-        self.modules = ModuleWatch(self.journal, self.pause, self.births, sink.put_module)
-        self.optimizers = OptimizerWatch(self.journal, self.pause, sink.put_optimizer)
-        self.journal.on_raised_step = self.optimizers.abandon
-        self.journal.matching.on_return += (self.table.look_again, self.journal.look_again)
+        self._watches = Watches(self.journal, sink, self.mode)
         self.running = False
 
     def _budget(self) -> float | None:
@@ -193,7 +174,7 @@ class Recorder:
             with Unseen():
                 self.tracker.stop()
                 self.statistics.collect(wait=True)
-                self._settle_waiting()
+                self.writer.settle()
         except Exception as fault:
             self.journal.fault("the end of the recording", fault)
         self.info = replace(
@@ -210,30 +191,12 @@ class Recorder:
         for hiding in (Transparency(), RecursionDepth()):
             hiding.__enter__()
             self._hooks.add(hiding.close)
-        modes = ModeWatch(self.journal, self.pause, self.births)
-        watches = (
-            self.modules,
-            self.optimizers,
-            self.births,
-            ModuleHookWatch(self.journal, self.modules),
-            ClipWatch(self.journal, self.pause),
-            modes,
-            FunctionWatch(self.journal, self.pause),
-            CompiledWatch(self.journal, self.pause),
-            TracingWatch(self.journal, self.pause),
-            BackwardWatch(self.journal, BackwardMode(self.journal, self.mode) if self.mode is not None else None),
-            FactoryWatch(self.journal),
-        )
-        for watch in watches:
-            watch.install(self._hooks)
+        self._watches.install(self._hooks)
 
     def _detach(self) -> None:
         self.running = False
         self.journal.here.active = False
-        self.optimizers.abandon()
-        self.pause.recover()
-        if self.mode is not None and self.mode in all_function_modes():
-            remove_mode(self.mode)
+        self._watches.let_go()
         with _hooking:
             while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's
                 _started.pop()._hooks.close()
@@ -279,9 +242,7 @@ class Recorder:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
         if self.running and draft is self.tracker.draft:
-            self._progress.tell(draft)
-            self.sink.put_step(self._rows.unfinished(draft, kind_so_far(draft), self._next, self._progress.template))
-            self._unfinished = self._next
+            self.writer.so_far(draft, self._next)
         now = perf_counter()
         draft.flush_at = now + max(FLUSH_SECONDS, now - begin)
 
@@ -301,14 +262,13 @@ class Recorder:
                 return None
             if begin < self._ask_again:
                 return None
-            growth = self._progress.more(draft).growth
-            row = self._rows.unfinished(draft, kind_so_far(draft), number, growth.template)
+            grown = self.writer.grown(draft, number)
             now = perf_counter()
             self._ask_again = now + 20 * (now - begin)
             if draft is not self.tracker.draft or draft.progress() != progress or self._next != number:
                 return None
             self._told = True
-            return growth, row
+            return grown
         except Exception as error:
             self.journal.fault("a step that stands still", error)
             return None
@@ -346,16 +306,11 @@ class Recorder:
         if not draft.with_graph and self.detail is not Detail.STEPS:
             self.table.count_unseen(draft)
         if kept:
-            pattern = self._write(draft, kind, number)
+            pattern = self.writer.write(draft, kind, number)
         else:
-            self._rows.count_repeats()
-            self._progress.forget()
-        if number == self._unfinished:  # a setup that closes before it leaves it to be written over
-            self._unfinished = None
-            if not kept:
-                self.sink.delete_steps([number])
+            self.writer.leave_out(number)
         self.statistics.collect()
-        self._settle_waiting()
+        self.writer.settle()
         self._patterns.closed(draft)
         if draft.matched is None and number >= 0:
             self.journal.matching.closed(draft, pattern, kind._value_, kept=kept)
@@ -365,20 +320,20 @@ class Recorder:
         with Unseen():
             for step in steps:
                 number, self._next = self._next, self._next + 1
-                if not self._rows.repeats(pattern, step, number):
+                if not self.writer.rows.repeats(pattern, step, number):
                     draft = Draft(full=False)
                     step.fill(draft, pattern)
                     before, draft.mark.number = StepMark(), number
                     before.number = number - 1
                     draft.carried = [(tensor, before, old) for tensor, _, old in pattern.carried]
-                    self._write(draft, pattern.kind, number)
+                    self.writer.write(draft, pattern.kind, number)
             kind = pattern.kind._value_
             self._counts[kind] = self._counts.get(kind, 0) + len(steps)
             last = StepMark()
             last.number = self._next - 1
             self._patterns.before = last
             self.statistics.collect()
-            self._settle_waiting()
+            self.writer.settle()
 
     def _look_for_survivors(self, draft: Draft) -> None:
         try:
@@ -386,57 +341,9 @@ class Recorder:
         except Exception as error:
             self.journal.fault("what outlives its step", error)
 
-    def _write(self, draft: Draft, kind: StepKind, number: int) -> Pattern:
-        pattern = self._pattern(draft, kind)
-        if not self._rows.repeated(draft, number):
-            row = self._rows.row(draft, kind, number, pattern.template)
-            self.sink.put_step(row)
-            if unsettled(draft):
-                self._waiting.append((row, draft))
-        if draft.samples:
-            self.statistics.settle()
-            self._put_samples(number, draft.samples)
-        if number >= 0 and self.options.last is not None:
-            self._kept.append(number)
-            if len(self._kept) > self.options.last:
-                self.sink.delete_steps([self._kept.pop(0)])
-        return pattern
-
-    def _pattern(self, draft: Draft, kind: StepKind) -> Pattern:
-        if draft.matched is None:
-            draft.shifts = relate(draft)
-        known = draft.matched or self._patterns.find(draft)
-        if known is not None:
-            self._progress.forget()
-            return known
-        return self._patterns.add(draft, self._progress.finish(draft), kind)
-
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():
             draft.memory = (torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
-
-    def _settle_waiting(self) -> None:
-        still = []
-        for row, draft in self._waiting:
-            if unsettled(draft):
-                still.append((row, draft))
-            elif self.options.last is None or row.number in self._kept or row.number < 0:
-                self.sink.put_step(row._replace(loss=self._rows.losses.of(draft), norms=norms_of(draft)))
-        self._waiting = still
-        owed, self._owed = self._owed, []
-        for number, samples in owed:
-            if self.options.last is None or number in self._kept or number < 0:
-                self._put_samples(number, samples)
-
-    def _put_samples(self, number: int, samples: Sequence[RawSample]) -> None:
-        """Write a step's samples as far as they have arrived; the others are owed."""
-        if self.statistics.pending and any(reading.stats is None for *_, reading in samples):
-            self._owed.append((number, [sample for sample in samples if sample[-1].stats is None]))
-            samples = [sample for sample in samples if sample[-1].stats is not None]
-        if samples:
-            packed = samples_of(number, samples, self._entries)
-            self._entries = packed.entries
-            self.sink.put_samples(packed)
 
     def _measure(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         with Unseen():

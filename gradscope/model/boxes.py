@@ -7,10 +7,11 @@ from bisect import bisect_left
 from .flow import Call, Flow, Value
 from .gradients import Gradients
 from .graph import GraphNode, NodeKind
+from .moments import GradChange, OpCall
 from .origin import case_in
 from .places import Lines
 from .recorded import RecordedStep
-from .records import LOADER, GradChange, OpCall, Sample, Tensor
+from .records import LOADER, Sample, Tensor
 from .samples import SampleIndex, not_finite
 
 _NONE: frozenset[str] = frozenset()

@@ -18,8 +18,9 @@ from .flow import Call, Flow, Value
 from .grad_boxes import GradBoxes
 from .gradients import first_grad_id, union
 from .graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode
+from .moments import Backward, GradChange, Moment, NodeRun, Template
 from .recorded import RecordedStep
-from .records import Backward, GradChange, Moment, NodeRun, Phase, Template
+from .records import Phase
 
 _UPDATES = frozenset({Phase.OPTIMIZER_STEP, Phase.SCHEDULER_STEP, Phase.ZERO_GRAD})
 _Edges = list[GraphEdge]

@@ -15,7 +15,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from .records import MOMENT_TYPES, Json, Moment
+from .moments import MOMENT_TYPES, Moment
+from .records import Json
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 Record = TypeVar("Record")

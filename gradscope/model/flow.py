@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .leaf import AutogradStatus
+from .moments import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, changed
 from .op_kinds import DETACHES, LEAVES_TORCH, read_inputs
 from .recorded import RecordedStep
-from .records import Backward, LeafChange, Moment, Move, Mutation, OpCall, OptimizerStep, Tensor, changed
+from .records import Tensor
 
 _NONE: frozenset[str] = frozenset()
 _MUTATED, _MOVED = frozenset({"mutated"}), frozenset({"moved"})

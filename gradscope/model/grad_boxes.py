@@ -9,7 +9,8 @@ from ..text import number, plural
 from .boxes import Boxes
 from .gradients import ACCUMULATE, Gradients
 from .graph import EdgeKind, GraphEdge, GraphNode, NodeKind
-from .records import GradNode, OpCall, SavedTensor
+from .moments import OpCall
+from .records import GradNode, SavedTensor
 from .twin import maker
 
 _NONE: frozenset[str] = frozenset()

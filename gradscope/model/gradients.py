@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .moments import NodeRun, Template
 from .order import topological
-from .records import GradGraph, GradNode, NodeRun, Template
+from .records import GradGraph, GradNode
 
 ACCUMULATE = "AccumulateGrad"
 _Ids = Mapping[int, Sequence[int]]  # graph -> the id of each of its nodes

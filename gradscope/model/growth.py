@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .records import GradGraph, ModuleCall, Moment, Template, Tensor
+from .moments import ModuleCall, Moment, Template
+from .records import GradGraph, Tensor
 
 T = TypeVar("T")
 

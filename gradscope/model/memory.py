@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from .growth import Growth, grown
-from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from .moments import Template
+from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from .repeats import Repeats, rows_of
 from .source import Unfinished, count_versions
 from .spec import sound

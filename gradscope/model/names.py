@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
-from .records import Module, OpCall, Parameter, Template
+from .moments import OpCall, Template
+from .records import Module, Parameter
 
 M = TypeVar("M", bound=Hashable)
 _KEPT = 16  # templates

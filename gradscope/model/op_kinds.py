@@ -6,7 +6,7 @@ iadd or add_. An op may be in several sets.
 
 from __future__ import annotations
 
-from .records import OpCall
+from .moments import OpCall
 
 
 def _names(text: str) -> frozenset[str]:

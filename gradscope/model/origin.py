@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .leaf import AutogradStatus, LeafCase, leaf_case
+from .moments import Backward, OpCall
 from .op_kinds import read_inputs
 from .recorded import RecordedStep
-from .records import Backward, OpCall, Tensor
+from .records import Tensor
 
 _FURTHEST = 1000  # steps that a tensor is followed back
 

@@ -9,19 +9,8 @@ from enum import Enum
 from typing import Any, cast
 
 from .codec import encode_float
-from .records import (
-    Backward,
-    Failure,
-    GradChange,
-    Json,
-    Move,
-    Mutation,
-    Parameter,
-    StepKind,
-    StepRow,
-    Template,
-    TraceInfo,
-)
+from .moments import Backward, Failure, GradChange, Move, Mutation, Template
+from .records import Json, Parameter, StepKind, StepRow, TraceInfo
 from .sizes import elements
 from .taking_part import in_use, only_evaluated
 from .trace import Trace

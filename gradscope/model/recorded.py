@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from .graph import SourceLine
+from .moments import Moment, OpCall, Template
 from .names import Names
-from .records import GradGraph, Moment, OpCall, Sample, StepRow, Template, Tensor, TraceInfo
+from .records import GradGraph, Sample, StepRow, Tensor, TraceInfo
 from .source import TraceSource
 
 

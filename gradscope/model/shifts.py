@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .records import GradGraph, Moment, Mutation, OptimizerStep, SavedTensor, Template
+from .moments import Moment, Mutation, OptimizerStep, Template
+from .records import GradGraph, SavedTensor
 
 
 def shifted(template: Template, shifts: Sequence[tuple[int, int]]) -> Template:

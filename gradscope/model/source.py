@@ -6,17 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from .growth import Growth
-from .records import (
-    Module,
-    Optimizer,
-    Parameter,
-    Sample,
-    Site,
-    Stack,
-    StepRow,
-    Template,
-    TraceInfo,
-)
+from .moments import Template
+from .records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from .repeats import Repeats
 
 

@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 from .gradients import ACCUMULATE
 from .graph import EdgeKind, Graph, NodeKind
-from .order import topological
-from .records import (
+from .moments import (
     Backward,
     Failure,
     GradChange,
-    GradGraph,
     LeafChange,
     Moment,
     Move,
@@ -25,10 +23,11 @@ from .records import (
     Note,
     OpCall,
     OptimizerStep,
-    Phase,
     Registration,
     Template,
 )
+from .order import topological
+from .records import GradGraph, Phase
 
 
 class TemplateRule(NamedTuple):

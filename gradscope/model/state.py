@@ -12,8 +12,7 @@ from functools import reduce
 from types import MappingProxyType
 
 from .leaf import AutogradStatus
-from .recorded import RecordedStep
-from .records import (
+from .moments import (
     Backward,
     Failure,
     GradChange,
@@ -25,10 +24,10 @@ from .records import (
     NodeRun,
     OpCall,
     OptimizerStep,
-    Phase,
-    Tensor,
     changed,
 )
+from .recorded import RecordedStep
+from .records import Phase, Tensor
 
 _OFF = ("off", "False", "")
 

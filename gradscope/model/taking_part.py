@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from .records import OpCall, Parameter, Template
+from .moments import OpCall, Template
+from .records import Parameter
 
 
 def in_use(

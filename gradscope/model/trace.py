@@ -15,21 +15,9 @@ from functools import cached_property
 from ..errors import NoSuchStep
 from .build import build_graph
 from .graph import Graph, GraphKind, SourceLine
+from .moments import Backward, Moment, OpCall, Template
 from .names import Names
-from .records import (
-    Backward,
-    Detail,
-    GradGraph,
-    Moment,
-    OpCall,
-    Parameter,
-    Sample,
-    StepKind,
-    StepRow,
-    Template,
-    Tensor,
-    TraceInfo,
-)
+from .records import Detail, GradGraph, Parameter, Sample, StepKind, StepRow, Tensor, TraceInfo
 from .shifts import shifted
 from .source import TraceSource
 from .state import State

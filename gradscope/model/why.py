@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .graph import SourceLine
+from .moments import Backward, GradChange, LeafChange, OpCall, changed
 from .op_kinds import read_inputs
 from .origin import first_met
 from .recorded import RecordedStep
-from .records import Backward, GradChange, LeafChange, OpCall, Tensor, changed
+from .records import Tensor
 
 _LONGEST = 12  # lines of a walk that are told
 _CUTS = {

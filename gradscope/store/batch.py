@@ -5,52 +5,30 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from ..model.codec import dumps, to_json
 from ..model.growth import Growth
+from ..model.moments import Template
 from ..model.packed_samples import Entries, PackedSamples
-from ..model.records import (
-    GradGraph,
-    GradNode,
-    Module,
-    Moment,
-    Note,
-    Optimizer,
-    Parameter,
-    Sample,
-    Site,
-    Stack,
-    StepRow,
-    Template,
-    Tensor,
-    TraceInfo,
-)
+from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from ..model.repeats import Repeats
-from ..text import raised
 from . import packed, rows
+from .faults import Faults
 from .packed import Layout
 from .rows import text
 from .schema import TEMPLATE_TABLES
+from .template_writer import AT_ONCE, write_growth
 from .versions import Versions
 
 _SITE, _STACK, _MODULE = rows.SITES.insert(), rows.STACKS.insert(), rows.MODULES.insert()
 _PARAMETER, _OPTIMIZER = rows.PARAMETERS.insert(), rows.OPTIMIZERS.insert()
 _HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
-_HEAD = """INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET tensors = excluded.tensors,
-    moments = excluded.moments, graphs = excluded.graphs, version_bumps = excluded.version_bumps,
-    calls = coalesce(excluded.calls, calls)"""
-_TENSOR, _GRAD_NODE = rows.TENSORS.insert(), rows.GRAD_NODES.insert()
 
-
-MAX_FAULTS = 20
-AT_ONCE = 64  # rows inserted by one statement, at most
 MAX_LAYOUTS = 64  # of samples, that are remembered: where every step has its own they would pile up
-_HELD = (str, bytes, float, type(None))  # what SQLite holds, beside whole numbers of 64 bits
 _ABOUT_THE_FILE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
-R = TypeVar("R")
 
 
 class Batch:
@@ -74,9 +52,7 @@ class Batch:
         self._owed: dict[int, int] | None = None  # the same, for a step that is not there yet
         self._deleted = False
         self._after: list[Callable[[], object]] = []
-        self._faults: list[str] = []
-        self._recorded: tuple[str, ...] = ()  # the faults that the recorder itself told
-        self._written_faults = 0
+        self._faults = Faults()
 
     # -- transactions --------------------------------------------------------------------------------
 
@@ -92,7 +68,7 @@ class Batch:
         self._take_repeats()
         self._write_steps()
         self._write_samples()
-        self._write_faults()
+        self._faults.write(self._execute)
         self._execute("COMMIT")
         after, self._after = self._after, []
         for call in after:
@@ -136,36 +112,13 @@ class Batch:
         except Exception as error:  # a value of the script's that no column holds
             if type(error) is sqlite3.DatabaseError:
                 raise
-            self._fault(record, error)
-
-    def _fault(self, record: object, error: Exception) -> None:
-        if len(self._faults) < MAX_FAULTS:
-            kind = type(record).__name__ if type(record) not in (list, tuple) else "several records"
-            self._faults.append(f"{kind} could not be written: {raised(type(error).__name__, error)}"[:300])
-
-    def _write_faults(self) -> None:
-        faults = [*self._recorded, *self._faults]
-        if len(faults) != self._written_faults:
-            self._execute("INSERT OR REPLACE INTO info VALUES ('faults', ?)", (text(dumps(list(faults))),))
-            self._written_faults = len(faults)
-
-    def _row(self, make: Callable[[R], rows.Row], record: R, spare: Callable[[R], R]) -> rows.Row:
-        """The record's row; if it can have none, that of its `spare`."""
-        try:
-            row = make(record)
-            for value in row:
-                if not isinstance(value, _HELD) and not (isinstance(value, int) and -(1 << 63) <= value < 1 << 63):
-                    raise ValueError(f"no column holds {value!r:.60}")
-        except Exception as error:  # noqa: BLE001  # told in the trace's faults
-            self._fault(record, error)
-            return make(spare(record))
-        return row
+            self._faults.add(record, error)
 
     # -- records -------------------------------------------------------------------------------------
 
     def info(self, info: TraceInfo) -> None:
         data = to_json(info)
-        self._recorded, self._written_faults = info.faults, len(info.faults)
+        self._faults.recorded(info.faults)
         for item in fields(info):
             if item.name in data:
                 self._execute("INSERT OR REPLACE INTO info VALUES (?, ?)", (item.name, text(dumps(data[item.name]))))
@@ -203,7 +156,7 @@ class Batch:
         try:
             PackedSamples.of(sample.step, [sample])
         except Exception as error:  # noqa: BLE001  # told in the trace's faults
-            self._fault(sample, error)
+            self._faults.add(sample, error)
             return False
         return True
 
@@ -241,7 +194,7 @@ class Batch:
         except _ABOUT_THE_FILE:
             raise
         except Exception as error:  # noqa: BLE001
-            self._fault(record, error)
+            self._faults.add(record, error)
 
     def _sample_layout(self, entries: Entries) -> int:
         """The id of the layout of these entries; the last few are remembered."""
@@ -285,7 +238,7 @@ class Batch:
         except _ABOUT_THE_FILE:
             raise
         except Exception as error:  # noqa: BLE001  # the step is there, without the numbers that go with it
-            self._fault(row, error)
+            self._faults.add(row, error)
             self._step(
                 row._replace(loss=None, learning_rates=(), norms=(), phases=(), memory=None, kept=(), alive=None)
             )
@@ -343,53 +296,7 @@ class Batch:
 
     def growth(self, growth: Growth) -> None:
         """Write what a template has more than before, or in place of what was there."""
-        number = growth.template
-        if growth.fresh:
-            self._clear(number)
-        calls = None if growth.calls is None else rows.calls_text(growth.calls)
-        bumps = dumps([list(bump) for bump in growth.version_bumps])
-        self._execute(_HEAD, (number, *growth.size, bumps, calls))
-        self._fill(
-            _TENSOR, [(number, *self._row(rows.TENSORS.to_row, tensor, _spare_tensor)) for tensor in growth.tensors]
-        )
-        self._fill(
-            rows.INSERT_MOMENT,
-            [(number, place, *self._row(rows.moment_row, moment, _spare_moment)) for place, moment in growth.moments],
-        )
-        for place, graph in growth.graphs:
-            if not growth.fresh:
-                self._clear(number, place)
-            self._graph((number, place), graph)
-
-    def _graph(self, key: tuple[int, int], graph: GradGraph) -> None:
-        self._execute(
-            "INSERT INTO grad_graphs VALUES (?, ?, ?, ?, ?)",
-            (*key, len(graph.nodes), len(graph.edges), dumps(list(graph.roots))),
-        )
-        self._fill(_GRAD_NODE, [(*key, *self._row(rows.GRAD_NODES.to_row, node, _spare_node)) for node in graph.nodes])
-        self._fill(
-            rows.INSERT_EDGE,
-            [
-                (*key, place, edge.source, edge.target, edge.index, edge.input_nr)
-                for place, edge in enumerate(graph.edges)
-            ],
-        )
-
-    def _fill(self, statement: str, found: Sequence[rows.Row]) -> None:
-        """Insert rows by this statement, many at once: each statement hands the interpreter to the program."""
-        for first in range(0, len(found), AT_ONCE):
-            some = found[first : first + AT_ONCE]
-            self._execute(_of_many(statement, len(some)), [value for row in some for value in row])
-
-    def _clear(self, number: int, graph: int | None = None) -> None:
-        """Delete the rows of a template, or of one graph of it."""
-        if graph is None:
-            for name in TEMPLATE_TABLES:
-                self._execute(f"DELETE FROM {name} WHERE template = ?", (number,))  # noqa: S608
-            self._execute("DELETE FROM templates WHERE id = ?", (number,))
-            return
-        for name in ("grad_graphs", "grad_nodes", "grad_edges"):
-            self._execute(f"DELETE FROM {name} WHERE template = ? AND graph = ?", (number, graph))  # noqa: S608
+        write_growth(self._execute, self._faults, growth)
 
     # -- deleting ------------------------------------------------------------------------------------
 
@@ -419,13 +326,6 @@ class Batch:
             self._execute("DELETE FROM samples WHERE step = ?", (number,))
 
 
-@lru_cache(maxsize=4 * AT_ONCE)
-def _of_many(statement: str, count: int) -> str:
-    """A statement that inserts one row, made one that inserts so many."""
-    head, _, values = statement.rpartition("VALUES ")
-    return f"{head}VALUES {', '.join([values] * count)}"
-
-
 @lru_cache(maxsize=AT_ONCE)
 def _insert_samples(count: int) -> str:
     """The statement that inserts samples of so many steps."""
@@ -436,18 +336,6 @@ def _insert_samples(count: int) -> str:
 def _insert_steps(count: int) -> str:
     """The statement that inserts so many steps."""
     return ", (".join([packed.INSERT_STEP, *[packed.INSERT_STEP.partition("(")[2]] * (count - 1)])
-
-
-def _spare_tensor(tensor: Tensor) -> Tensor:
-    return replace(tensor, name="", shape=(), dtype="", device="", layout="", nbytes=0, version=None)
-
-
-def _spare_moment(moment: Moment) -> Moment:
-    return Note(moment.phase, moment.stack, f"what is here could not be written: {moment.kind}")
-
-
-def _spare_node(node: GradNode) -> GradNode:
-    return GradNode(node.index, node.name, node.op, node.tensor)
 
 
 def _pairs(values: dict[int, int]) -> str | None:

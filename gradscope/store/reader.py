@@ -18,20 +18,9 @@ from typing import Any, TypeVar
 
 from ..errors import CannotWrite, DamagedTrace, NoSuchStep
 from ..model.codec import decode_float, from_json, loads
+from ..model.moments import Template
 from ..model.packed_samples import Entries, entries_from_json
-from ..model.records import (
-    Detail,
-    GradGraph,
-    Module,
-    Optimizer,
-    Parameter,
-    Sample,
-    Site,
-    Stack,
-    StepRow,
-    Template,
-    TraceInfo,
-)
+from ..model.records import Detail, GradGraph, Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from ..model.spec import damaged, sound
 from ..model.trace import Trace
 from ..text import elide, printable

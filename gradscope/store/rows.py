@@ -7,18 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..model.codec import dumps, from_json, loads, moment_from_json, to_json
-from ..model.records import (
-    GradEdge,
-    GradNode,
-    Module,
-    ModuleCall,
-    Moment,
-    Optimizer,
-    Parameter,
-    Site,
-    Stack,
-    Tensor,
-)
+from ..model.moments import ModuleCall, Moment
+from ..model.records import GradEdge, GradNode, Module, Optimizer, Parameter, Site, Stack, Tensor
 
 R = TypeVar("R")
 Row = tuple[Any, ...]

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..model.growth import Growth
-from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, Template, TraceInfo
+from ..model.moments import Template
+from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from ..model.repeats import Repeats
 from ..model.source import Unfinished
 from ..text import raised

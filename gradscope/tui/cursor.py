@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from ..model.records import Move, Mutation, StepRow, Template
+from ..model.moments import Move, Mutation, Template
+from ..model.records import StepRow
 from ..model.samples import not_finite
 from ..model.trace import Step
 

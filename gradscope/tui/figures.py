@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model.records import Backward, GradChange, OptimizerStep, Parameter, Phase, Sample, Stats
+from ..model.moments import Backward, GradChange, OptimizerStep
+from ..model.records import Parameter, Phase, Sample, Stats
 from ..model.samples import SampleIndex
 from ..model.state import State, TensorState
 from ..model.trace import Step, Trace

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..model.findings import Finding
-from ..model.records import Detail, StepRow, Template, Tensor
+from ..model.moments import Template
+from ..model.records import Detail, StepRow, Tensor
 from ..model.trace import Step
 from . import cursor
 from .cursor import Place

@@ -7,18 +7,8 @@ from dataclasses import dataclass
 
 from ..model.build import grad_node_id, op_id, tensor_id
 from ..model.graph import Graph, GraphKind, GraphNode, NodeKind
-from ..model.records import (
-    Backward,
-    GradChange,
-    GradNode,
-    LeafChange,
-    Move,
-    Mutation,
-    NodeRun,
-    OpCall,
-    OptimizerStep,
-    Template,
-)
+from ..model.moments import Backward, GradChange, LeafChange, Move, Mutation, NodeRun, OpCall, OptimizerStep, Template
+from ..model.records import GradNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ..model.records import (
+from ..model.moments import (
     Backward,
     GradChange,
-    GradEdge,
-    GradGraph,
     LeafChange,
     Moment,
     Move,
@@ -20,6 +18,7 @@ from ..model.records import (
     OptimizerStep,
     Template,
 )
+from ..model.records import GradEdge, GradGraph
 
 
 class Touch(str, Enum):

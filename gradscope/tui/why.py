@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..model.moments import Backward, GradChange, LeafChange, OpCall
 from ..model.origin import is_result
-from ..model.records import Backward, GradChange, LeafChange, OpCall, Tensor
+from ..model.records import Tensor
 from ..model.state import TensorState
 from .scene import Scene
 from .touches import Touch

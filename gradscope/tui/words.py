@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import singledispatch
 
 from ..model.graph import SourceLine
-from ..model.records import (
+from ..model.moments import (
     Backward,
     Failure,
     GradChange,
-    GradNode,
     LeafChange,
     ModeChange,
     Moment,
@@ -20,13 +19,12 @@ from ..model.records import (
     OpCall,
     OptimizerChange,
     OptimizerStep,
-    Phase,
     Registration,
     ScalerCall,
     SchedulerStep,
-    Tensor,
     ZeroGrad,
 )
+from ..model.records import GradNode, Phase, Tensor
 from ..model.trace import Step
 from ..text import elide, elide_list, printable, raised, tensor_type
 

@@ -12,7 +12,8 @@ from torch import Tensor
 import gradscope
 from gradscope.capture.recorder import active_recorders
 from gradscope.errors import CannotWrite, NoSuchStep, NothingToDraw, UnknownName, UsageError
-from gradscope.model.records import Failure, StepKind
+from gradscope.model.moments import Failure
+from gradscope.model.records import StepKind
 
 
 def a_b_2() -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ import pytest
 
 import gradscope
 from gradscope.model.graph import GraphNode, NodeKind
-from gradscope.model.records import (
+from gradscope.model.moments import (
     Backward,
     Failure,
     LeafChange,
@@ -25,11 +25,9 @@ from gradscope.model.records import (
     Move,
     Mutation,
     OpCall,
-    Phase,
     SchedulerStep,
-    StepKind,
-    Tensor,
 )
+from gradscope.model.records import Phase, StepKind, Tensor
 from gradscope.model.trace import Step, Trace
 from tests.scripts import ROOT, Ran, run
 

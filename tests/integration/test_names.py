@@ -13,7 +13,7 @@ from torch import nn
 import gradscope
 from gradscope.api import expect_gradients
 from gradscope.errors import FindingsError
-from gradscope.model.records import OptimizerStep
+from gradscope.model.moments import OptimizerStep
 from gradscope.store import open_trace
 from gradscope.tui.inspection.sheet import sheet
 from gradscope.tui.subject import Subject

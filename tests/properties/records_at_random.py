@@ -11,11 +11,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 
 from gradscope.model.findings import Place
+from gradscope.model.moments import MOMENT_TYPES, Moment, Template
 from gradscope.model.records import (
-    MOMENT_TYPES,
     GradGraph,
     Module,
-    Moment,
     Optimizer,
     Parameter,
     Sample,
@@ -23,7 +22,6 @@ from gradscope.model.records import (
     Stack,
     Stats,
     StepRow,
-    Template,
     Tensor,
     TraceInfo,
 )

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from gradscope.capture.recorder import Recorder
-from gradscope.model.records import OpCall
+from gradscope.model.moments import OpCall
 from gradscope.model.spec import violations
 from gradscope.model.trace import Trace
 from gradscope.options import CaptureOptions

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gradscope.model.codec import dumps, from_json, loads, to_json
 from gradscope.model.graph import EdgeKind, GraphKind, NodeKind
-from gradscope.model.records import Template
+from gradscope.model.moments import Template
 from gradscope.model.spec import graph_violations, violations
 from gradscope.model.state import State, replay
 from gradscope.model.trace import Trace

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from gradscope.model.codec import loads
 from gradscope.model.memory import MemorySource
+from gradscope.model.moments import Moment, Template
 from gradscope.model.packed_samples import PackedSamples, entries_from_json
-from gradscope.model.records import Detail, GradGraph, Moment, Sample, StepKind, StepRow, Template, TraceInfo
+from gradscope.model.records import Detail, GradGraph, Sample, StepKind, StepRow, TraceInfo
 from gradscope.model.repeats import Repeats, carried_at, rows_of
 from gradscope.model.spec import STRUCTURE, violations
 from gradscope.model.trace import Trace

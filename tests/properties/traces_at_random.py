@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from gradscope.model.records import Detail, GradChange, LeafChange, OpCall, Phase, StepKind
+from gradscope.model.moments import GradChange, LeafChange, OpCall
+from gradscope.model.records import Detail, Phase, StepKind
 from gradscope.model.trace import Trace
 from tests import builders
 from tests.builders import StepBuilder, TraceBuilder

@@ -117,7 +117,7 @@ def test_the_phases_of_a_step_as_the_tutorials_plot_them() -> None:
 
 
 def test_a_gradient_set_to_zero_is_zero() -> None:
-    from gradscope.model.records import GradChange
+    from gradscope.model.moments import GradChange
 
     trace = TraceBuilder("w\nzero_grad()\n")
     w = trace.parameter("w", (2,))

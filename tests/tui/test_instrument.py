@@ -13,7 +13,7 @@ import pytest
 
 from gradscope.errors import DamagedTrace, GradscopeError
 from gradscope.model.findings import Finding, Place, Severity
-from gradscope.model.records import Backward, NodeRun
+from gradscope.model.moments import Backward, NodeRun
 from gradscope.model.trace import Trace
 from gradscope.store import TraceWriter, open_trace
 from gradscope.tui import cursor
@@ -454,7 +454,7 @@ def test_a_crashed_script_can_be_walked_to_its_end() -> None:
     builder = TraceBuilder("a\nb\n", "crash.py", replace(ab2_trace().info, status="failed", error="ValueError: no"))
     step = builder.step(0, detail=Detail.FULL)
     x = step.leaf("x", [1.0], 1)
-    from gradscope.model.records import Failure
+    from gradscope.model.moments import Failure
 
     step.op("mul", (x,), "y", line=2)
     step.add(Failure(step.phase, builder.line(2), "ValueError", "no"))

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.model.graph import EdgeKind, Graph, GraphKind, NodeKind
-from gradscope.model.records import Detail, NodeRun
+from gradscope.model.moments import NodeRun
+from gradscope.model.records import Detail
 from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace

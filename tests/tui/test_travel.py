@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradscope.model.graph import GraphKind
-from gradscope.model.records import OpCall
+from gradscope.model.moments import OpCall
 from tests.builders import Detail, cut_trace, inplace_trace, mlp_trace, move_trace
 from tests.tui.driving import Driver, drive
 

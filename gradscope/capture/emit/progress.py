@@ -11,7 +11,8 @@ from itertools import count
 from typing import NamedTuple
 
 from ...model.growth import Growth
-from ...model.records import ModuleCall, Tensor
+from ...model.moments import ModuleCall
+from ...model.records import Tensor
 from ...model.source import TraceSink
 from ..sites.call_sites import Sites
 from ..step.draft import Draft

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from ...model import records
+from ...model import moments
+from ...model.moments import Moment, Template
 from ...model.packed_samples import Entries, PackedSamples
-from ...model.records import GradEdge, GradGraph, GradNode, Moment, SavedTensor, Template, Tensor
+from ...model.records import GradEdge, GradGraph, GradNode, SavedTensor, Tensor
 from ..measure.tensor_facts import Facts
 from ..sites.call_sites import Sites
 from ..step.draft import Draft
@@ -51,7 +52,7 @@ def template_of(draft: Draft, number: int, sites: Sites, table: TensorTable) -> 
         moments=tuple(moment_of(raw) for raw in draft.moments),
         graphs=tuple(graph_of(raw, draft.moments) for raw in draft.graphs),
         version_bumps=tuple(sorted(draft.bumps.items())),
-        calls=tuple(records.ModuleCall(*call) for call in draft.calls),
+        calls=tuple(moments.ModuleCall(*call) for call in draft.calls),
     )
 
 
@@ -156,24 +157,24 @@ def moment_of(raw: RawMoment) -> Moment:
 
 
 def _op(raw: RawMoment, did: Called) -> Moment:
-    return records.OpCall(
+    return moments.OpCall(
         raw.phase, raw.stack, did.name, raw.inputs, raw.outputs, did.module, did.module_call, did.grad_nodes,
         did.grad_enabled, did.autocast, did.arguments, did.behind, did.direct,
     )  # fmt: skip
 
 
 def _mutation(raw: RawMoment, did: Written) -> Moment:
-    return records.Mutation(
+    return moments.Mutation(
         raw.phase, raw.stack, raw.inputs[0], did.before, did.after, did.cause, did.counted, raw.outputs
     )
 
 
 def _move(raw: RawMoment, did: Moved) -> Moment:
-    return records.Move(raw.phase, raw.stack, _only(raw.inputs), _only(raw.outputs), *did)
+    return moments.Move(raw.phase, raw.stack, _only(raw.inputs), _only(raw.outputs), *did)
 
 
 def _leaf(raw: RawMoment, did: LeafChanged) -> Moment:
-    return records.LeafChange(raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), *did)
+    return moments.LeafChange(raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), *did)
 
 
 def _only(numbers: tuple[int, ...]) -> int | None:
@@ -182,29 +183,29 @@ def _only(numbers: tuple[int, ...]) -> int | None:
 
 def _backward(raw: RawMoment, did: BackwardRan) -> Moment:
     graph = -1 if did.graph is None else did.graph
-    return records.Backward(
+    return moments.Backward(
         raw.phase, raw.stack, did.call, graph, raw.inputs, raw.outputs, did.retain_graph, did.create_graph, did.error
     )
 
 
 def _node(raw: RawMoment, did: NodeRan) -> Moment:
-    return records.NodeRun(raw.phase, raw.stack, -1 if did.graph is None else did.graph, did.node)
+    return moments.NodeRun(raw.phase, raw.stack, -1 if did.graph is None else did.graph, did.node)
 
 
 def _grad(raw: RawMoment, did: GradChanged) -> Moment:
-    return records.GradChange(raw.phase, raw.stack, raw.inputs, *did)
+    return moments.GradChange(raw.phase, raw.stack, raw.inputs, *did)
 
 
 def _optimizer(raw: RawMoment, did: Updated) -> Moment:
-    return records.OptimizerStep(raw.phase, raw.stack, did.optimizer, raw.inputs, did.versions)
+    return moments.OptimizerStep(raw.phase, raw.stack, did.optimizer, raw.inputs, did.versions)
 
 
 def _registration(raw: RawMoment, did: Registered) -> Moment:
-    return records.Registration(raw.phase, raw.stack, did.owner, did.name, raw.inputs)
+    return moments.Registration(raw.phase, raw.stack, did.owner, did.name, raw.inputs)
 
 
 def _failure(raw: RawMoment, did: Failed) -> Moment:
-    return records.Failure(raw.phase, raw.stack, *did, raw.inputs)
+    return moments.Failure(raw.phase, raw.stack, *did, raw.inputs)
 
 
 def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment, Any], Moment]:
@@ -225,12 +226,12 @@ _MAKERS: dict[type, Callable[[RawMoment, Any], Moment]] = {
     Updated: _optimizer,
     Failed: _failure,
     Registered: _registration,
-    Switched: _simple(records.ModeChange),
-    Zeroed: _simple(records.ZeroGrad),
-    OptimizerChanged: _simple(records.OptimizerChange),
-    Scheduled: _simple(records.SchedulerStep),
-    Scaled: _simple(records.ScalerCall),
-    Noted: _simple(records.Note),
+    Switched: _simple(moments.ModeChange),
+    Zeroed: _simple(moments.ZeroGrad),
+    OptimizerChanged: _simple(moments.OptimizerChange),
+    Scheduled: _simple(moments.SchedulerStep),
+    Scaled: _simple(moments.ScalerCall),
+    Noted: _simple(moments.Note),
 }
 
 

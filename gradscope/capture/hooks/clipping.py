@@ -21,8 +21,8 @@ from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import CLIP
 from ..measure.tensor_facts import versions_of
-from .function_mode import arguments_text
 from .pause import Pause
+from .torch_calls import arguments_text
 
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 

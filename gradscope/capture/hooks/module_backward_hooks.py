@@ -14,7 +14,7 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import HOOK
-from .modules import ModuleWatch
+from .module_names import ModuleNames
 
 _NAME = "register_full_backward_hook"
 
@@ -22,8 +22,8 @@ _NAME = "register_full_backward_hook"
 class ModuleHookWatch:
     """Notes each registration as a call that belongs to the module, with the line where the hook returns."""
 
-    def __init__(self, journal: Journal, modules: ModuleWatch) -> None:
-        self.journal, self.modules = journal, modules
+    def __init__(self, journal: Journal, names: ModuleNames) -> None:
+        self.journal, self.names = journal, names
 
     def install(self, hooks: HookSet) -> None:
         original = nn.Module.register_full_backward_hook
@@ -47,7 +47,7 @@ class ModuleHookWatch:
         stack, direct = journal.here.locate(frame)
         behind = journal.sites.behind(getattr(hook, "__func__", hook), stack)
         around = journal.here.module, journal.here.module_call
-        journal.here.module, journal.here.module_call = self.modules.number(module), None
+        journal.here.module, journal.here.module_call = self.names.number(module), None
         try:
             journal.ops.add(_NAME, stack, direct, [], (), [], 0, 0, behind=behind)
         finally:

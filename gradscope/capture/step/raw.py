@@ -238,7 +238,7 @@ class RawGraph(NamedTuple):
 
 
 class RawCall(NamedTuple):
-    """A call of a module, as `records.ModuleCall`: `parent` is the place of the one that made it."""
+    """A call of a module, as `moments.ModuleCall`: `parent` is the place of the one that made it."""
 
     module: int
     call: int

@@ -16,6 +16,7 @@ from .entry import Entry
 from .loop_detection import Loop, Loops, Watch
 from .passes import builds_graph, first_walked, held, kind_of, runs_model
 from .raw import Noted
+from .ready_gradients import ReadyGradients
 from .split import pieces, split
 from .tensor_registry import TensorTable
 
@@ -39,7 +40,7 @@ class StepTracker:
         measure: Callable[[tuple[int, ...], list[torch.Tensor]], None],
     ) -> None:
         self.sites, self.table = sites, table
-        self._open, self._close, self._measure = open_draft, close, measure
+        self._open, self._close = open_draft, close
         self.draft = open_draft(StepKind.TRAIN)
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
@@ -54,7 +55,7 @@ class StepTracker:
         self._last_update = -1
         self._settled: set[tuple[str, Loop]] = set()  # loops whose R or B makes a step each time round
         self._look_at = LONG
-        self._ready: Sequence[Entry] = ()
+        self._ready = ReadyGradients(measure)
 
     # -- what capture tells ------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ class StepTracker:
 
     def gradients_ready(self, leaves: Sequence[Entry]) -> None:
         """A backward accumulated into the leaves of these entries."""
-        self._ready = leaves
+        self._ready.leaves = leaves
 
     def updated(self, stack: int) -> None:
         """Parameters were updated (the update's moments are the last of the draft)."""
@@ -176,7 +177,7 @@ class StepTracker:
     def updated_by_hand(self, stack: int) -> None:
         """A leaf was changed in place after a backward: an update without an optimizer."""
         if not self.draft.norms:
-            self.measure_ready()
+            self._ready.measure()
         self.updated(stack)
 
     def over(self, kind: StepKind) -> None:
@@ -291,7 +292,7 @@ class StepTracker:
         """
         draft = self.draft
         living = held(draft)
-        waits = not self.draft.with_graph or (loop is not None and self._gradients_wait())
+        waits = not self.draft.with_graph or (loop is not None and self._ready.wait())
         cuts = [] if waits else [cut for cut in draft.cuts if cut <= living.first]
         if not cuts and draft.length >= TOO_LONG and living.ops < draft.length // 2:
             cuts = list(draft.cuts)
@@ -302,11 +303,6 @@ class StepTracker:
                 self._settled.add(("B", loop))
             self._cut(cuts, loop)
         self._look_at = max(LONG, 2 * self.draft.length)
-
-    def _gradients_wait(self) -> bool:
-        """Whether what the last backward filled lives and outlasts steps, so that an update may come to use it."""
-        leaves = [(entry.parameter, entry()) for entry in self._ready]
-        return any(known is not None and leaf is not None and leaf.grad is not None for known, leaf in leaves)
 
     def _cut(self, cuts: Sequence[int], loop: Loop | None = None) -> None:
         """The step in progress ends at each of these moments, in order; what is left goes on as the next."""
@@ -340,11 +336,11 @@ class StepTracker:
         if draft.end is None and draft.phase is not None:
             draft.begins(Phase.OTHER)  # since the last phase was over
         if draft.seen_backward and not draft.norms:
-            self.measure_ready()
+            self._ready.measure()
         kind = kind_of(draft)
         watch = self.watch
         draft.watch = watch if watch is not None and (self.lingering is not None or self._ends_steps(watch)) else None
-        self._ready = ()
+        self._ready.leaves = ()
         self.watch = self.lingering = None
         self._round = None
         self._backward_at = self._update_at = None
@@ -393,15 +389,3 @@ class StepTracker:
             if own is not None and stack is not None and own.holds(positions[stack]):
                 return index + 1
         return self._last_update + 1
-
-    def measure_ready(self) -> None:
-        """Norms of the leaves that the last backward filled and that still have a gradient."""
-        numbers: list[int] = []
-        tensors: list[torch.Tensor] = []
-        for entry in self._ready:
-            tensor = entry()
-            if tensor is not None and entry.parameter is not None:
-                numbers.append(entry.parameter)
-                tensors.append(tensor)
-        if tensors:
-            self._measure(tuple(numbers), tensors)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
-from ...model.records import LeafChange, Mutation, OpCall, Registration
+from ...model.moments import LeafChange, Mutation, OpCall, Registration
 from ...model.trace import Step
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
+from ...model.moments import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
 from ...text import plural
 from ..evidence.arguments import arguments
 from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from ...model.build import grad_node_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, Detail, GradNode, OpCall
+from ...model.moments import Backward, OpCall
+from ...model.records import Detail, GradNode
 from ...model.trace import Step
 from ..evidence.index import Case
 from ..evidence.statistics import Run, Statistics, backwards, size

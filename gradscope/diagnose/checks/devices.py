@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import Move
+from ...model.moments import Move
 from ...model.trace import Step
 from ..evidence.ancestry import Made, made
 from ..evidence.index import Case, Event

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, Failure, ModeChange, OpCall
+from ...model.moments import Backward, Failure, ModeChange, OpCall
 from ...model.trace import Step
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import first_cuts, place_of, reason

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...model.findings import Finding, Severity
-from ...model.records import GradChange, OptimizerStep
+from ...model.moments import GradChange, OptimizerStep
 from ...model.trace import Step
 from ...text import number
 from ..evidence.dataflow import Dataflow

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.moments import Backward, OpCall
 from ...model.order import reached
-from ...model.records import Backward, OpCall, Parameter
+from ...model.records import Parameter
 from ...model.trace import Step
 from ..evidence.dataflow import INTEGER, Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, place_of, reason

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.build import grad_node_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Detail, LeafChange, Mutation, OpCall, Stats
+from ...model.moments import LeafChange, Mutation, OpCall
+from ...model.records import Detail, Stats
 from ...model.trace import Step
 from ..evidence.index import Case
 from ..evidence.statistics import Run, Statistics, backwards, main_line, size

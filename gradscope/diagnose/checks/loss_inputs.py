@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from ...model import op_kinds
 from ...model.build import op_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import LOADER, Backward, Failure, OpCall, Tensor
+from ...model.moments import Backward, Failure, OpCall
+from ...model.records import LOADER, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
 from ...text import sizes

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.moments import Backward, LeafChange, Mutation, OpCall
 from ...model.order import reached
-from ...model.records import Backward, LeafChange, Mutation, OpCall, StepKind, Tensor
+from ...model.records import StepKind, Tensor
 from ...model.trace import Step
 from ...text import elide_list
 from ..evidence.ancestry import is_update, made

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, GradChange, ModuleCall, OptimizerStep
+from ...model.moments import Backward, GradChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.build import grad_node_id, op_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, Detail, GradChange, OpCall, OptimizerStep, ScalerCall, Stats
+from ...model.moments import Backward, GradChange, OpCall, OptimizerStep, ScalerCall
+from ...model.records import Detail, Stats
 from ...model.trace import Step
 from ...model.watching import recorded_in_full
 from ..evidence.arguments import arguments

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Backward, GradChange, Mutation, OpCall
+from ...model.moments import Backward, GradChange, Mutation, OpCall
 from ...model.trace import Step
 from ..evidence.ancestry import Copy, Made, copy_of_leaf, is_update, made, root_without_graph, update_behind
 from ..evidence.grad_reads import Reads, reads_of_nothing

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Failure
+from ...model.moments import Failure
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, TorchError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Failure
+from ...model.moments import Failure
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Ownership
 from ..evidence.torch_errors import ErrorKind

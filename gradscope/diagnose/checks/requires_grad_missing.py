@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Backward, LeafChange, OpCall, StepKind, Tensor
+from ...model.moments import Backward, LeafChange, OpCall
+from ...model.records import StepKind, Tensor
 from ...model.trace import Step
 from ..evidence.ancestry import Made, ancestors, is_update, made, root_without_graph, update_behind
 from ..evidence.dataflow import Dataflow

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Backward, GradNode, NodeRun, OpCall, SavedTensor
+from ...model.moments import Backward, NodeRun, OpCall
+from ...model.records import GradNode, SavedTensor
 from ...model.trace import Step
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, torch_error

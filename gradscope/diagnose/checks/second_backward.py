@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
-from ...model.records import Backward
+from ...model.moments import Backward
 from ...model.trace import Step
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
-from ...model.records import GradChange, Stats, ZeroGrad
+from ...model.moments import GradChange, ZeroGrad
+from ...model.records import Stats
 from ...text import number, plural
 from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use
 from ..evidence.index import Case

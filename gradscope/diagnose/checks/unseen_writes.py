@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import Backward, GradNode, SavedTensor, Stats
+from ...model.moments import Backward
+from ...model.records import GradNode, SavedTensor, Stats
 from ...model.trace import Step
 from ..evidence.index import Case, Event, once_a_step
 from ..evidence.statistics import Statistics, same_values

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
+from ...model.moments import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep
 from ...model.order import reached
-from ...model.records import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep
 from ...model.trace import Step
 from ...text import number, plural
 from ..evidence.arguments import arguments

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.records import OpCall, Site
+from ...model.moments import OpCall
+from ...model.records import Site
 from ...model.trace import Step
 from ...text import plural
 from ..evidence.dataflow import Dataflow

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.moments import Backward
 from ...model.order import reached
-from ...model.records import Backward, GradGraph
+from ...model.records import GradGraph
 from ...model.trace import Step
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import ACCUMULATE

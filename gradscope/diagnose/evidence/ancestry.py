@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
+from ...model.moments import Backward, LeafChange, Mutation, OpCall
 from ...model.order import reached
-from ...model.records import Backward, LeafChange, Mutation, OpCall, Tensor
+from ...model.records import Tensor
 from ...model.trace import Step
 from .index import Case, once_a_step
 from .torch_errors import ErrorKind

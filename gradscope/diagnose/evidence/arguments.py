@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from ...model.records import OpCall
+from ...model.moments import OpCall
 
 _LONGEST = 120  # characters that a trace keeps: the last argument of a text of this length may be cut
 # Commas in strings and in tuples part nothing.

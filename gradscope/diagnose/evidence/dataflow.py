@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import cached_property
 
 from ...model import op_kinds
+from ...model.moments import Backward, GradChange, LeafChange, ModuleCall, Mutation, OpCall
 from ...model.order import reached
-from ...model.records import Backward, GradChange, LeafChange, ModuleCall, Mutation, OpCall
 from ...model.trace import Step
 from .index import Case, once_a_step
 from .writes import op_of

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...model import op_kinds
-from ...model.records import GradChange, Moment, Mutation, OpCall, OptimizerStep, ScalerCall
+from ...model.moments import GradChange, Moment, Mutation, OpCall, OptimizerStep, ScalerCall
 from ...model.trace import Step
 from .index import Case, once_a_case
 from .writes import op_before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...model.records import ModeChange, OpCall
+from ...model.moments import ModeChange, OpCall
 from ...model.trace import Step
 from .index import Case, once_a_case, once_a_step
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...model.build import tensor_id
 from ...model.findings import Place
-from ...model.records import OpCall
+from ...model.moments import OpCall
 from .ancestry import Made, made
 from .index import Case, Event
 from .torch_errors import ErrorKind

@@ -12,19 +12,8 @@ from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from ...model.findings import Place
-from ...model.records import (
-    Failure,
-    Module,
-    Moment,
-    OpCall,
-    Optimizer,
-    Parameter,
-    Sample,
-    Site,
-    StepKind,
-    StepRow,
-    Tensor,
-)
+from ...model.moments import Failure, Moment, OpCall
+from ...model.records import Module, Optimizer, Parameter, Sample, Site, StepKind, StepRow, Tensor
 from ...model.trace import Step, Trace
 from .torch_errors import TorchError, torch_error
 

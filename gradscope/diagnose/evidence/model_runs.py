@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...model import op_kinds
-from ...model.records import Backward, Detail, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
+from ...model.moments import Backward, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
+from ...model.records import Detail
 from ...model.trace import Step
 from .arguments import arguments
 from .dataflow import Dataflow

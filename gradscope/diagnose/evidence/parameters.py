@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...model.findings import Place
-from ...model.records import (
+from ...model.moments import (
     Backward,
     GradChange,
     LeafChange,
@@ -17,8 +17,8 @@ from ...model.records import (
     OptimizerChange,
     OptimizerStep,
     Registration,
-    Site,
 )
+from ...model.records import Site
 from ...model.trace import Step
 from .grad_lifetimes import FILLS, GradLifetimes
 from .index import Case, at, once_a_case, shared_frames

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from ...model.moments import Backward, GradChange, NodeRun, OpCall, OptimizerStep
 from ...model.order import topological
-from ...model.records import Backward, GradChange, GradGraph, GradNode, NodeRun, OpCall, OptimizerStep, Stats, StepRow
+from ...model.records import GradGraph, GradNode, Stats, StepRow
 from ...model.trace import Step
 from .index import Case
 

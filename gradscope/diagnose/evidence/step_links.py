@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...model.findings import Place
-from ...model.records import Backward, OpCall, Site
+from ...model.moments import Backward, OpCall
+from ...model.records import Site
 from ...model.trace import Step
 from .dataflow import Dataflow
 from .index import Case, Origin, at, once_a_case, once_a_step

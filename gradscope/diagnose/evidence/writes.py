@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.findings import Place
-from ...model.records import Mutation, OpCall, OptimizerStep, Tensor
+from ...model.moments import Mutation, OpCall, OptimizerStep
+from ...model.records import Tensor
 from ...model.trace import Step
 from .arguments import arguments
 from .index import Case, at

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...model.records import OpCall, OptimizerStep, Tensor
+from ...model.moments import OpCall, OptimizerStep
+from ...model.records import Tensor
 from ...text import elide_list, number, printable, tensor_type
 from ..scene import Scene
 from ..words import line_word, moment_words, tensor_word

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ...model.gradients import union
 from ...model.graph import GraphNode
-from ...model.records import Backward, Mutation, NodeRun, OptimizerStep, Sample, Template
+from ...model.moments import Backward, Mutation, NodeRun, OptimizerStep, Template
+from ...model.records import Sample
 from ...model.samples import SampleIndex, not_finite
 
 

@@ -11,7 +11,8 @@ from textual.highlight import highlight
 from textual.worker import get_current_worker
 
 from ...model.graph import SourceLine
-from ...model.records import NodeRun, Site
+from ...model.moments import NodeRun
+from ...model.records import Site
 from ...text import printable
 from ..scene import Scene
 from ..sources import SourceText, read_source

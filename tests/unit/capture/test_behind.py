@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import gradscope
-from gradscope.model.records import OpCall, Sample
+from gradscope.model.moments import OpCall
+from gradscope.model.records import Sample
 from gradscope.model.trace import Trace
 
 

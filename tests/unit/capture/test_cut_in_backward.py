@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import gradscope
-from gradscope.model.records import Backward, GradChange, NodeRun
+from gradscope.model.moments import Backward, GradChange, NodeRun
 
 
 def _batches(x: torch.Tensor) -> Iterator[torch.Tensor]:

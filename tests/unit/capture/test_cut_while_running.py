@@ -10,7 +10,8 @@ import pytest
 from gradscope.capture.step.draft import Draft
 from gradscope.capture.step.raw import Noted, RawCall
 from gradscope.capture.step.split import split
-from gradscope.model.records import Backward, OpCall, Phase
+from gradscope.model.moments import Backward, OpCall
+from gradscope.model.records import Phase
 from gradscope.model.spec import violations
 from tests.capturing import Recording, record_text
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradscope.capture.journal.shared_memory import checksum
-from gradscope.model.records import Mutation, OptimizerStep
+from gradscope.model.moments import Mutation, OptimizerStep
 from tests.capturing import Recording, record_text
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gradscope.capture.journal import schedule
-from gradscope.model.records import Backward, Detail, Note, OpCall, ZeroGrad
+from gradscope.model.moments import Backward, Note, OpCall, ZeroGrad
+from gradscope.model.records import Detail
 from gradscope.model.trace import Step
 from tests.capturing import Recording, record_text
 

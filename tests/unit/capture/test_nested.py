@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gradscope.capture.recorder import active_recorders
-from gradscope.model.records import Moment
+from gradscope.model.moments import Moment
 from gradscope.model.trace import Step, Trace
 from tests.capturing import Recording, new_recording, record_text, recording, run_plain
 from tests.conftest import leftovers, snapshot, torch_state

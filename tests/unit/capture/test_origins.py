@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gradscope.model.records import Failure, Module, OpCall
+from gradscope.model.moments import Failure, OpCall
+from gradscope.model.records import Module
 from tests.capturing import Recording, record_text
 
 

@@ -10,7 +10,7 @@ import pytest
 from gradscope.capture.step import segmenter
 from gradscope.capture.step.segmenter import LONG, StepTracker
 from gradscope.capture.step.split import pieces
-from gradscope.model.records import Backward, Note, OpCall
+from gradscope.model.moments import Backward, Note, OpCall
 from gradscope.model.spec import violations
 from gradscope.store import open_trace
 from tests.capturing import Recording, record_text

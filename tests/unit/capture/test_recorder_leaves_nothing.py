@@ -11,8 +11,18 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradscope.capture import recorder
-from gradscope.capture.emit import progress, step_rows
-from gradscope.capture.hooks import backward, custom_functions, function_mode, modules, optimizers, regions
+from gradscope.capture.emit import progress, step_rows, step_writer
+from gradscope.capture.hooks import (
+    backward_run,
+    custom_functions,
+    function_mode,
+    module_calls,
+    module_changes,
+    module_names,
+    optimizer_groups,
+    optimizers,
+    regions,
+)
 from gradscope.capture.journal import (
     gradients,
     here,
@@ -26,7 +36,7 @@ from gradscope.capture.journal import (
 )
 from gradscope.capture.measure import stats, stats_batch
 from gradscope.capture.recorder import active_recorders
-from gradscope.capture.step import draft, loop_detection, patterns, segmenter, tensor_registry
+from gradscope.capture.step import draft, loop_detection, patterns, ready_gradients, segmenter, tensor_registry
 from gradscope.errors import AlreadyRecording
 from gradscope.render.summary import summary
 from tests.capturing import bits, new_recording, record_text, recording, run_plain
@@ -372,17 +382,22 @@ BROKEN: list[tuple[Any, str]] = [
     *_methods(stats_batch.Slab),
     *_methods(segmenter.StepTracker),
     *_these(segmenter, "builds_graph", "first_walked", "kind_of", "pieces"),
+    *_methods(ready_gradients.ReadyGradients),
     *_methods(loop_detection.Loops),
     *_these(function_mode.OpMode, "told", "written", "_moved"),
     *_methods(patterns.Patterns),
     *_methods(draft.Draft),
-    *_these(backward._Run, "__init__", "_walk", "finished", "failed"),
-    *_these(modules.ModuleWatch, "_root_begins", "_meet", "scan", "_moved"),
-    *_these(optimizers.OptimizerWatch, "_number", "_measure"),
+    *_these(backward_run.BackwardRun, "__init__", "_walk", "finished", "failed"),
+    *_these(module_calls.ModuleCallWatch, "_root_begins"),
+    *_these(module_names.ModuleNames, "meet", "scan"),
+    *_these(module_changes.ModuleChangeWatch, "_moved"),
+    *_these(optimizer_groups.OptimizerGroups, "met", "number", "current", "remember"),
+    *_these(optimizers.OptimizerWatch, "_measure"),
     (regions.ModeWatch, "_switch"),
-    *_these(recorder.Recorder, "_close_step", "_pattern", "_open_draft", "_record_failure"),
+    *_these(recorder.Recorder, "_close_step", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
-    *_these(function_mode, "tensors_in", "_describe"),
+    *_methods(step_writer.StepWriter),
+    *_these(function_mode, "tensors_in", "describe"),
     (tensor_registry, "read_facts"),
     (progress, "template_of"),
     *_methods(progress.Progress),

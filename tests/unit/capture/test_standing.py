@@ -84,13 +84,13 @@ def test_what_goes_on_while_it_is_read_is_not_told() -> None:
         weight = torch.ones(2, requires_grad=True)
         weight * 2
         assert unfinished() is None
-        told = recorder._rows.unfinished
+        told = recorder.writer.rows.unfinished
 
         def interrupted(*arguments: object) -> StepRow:
             weight * 3
             return told(*arguments)  # type: ignore[arg-type]
 
-        recorder._rows.unfinished = interrupted  # type: ignore[method-assign]
+        recorder.writer.rows.unfinished = interrupted  # type: ignore[method-assign]
         assert unfinished() is None
     finally:
         recorder.stop()

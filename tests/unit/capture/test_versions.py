@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gradscope.model.records import Mutation
+from gradscope.model.moments import Mutation
 from gradscope.model.state import State
 from gradscope.tui.words import moment_words
 from tests.capturing import Recording, record_text

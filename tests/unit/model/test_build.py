@@ -11,16 +11,8 @@ import pytest
 
 from gradscope.model.build import grad_node_id, op_id, tensor_id
 from gradscope.model.graph import EdgeKind, Graph, GraphKind, GraphNode, NodeKind
-from gradscope.model.records import (
-    Backward,
-    LeafChange,
-    Module,
-    Mutation,
-    OpCall,
-    Phase,
-    SavedTensor,
-    StepKind,
-)
+from gradscope.model.moments import Backward, LeafChange, Mutation, OpCall
+from gradscope.model.records import Module, Phase, SavedTensor, StepKind
 from gradscope.model.spec import graph_violations
 from gradscope.model.trace import Step
 from tests import builders

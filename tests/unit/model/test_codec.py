@@ -18,19 +18,8 @@ from gradscope.model.codec import (
     moment_from_json,
     to_json,
 )
-from gradscope.model.records import (
-    MOMENT_TYPES,
-    Detail,
-    Mutation,
-    OpCall,
-    Phase,
-    Site,
-    Stats,
-    StepKind,
-    StepRow,
-    Template,
-    TraceInfo,
-)
+from gradscope.model.moments import MOMENT_TYPES, Mutation, OpCall, Template
+from gradscope.model.records import Detail, Phase, Site, Stats, StepKind, StepRow, TraceInfo
 from tests import builders
 
 

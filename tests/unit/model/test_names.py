@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from gradscope.model.codec import loads
 from gradscope.model.document import trace_json
 from gradscope.model.memory import MemorySource
+from gradscope.model.moments import OpCall, Template
 from gradscope.model.names import Names, sharing
 from gradscope.model.overview import overview
-from gradscope.model.records import Module, OpCall, Optimizer, Parameter, Phase, Site, Stack, Template
+from gradscope.model.records import Module, Optimizer, Parameter, Phase, Site, Stack
 from gradscope.model.trace import Trace
 from tests.builders import INFO, TraceBuilder, gan_trace, mlp_trace
 

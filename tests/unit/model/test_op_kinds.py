@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gradscope.model import op_kinds
-from gradscope.model.records import OpCall, Phase
+from gradscope.model.moments import OpCall
+from gradscope.model.records import Phase
 
 SETS = {name: value for name, value in vars(op_kinds).items() if isinstance(value, frozenset)}
 # Operators as a trace has them, what `nn.functional` calls inside, and conversions that are Python's.

@@ -9,8 +9,9 @@ import pytest
 
 from gradscope.model.codec import dumps, from_json, loads
 from gradscope.model.document import trace_json
+from gradscope.model.moments import Failure, Mutation, Template
 from gradscope.model.overview import Overview, overview, overview_json
-from gradscope.model.records import Failure, Mutation, Phase, Sample, StepRow, Template, TraceInfo
+from gradscope.model.records import Phase, Sample, StepRow, TraceInfo
 from gradscope.model.trace import Trace
 from tests.builders import (
     INFO,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.model.records import Mutation, OptimizerStep, Phase, SavedTensor
+from gradscope.model.moments import Mutation, OptimizerStep
+from gradscope.model.records import Phase, SavedTensor
 from gradscope.model.shifts import shifted
 from gradscope.model.state import State
 from gradscope.model.trace import Step

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
-from gradscope.model.records import Backward, GradEdge, ModuleCall, Mutation, NodeRun, OpCall, Phase, Template
+from gradscope.model.moments import Backward, ModuleCall, Mutation, NodeRun, OpCall, Template
+from gradscope.model.records import GradEdge, Phase
 from gradscope.model.spec import GRAPH_RULES, MEANING, STRUCTURE, graph_violations, violations
 from tests import builders
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from gradscope.model.leaf import CASES
+from gradscope.model.moments import Failure, LeafChange, ModeChange, Move, OpCall
 from gradscope.model.origin import case_in
-from gradscope.model.records import Failure, LeafChange, ModeChange, Move, OpCall, Phase, StepKind
+from gradscope.model.records import Phase, StepKind
 from gradscope.model.state import State, replay
 from gradscope.model.trace import Trace
 from tests import builders

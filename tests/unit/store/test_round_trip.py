@@ -16,8 +16,9 @@ import pytest
 from gradscope.errors import CannotWrite, NoSuchStep
 from gradscope.model.growth import Growth
 from gradscope.model.memory import MemorySource
+from gradscope.model.moments import OpCall, Template
 from gradscope.model.packed_samples import PackedSamples
-from gradscope.model.records import Detail, OpCall, Sample, Stats, Template, TraceInfo
+from gradscope.model.records import Detail, Sample, Stats, TraceInfo
 from gradscope.model.repeats import Repeats
 from gradscope.model.trace import Trace
 from gradscope.store import SqliteSource, TraceWriter, is_trace, open_trace

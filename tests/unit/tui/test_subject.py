@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from gradscope.model.graph import GraphKind, NodeKind
-from gradscope.model.records import NodeRun
+from gradscope.model.moments import NodeRun
 from gradscope.model.trace import Trace
 from gradscope.tui.subject import Subject, node_of, same_node, sights_of, subject_at, subject_of
 from tests import builders

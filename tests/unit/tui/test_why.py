@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gradscope.model.records import GradChange, Phase
+from gradscope.model.moments import GradChange
+from gradscope.model.records import Phase
 from gradscope.model.trace import Trace
 from gradscope.tui.why import Because, why_grad
 from tests import builders

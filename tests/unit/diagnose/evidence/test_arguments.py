@@ -8,7 +8,8 @@ import pytest
 
 from gradscope.diagnose.evidence.arguments import arguments
 from gradscope.diagnose.evidence.model_runs import acts_as_training, drop_share
-from gradscope.model.records import OpCall, Phase
+from gradscope.model.moments import OpCall
+from gradscope.model.records import Phase
 
 
 def op(name: str, text: str, inputs: int = 1) -> OpCall:
