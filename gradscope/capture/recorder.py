@@ -90,7 +90,7 @@ class Recorder:
         self._hooks = HookSet()
         self._signals = Signals()
         self._counts: dict[str, int] = {}  # steps so far, by kind
-        self._patterns = Patterns()
+        self._patterns = Patterns(matching=self._budget() is not None)
         self._seen: tuple[Any, ...] = ()  # how far the step had got when the sink asked
         self._told = False  # and whether it was told that already
         self._ask_again = 0.0  # when reading it is affordable again
@@ -453,5 +453,6 @@ def _install_fork_hook() -> None:
 
 def _silence_child() -> None:
     for recorder in reversed(active_recorders()):
+        recorder.journal.matching.leave()
         recorder._detach()
         recorder._signals.close()

@@ -199,8 +199,14 @@ _NOT_GIVEN: tuple[Any, ...] = (None,) * 6  # what the engine is called with, at 
 
 
 @lru_cache(maxsize=4096)
+def _filling(leaf: int) -> RawNode:
+    """The node that fills a leaf: the same object each time, which is quickly found to be equal."""
+    return RawNode("AccumulateGrad", None, leaf, (), (), 0, carried=False)
+
+
+@lru_cache(maxsize=4096)
 def _node_moment(stack: int, graph: int | None, node: int) -> RawMoment:
-    """That a node ran: the same object each time, which is quickly found to be equal."""
+    """That a node ran: the same object each time, too."""
     return RawMoment("node", Phase.BACKWARD, stack, (), (), NodeRan(graph, node))
 
 
@@ -302,7 +308,7 @@ class _Run:
                     number = journal.table.number(draft, leaf, self.stack)
                 self.leaves.append((leaf, number, leaf.grad is not None))
                 self.leaf_of[len(raw)] = number
-                raw.append(_new_tuple(RawNode, (name, None, number, (), (), 0, False)))
+                raw.append(_filling(number))
                 continue
             sequence = node._sequence_nr()
             op = by_sequence.get(sequence)

@@ -186,7 +186,7 @@ class ModuleWatch:
         known = self._wanted(module)
         if known is None:
             return self._call(module, *args, **kwargs)
-        clock, sites, loss = journal.clock, journal.sites, known.loss
+        here, clock, sites, loss = journal.here, journal.clock, journal.sites, known.loss
         if journal.matching.aside and not journal.matching.on and self._begins_lightly(frame, module, known):
             return self._call_lightly(module, known, args, kwargs)
         if not clock.depth and journal.matching.listening:
@@ -196,7 +196,7 @@ class ModuleWatch:
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
         draft = journal.tracker.draft
-        outer = (journal.here.module, journal.here.module_call, draft.calling, sites.anchor, sites.anchor_stack)
+        outer = (here.module, here.module_call, draft.calling, sites.anchor, sites.anchor_stack)
         self._begins(module, known, stack)
         clock.enter(loss)
         sites.anchor, sites.anchor_stack = frame, stack
@@ -208,7 +208,7 @@ class ModuleWatch:
             else:
                 result = self._call(module, *args, **kwargs)
         finally:
-            journal.here.module, journal.here.module_call, calling, sites.anchor, sites.anchor_stack = outer
+            here.module, here.module_call, calling, sites.anchor, sites.anchor_stack = outer
             journal.tracker.draft.call_left(draft, calling)
             clock.leave(loss)
             if not clock.depth:
@@ -317,14 +317,14 @@ class ModuleWatch:
 
     def _wanted(self, module: nn.Module) -> Known | None:
         """What is known of a module whose call is recorded; None for a call that is not."""
-        journal = self.journal
-        if not journal.here.active or journal.here.backwards or get_ident() != journal.thread or transforming():
+        journal, here = self.journal, self.journal.here
+        if not here.active or here.backwards or get_ident() != here.thread or transforming():
             return None  # inside a backward, a checkpoint runs its part again
         if torch.compiler.is_compiling():  # an export that traces without Dynamo
             return None
-        if journal.here.quiet:
+        if here.quiet:
             journal.forget_raised_step()
-            if journal.here.quiet:
+            if here.quiet:
                 return None
         known = self._known.get(id(module))
         if known is not None and known.reference() is module:
@@ -361,7 +361,7 @@ class ModuleWatch:
             counts = draft.module_calls
             call = counts[number] = counts.get(number, -1) + 1
             if draft.with_graph:
-                told = (number, call, stack, module.training, draft.length, draft.calling)
+                told = (number, call, stack, module.training, len(draft.moments), draft.calling)
                 draft.calls.append(_new_tuple(RawCall, told))
                 draft.calling = len(draft.calls) - 1
             journal.here.module, journal.here.module_call = number, call

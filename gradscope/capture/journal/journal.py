@@ -1,7 +1,7 @@
 """The journal: every part of capture tells it facts; it words them as raw moments of the current draft.
 
-It knows where the script is (call stack, phase, module) and asks the step tracker whether a new step
-has begun. It never reaches into the script and never raises into it.
+Its parts each word one kind of fact; what they share is `here`: where the script is, and the step in progress.
+It never reaches into the script and never raises into it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
 from threading import get_ident
-from time import perf_counter, thread_time
+from time import perf_counter
 from types import FrameType
 from typing import Any
 
@@ -35,12 +35,11 @@ from ..step.draft import FLUSH_SECONDS, Draft
 from ..step.patterns import MatchedStep, Pattern, Patterns
 from ..step.raw import Passed, Station
 from .here import Here
+from .schedule import Schedule
 from .station_facts import results_facts
 from .stations import BACKWARD, CALL, ENDS, Teller
 from .updates import Updates
 
-NEAREST, FARTHEST = 8, 1024  # matched steps between two that are watched
-FREE_SECONDS = 0.1  # of the thread, that watching steps that equal none may cost before the budget counts
 TOGETHER = 64  # matched steps that are written at once
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
@@ -52,7 +51,7 @@ class Matching:
     """
 
     def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
-        self.here, self.patterns, self.budget = here, patterns, budget
+        self.here, self.patterns, self.schedule = here, patterns, Schedule(budget)
         self.teller = Teller(here, updates)
         self.mode: Any = None  # the function mode that sees the ops
         self.listening = False  # stations are noted or compared: not in light steps but the last before a watched one
@@ -63,11 +62,7 @@ class Matching:
         self.generation = 0  # of what modules there are
         self.on_return: list[Callable[[], None]] = []  # what to bring up to date when ops are seen again
         self._there = True  # the mode is on the stack, or torch has taken it off while it handles a call
-        self._armed = self._lighten = False  # from the first station of the step in progress on, it is
         self._returning = False  # it is the last of its kind: the mode is there to see where it ends
-        self._left, self._distance = 0, NEAREST
-        self._spent = 0.0  # seconds that it cost to watch steps that equal none
-        self._usual: dict[str, float] = {}  # seconds of a light step, by kind
         self._expected: Pattern | None = None
         self._last: Pattern | None = None  # of the step that was matched last, or seen to do what one before did
         self._passed: list[Passed] = []
@@ -82,8 +77,8 @@ class Matching:
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
         self.mode = mode
-        self.listening = self._allowed = mode is not None and self.budget is not None
-        self._cpu = thread_time()
+        self.listening = self._allowed = mode is not None and self.schedule.budget is not None
+        self.schedule.start()
 
     def fails(self) -> None:
         """The call that the step passed last raised: the step is told as far as it got."""
@@ -132,9 +127,9 @@ class Matching:
         draft = here.tracker.draft
         if not draft.stations:
             station = _new_tuple(Station, (kind, stack, sequence_number() - self._count, facts))
-            if self._armed and self._began_like(draft, lambda first: first == station) and self._begin():
+            if self.schedule.to_match and self._began_like(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
-            if self._lighten and self._be_light():
+            if self.schedule.to_lighten and self._be_light():
                 return False
         self._note(draft, kind, stack, facts)
         return False
@@ -142,7 +137,7 @@ class Matching:
     def begins_at(self, frame: FrameType) -> bool:
         """A backward is called at `frame`, with the mode still on the stack. Whether the step is matched from here."""
         here = self.here
-        if not self._armed or get_ident() != here.thread or not here.recording():
+        if not self.schedule.to_match or get_ident() != here.thread or not here.recording():
             return False
         here.locate(frame)
         draft = here.tracker.draft
@@ -244,35 +239,18 @@ class Matching:
 
     def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
-        self._armed = self._lighten = self._steady = False
-        if not self._allowed:
-            return
-        spent, self._cpu = thread_time() - self._cpu, thread_time()
-        usual = self._usual.get(kind)
-        if not draft.with_graph:
-            self._usual[kind] = spent if usual is None else 0.8 * usual + 0.2 * spent
-            self._left -= 1
-            return
-        if pattern is not None and pattern.matchable:
-            self._last = pattern
-            self._armed, self._left = True, self._distance
-            self._distance = min(FARTHEST, 2 * self._distance)
-            return
-        self._distance = NEAREST
-        repeats = pattern is not None and pattern.seen > 1
-        if draft.full or repeats or not kept or not draft.stations or self.budget is None:
-            return
-        cost = spent if usual is None else max(0.0, spent - usual)
-        self._spent += cost
-        self._left = 1 if usual is None else min(FARTHEST, int(cost / (self.budget * usual)))
-        self._lighten = self._spent > FREE_SECONDS and self._left > 0
+        self._steady = False
+        if self._allowed:
+            self.schedule.closed(draft, pattern, kind, kept=kept)
+            if self.schedule.to_match:
+                self._last = pattern
 
     def opens(self) -> bool:
         """A step begins. Whether its ops are seen."""
         if not self.aside or self.on:
             return True
-        if self._left > 0:
-            if self._left == 1:
+        if self.schedule.left > 0:
+            if self.schedule.left == 1:
                 self.listening = True
                 self._put_back()
             return False
@@ -290,9 +268,9 @@ class Matching:
 
     def _begin(self) -> bool:
         """From this station on, which is the first of its step, compare stations only."""
-        if not self._armed:
+        if not self.schedule.to_match:
             return False
-        self._armed = False
+        self.schedule.to_match = False
         if not self._take_off():
             return False
         self.on = True
@@ -304,10 +282,10 @@ class Matching:
 
     def _be_light(self) -> bool:
         """From this station on, which is the first of its step, record no ops. False where that cannot be."""
-        self._lighten = False
-        if self._left > 1 and not self._take_off():
+        self.schedule.to_lighten = False
+        if self.schedule.left > 1 and not self._take_off():
             return False
-        self.aside, self.listening = True, self._left <= 1
+        self.aside, self.listening = True, self.schedule.left <= 1
         self.here.tracker.begin_again()
         self.here.tracker.draft.with_graph = False
         return True
@@ -339,7 +317,7 @@ class Matching:
         """The last station was passed: if the next step is to be watched, its ops are seen from where it begins."""
         draft = self.here.tracker.draft
         numbers = [*(value for _, cell in draft.losses for value in cell), *self._norms(draft)]
-        if self._left <= 1 or not all(map(math.isfinite, numbers)):
+        if self.schedule.left <= 1 or not all(map(math.isfinite, numbers)):
             self._returning = self._put_back()
 
     @staticmethod
@@ -369,7 +347,7 @@ class Matching:
     def _see_again(self) -> None:
         """Ops are recorded again from now on."""
         self.on = self.aside = self._returning = False
-        self._left, self.listening = 0, self._allowed
+        self.schedule.left, self.listening = 0, self._allowed
         self._count = sequence_number()
         for bring_up_to_date in self.on_return:
             bring_up_to_date()
@@ -385,7 +363,7 @@ class Matching:
         assert pattern is not None
         draft = tracker.draft
         step = MatchedStep(draft.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
-        self._left -= 1
+        self.schedule.left -= 1
         if self._steady and pattern is self._last and not self._returning:
             self._waiting.append(step)
             draft.losses, draft.norms, draft.learning_rates = [], [], {}
@@ -426,7 +404,7 @@ class Matching:
         draft, tracker = self.here.tracker.draft, self.here.tracker
         self._forget()
         self.on = self._returning = False
-        self._distance, self._left = NEAREST, 0
+        self.schedule.soon()
         back = self._put_back()
         if not passed and back:
             self._see_again()

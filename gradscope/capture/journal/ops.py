@@ -10,7 +10,7 @@ import torch
 from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
 from ..sites.call_sites import ALONE, NOWHERE
-from ..step.raw import Called, LeafChanged
+from ..step.raw import Called, LeafChanged, RawMoment
 from .here import Here
 from .measurements import Measurements
 from .mode_switches import Switches
@@ -36,6 +36,8 @@ class Ops:
 
     def __init__(self, here: Here, switches: Switches, versions: Versions, measurements: Measurements) -> None:
         self.here, self.switches, self.versions, self.measurements = here, switches, versions, measurements
+        self._entered: tuple[int, ...] = ()  # the operands that were numbered last,
+        self._entered_in = here.draft.mark  # and the step that they are numbered in
 
     def enter_inputs(
         self,
@@ -67,7 +69,9 @@ class Ops:
         if table.unnamed and direct:
             for tensor in tensors:
                 table.name_by_use(tensor, stack, position_of(arguments, tensor), method, direct)
-        return tuple(numbers)
+        entered = tuple(numbers)
+        self._entered, self._entered_in = entered, mark
+        return entered
 
     def add(
         self,
@@ -89,7 +93,8 @@ class Ops:
         if not draft.with_graph:
             return -1
         grad_enabled = _grad_enabled()
-        numbers = self.numbers_now(inputs, numbers, stack)
+        if numbers is not self._entered or draft.mark is not self._entered_in:
+            numbers = self.numbers_now(inputs, numbers, stack)
         index = len(draft.moments)
         sources = tuple(inputs)
         count = len(outputs)
@@ -109,7 +114,8 @@ class Ops:
         told = (
             name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, arguments, behind
         )  # fmt: skip
-        draft.add("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
+        moment = ("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
+        draft.append(_new_tuple(RawMoment, moment), phase)
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
         if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:

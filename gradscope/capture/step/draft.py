@@ -246,7 +246,7 @@ class Draft:
     def begins(self, phase: Phase, now: float | None = None) -> None:
         """From now on it is `phase`, whatever moment comes next."""
         if phase is not self.phase:
-            self._enters(phase, self.length, perf_counter() if now is None else now)
+            self._enters(phase, len(self.moments), perf_counter() if now is None else now)
 
     def hand_on(self, following: Draft) -> None:
         """The call that showed that this step is over, where it was noted as a station of it, is of the next."""

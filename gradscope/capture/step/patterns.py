@@ -218,12 +218,13 @@ def _clock(draft: Draft) -> list[Span]:
 
 
 class Patterns:
-    """The patterns of the last steps, by size."""
+    """The patterns of the last steps, by size. `matching`: steps may be matched, so it is kept what that takes."""
 
     OF_A_SIZE = 4
     SIZES = 64
 
-    def __init__(self) -> None:
+    def __init__(self, *, matching: bool = True) -> None:
+        self._matching = matching
         self._by_size: dict[tuple[int, int], list[Pattern]] = {}
         self.before: StepMark | None = None  # the mark of the step that closed last
 
@@ -235,7 +236,8 @@ class Patterns:
             if pattern.equals(draft):
                 if position != len(recent) - 1:
                     recent.append(recent.pop(position))
-                pattern.note(draft, self.before)
+                if self._matching:
+                    pattern.note(draft, self.before)
                 return pattern
         return None
 
