@@ -23,18 +23,13 @@ from typing import Any
 
 import torch
 
-from ..hiding.torch_private import (
-    function_mode_at,
-    function_modes,
-    pop_function_mode,
-    push_function_mode,
-    sequence_number,
-)
+from ..hiding.torch_private import sequence_number
 from ..hiding.torch_state import transforming
 from ..step.draft import FLUSH_SECONDS, Draft
 from ..step.patterns import MatchedStep, Pattern, Patterns
 from ..step.raw import Passed, Station
 from .here import Here
+from .place_of_mode import PlaceOfMode
 from .schedule import Schedule
 from .station_facts import results_facts
 from .stations import BACKWARD, CALL, ENDS, Teller
@@ -53,7 +48,7 @@ class Matching:
     def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
         self.here, self.patterns, self.schedule = here, patterns, Schedule(budget)
         self.teller = Teller(here, updates)
-        self.mode: Any = None  # the function mode that sees the ops
+        self.mode = PlaceOfMode(None)
         self.listening = False  # stations are noted or compared: not in light steps but the last before a watched one
         self._allowed = False  # steps may be matched, or light
         self.on = False  # the step in progress is being matched
@@ -61,7 +56,6 @@ class Matching:
         self.inside = 0  # calls that are stations themselves
         self.generation = 0  # of what modules there are
         self.on_return: list[Callable[[], None]] = []  # what to bring up to date when ops are seen again
-        self._there = True  # the mode is on the stack, or torch has taken it off while it handles a call
         self._returning = False  # it is the last of its kind: the mode is there to see where it ends
         self._expected: Pattern | None = None
         self._last: Pattern | None = None  # of the step that was matched last, or seen to do what one before did
@@ -76,7 +70,7 @@ class Matching:
 
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
-        self.mode = mode
+        self.mode = PlaceOfMode(mode)
         self.listening = self._allowed = mode is not None and self.schedule.budget is not None
         self.schedule.start()
 
@@ -90,7 +84,7 @@ class Matching:
 
     def stop(self, failed: bool) -> None:
         """The script is over, or the recording: what has passed is told. `failed`: an error ended it."""
-        self._there = True  # it is not to be put back
+        self.mode.leave()
         if self.on:
             if not failed and self._complete() and self._unwritten():
                 self._close(perf_counter())
@@ -252,9 +246,9 @@ class Matching:
         if self.schedule.left > 0:
             if self.schedule.left == 1:
                 self.listening = True
-                self._put_back()
+                self.mode.put_back()
             return False
-        if self._put_back():
+        if self.mode.put_back():
             self._see_again()
             return True
         return False
@@ -291,26 +285,10 @@ class Matching:
         return True
 
     def _take_off(self) -> bool:
-        """Take the mode off the stack, where it is alone there and nothing is paused."""
-        here = self.here
-        if (
-            here.nested
-            or here.quiet
-            or function_modes() != 1
-            or function_mode_at(0) is not self.mode
-            or self.mode.quiet
-        ):
+        """Stop seeing ops, where nothing is paused and no other recording sees them through us."""
+        if self.here.nested or self.here.quiet or not self.mode.take_off():
             return False
-        pop_function_mode()
-        self.aside, self._there = True, False
-        return True
-
-    def _put_back(self) -> bool:
-        """Put the mode back, where no other has come."""
-        if self._there or function_modes():
-            return self._there
-        push_function_mode(self.mode)
-        self._there = True
+        self.aside = True
         return True
 
     def _completed(self) -> None:
@@ -318,7 +296,7 @@ class Matching:
         draft = self.here.tracker.draft
         numbers = [*(value for _, cell in draft.losses for value in cell), *self._norms(draft)]
         if self.schedule.left <= 1 or not all(map(math.isfinite, numbers)):
-            self._returning = self._put_back()
+            self._returning = self.mode.put_back()
 
     @staticmethod
     def _norms(draft: Draft) -> list[float]:
@@ -405,7 +383,7 @@ class Matching:
         self._forget()
         self.on = self._returning = False
         self.schedule.soon()
-        back = self._put_back()
+        back = self.mode.put_back()
         if not passed and back:
             self._see_again()
             return
