@@ -79,7 +79,7 @@ def test_draw_says_why_there_is_nothing_to_draw() -> None:
         pass
     with pytest.raises(NothingToDraw, match="nothing of torch ran"):
         gradscope.draw(nothing)
-    with pytest.raises(NothingToDraw, match="detail steps"):
+    with pytest.raises(NothingToDraw, match="its ops were not recorded"):
         gradscope.draw(recorded(detail="steps"))
 
 

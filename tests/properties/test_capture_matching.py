@@ -32,6 +32,8 @@ UNSEEN = {
     "modules: a result made a leaf",
     "modules: a tensor from before",
     "modules: a gradient read",
+    "modules: labels written to",
+    "functions: labels written to",
     "epochs: a batch moved",
     "epochs: another loader",
     "epochs: a batch written to",
