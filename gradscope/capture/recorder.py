@@ -210,6 +210,7 @@ class Recorder:
     def mark_step(self) -> None:
         """End the current step by hand (`gradscope.step()`)."""
         with Unseen():
+            self.journal.matching.watch_all()
             self.tracker.mark()
 
     def _record_failure(self, error: BaseException) -> None:

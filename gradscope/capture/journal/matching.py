@@ -85,13 +85,23 @@ class Matching:
     def stop(self, failed: bool) -> None:
         """The script is over, or the recording: what has passed is told. `failed`: an error ended it."""
         self.mode.leave()
-        if self.on:
-            if not failed and self._complete() and self._unwritten():
-                self._close(perf_counter())
-            else:
-                self._give_up()
+        self._settle(whole=not failed)
+        self.leave()
+
+    def watch_all(self) -> None:
+        """From now on each step is watched: the script itself says where they end."""
+        self._settle(whole=True)
+        if self._allowed and self.mode.put_back():
+            self._see_again()
+        self.listening = self._allowed = False
+
+    def _settle(self, whole: bool) -> None:
+        """What is being matched is over: it is one of its pattern, if it may be `whole`, or told as far as it got."""
+        if self.on and whole and self._complete() and self._unwritten():
+            self._close(perf_counter())
+        elif self.on:
+            self._give_up()
         self.flush()
-        self.on = self.aside = self.listening = self._allowed = False
 
     def leave(self) -> None:
         """At once, and without telling anything: this is another process."""
@@ -233,7 +243,7 @@ class Matching:
 
     def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
-        self._steady = False
+        self._steady, self._results = False, []
         if self._allowed:
             self.schedule.closed(draft, pattern, kind, kept=kept)
             if self.schedule.to_match:
@@ -331,7 +341,7 @@ class Matching:
             bring_up_to_date()
 
     def _forget(self) -> None:
-        self._passed, self._times, self._expected = [], [], None
+        self._passed, self._times, self._expected, self._results = [], [], None, []
 
     # -- the end of a step -------------------------------------------------------------------------
 

@@ -177,3 +177,21 @@ def test_a_forked_child_tells_nothing(tmp_path: Path) -> None:
     assert (recorded.error, recorded.faults) == (None, ())
     assert [step.row.number for step in numbered(recorded)] == list(range(40))
     assert numbered(recorded)[21].row.detail is Detail.MATCHED
+
+
+def test_steps_that_the_script_marks_are_watched(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + "import gradscope\n"
+        + LOOP.format(steps=30, before="pass", middle="gradscope.step() if step >= 15 else None")
+    )
+    recorded = record_text(tmp_path, text, "auto")
+    assert (recorded.error, recorded.faults) == (None, ())
+    assert {step.row.detail for step in numbered(recorded)[-10:]} == {Detail.GRAPH}
+
+
+def test_nothing_is_kept_of_results_that_no_backward_comes_to(tmp_path: Path) -> None:
+    text = HEAD + "with torch.no_grad():\n    for _ in range(300):\n        net(x)\n"
+    recorded = record_text(tmp_path, text, "auto")
+    assert Detail.MATCHED in {step.row.detail for step in numbered(recorded)}
+    assert len(recorded.recorder.journal.matching._results) <= 2
