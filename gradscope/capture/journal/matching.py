@@ -304,13 +304,10 @@ class Matching:
     def _completed(self) -> None:
         """The last station was passed: if the next step is to be watched, its ops are seen from where it begins."""
         draft = self.here.tracker.draft
-        numbers = [*(value for _, cell in draft.losses for value in cell), *self._norms(draft)]
-        if self.schedule.left <= 1 or not all(map(math.isfinite, numbers)):
+        measured = [value for _, cell in draft.losses for value in cell]
+        measured += [norm for _, _, cell in draft.norms for norms in cell for norm in norms]
+        if self.schedule.left <= 1 or not all(map(math.isfinite, measured)):
             self._returning = self.mode.put_back()
-
-    @staticmethod
-    def _norms(draft: Draft) -> list[float]:
-        return [norm for _, _, cell in draft.norms for norms in cell for norm in norms]
 
     def sees(self, frame: FrameType) -> bool:
         """The mode sees an op of a step that is not watched. Whether it is the first of one that is."""
