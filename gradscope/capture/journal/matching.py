@@ -40,10 +40,7 @@ _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
 class Matching:
-    """Which steps are watched, matched or light, and the stations of the step in progress.
-
-    `budget`: the share of a light step's time that watching may cost more, over all steps; None: all are watched.
-    """
+    """Which steps are watched, matched or light, and the stations of the step in progress. `budget`: see `Schedule`."""
 
     def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
         self.here, self.patterns, self.schedule = here, patterns, Schedule(budget)
@@ -62,8 +59,7 @@ class Matching:
         self._passed: list[Passed] = []
         self._times: list[float] = []
         self._count = 0
-        # Steps that differ from the one before in numbers only wait, to be written together.
-        self._steady = False
+        self._steady = False  # steps that differ from the one before in numbers only wait, to be written together
         self._waiting: list[MatchedStep] = []
         self.on_matched: Callable[[Pattern, list[MatchedStep]], None] | None = None
         self._results: list[weakref.ref[torch.Tensor]] = []  # of the roots since the last backward
