@@ -118,7 +118,11 @@ class ModuleChangeWatch:
     def _trained(self, frame: Any, module: nn.Module, mode: bool) -> nn.Module:
         journal = self.journal
         if not self._training and journal.matching.passes(MODE, frame, (id(module), mode)):
-            return self._train(module, mode)
+            self._training += 1  # of its parts, too
+            try:
+                return self._train(module, mode)
+            finally:
+                self._training -= 1
         if self._training or not self._mine():
             return self._train(module, mode)
         self._training += 1
@@ -138,7 +142,11 @@ class ModuleChangeWatch:
         journal = self.journal
         journal.matching.generation += 1  # torch may put new parameters in the place of the old
         if not self._applying and journal.matching.passes(CHANGE, frame, ("apply", id(module))):
-            return self._apply(module, *args, **kwargs)
+            self._applying += 1  # to its parts, too
+            try:
+                return self._apply(module, *args, **kwargs)
+            finally:
+                self._applying -= 1
         if self._applying or not self._mine():
             return self._apply(module, *args, **kwargs)
         self._applying += 1

@@ -170,6 +170,7 @@ class Matching:
         draft.stations.append(_new_tuple(Station, (kind, stack, nodes, facts)))
         draft.passed_at.append(perf_counter())
         draft.places.append(draft.length)
+        draft.station_watch = self.here.tracker.watch
 
     def _at(self, kind: str, stack: int, facts: tuple[Any, ...]) -> bool:
         """The step that is being matched passes a station. Whether it still is one that is matched."""
@@ -221,10 +222,10 @@ class Matching:
 
         After the step's own loop, only a root or a backward begins another step.
         """
-        watch = self._expected.watch if self._expected is not None else None
+        assert self._expected is not None
+        watch, here = self._expected.ends, self.here
         if watch is None:
             return False
-        here = self.here
         change = watch.judge(stack, here.sites.positions[stack])
         if change == "again" or (change == "left" and kind in (CALL, BACKWARD)):
             return True
@@ -312,9 +313,8 @@ class Matching:
             if self.inside or not self._complete():
                 return False
             stack = here.sites.locate(frame)
-            assert self._expected is not None
-            assert self._expected.watch is not None
-            if not self._expected.watch.judge(stack, here.sites.positions[stack]):
+            ends = self._expected.ends if self._expected is not None else None
+            if ends is None or not ends.judge(stack, here.sites.positions[stack]):
                 return False
             if not self._ended(stack) or not self._unwritten():
                 self._give_up()

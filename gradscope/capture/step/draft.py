@@ -88,6 +88,7 @@ class Draft:
         "sharing",
         "shifts",
         "start",
+        "station_watch",
         "stations",
         "storage_count",
         "storages",
@@ -114,6 +115,7 @@ class Draft:
         self.passed_at: list[float] = []  # when it passed each
         self.places: list[int] = []  # and how many moments there were before
         self.watch: Watch | None = None  # what showed that it is over
+        self.station_watch: Watch | None = None  # what would have, after its last station
         self.hooked = False  # hooks on saved tensors were at work
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []

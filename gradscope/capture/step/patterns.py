@@ -26,7 +26,7 @@ class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "bumps", "calls", "carried", "clock", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
+        "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
         "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "shifts", "stations",
         "steady", "template", "tensors", "watch", "written",
     )  # fmt: skip
@@ -58,6 +58,7 @@ class Pattern:
         same = draft.stations == self.stations and draft.factors == self.factors
         self.seen = self.seen + 1 if same else 1
         self.stations, self.watch, self.factors = draft.stations, draft.watch, draft.factors
+        self.ends = draft.station_watch or draft.watch  # what tells that a step of it is over
         self.marks, self.clock = draft.marks, _clock(draft)
         self.losses = [index for index, _ in draft.losses]
         self.scaled = [index for index, _ in draft.scaled]
@@ -86,13 +87,8 @@ class Pattern:
             _ORDINARY.issuperset(kinds)
             and kinds.count("backward") == passed.count("backward")
             and kinds.count("optimizer") == passed.count("updated")
-            and self._updates_are_seen()
+            and len(self.norms) == passed.count("update")  # else the script updates by hand what it trains
         )
-
-    def _updates_are_seen(self) -> bool:
-        """Whether what an optimizer did not write is not a parameter that the step trains."""
-        written = {number for moment in self.moments if moment.kind == "mutation" for number in moment.inputs}
-        return not any(number in written and self.tensors[number].facts.requires_grad for number, _ in self.parameters)
 
     def step_is_over(self) -> None:
         """A step of it has ended: how far version counters have got."""

@@ -195,3 +195,25 @@ def test_nothing_is_kept_of_results_that_no_backward_comes_to(tmp_path: Path) ->
     recorded = record_text(tmp_path, text, "auto")
     assert Detail.MATCHED in {step.row.detail for step in numbered(recorded)}
     assert len(recorded.recorder.journal.matching._results) <= 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "net.train()",
+        "net.to(torch.float32)",
+        "nn.utils.clip_grad_norm_(net.parameters(), 1.0)",
+        "torch.optim.lr_scheduler.StepLR(opt, 10)",
+        "total += loss.detach() if step else 0",
+        "[p.mul_(0.9).add_(q, alpha=0.1) for p, q in zip(slow, net.parameters())]",
+    ],
+)
+def test_what_usual_loops_call_is_matched(line: str, tmp_path: Path) -> None:
+    text = loop(40, middle=f"with torch.no_grad():\n        {line}").replace(
+        "x = torch", "total, slow = torch.zeros(()), [p.detach().clone() for p in net.parameters()]\nx = torch"
+    )
+    recorded = record_text(tmp_path, text, "auto")
+    assert (recorded.error, recorded.faults) == (None, ())
+    found = [step.row.detail for step in numbered(recorded)]
+    assert found.count(Detail.MATCHED) > 20
+    assert Detail.STEPS not in found
