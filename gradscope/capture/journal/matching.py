@@ -367,7 +367,8 @@ class Matching:
             met_in = mark or before
             if met_in is not None:
                 draft.carried.append((number, met_in, old))
-        self._last, self._steady = pattern, pattern.steady and self.on_matched is not None
+        together = self.on_matched is not None and not torch.cuda.is_initialized()  # which has a memory each step
+        self._last, self._steady = pattern, pattern.steady and together
         if self._returning:
             self._see_again()
         self.here.tracker.over(pattern.kind)
