@@ -19,6 +19,7 @@ torch.manual_seed(0)
 model = torch.nn.Linear(3, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(60):
+    sum(range(1_000_000))  # a short run would be exact throughout
     x, y = torch.randn(8, 3), torch.randn(8, 1)
     optimizer.zero_grad()
     loss = torch.nn.functional.mse_loss(model(x), y)
