@@ -81,7 +81,7 @@ STEADY: dict[str, tuple[str, Callable[[], workloads.Loop], int, str, str]] = {
 def steady_row(name: str, quick: bool) -> Row:
     """Most steps are matched by then; each block has one that is watched."""
     work, loop, steps, must, aim = STEADY[name]
-    counts = (1, 2, 8) if quick else (7 if steps > 20 else 5, steps, max(8, steps // 2))
+    counts = (1, 2, 8) if quick else (7 if steps > 20 else 5, steps, 5 * steps if steps > 20 else 4 * steps)
     return step_row(work, loop(), must, aim, counts)
 
 

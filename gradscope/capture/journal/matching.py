@@ -32,7 +32,7 @@ from .here import Here
 from .place_of_mode import PlaceOfMode
 from .schedule import Schedule
 from .station_facts import results_facts
-from .stations import BACKWARD, CALL, ENDS, Teller
+from .stations import BACKWARD, CALL, ENDS, UPDATED, Teller
 from .updates import Updates
 
 TOGETHER = 64  # matched steps that are written at once
@@ -161,7 +161,10 @@ class Matching:
             if not self.inside:
                 self._at(kind, -1, facts)
             return
-        if draft.stations and not (self.aside or here.clock.depth or here.backwards):
+        if self.aside:
+            if kind == UPDATED and self.schedule.left <= 1:
+                self.mode.put_back()  # what comes until the next step begins may be of that
+        elif draft.stations and not (here.clock.depth or here.backwards):
             self._note(draft, kind, -1, facts)
 
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
@@ -251,9 +254,7 @@ class Matching:
         if not self.aside or self.on:
             return True
         if self.schedule.left > 0:
-            if self.schedule.left == 1:
-                self.listening = True
-                self.mode.put_back()
+            self.listening = self.schedule.left == 1
             return False
         if self.mode.put_back():
             self._see_again()
@@ -284,7 +285,7 @@ class Matching:
     def _be_light(self) -> bool:
         """From this station on, which is the first of its step, record no ops. False where that cannot be."""
         self.schedule.to_lighten = False
-        if self.schedule.left > 1 and not self._take_off():
+        if not self._take_off():
             return False
         self.aside, self.listening = True, self.schedule.left <= 1
         self.here.tracker.begin_again()
@@ -387,8 +388,7 @@ class Matching:
         self._forget()
         self.on = self._returning = False
         self.schedule.soon()
-        back = self.mode.put_back()
-        if not passed and back:
+        if not passed and self.mode.put_back():
             self._see_again()
             return
         draft.with_graph = False

@@ -12,7 +12,7 @@ from ..step.patterns import ENOUGH, Pattern
 
 NEAREST, FARTHEST = 8, 1024  # steps between two that are watched
 FREE_SECONDS = 0.1  # of the thread: while the steps that were watched took no longer, each is
-_WEIGHT = 0.2  # of the last light step in what is usual
+_GROWTH = 1.02  # of what is usual, with each step that took longer: one may have waited for something else
 
 
 class Schedule:
@@ -45,7 +45,7 @@ class Schedule:
         spent, self._cpu = thread_time() - self._cpu, thread_time()
         usual = self._usual.get(kind)
         if not draft.with_graph:
-            self._usual[kind] = spent if usual is None else (1 - _WEIGHT) * usual + _WEIGHT * spent
+            self._usual[kind] = spent if usual is None else min(spent, _GROWTH * usual)
             self.left -= 1
             return
         if draft.full:
