@@ -97,7 +97,7 @@ class BackwardWatch:
         """A backward begins, which is a station. Whether only its loss is recorded, and where it is."""
         journal = self.journal
         matching = journal.matching
-        if matching.on and matching.inside:
+        if matching.inside or journal.here.backwards or journal.clock.depth:
             return False  # a part of a call that is a station
         try:
             with Unseen():

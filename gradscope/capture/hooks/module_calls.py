@@ -178,13 +178,12 @@ class ModuleCallWatch:
         try:
             result = self._call(module, *args, **kwargs)
         except BaseException:
-            matching.inside -= 1
-            self._failed()
-            matching.inside += 1
-            raise
-        finally:
             add_frames(-depth)
             matching.inside -= 1
+            self._failed()
+            raise
+        add_frames(-depth)
+        matching.inside -= 1
         self._passed_end(known, result)
         return result
 

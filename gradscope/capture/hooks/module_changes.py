@@ -200,7 +200,7 @@ class ModuleChangeWatch:
 
     def zeroed(self, frame: Any, owner: Any, set_to_none: bool) -> None:
         journal = self.journal
-        if not journal.matching.on and not self._mine():
+        if not journal.follows():
             self._zero_grad(owner, set_to_none)
             return
 

@@ -250,7 +250,7 @@ class OptimizerWatch:
         journal = self.journal
         if journal.here.quiet and threading.get_ident() == journal.thread:
             self.abandon()
-        if not journal.matching.on and not self._mine():
+        if not journal.follows():
             original(optimizer, set_to_none)
             return
 

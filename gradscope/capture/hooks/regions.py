@@ -42,11 +42,6 @@ class ModeWatch:
     def _mine(self) -> bool:
         return self.journal.recording() and threading.get_ident() == self.journal.thread
 
-    def _knows(self) -> bool:
-        """Whether it is followed which modes are on: in steps that are matched, too."""
-        journal = self.journal
-        return self._mine() or (journal.matching.on and threading.get_ident() == journal.thread)
-
     def _install_inference(self, hooks: HookSet) -> None:
         enter: Callable[..., None] = torch.inference_mode.__enter__
         leave: Callable[..., None] = torch.inference_mode.__exit__
@@ -76,7 +71,7 @@ class ModeWatch:
         def enter_(region: Any) -> Any:
             result = enter(region)
             try:
-                if self._knows():
+                if self.journal.follows():
                     self._outer.append(self.journal.here.autocast)
                     on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
                     self._switch(on, sys._getframe(1))
@@ -87,7 +82,7 @@ class ModeWatch:
         def exit_(region: Any, *exc: Any) -> Any:
             result = leave(region, *exc)
             try:
-                if self._knows() and self._outer:
+                if self.journal.follows() and self._outer:
                     self._switch(self._outer.pop(), sys._getframe(1))
             except Exception as error:
                 self.journal.fault("autocast's end", error)

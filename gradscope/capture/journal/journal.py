@@ -7,6 +7,7 @@ It never reaches into the script and never raises into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -79,6 +80,10 @@ class Journal:
     def recording(self) -> bool:
         """Whether facts of this thread are wanted now."""
         return not self.matching.on and self.here.recording()
+
+    def follows(self) -> bool:
+        """Whether a call of this thread is recorded, or may be a station of a step that is matched."""
+        return get_ident() == self.thread and (self.matching.on or self.here.recording())
 
     def look_again(self) -> None:
         """Ops were not seen for a while: what modes torch is in now."""

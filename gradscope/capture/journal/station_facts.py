@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..hiding.deep_graphs import room_to_free
 from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
 from ..measure.askable import is_plain
+from ..measure.grad_graph import walk
 from ..measure.tensor_facts import version_of
 from ..step.entry import Entry
 
@@ -99,19 +99,11 @@ def graph_facts(roots: Sequence[Any], entries: Mapping[int, Entry]) -> Facts:
     Of each node its type, where its edges lead, and the shapes of its gradients; of each leaf which parameter it is,
     whether it has a gradient already, and its hooks. `entries`: of the registry.
     """
-    nodes: list[Any] = []
-    index: dict[Any, int] = {}
-    for root in roots:
-        if root is not None and root not in index:
-            index[root] = len(nodes)
-            nodes.append(root)
-    found: list[object] = [index.get(root) for root in roots]
-    place, add = index.get, found.append
-    for node in nodes:  # which grow as they are read
-        kind = type(node)
-        add(kind)
-        edges = node.next_functions
-        if not edges and kind.__name__ == "AccumulateGrad":
+    nodes, edges, count = walk(roots)
+    found: list[object] = [count, [root is None for root in roots], list(map(type, nodes)), edges]
+    add = found.append
+    for node in nodes:
+        if type(node).__name__ == "AccumulateGrad":
             leaf = node.variable
             entry = entries.get(id(leaf))
             parameter = entry.parameter if entry is not None and entry() is leaf else None
@@ -119,19 +111,8 @@ def graph_facts(roots: Sequence[Any], entries: Mapping[int, Entry]) -> Facts:
             add(leaf.grad is None)
             hooks = leaf._backward_hooks
             add(len(hooks) if hooks else 0)
-            continue
-        for target, number in edges:
-            at = None
-            if target is not None:
-                at = place(target)
-                if at is None:
-                    at = index[target] = len(nodes)
-                    nodes.append(target)
-            add(at)
-            add(number)
-        for one in node._input_metadata:
-            add(one.shape)
-    room_to_free(len(nodes))
+        else:
+            found += [one.shape for one in node._input_metadata]
     return tuple(found)
 
 

@@ -217,3 +217,28 @@ def test_what_usual_loops_call_is_matched(line: str, tmp_path: Path) -> None:
     found = [step.row.detail for step in numbered(recorded)]
     assert found.count(Detail.MATCHED) > 20
     assert Detail.STEPS not in found
+
+
+def test_another_thread_that_trains_meanwhile_changes_nothing(tmp_path: Path) -> None:
+    other = """
+    if step == 20:
+        import threading
+        def train():
+            own = nn.Linear(2, 1)
+            its = torch.optim.SGD(own.parameters(), lr=0.1)
+            for _ in range(3):
+                its.zero_grad()
+                own.zero_grad()
+                own(x).sum().backward()
+                its.step()
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+    pass"""
+    recorded = record_text(tmp_path, loop(40, before=other.strip()), "auto")
+    assert recorded.error is None
+    assert [fault for fault in recorded.faults if "another thread" not in fault] == []
+    found = numbered(recorded)
+    assert [step.row.number for step in found] == list(range(40))
+    assert Detail.STEPS not in {step.row.detail for step in found}
+    assert recorded.recorder.journal.here.quiet == 0
