@@ -235,10 +235,12 @@ def test_another_thread_that_trains_meanwhile_changes_nothing(tmp_path: Path) ->
         thread.start()
         thread.join()
     pass"""
-    recorded = record_text(tmp_path, loop(40, before=other.strip()), "auto")
+    middle = "loss = loss * 2 if step == 20 else loss"
+    recorded = record_text(tmp_path, loop(40, before=other.strip(), middle=middle), "auto")
     assert recorded.error is None
     assert [fault for fault in recorded.faults if "another thread" not in fault] == []
     found = numbered(recorded)
     assert [step.row.number for step in found] == list(range(40))
-    assert Detail.STEPS not in {step.row.detail for step in found}
-    assert recorded.recorder.journal.here.quiet == 0
+    assert found[20].row.detail is Detail.STEPS
+    for step in found[19:21]:
+        assert sum(isinstance(moment, ZeroGrad) for moment in step.moments) == 1
