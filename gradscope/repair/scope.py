@@ -104,6 +104,20 @@ def torch_name(source: Source, at: ast.AST) -> str | None:
     return None
 
 
+def nn_name(source: Source, at: ast.AST) -> str | None:
+    """What the file calls torch.nn where `at` stands: `nn`, `torch.nn`; None where it is not imported."""
+    for node in ast.walk(source.tree):
+        aliases = node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ()
+        home = node.module if isinstance(node, ast.ImportFrom) else None
+        for alias in aliases:
+            known = alias.asname or alias.name
+            whole = (home == "torch" and alias.name == "nn") or (alias.name == "torch.nn" and alias.asname is not None)
+            if whole and is_bound(source, known, at):
+                return known
+    torch = torch_name(source, at)
+    return f"{torch}.nn" if torch is not None else None
+
+
 def is_module(source: Source, name: str, at: ast.AST) -> bool:
     """Whether a name stands for an imported module or what was imported from one."""
     home: ast.AST | None = source.function_of(at)

@@ -8,8 +8,13 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward
 from ...model.trace import Step
+from ...repair.changes.calls import with_keyword
+from ...repair.changes.statements import built_before, moved
+from ...repair.changes.values import assigned_followed_by, detached_each, named_followed_by, rebound
+from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
-from ..evidence.index import Case
+from ..evidence.index import Case, at
+from ..evidence.players import entry_of, names_at, own_player, steps_between
 from ..evidence.step_links import binding, home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import variable
@@ -95,6 +100,7 @@ def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bo
             f"{then}. {happened}",
             fix=f"detach it before the next step: {variable(name)} = {variable(name)}.detach()"
             ", each tensor of it if it is a tuple" + ("" if freed else "; and leave out retain_graph=True"),
+            fixes=case.fixes(*_let_go(case, name, culprit, backward)),
             nodes=[tensor_id(step.template, carrier)],
         )
     culprit = binding(case, step, op.stack) if op is not None else None
@@ -106,8 +112,35 @@ def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bo
         related=places,
         explanation=f"The graph behind {name} is built where it is computed. {happened}",
         fix=f"compute {variable(name)} inside the loop, anew for each backward (or detach it if it is a constant)",
+        fixes=case.fixes(*_made_anew(case, step, name, culprit, backward, carrier)),
         nodes=[tensor_id(step.template, carrier)],
     )
+
+
+def _let_go(case: Case, name: str, culprit: Place | None, backward: Backward) -> Iterator[Way]:
+    """The ways to end a state's history with its step."""
+    meaning, place = "each step trains by its own graph; the values go on", case.place(backward.stack)
+    if name.isidentifier():
+        yield Way("detach it after the backward", meaning, place, rebound(name, ".detach()", before=False))
+        yield Way("detach it before it is used", meaning, culprit, rebound(name, ".detach()", before=True))
+        yield Way("detach each tensor of it", meaning, place, detached_each(name))
+    yield Way("keep it without its history", meaning, culprit, named_followed_by(name, ".detach()"))
+    yield Way("keep it without its history", meaning, culprit, assigned_followed_by(".detach()"))
+
+
+def _made_anew(
+    case: Case, step: Step, name: str, culprit: Place | None, backward: Backward, carrier: int
+) -> Iterator[Way]:
+    """The ways to have a graph for each backward; a value that trains nothing is a constant."""
+    use = case.place(step.tensors[carrier].first_use)
+    graph = step.behind(backward)
+    leaves = [node.tensor for node in graph.nodes if node.tensor is not None and node.carried] if graph else []
+    if any(case.is_optimized(step, leaf) for leaf in leaves) or carrier in backward.roots:
+        meaning = "it is computed with the weights of that step"
+        yield Way(f"compute {name} in each step", meaning, use, built_before(name))
+        yield Way(f"compute {name} in each step", meaning, culprit, moved(use, before=True, same_loops=False))
+    else:
+        yield Way("keep it as a constant", "nothing behind it is trained", culprit, assigned_followed_by(".detach()"))
 
 
 def _stored(case: Case, step: int, tensor: int) -> Place | None:
@@ -154,8 +187,33 @@ def _twice(case: Case, step: Step, position: int, backward: Backward) -> Finding
         related=case.places((earlier.stack if earlier is not None else None, "this backward freed the graph")),
         explanation=f"A backward frees what its graph saved.{shared} The second one finds it gone.",
         fix=fix,
+        fixes=case.fixes(*_apart(case, step, position, backward, earlier)) if earlier is not None and not same else (),
         nodes=[tensor_id(step.template, tensor) for tensor in backward.roots],
     )
+
+
+def _apart(case: Case, step: Step, position: int, backward: Backward, earlier: Backward) -> Iterator[Way]:
+    """The ways for two losses that share a graph: those of one player are both wanted, others are kept apart."""
+    first = next((event.position for event in case.events(Backward, step) if event.moment is earlier), None)
+    if first is None:
+        return
+    own = own_player(case, step, (first, earlier), (position, backward))
+    if own is not None:
+        entry = entry_of(case, step, first, earlier, own)
+        stack = step.stack(entry.op) if entry is not None else None
+        meaning = "each loss trains its own player only"
+        for site in case.sites(stack) if entry is not None else ():
+            for name in names_at(case, step, entry, site):
+                yield Way(f"detach {name} in the first loss", meaning, at(site), named_followed_by(name, ".detach()"))
+        return
+    between = steps_between(case, step, first, position)
+    if not between:
+        yield Way(
+            "keep the graph for the second loss",
+            "both losses are followed, as their sum would be",
+            case.place(earlier.stack),
+            with_keyword(("backward",), "retain_graph", "True"),
+        )
 
 
 def _freed_by(step: Step, case: Case, position: int, backward: Backward) -> Backward | None:

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from ...model.findings import Place
 from ...model.fixes import Fix
-from ...model.moments import Backward
+from ...model.moments import Backward, OptimizerStep
 from ...model.records import GradNode
 from ...model.trace import Step
 from ...repair.changes.calls import without_keyword
-from ...repair.changes.statements import built_after
+from ...repair.changes.statements import built_before_use, removed
 from ...repair.changes.writes import copy_kept, out_of_place
 from ...repair.ways import Way
 from .index import Case, Event
+from .players import reached_by
 from .writes import OPTIMIZER, Write, made_by_module, owner_of
 
 
@@ -34,7 +35,7 @@ def mended(case: Case, event: Event[Backward], write: Write, culprit: Place | No
 def _ways(case: Case, event: Event[Backward], write: Write, culprit: Place | None, kept: Kept) -> Iterator[Way]:
     step = event.step
     if write.cause == OPTIMIZER:
-        yield from _after_the_update(case, event, write)
+        yield from _after_the_update(case, event, write, kept)
         return
     if made_by_module(case, step, write.op) is not None:
         yield Way(
@@ -74,15 +75,24 @@ def _outlives(step: Step, tensor: int) -> bool:
     return record.parameter is not None or record.made_by is None
 
 
-def _after_the_update(case: Case, event: Event[Backward], write: Write) -> Iterator[Way]:
-    """The loss is made anew after the update that its graph does not survive."""
+def _after_the_update(case: Case, event: Event[Backward], write: Write, kept: Kept) -> Iterator[Way]:
+    """One update for two losses of one optimizer; else the loss is made anew after the update that its graph spoils."""
     backward, step = event.moment, event.step
     name = step.tensors[backward.roots[0]].name if backward.roots else ""
     update, use = case.meeting(write.stack, backward.stack), case.meeting(backward.stack, write.stack)
-    if name and update is not None:
+    if _stepped_again(case, step, write, backward):
+        yield Way("update once, after both losses", "both are followed, as their sum would be", update, removed())
+    elif name:
         yield Way(
-            f"compute {name} after this update",
+            f"compute {name} after the update",
             "it is differentiated with the weights that it was made with",
             use,
-            built_after(name, update),
+            built_before_use(name, update, case.meeting(kept.stack, write.stack)),
         )
+
+
+def _stepped_again(case: Case, step: Step, write: Write, backward: Backward) -> bool:
+    """Whether the loss is one that the optimizer was to follow together with the one before: it has all of both."""
+    update = step.moments[write.moment]
+    others = {which for which, members in reached_by(case, step, backward).items() if members}
+    return isinstance(update, OptimizerStep) and others == {update.optimizer}

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from ..rewrite import Rewrite
-from ..scope import torch_name, usable
+from ..scope import is_module, torch_name, usable
 from ..spot import Spot, names_read
 from ..ways import Change
 from .writes import removed_keyword
@@ -142,3 +142,100 @@ def with_argument(spot: Spot, call: ast.Call, code: str) -> Rewrite | None:
         return None
     last = max((rewrite.span(one)[1] for one in given), default=source.end(call) - 1)
     return rewrite.piece(last, last, f", {code}")
+
+
+def receiver(expression: str, method: str) -> str:
+    """`self.scaler` of the expression `self.scaler.scale(loss)`, for `scale`; "" where it is no such call."""
+    try:
+        tree = ast.parse(expression, mode="eval").body
+    except SyntaxError:
+        return ""
+    found = [
+        node.func.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
+    ]
+    return ast.unparse(found[0]) if len(found) == 1 and isinstance(found[0], (ast.Name, ast.Attribute)) else ""
+
+
+def kept_in_a_list(names: tuple[str, ...]) -> Change:
+    """The iterator that the call is given first is made a list where the file makes it."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, names)
+        given = next(iter(call.args), None) if call is not None else None
+        if not isinstance(given, (ast.Name, ast.Attribute)):
+            return None
+        wanted = ast.unparse(given)
+        found = [
+            node.value
+            for node in ast.walk(spot.source.tree)
+            if isinstance(node, ast.Assign) and any(ast.unparse(target) == wanted for target in node.targets)
+        ]
+        return wrap(spot, found[0], "list(", ")") if len(found) == 1 and isinstance(found[0], ast.Call) else None
+
+    return change
+
+
+def link_replaced(names: tuple[str, ...], code: str) -> Change:
+    """A method call of the chain becomes another: `x.view(b, c, t)` as `x.transpose(1, 2)`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, names)
+        if call is None or not isinstance(call.func, ast.Attribute) or not code or of_module(spot, call.func.value):
+            return None
+        return spot.rewrite().piece(spot.rewrite().span(call.func.value)[1], spot.source.end(call), code)
+
+    return change
+
+
+def without_op(names: tuple[str, ...]) -> Change:
+    """What an op works on in the place of its result: `x` for `torch.softmax(x, dim=1)` and `x.softmax(1)`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, names)
+        if call is None:
+            return None
+        method = isinstance(call.func, ast.Attribute) and not of_module(spot, call.func.value)
+        operand = call.func.value if method and isinstance(call.func, ast.Attribute) else next(iter(call.args), None)
+        if operand is None or isinstance(operand, ast.Starred):
+            return None
+        rewrite = spot.rewrite()
+        return rewrite.replace(call, spot.source.text[slice(*rewrite.span(operand))])
+
+    return change
+
+
+def conditional(names: tuple[str, ...], keyword: str, condition: str, otherwise: str) -> Change:
+    """A keyword's value where a condition holds, else another."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, names)
+        given = next((one for one in call.keywords if one.arg == keyword), None) if call is not None else None
+        if given is None or not all(usable(spot.source, name, given.value) for name in names_read(condition)):
+            return None
+        rewrite = spot.rewrite()
+        return rewrite.replace(given.value, f"{rewrite.primary(given.value)} if {condition} else {otherwise}")
+
+    return change
+
+
+def same_object() -> Change:
+    """What is assigned is the parameter that it was copied from: `a.weight = b.weight`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        assignment = spot.assignment
+        if assignment is None or not isinstance(assignment.targets[0], ast.Attribute):
+            return None
+        name = assignment.targets[0].attr
+        found = [node for node in ast.walk(assignment.value) if isinstance(node, ast.Attribute) and node.attr == name]
+        return spot.rewrite().replace(assignment.value, spot.source.segment(found[0])) if len(found) == 1 else None
+
+    return change
+
+
+def of_module(spot: Spot, node: ast.expr) -> bool:
+    """Whether a dotted name begins with an imported module: `torch.nn.functional`."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and is_module(spot.source, node.id, node)

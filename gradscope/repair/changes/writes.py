@@ -100,6 +100,9 @@ def _renamed(spot: Spot, call: ast.Call, attributes: bool) -> Rewrite | None:
             return None
         receiver = first.args[0]
     if isinstance(statement, ast.Expr) and statement.value is root:
+        if isinstance(receiver, ast.Attribute) and receiver.attr == "data" and first.func.value is receiver:
+            rewrite.piece(source.end(receiver.value), source.end(receiver), "")
+            receiver = receiver.value
         if not _own(spot, receiver, attributes):
             return None
         return rewrite.insert(source.start(statement), f"{source.segment(receiver)} = ")
@@ -208,8 +211,40 @@ def _operand(spot: Spot, expression: ast.expr | None, name: str) -> ast.expr | N
         return None
     wanted = "".join(name.split())
     texts = {operand: "".join(spot.source.segment(operand).split()) for operand in operands}
-    same = [one for one, text in texts.items() if text == wanted or text.endswith(f".{wanted}")]
-    if len(same) == 1:
-        return same[0]
+    last = wanted.rpartition(".")[2]
+    for alike in (wanted, f".{wanted}", f".{last}"):
+        same = [one for one, text in texts.items() if text == alike or (alike[0] == "." and text.endswith(alike))]
+        if len(same) == 1:
+            return same[0]
     given = expression.args if isinstance(expression, ast.Call) else []
-    return given[0] if len(given) == 1 and not same else None
+    return given[0] if len(given) == 1 else None
+
+
+def taken_one_by_one() -> Change:
+    """A loop over the parts of a tensor takes each by its index, so that a write into one is a write into the whole."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        loop = next((one for one in spot.source.statements_on(spot.place.line) if isinstance(one, ast.For)), None)
+        if loop is None:
+            return None
+        whole = loop.iter
+        if isinstance(whole, ast.Call) and isinstance(whole.func, ast.Name) and whole.func.id in ("zip", "enumerate"):
+            whole = whole.args[0] if whole.args else whole
+        rewrite = spot.rewrite()
+        base: ast.expr = whole
+        if isinstance(whole, ast.Call):
+            plain = not whole.args or (isinstance(whole.args[0], ast.Constant) and whole.args[0].value == 0)
+            if not isinstance(whole.func, ast.Attribute) or whole.func.attr != "unbind" or not plain:
+                return None
+            base = whole.func.value
+        if not isinstance(base, (ast.Name, ast.Attribute, ast.Subscript)):
+            return None
+        text = spot.source.segment(base)
+        index = next(name for name in ("i", "j", "k", "n") if name not in {*_names_in(loop.iter)})
+        return rewrite.replace(whole, f"({text}[{index}] for {index} in range(len({text})))")
+
+    return change
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
