@@ -23,6 +23,7 @@ from ..measure.tensor_facts import (
     device_of,
     dtype_of,
     results_of,
+    status_of,
     tensors_in,
     version_of,
     versions_of,
@@ -252,7 +253,7 @@ class OpMode(TorchFunctionMode):
         try:
             with Unseen():
                 if tensor is not None and action in (WANT_GRAD, RETAIN):
-                    return self.journal.leaves.state(tensor)
+                    return status_of(tensor)
                 if tensor is not None and action == GRAD_SET:
                     return self.journal.gradients.present(tensor)
         except Exception as error:
