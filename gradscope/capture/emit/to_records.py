@@ -165,7 +165,7 @@ def _op(raw: RawMoment, did: Called) -> Moment:
 
 def _mutation(raw: RawMoment, did: Written) -> Moment:
     return moments.Mutation(
-        raw.phase, raw.stack, raw.inputs[0], did.before, did.after, did.cause, did.counted, raw.outputs
+        raw.phase, raw.stack, raw.inputs[0], did.before, did.after, did.cause, did.counted, raw.outputs, did.op
     )
 
 

@@ -106,7 +106,7 @@ class FunctionWatch:
             journal.probes[last - 1] = probe
             while len(journal.probes) > _PROBES:
                 del journal.probes[next(iter(journal.probes))]
-        journal.versions.call_writes()
+        journal.versions.call_writes(moment)
         for tensor, before in zip(inputs, versions):
             after = version_of(tensor)
             if after != before:

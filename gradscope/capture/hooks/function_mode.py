@@ -135,10 +135,10 @@ class OpMode(TorchFunctionMode):
     ) -> None:
         """A call returned."""
         try:
-            self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
+            op = self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
             changed = versions_of(inputs)
             if changed != versions:
-                self.written(info[0], stack, inputs, versions, changed)
+                self.written(info[0], op, stack, inputs, versions, changed)
             if info[2] and inputs:
                 self._moved(stack, inputs[0], result)
         except Exception as error:
@@ -171,27 +171,29 @@ class OpMode(TorchFunctionMode):
         first: int,
         outputs: list[torch.Tensor],
         arguments: str,
-    ) -> None:
-        """A call returned these."""
+    ) -> int:
+        """A call returned these. Its moment."""
         last = sequence_number()
         journal = self.journal
-        journal.ops.add(
+        op = journal.ops.add(
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
         )
         if journal.exposed.watched or name in EXPOSING:
             journal.exposed.of_call(name, inputs, outputs, stack)
+        return op
 
     def written(
         self,
         name: str,
+        op: int,
         stack: int,
         inputs: list[torch.Tensor],
         versions: Sequence[int | None],
         changed: Sequence[int | None],
     ) -> None:
-        """A call wrote to operands of its."""
+        """The call at moment `op` wrote to operands of its."""
         journal = self.journal
-        journal.versions.call_writes()
+        journal.versions.call_writes(op)
         for tensor, before, after in zip(inputs, versions, changed):
             if after != before:
                 journal.versions.mutated(tensor, before, after, name, stack)

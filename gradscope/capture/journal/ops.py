@@ -64,7 +64,7 @@ class Ops:
             if entry.version != version:
                 if entry.version is not None and version is not None:
                     cause = "a write that was not seen"
-                    self.versions.rose(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
+                    self.versions.rose(entry, entry.number, entry.version, version, cause, None, None, Phase.OTHER)
                 entry.version = version
         if table.unnamed and direct:
             for tensor in tensors:

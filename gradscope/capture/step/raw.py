@@ -51,12 +51,16 @@ class Called(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A write to the one of `inputs`, "mutation": its version rose, and that of its aliases, the `outputs`."""
+    """A write to the one of `inputs`, "mutation": its version rose, and that of its aliases, the `outputs`.
+
+    `op` is the moment of the call that wrote, None where none that was seen did.
+    """
 
     before: int | None
     after: int | None
     cause: str
     counted: bool
+    op: int | None = None
 
     @property
     def known(self) -> tuple[int, int] | None:

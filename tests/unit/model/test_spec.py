@@ -44,6 +44,9 @@ BROKEN: dict[str, Callable[[Template], Template]] = {
         t, NodeRun(Phase.BACKWARD, None, 0, 99)
     ),
     "a tensor's maker and base are of the step": lambda t: with_tensor(t, 2, base=-4),
+    "what a mutation names as its writer comes before it": lambda t: with_moment(
+        t, Mutation(Phase.OTHER, None, 0, 0, 1, "add_", op=len(t.moments))
+    ),
     "module calls begin at moments of the step, inside earlier ones": lambda t: replace(
         t, calls=(ModuleCall(0, 0, None, True, 0, parent=0),)
     ),
@@ -59,6 +62,9 @@ BROKEN: dict[str, Callable[[Template], Template]] = {
     "every grad node is reached from a root": lambda t: replace(t, graphs=(replace(t.graphs[0], roots=(4,)),)),
     "a leaf has no grad_fn, what needs no grad is a leaf, inference tensors have no version": lambda t: with_tensor(
         t, 4, is_inference=True
+    ),
+    "a mutation has the name and the stack of the op that it names": lambda t: with_moment(
+        t, Mutation(Phase.OTHER, None, 0, 0, 1, "zero_", op=next(i for i, m in enumerate(t.moments) if m.kind == "op"))
     ),
     "a mutation never lowers a version": lambda t: with_moment(t, Mutation(Phase.OTHER, None, 0, 3, 2, "x")),
 }
