@@ -86,8 +86,8 @@ TRESPASSING = {
             batch = {"obs": torch.randn(7, 3), "ret": torch.randn(7), "act": torch.randint(0, 2, (7,))}
             batch["value"] = value(batch["obs"]).squeeze(-1)
             logp = policy(batch["obs"]).log_softmax(-1)[torch.arange(7), batch["act"]]
-            gain = batch["ret"] - batch["value"].square()
-            pg_loss = -torch.mean(logp * gain)  # culprit
+            gain = batch["ret"] - batch["value"].square()  # culprit
+            pg_loss = -torch.mean(logp * gain)
             v_loss = F.smooth_l1_loss(batch["value"].square(), batch["ret"])
             policy_opt.zero_grad()
             pg_loss.backward()
@@ -96,8 +96,8 @@ TRESPASSING = {
             v_loss.backward()
             value_opt.step()
         """,
-        ("logp * gain", "logp * gain.detach()"),
-        "gain",
+        ('- batch["value"].square()  # culprit', '- batch["value"].square().detach()'),
+        'batch["value"]',
     ),
     "a probe trained on features, cleared through the module": (
         """
@@ -125,7 +125,7 @@ def test_a_loss_that_enters_the_other_players_graph(judging: Judging, name: str)
     script = HEAD.lstrip() + textwrap.dedent(text)
     found = judging.expect("GS403", "# culprit", script)
     assert found.message.startswith(f"{value} is not detached"), found.message
-    assert f"{value}.detach()" in found.fix
+    assert ".detach()" in found.fix
     assert not loud(judging(script.replace(wrong, right)))
 
 
@@ -146,11 +146,15 @@ def test_losses_of_one_optimizer_are_added(judging: Judging) -> None:
 
 def test_losses_of_one_line_are_told_apart(judging: Judging) -> None:
     script = """
-        body, heads = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), nn.ModuleList([nn.Linear(5, 1), nn.Linear(5, 1)])
+        body, one, two = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), nn.Linear(5, 1), nn.Linear(5, 1)
         h = body(torch.randn(3, 4)).exp()
-        for head in heads:
+
+        def back(head):
             loss = head(h).mean()
             loss.backward()  # culprit
+
+        back(one)
+        back(two)
     """
     found = judging.expect("GS403", "# culprit", HEAD.lstrip() + textwrap.dedent(script))
     assert "second time" not in found.message

@@ -116,10 +116,9 @@ def _backward_of(case: Case, number: int, home: Step) -> Backward | None:
 def _twice(case: Case, event: Event[Backward]) -> Finding:
     step, backward = event.step, event.moment
     earlier = _freed_by(case, event) if not step.row.light else None
-    if earlier is not None and earlier.step.number == step.number:
-        into = trespass(case, step, earlier, event)
-        if into is not None:
-            return _trespassing(case, earlier, event, into)
+    into = trespass(case, earlier, event) if earlier is not None else None
+    if earlier is not None and into is not None:
+        return _trespassing(case, earlier, event, into)
     root = _root(case, event, "the loss")
     other = _root(case, earlier, "the first loss") if earlier is not None else "the first loss"
     shared = _shared(case, step, earlier.moment, backward) if earlier is not None and earlier.step is step else ""
@@ -148,7 +147,7 @@ def _twice(case: Case, event: Event[Backward]) -> Finding:
 def _trespassing(case: Case, earlier: Event[Backward], event: Event[Backward], into: Trespass) -> Finding:
     """One player's loss goes on into the other player's graph, which both backwards then need."""
     step = event.step
-    value = case.called(step, into.entry.tensor)
+    value = case.called(into.home, into.value)
     loss, other = (
         _root(case, into.loss, "this loss"),
         _root(case, earlier if into.loss is event else event, "the other"),
@@ -158,7 +157,7 @@ def _trespassing(case: Case, earlier: Event[Backward], event: Event[Backward], i
     other = _apart(other, loss) if into.loss is event else _apart(other, loss, "a later")
     return BACKWARD_TWICE.finding(
         f"{value} is not detached: the backward of {loss} goes through it into the graph of {other}, {happened}",
-        culprit=case.place(into.entry.stack),
+        culprit=case.place(into.stack),
         step=step.number,
         confidence=SURE,
         related=case.places(
@@ -168,7 +167,7 @@ def _trespassing(case: Case, earlier: Event[Backward], event: Event[Backward], i
         explanation=f"{value} brings along the graph of parameters that {owner} updates. No step that follows "
         f"{loss} uses their gradients: here {value} is to be taken as it is, as data.",
         fix=f"use {variable(value, 'it')}.detach() on this line",
-        nodes=[tensor_id(step.template, into.entry.tensor)],
+        nodes=[tensor_id(step.template, into.value)] if into.home.template is step.template else [],
     )
 
 

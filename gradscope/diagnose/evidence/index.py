@@ -277,7 +277,7 @@ class Case:
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)
 
 
-_NAME = re.compile(r"[^\W\d][^()\s]*")  # `self.fc[0].weight`, and no expression that computes something
+_NAME = re.compile(r"""(?:[\w.]|\[(?:[\w-]*|"[^"]*"|'[^']*')\])+""")  # `self.fc["a b"].weight`: nothing is computed
 
 
 def once_a_case(make: Callable[[Case], E]) -> Callable[[Case], E]:

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ...model.moments import Backward, ModuleCall, OptimizerStep, ZeroGrad
+from ...model.moments import Backward, ModuleCall, Moment, OptimizerStep, ZeroGrad
 from ...model.order import reached
-from ...model.records import GradGraph
 from ...model.trace import Step
 from .dataflow import Dataflow
 from .index import Case, Event
 
 
-class Entry(NamedTuple):
-    """Where a value enters a loss: the value, the op that takes it in, and the stack of the script's line for it."""
-
-    tensor: int
-    op: int
-    stack: int | None
-
-
 class Trespass(NamedTuple):
-    """A loss whose backward goes on into what only another optimizer updates, through a value of another loss."""
+    """A loss whose backward goes on into what only another optimizer updates, through a value of another loss.
+
+    `value` enters it in `op`, a moment of `home`; `stack` is the script's line for that.
+    """
 
     loss: Event[Backward]
-    entry: Entry
+    home: Step
+    value: int
+    op: int
+    stack: int | None
     optimizers: frozenset[int]  # those that own what is reached
 
 
-def players(case: Case, step: Step, position: int) -> frozenset[int]:
-    """The optimizers for whose parameters the backward at `position` computes gradients, as far as the script tells.
+def players(case: Case, event: Event[Backward]) -> frozenset[int]:
+    """The optimizers for whose parameters a backward computes gradients, as far as the script tells.
 
     Those that step right after it; else those whose gradients were cleared right before it; else those whose turn
     is still to come.
     """
-    after = _run(step.moments[position + 1 :], OptimizerStep)
+    moments = event.step.moments
+    after = _named(moments[event.position + 1 :], OptimizerStep)
     if after:
         return after
-    before = _run(step.moments[:position][::-1], ZeroGrad)
-    done = {event.moment.optimizer for event in case.events(OptimizerStep, step) if event.position < position}
-    return frozenset(before - done) or (frozenset(case.optimizers) - done if done else frozenset())
+    steps = case.events(OptimizerStep, event.step)
+    done = {one.moment.optimizer for one in steps if one.position < event.position}
+    cleared = _named(reversed(moments[: event.position]), ZeroGrad) - done
+    return cleared or (frozenset(case.optimizers) - done if done else frozenset())
 
 
-def _run(moments: object, kind: type[OptimizerStep] | type[ZeroGrad]) -> frozenset[int]:
-    """The optimizers of the first moments of a kind, up to the next backward."""
+def _named(moments: Iterable[Moment], kind: type[OptimizerStep] | type[ZeroGrad]) -> frozenset[int]:
+    """The optimizers of the moments of a kind, up to the next backward."""
     found: set[int] = set()
-    for moment in moments:  # type: ignore[attr-defined]
+    for moment in moments:
         if isinstance(moment, kind) and moment.optimizer is not None:
             found.add(moment.optimizer)
         elif isinstance(moment, Backward):
@@ -54,64 +53,56 @@ def _run(moments: object, kind: type[OptimizerStep] | type[ZeroGrad]) -> frozens
     return frozenset(found)
 
 
-def trespass(case: Case, step: Step, one: Event[Backward], other: Event[Backward]) -> Trespass | None:
-    """Which of two losses of a step goes into the other player's graph; None where both may, or none is known to."""
-    found = [t for t in (_into(case, step, one, other), _into(case, step, other, one)) if t is not None]
-    return found[0] if len(found) == 1 else None
-
-
-def _into(case: Case, step: Step, loss: Event[Backward], other: Event[Backward]) -> Trespass | None:
-    graph, others = step.behind(loss.moment), step.behind(other.moment)
-    mine = players(case, step, loss.position)
-    if graph is None or others is None or not mine:
+def trespass(case: Case, one: Event[Backward], other: Event[Backward]) -> Trespass | None:
+    """Which of two losses goes into the other player's graph; None where both may, or none is known to."""
+    roots = [case.origin(event.step, root) for event in (one, other) for root in event.moment.roots]
+    home = case.like(roots[0].step) if len(roots) == 2 and roots[0].step == roots[1].step else None
+    if home is None or roots[0] == roots[1]:
         return None
-    theirs = {node.op for node in others.nodes if node.op is not None}
-    shared = {node.index for node in graph.nodes if node.op in theirs}
-    owners = _owners(case, step, graph, shared)
-    if not owners or owners & mine:
+    flow = Dataflow.of(case, home)
+    graphs = [_graph(flow, root.tensor) for root in roots]
+    found = [_into(flow, event, graph, graphs[0] & graphs[1]) for event, graph in zip((one, other), graphs)]
+    known = [trespass for trespass in found if trespass is not None]
+    return known[0] if len(known) == 1 else None
+
+
+def _graph(flow: Dataflow, root: int) -> set[int]:
+    """The ops that a backward from a tensor goes back through."""
+    ops: set[int] = set()
+
+    def made_of(tensor: int) -> Iterator[int]:
+        for op in flow.writers.get(tensor, ()):
+            if op not in ops and flow.passes(op, tensor):
+                ops.add(op)
+                yield from (one for one in flow.ops[op].inputs if flow.needs_grad(one))
+
+    reached([root], made_of)
+    return ops
+
+
+def _into(flow: Dataflow, loss: Event[Backward], graph: set[int], shared: set[int]) -> Trespass | None:
+    mine, owners = players(flow.case, loss), _owners(flow, shared)
+    if not mine or not owners or owners & mine:
         return None
-    entry = entry_of(case, step, graph, shared)
-    return Trespass(loss, entry, owners) if entry is not None else None
+    for op in sorted(graph - shared):
+        for tensor in flow.ops[op].inputs:
+            made = next((one for one in flow.writers.get(tensor, ()) if one in shared), None)
+            if made is not None and flow.needs_grad(tensor):
+                call = outside(flow, op, made)
+                stack = call.stack if call is not None else flow.ops[op].stack
+                return Trespass(loss, flow.step, tensor, op, stack, owners)
+    return None
 
 
-def _owners(case: Case, step: Step, graph: GradGraph, nodes: set[int]) -> frozenset[int]:
-    """The optimizers of the parameters that lie behind some nodes of a graph."""
-    following: dict[int, list[int]] = {}
-    for edge in graph.edges:
-        following.setdefault(edge.source, []).append(edge.target)
-    behind = reached(nodes, lambda node: following.get(node, ()))
-    leaves = [tensor for node in behind if (tensor := graph.nodes[node].tensor) is not None]
-    owned = (case.parameters[number].optimizers for number in step.parameters_of(leaves) if number in case.parameters)
-    return frozenset(optimizer for optimizers in owned for optimizer in optimizers)
+def _owners(flow: Dataflow, ops: set[int]) -> frozenset[int]:
+    """The optimizers of the parameters that ops read."""
+    read = {tensor for op in ops for tensor in flow.ops[op].inputs if flow.needs_grad(tensor)}
+    known = (flow.case.parameters.get(number) for number in flow.step.parameters_of(read))
+    return frozenset(optimizer for one in known if one is not None for optimizer in one.optimizers)
 
 
-def entry_of(case: Case, step: Step, graph: GradGraph, shared: set[int]) -> Entry | None:
-    """The first op of a graph, outside of some of its nodes, that takes in what those nodes made."""
-    found = min(_entries(graph, shared), default=None)
-    if found is None:
-        return None
-    op, node = found
-    made = graph.nodes[node].op
-    flow = Dataflow.of(case, step)
-    given = [t for t in (flow.ops[op].inputs if op in flow.ops else ()) if t in graph.nodes[node].output_tensors]
-    results = flow.ops[made].outputs if made in flow.ops else ()
-    tensor = next(iter((*given, *graph.nodes[node].output_tensors, *results)), None)
-    if tensor is None:
-        return None
-    call = outside(flow, op, made)
-    stack = call.stack if call is not None else step.stack(op)
-    return Entry(tensor, op, stack) if stack is not None else None
-
-
-def _entries(graph: GradGraph, shared: set[int]) -> Iterator[tuple[int, int]]:
-    for edge in graph.edges:
-        source = graph.nodes[edge.source]
-        if edge.source not in shared and edge.target in shared and source.op is not None:
-            yield source.op, edge.target
-
-
-def outside(flow: Dataflow, op: int, made: int | None) -> ModuleCall | None:
+def outside(flow: Dataflow, op: int, made: int) -> ModuleCall | None:
     """The outermost module call that an op ran in and the op `made` did not; None where both ran in the same."""
-    around = set(flow.calls_of(made)) if made in flow.ops else set()
-    own = [call for call in flow.calls_of(op) if call not in around] if op in flow.ops else []
+    around = set(flow.calls_of(made))
+    own = [call for call in flow.calls_of(op) if call not in around]
     return own[-1] if own else None
