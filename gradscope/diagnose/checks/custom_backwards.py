@@ -86,11 +86,16 @@ def wrong_count(case: Case) -> Iterator[Finding]:
                     "return None for the other arguments",
                     "they are numbers or need no gradient",
                     case.place(op.behind if op is not None else None),
-                    padded_return(),
+                    padded_return(least=_wanting(step, op)),
                 )
             ),
             nodes=[grad_node_id(step.template, call.graph, call.node.index) for call in calls],
         )
+
+
+def _wanting(step: Step, op: OpCall | None) -> int:
+    """How many of an op's inputs need a gradient."""
+    return sum(step.tensors[tensor].requires_grad for tensor in op.inputs) if op is not None else 0
 
 
 @check(RETURNS_NONE)

@@ -119,7 +119,7 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
         fixes=case.fixes(
             *(
                 Way("drop the old gradient, too", "the optimizer leaves it alone", case.place(stack), change)
-                for change in (gradient_dropped(module=_by_module(case, stack)), gradient_dropped(module=True))
+                for change in (gradient_dropped(module=_by_module(case, stack)), gradient_dropped(module=False))
             )
         ),
     )
@@ -127,8 +127,8 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
 
 def _by_module(case: Case, stack: int | None) -> bool:
     """Whether the line freezes several parameters in one go, as a module does."""
-    switches = Ownership.of(case).wanted
-    return sum(any(fact.stack == stack for fact in facts) for facts in switches.values()) > 1
+    facts = [fact.when for facts in Ownership.of(case).wanted.values() for fact in facts if fact.stack == stack]
+    return any((when.step, when.moment + 1) == (other.step, other.moment) for when in facts for other in facts)
 
 
 CHECKS = (frozen_still_moving,)

@@ -187,10 +187,15 @@ def _late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None, ho
                 f"give them to {told.optimizer} here",
                 "they are updated from now on",
                 place,
-                group_added(told.optimizer),
+                group_added(told.optimizer, _full_names(case, orphans)),
             ),
         ),
     )
+
+
+def _full_names(case: Case, orphans: Sequence[_Orphan]) -> list[str]:
+    known = (case.parameters[orphan.parameter] for orphan in orphans)
+    return [f"{one.root}.{one.name}" for one in known]
 
 
 def _made_late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ...model.findings import Place
 from ...model.records import Stats
 from ...repair.changes.calls import with_keyword
-from ...repair.changes.values import operand_followed_by
+from ...repair.changes.values import chain_begun_with, operand_followed_by
 from ...repair.ways import Change, Way
 
 _LOGS = ("log", "log2", "log10")
@@ -21,6 +21,7 @@ def avoided(op: str, place: Place | None, *, half: bool, inputs: Iterable[Stats]
     """The ways to keep `op` at `place` away from such values; `half`: float16 overflowed in it."""
     if half:
         wide = "the values are the same; this part takes twice the memory"
+        yield Way("compute this in float32", wide, place, chain_begun_with((op,), ".float()"))
         yield Way("compute this in float32", wide, place, operand_followed_by((op,), ".float()"))
         return
     known = list(inputs)

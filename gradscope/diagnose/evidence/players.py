@@ -1,78 +1,108 @@
-"""Losses of different optimizers: where the value of one player's parameters enters the other player's loss."""
+"""Whose loss a backward is, and where a value of the other player enters a loss that is none of its business."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ...model.moments import Backward, OptimizerStep
-from ...model.records import Site
+from ...model.moments import Backward, ModuleCall, Moment, OptimizerStep, ZeroGrad
+from ...model.order import reached
 from ...model.trace import Step
 from .dataflow import Dataflow
-from .index import Case
+from .index import Case, Event
 
 
-class Entry(NamedTuple):
-    """A value of another player's that goes into a loss: the op that takes it, and the value (a step's tensor)."""
+class Trespass(NamedTuple):
+    """A loss whose backward goes on into what only another optimizer updates, through a value of another loss.
 
+    `value` enters it in `op`, a moment of `home`; `stack` is the script's line for that.
+    """
+
+    loss: Event[Backward]
+    home: Step
+    value: int
     op: int
-    tensor: int
+    stack: int | None
+    optimizers: frozenset[int]  # those that own what is reached
 
 
-def reached_by(case: Case, step: Step, backward: Backward) -> dict[int, set[int]]:
-    """The parameters that a backward's graph ends in, by the optimizer that has them."""
-    graph = step.behind(backward)
-    leaves = [node.tensor for node in graph.nodes if node.tensor is not None] if graph is not None else []
-    numbers = {step.tensors[leaf].parameter for leaf in leaves}
-    found = {which: numbers & set(members) for which, members in case.members.items()}
-    return {which: {one for one in members if one is not None} for which, members in found.items() if members}
+def players(case: Case, event: Event[Backward]) -> frozenset[int]:
+    """The optimizers for whose parameters a backward computes gradients, as far as the script tells.
+
+    Those that step right after it; else those whose gradients were cleared right before it; else those whose turn
+    is still to come.
+    """
+    moments = event.step.moments
+    after = _named(moments[event.position + 1 :], OptimizerStep)
+    if after:
+        return after
+    steps = case.events(OptimizerStep, event.step)
+    done = {one.moment.optimizer for one in steps if one.position < event.position}
+    cleared = _named(reversed(moments[: event.position]), ZeroGrad) - done
+    return cleared or (frozenset(case.optimizers) - done if done else frozenset())
 
 
-def steps_between(case: Case, step: Step, first: int, last: int) -> set[int]:
-    """The optimizers that stepped between two moments."""
-    return {e.moment.optimizer for e in case.events(OptimizerStep, step) if first < e.position < last}
+def _named(moments: Iterable[Moment], kind: type[OptimizerStep] | type[ZeroGrad]) -> frozenset[int]:
+    """The optimizers of the moments of a kind, up to the next backward."""
+    found: set[int] = set()
+    for moment in moments:
+        if isinstance(moment, kind) and moment.optimizer is not None:
+            found.add(moment.optimizer)
+        elif isinstance(moment, Backward):
+            break
+    return frozenset(found)
 
 
-def own_player(case: Case, step: Step, earlier: tuple[int, Backward], later: tuple[int, Backward]) -> set[int] | None:
-    """The optimizers that the earlier of two losses is for, if they are not those of the later one."""
-    first, second = reached_by(case, step, earlier[1]), reached_by(case, step, later[1])
-    own = steps_between(case, step, earlier[0], later[0]) & set(first) or set(first) - set(second)
-    others = set(second) - own
-    return own if own and others and others & set(first) else None
+def trespass(case: Case, one: Event[Backward], other: Event[Backward]) -> Trespass | None:
+    """Which of two losses goes into the other player's graph; None where both may, or none is known to."""
+    roots = [case.origin(event.step, root) for event in (one, other) for root in event.moment.roots]
+    home = case.like(roots[0].step) if len(roots) == 2 and roots[0].step == roots[1].step else None
+    if home is None or roots[0] == roots[1]:
+        return None
+    flow = Dataflow.of(case, home)
+    graphs = [_graph(flow, root.tensor) for root in roots]
+    found = [_into(flow, event, graph, graphs[0] & graphs[1]) for event, graph in zip((one, other), graphs)]
+    known = [trespass for trespass in found if trespass is not None]
+    return known[0] if len(known) == 1 else None
 
 
-def entry_of(case: Case, step: Step, position: int, backward: Backward, own: set[int]) -> Entry | None:
-    """Where a value that only other players' parameters are behind meets one of this player's, on the way to a loss."""
-    mine = {one for which in own for one in case.members.get(which, ())}
-    theirs = {one for which, members in case.members.items() if which not in own for one in members} - mine
-    flow = Dataflow.of(case, step)
-    _, ops = flow.behind(backward.roots, position)
+def _graph(flow: Dataflow, root: int) -> set[int]:
+    """The ops that a backward from a tensor goes back through."""
+    ops: set[int] = set()
 
-    def behind(tensor: int, op: int) -> tuple[bool, bool]:
-        numbers = {step.tensors[one].parameter for one in (tensor, *flow.behind([tensor], op)[0])}
-        return bool(numbers & mine), bool(numbers & theirs)
+    def made_of(tensor: int) -> Iterator[int]:
+        for op in flow.writers.get(tensor, ()):
+            if op not in ops and flow.passes(op, tensor):
+                ops.add(op)
+                yield from (one for one in flow.ops[op].inputs if flow.needs_grad(one))
 
-    for op in sorted(ops):
-        sides = {tensor: behind(tensor, op) for tensor in flow.ops[op].inputs if flow.needs_grad(tensor, op)}
-        if any(own_side for own_side, _ in sides.values()):
-            for tensor, (own_side, other) in sides.items():
-                if other and not own_side and step.tensors[tensor].parameter is None:
-                    return Entry(op, tensor)
+    reached([root], made_of)
+    return ops
+
+
+def _into(flow: Dataflow, loss: Event[Backward], graph: set[int], shared: set[int]) -> Trespass | None:
+    mine, owners = players(flow.case, loss), _owners(flow, shared)
+    if not mine or not owners or owners & mine:
+        return None
+    for op in sorted(graph - shared):
+        for tensor in flow.ops[op].inputs:
+            made = next((one for one in flow.writers.get(tensor, ()) if one in shared), None)
+            if made is not None and flow.needs_grad(tensor):
+                call = outside(flow, op, made)
+                stack = call.stack if call is not None else flow.ops[op].stack
+                return Trespass(loss, flow.step, tensor, op, stack, owners)
     return None
 
 
-def names_at(case: Case, step: Step, entry: Entry | None, site: Site) -> Iterator[str]:
-    """What the value may be called on a line of its op's stack: its own name, and those of what it was passed on as."""
-    tensor = entry.tensor if entry is not None else None
-    flow = Dataflow.of(case, step)
-    for _ in range(16):
-        if tensor is None:
-            return
-        name = step.tensors[tensor].name
-        if name and name in site.code:
-            yield name
-        writers = flow.writers.get(tensor, ())
-        inputs = flow.ops[writers[-1]].inputs if writers else ()
-        inside = bool(writers) and any(one == site for one in case.sites(step.stack(writers[-1])))
-        alive = [one for one in inputs if flow.needs_grad(one) and step.tensors[one].parameter is None]
-        tensor = alive[0] if inside and len(alive) == 1 else None
+def _owners(flow: Dataflow, ops: set[int]) -> frozenset[int]:
+    """The optimizers of the parameters that ops read."""
+    read = {tensor for op in ops for tensor in flow.ops[op].inputs if flow.needs_grad(tensor)}
+    known = (flow.case.parameters.get(number) for number in flow.step.parameters_of(read))
+    return frozenset(optimizer for one in known if one is not None for optimizer in one.optimizers)
+
+
+def outside(flow: Dataflow, op: int, made: int) -> ModuleCall | None:
+    """The outermost module call that an op ran in and the op `made` did not; None where both ran in the same."""
+    around = set(flow.calls_of(made))
+    own = [call for call in flow.calls_of(op) if call not in around]
+    return own[-1] if own else None

@@ -15,7 +15,6 @@ from ...repair.changes.statements import built_before_use, removed
 from ...repair.changes.writes import copy_kept, out_of_place
 from ...repair.ways import Way
 from .index import Case, Event
-from .players import reached_by
 from .writes import OPTIMIZER, Write, made_by_module, owner_of
 
 
@@ -94,5 +93,8 @@ def _after_the_update(case: Case, event: Event[Backward], write: Write, kept: Ke
 def _stepped_again(case: Case, step: Step, write: Write, backward: Backward) -> bool:
     """Whether the loss is one that the optimizer was to follow together with the one before: it has all of both."""
     update = step.moments[write.moment]
-    others = {which for which, members in reached_by(case, step, backward).items() if members}
+    graph = step.behind(backward)
+    leaves = [node.tensor for node in graph.nodes if node.tensor is not None] if graph is not None else []
+    known = (case.parameter(step, leaf) for leaf in leaves)
+    others = {which for one in known if one is not None for which in one.optimizers}
     return isinstance(update, OptimizerStep) and others == {update.optimizer}

@@ -9,8 +9,11 @@ from ..spot import Spot
 from ..ways import Change
 
 
-def padded_return() -> Change:
-    """A backward returns None for the arguments of its forward that it says nothing of."""
+def padded_return(*, least: int) -> Change:
+    """A backward returns None for the arguments of its forward that it says nothing of.
+
+    Not if it returns fewer gradients than the `least` that are needed.
+    """
 
     def change(spot: Spot) -> Rewrite | None:
         found = _returned(spot)
@@ -23,7 +26,7 @@ def padded_return() -> Change:
         wanted = len(forward.args.posonlyargs) + len(forward.args.args) - (1 if _has_context(forward) else 0)
         given = len(value.elts) if isinstance(value, ast.Tuple) else 1
         missing = wanted - given
-        if missing <= 0:
+        if missing <= 0 or given < least:
             return None
         end = spot.source.end(value)
         inside = end - 1 if isinstance(value, ast.Tuple) and spot.source.segment(value).startswith("(") else end

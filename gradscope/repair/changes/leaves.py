@@ -199,7 +199,10 @@ def registered() -> Change:
 
 
 def gradient_dropped(*, module: bool) -> Change:
-    """Whoever is frozen on this line loses its gradient, too: a parameter's `.grad`, or all of a `module`."""
+    """Whoever is frozen on this line loses its gradient, too: a parameter's `.grad`, or all of a `module`.
+
+    What a loop over `parameters()` gives is no module.
+    """
 
     def change(spot: Spot) -> Rewrite | None:
         call = next((one for one in calls_of(spot) if last_name(one) == f"{_FLAG}_"), None)
@@ -213,9 +216,20 @@ def gradient_dropped(*, module: bool) -> Change:
         if spot.statement is None or not isinstance(frozen, (ast.Name, ast.Attribute, ast.Subscript)):
             return None
         name = spot.source.segment(frozen)
-        return spot.rewrite().after(spot.statement, f"{name}.zero_grad()" if module else f"{name}.grad = None")
+        looped = any(_gives_parameters(one, name) for one in spot.source.around(spot.statement))
+        code = f"{name}.zero_grad()" if module and not looped else f"{name}.grad = None"
+        return spot.rewrite().after(spot.statement, code)
 
     return change
+
+
+def _gives_parameters(node: ast.AST, name: str) -> bool:
+    """Whether a loop over a module's parameters gives them this name."""
+    if not isinstance(node, ast.For):
+        return False
+    calls = [one for one in ast.walk(node.iter) if isinstance(one, ast.Call)]
+    bound = {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}
+    return name in bound and any(last_name(one) in ("parameters", "named_parameters") for one in calls)
 
 
 def leaf_begun() -> Change:

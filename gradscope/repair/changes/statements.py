@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from ...model.findings import Place
 from ..rewrite import Rewrite, body_of
@@ -17,7 +18,9 @@ def inserted(code: str, *, before: bool) -> Change:
 
     def change(spot: Spot) -> Rewrite | None:
         statement = spot.statement
-        if statement is None or not all(usable(spot.source, name, statement) for name in names_read(code)):
+        if statement is None:
+            return None
+        if not all(usable(spot.source, name, statement, after=not before) for name in names_read(code)):
             return None
         if not before and isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
             return None
@@ -108,8 +111,24 @@ def built_before(name: str) -> Change:
         body = body_of(spot.source, loops[0])
         if body is None:
             return None
-        chain = _only_for(body, {name}, body.index(loops[0]), statement)
+        chain = _only_for(body, {name}, body.index(loops[0]), loops[0])
         return _moved(spot, chain, statement, before=True, same_loops=False) if chain else None
+
+    return change
+
+
+def emptied(pile: str) -> Change:
+    """The container that is called `pile` where it is filled is cleared after the place."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        statement = spot.statement
+        if statement is None:
+            return None
+        last = pile.rpartition(".")[2]
+        nodes = ast.walk(spot.source.function_of(statement))
+        same = {spot.source.segment(one) for one in nodes if isinstance(one, ast.Attribute) and one.attr == last}
+        known = [name for name in (*sorted(same), pile) if usable(spot.source, name, statement)]
+        return spot.rewrite().after(statement, f"{known[0]}.clear()") if len(same) < 2 and known else None
 
     return change
 
@@ -132,24 +151,25 @@ def switched(modes: tuple[str, ...]) -> Change:
     return change
 
 
-def group_added(optimizer: str) -> Change:
-    """What the place makes or unfreezes is given to an optimizer after it."""
+def group_added(optimizer: str, names: Iterable[str]) -> Change:
+    """What the place makes or unfreezes is given to an optimizer after it: the module in which `names` are."""
+    words = {word for name in names for word in name.split(".")}
 
     def change(spot: Spot) -> Rewrite | None:
         statement = spot.statement
-        owner = _module_on(statement)
+        owner = _module_on(statement, words)
         if statement is None or owner is None:
             return None
         code = f'{optimizer}.add_param_group({{"params": {spot.source.segment(owner)}.parameters()}})'
-        if not all(usable(spot.source, name, statement) for name in names_read(code)):
+        if not all(usable(spot.source, name, statement, after=True) for name in names_read(code)):
             return None
         return spot.rewrite().after(statement, code)
 
     return change
 
 
-def _module_on(statement: ast.stmt | None) -> ast.expr | None:
-    """The module that a statement binds, or the one that it calls something of or with."""
+def _module_on(statement: ast.stmt | None, words: set[str]) -> ast.expr | None:
+    """The module that a statement binds, or the one, of these words, that it calls something of or with."""
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.value, ast.Call):
         target = statement.targets[0]
         return target if isinstance(target, (ast.Name, ast.Attribute)) else None
@@ -158,7 +178,8 @@ def _module_on(statement: ast.stmt | None) -> ast.expr | None:
         return None
     if isinstance(call.func, ast.Attribute) and call.func.attr == "requires_grad_":
         return call.func.value if isinstance(call.func.value, (ast.Name, ast.Attribute)) else None
-    return next((one for one in call.args if isinstance(one, (ast.Name, ast.Attribute))), None)
+    given = [one for one in call.args if isinstance(one, (ast.Name, ast.Attribute))]
+    return next((one for one in given if (one.attr if isinstance(one, ast.Attribute) else one.id) in words), None)
 
 
 def _only_for(body: list[ast.stmt], wanted: set[str], end: int, use: ast.stmt) -> list[ast.stmt]:
@@ -168,7 +189,8 @@ def _only_for(body: list[ast.stmt], wanted: set[str], end: int, use: ast.stmt) -
         bound = _names(statement, ast.Store)
         if not isinstance(statement, ast.Assign) or not bound or not bound <= wanted:
             continue
-        others = [one for one in body[body.index(statement) + 1 : end + 1] if one not in chain and one is not use]
+        later = [one for one in body[body.index(statement) + 1 : end + 1] if one not in chain]
+        others = [one for one in later if one is not use or chain]
         if any(_names(one, ast.Load) & bound for one in others):
             continue
         chain.insert(0, statement)

@@ -48,7 +48,7 @@ def rebound(name: str, call: str, *, before: bool) -> Change:
 
     def change(spot: Spot) -> Rewrite | None:
         statement = spot.statement
-        if statement is None or not usable(spot.source, name, statement):
+        if statement is None or not usable(spot.source, name, statement, after=not before):
             return None
         code = f"{name} = {name}{call}"
         rewrite = spot.rewrite()
@@ -124,6 +124,21 @@ def operand_followed_by(names: tuple[str, ...], call: str) -> Change:
     return change
 
 
+def chain_begun_with(names: tuple[str, ...], call: str) -> Change:
+    """The first value of the chain that ends in a method of these names, with a call after it: `x.float().sum()`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = call_named(spot, names)
+        node: ast.expr | None = found
+        while (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not of_module(spot, node.func.value)
+        ):
+            node = node.func.value
+        return followed(spot, node, call) if node is not found else None
+
+    return change
+
+
 def divided(names: tuple[str, ...], by: int) -> Change:
     """What a method of these names is called on, divided by a number: `(loss / 4).backward()`."""
 
@@ -179,7 +194,7 @@ def detached_each(name: str) -> Change:
 
     def change(spot: Spot) -> Rewrite | None:
         statement = spot.statement
-        if statement is None or not usable(spot.source, name, statement):
+        if statement is None or not usable(spot.source, name, statement, after=True):
             return None
         return spot.rewrite().after(statement, f"{name} = tuple(one.detach() for one in {name})")
 
