@@ -6,6 +6,7 @@ equal steps (loss, norms, learning rates) is in `rows`.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, wraps
@@ -216,10 +217,10 @@ class Case:
     def called(self, step: Step, tensor: int) -> str:
         """What to call a tensor in a sentence: its name, or the call that made it."""
         record = step.tensors[tensor]
-        if record.name:
+        if _NAME.fullmatch(record.name):
             return record.name
         home, first = self.original(step, tensor)
-        if first.name:
+        if _NAME.fullmatch(first.name):
             return first.name
         made = home.maker(first.number)
         if made is not None:
@@ -274,6 +275,9 @@ class Case:
     def places(self, *pairs: tuple[int | None, str]) -> tuple[Place, ...]:
         """The innermost lines of (stack, note) pairs, without those that were not seen."""
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)
+
+
+_NAME = re.compile(r"""(?:[\w.]|\[(?:[\w-]*|"[^"]*"|'[^']*')\])+""")  # `self.fc["a b"].weight`: nothing is computed
 
 
 def once_a_case(make: Callable[[Case], E]) -> Callable[[Case], E]:
