@@ -20,9 +20,9 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import CLIP
+from ..measure.given import read_given
 from ..measure.tensor_facts import versions_of
 from .pause import Pause
-from .torch_calls import arguments_text
 
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
@@ -66,7 +66,8 @@ class ClipWatch:
                 with Unseen():
                     after = versions_of([grad for _, grad in kept])
                     written = [(*pair, old, new) for pair, old, new in zip(kept, before, after) if old != new]
-                    journal.gradients.clipped(name, tensors, written, result, arguments_text(args, kwargs), frame)
+                    given = read_given((tensors, *args), kwargs, tensors)
+                    journal.gradients.clipped(name, tensors, written, result, given, frame)
             except Exception as error:
                 journal.fault("gradient clipping", error)
             return result

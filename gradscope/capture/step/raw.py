@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Union
 
 from ...model.records import Phase
+from ..measure.given import RawGiven
 from ..measure.tensor_facts import Facts
 
 MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
@@ -37,7 +38,10 @@ class RawTensor(NamedTuple):
 
 
 class Called(NamedTuple):
-    """An op, of kind "op": `inputs` went in, `outputs` came out. `behind`: the stack behind it, as of a hook."""
+    """An op, of kind "op": `inputs` went in, `outputs` came out. `behind`: the stack behind it, as of a hook.
+
+    `given`: its arguments, where they are recorded.
+    """
 
     name: str
     direct: bool
@@ -46,7 +50,7 @@ class Called(NamedTuple):
     grad_nodes: int
     grad_enabled: bool
     autocast: str | None
-    arguments: str
+    given: RawGiven | None
     behind: int | None
 
 
