@@ -177,7 +177,11 @@ def _move(raw: RawMoment, did: Moved) -> Moment:
 
 
 def _leaf(raw: RawMoment, did: LeafChanged) -> Moment:
-    return moments.LeafChange(raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), *did)
+    now = did.status
+    return moments.LeafChange(
+        raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), did.cause,
+        now.requires_grad, now.is_leaf, now.grad_fn, now.retains_grad,
+    )  # fmt: skip
 
 
 def _only(numbers: tuple[int, ...]) -> int | None:
