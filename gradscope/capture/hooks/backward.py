@@ -27,8 +27,8 @@ from ..hiding.torch_private import (
     pop_function_mode,
     push_function_mode,
 )
-from ..journal.journal import Journal
 from ..journal.graph_facts import GraphFacts
+from ..journal.journal import Journal
 from ..journal.stations import BACKWARD, DONE
 from ..measure.grad_graph import root_node
 from ..step.draft import MOMENT

@@ -26,9 +26,9 @@ class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "_rising", "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
-        "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "shifts", "stations",
-        "steady", "template", "tensors", "watch", "written",
+        "_rising", "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind", "lasting",
+        "losses", "marks", "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen",
+        "shifts", "stations", "steady", "template", "tensors", "watch", "written",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
