@@ -11,6 +11,7 @@ GradscopeError
 │   ├── DamagedTrace
 │   └── CannotWrite
 │       └── BeingWritten  another run writes this file now
+├── PatchRefused          a fix that cannot be written                   (exit 2)
 ├── ScriptNotFound        the script or module to run is not there       (exit 2)
 ├── MissingEngine         no program to lay a picture out with           (exit 2)
 ├── LayoutFailed          the layout program failed or took too long     (exit 2)
@@ -90,6 +91,10 @@ class CannotWrite(TraceFileError):
 
 class BeingWritten(CannotWrite):
     """Another run writes this trace file now."""
+
+
+class PatchRefused(GradscopeError):
+    """A fix that cannot be written: the file has changed, or may not be written to."""
 
 
 class ScriptNotFound(GradscopeError):

@@ -366,7 +366,7 @@ class StepBuilder:
         """An in-place op on `tensor` and the version bump it causes; returns the op's moment."""
         stack = self.trace.line(line)
         moment = self.add(OpCall(self.phase, stack, name, (tensor, *inputs), (tensor,), grad_enabled=self.grad_enabled))
-        self.add(Mutation(self.phase, stack, tensor, before, after, name))
+        self.add(Mutation(self.phase, stack, tensor, before, after, name, op=moment))
         return moment
 
     def backward(

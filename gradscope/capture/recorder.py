@@ -165,18 +165,14 @@ class Recorder:
 
     def _end(self, error: BaseException | None, exit_status: int | None) -> None:
         self._detach()
-        try:
+        with self.journal.guard("the end of the recording"):
             failed = error is not None and not isinstance(error, SystemExit)
-            with Unseen():
-                self.journal.matching.stop(failed)
+            self.journal.matching.stop(failed)
             if error is not None and failed:
                 self._record_failure(error)
-            with Unseen():
-                self.tracker.stop()
-                self.statistics.collect(wait=True)
-                self.writer.settle()
-        except Exception as fault:
-            self.journal.fault("the end of the recording", fault)
+            self.tracker.stop()
+            self.statistics.collect(wait=True)
+            self.writer.settle()
         self.info = replace(
             self.info,
             status="failed" if self.info.error else "done",
@@ -337,10 +333,8 @@ class Recorder:
             self.writer.settle()
 
     def _look_for_survivors(self, draft: Draft) -> None:
-        try:
+        with self.journal.guard("what outlives its step"):
             draft.kept, draft.alive = self.survivors.look(draft)
-        except Exception as error:
-            self.journal.fault("what outlives its step", error)
 
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():

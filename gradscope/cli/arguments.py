@@ -80,6 +80,17 @@ def percent(text: str) -> float:
     return share
 
 
+def seconds(text: str) -> float:
+    """A length of time in seconds."""
+    try:
+        length = float(text)
+    except ValueError:
+        length = -1.0
+    if not 0 < length < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, such as 60")
+    return length
+
+
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "detail": one_of("detail level", [level.value for level in Detail if level is not Detail.MATCHED]),
     "budget": percent,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,3 +17,12 @@ def command(*arguments: str) -> list[str]:
     By the path of its file: with `-m` and `-c` Python puts the current folder first, and runs what is found there.
     """
     return [sys.executable, str(_ENTRY), *arguments]
+
+
+def stop_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child that has a session of its own, and all that it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except (OSError, AttributeError):  # it has ended; there are no groups here
+        child.kill()
+    child.wait()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..model.findings import Finding, Place, Severity
+from ..model.fixes import Fix
 
 if TYPE_CHECKING:
     from .evidence.index import Case
@@ -42,6 +43,7 @@ class Rule:
         related: Iterable[Place] = (),
         explanation: str = "",
         fix: str = "",
+        fixes: Iterable[Fix] = (),
         nodes: Iterable[int] = (),
         no_place: str | None = None,
         severity: Severity | None = None,
@@ -60,6 +62,7 @@ class Rule:
             related=tuple(place for place in dict.fromkeys(related) if not _same_line(place, culprit)),
             explanation=explanation,
             fix=fix,
+            fixes=tuple(fixes),
             nodes=tuple(dict.fromkeys(nodes)),
             no_place=no_place if culprit is None else None,
         )

@@ -41,6 +41,7 @@ def judge(
     case = Case(trace)
     with collector_waits():
         found = [finding for check in checks for finding in _apart(check, case)]
+        found += map(_no_patch, case.faults)
     found = list(_kept(_merged(_causes(found, rules)), _chooser(select, ignore)))
     left = _kept(_left_open(case, found), _chooser(select, ignore))
     return in_order([_with_what_was_seen(case, finding) for finding in (*found, *left)])
@@ -67,6 +68,17 @@ def _apart(check: Check, case: Case) -> list[Finding]:
             )
         )
     return found
+
+
+def _no_patch(fault: str) -> Finding:
+    """A patch that could not be made is told of; the finding that it was for stands."""
+    return CHECK_FAILED.finding(
+        fault,
+        culprit=None,
+        confidence=CERTAIN,
+        no_place="this is a fault of gradscope, not of the script",
+        fix="report it, with the script if you can share it; the words of the fix hold",
+    )
 
 
 def _with_what_was_seen(case: Case, finding: Finding) -> Finding:

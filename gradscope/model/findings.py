@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .codec import from_json, to_json
+from .fixes import Fix
 from .records import Json
 
+_FIX: dict[str, Json] = {"words": "", "meaning": "", "patch": None, "verified": None, "trial": None}
 SCHEMA = "gradscope.findings/1"
 
 
@@ -47,7 +49,8 @@ class Place:
 class Finding:
     """One finding. `confidence` is between 0 and 1; `nodes` are node ids of the step's graph.
 
-    Without a `culprit`, `no_place` says why none of the user's lines is named.
+    Without a `culprit`, `no_place` says why none of the user's lines is named. `fix` says in words what to do;
+    `fixes` are ways to do it, the best first.
     """
 
     code: str
@@ -62,6 +65,12 @@ class Finding:
     fix: str = ""
     nodes: tuple[int, ...] = ()
     no_place: str | None = None
+    fixes: tuple[Fix, ...] = ()
+
+    @property
+    def patched(self) -> Fix | None:
+        """The best of its fixes that is a patch."""
+        return next((fix for fix in self.fixes if fix.patch is not None), None)
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
@@ -81,9 +90,11 @@ class Finding:
             "related": [],
             "explanation": "",
             "fix": "",
+            "fixes": [],
             "nodes": [],
         }
-        return {**every, **data}
+        fixes: list[Json] = [{**_FIX, **to_json(fix)} for fix in self.fixes]
+        return {**every, **data, "fixes": fixes}
 
     @classmethod
     def from_json(cls, data: object) -> Finding:

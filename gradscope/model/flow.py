@@ -15,6 +15,7 @@ from .moments import Backward, LeafChange, Moment, Move, Mutation, OpCall, Optim
 from .op_kinds import DETACHES, LEAVES_TORCH, read_inputs
 from .recorded import RecordedStep
 from .records import Tensor
+from .writers import op_of
 
 _NONE: frozenset[str] = frozenset()
 _MUTATED, _MOVED = frozenset({"mutated"}), frozenset({"moved"})
@@ -154,7 +155,7 @@ class Flow:
     def _mutation(self, index: int, moment: Mutation) -> None:
         tensor = self.tensors[moment.tensor]
         old = self.values[self._read(moment.tensor)]
-        writer = self._writer_of(moment)
+        writer = self._writer_of(index)
         if writer is not None and old.call == writer:
             return  # the call made the tensor, or wrote it through an alias
         if writer is None and moment.after is not None and old.version == self._absolute(moment.tensor, moment.after):
@@ -194,13 +195,13 @@ class Flow:
             value.marks |= _MUTATED
             value.notes += (f"version {self._absolute(tensor, before)} -> {value.version} by {where}",)
 
-    def _writer_of(self, moment: Mutation) -> int | None:
-        """The call that wrote: the last one, unless the memory was written by something that is no call."""
-        if not self.calls:
-            return None
-        call = self.calls[-1]
-        same = call.name == moment.cause and self.moments[call.moment].stack == moment.stack
-        return len(self.calls) - 1 if same else None
+    def _writer_of(self, mutation: int) -> int | None:
+        """The call that wrote, one of the last; None where the memory was written by something that is no call."""
+        op = op_of(self.moments, mutation)
+        position = len(self.calls) - 1
+        while position >= 0 and op is not None and self.calls[position].moment > op:
+            position -= 1
+        return position if op is not None and position >= 0 and self.calls[position].moment == op else None
 
     def _mutation_note(self, moment: Mutation) -> str:
         where = f"{moment.cause} at {self._place(moment.stack)}"

@@ -11,6 +11,8 @@ from typing import ClassVar, TypeVar, Union, get_args
 from .leaf import AutogradStatus
 from .records import GradGraph, Phase, Tensor
 
+NOT_TOLD = -1  # the op of a mutation, where the trace does not tell it
+
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
@@ -47,7 +49,8 @@ class Mutation(_Moment):
     """A tensor's memory was written. `before`/`after` are versions, relative like `Tensor.version`.
 
     `counted` is False when the write went past the version counter (`.data`, numpy, `set_`). `aliases` are
-    the other tensors of the step whose version rose with it, as far: views, bases, detached ones.
+    the other tensors of the step whose version rose with it, as far: views, bases, detached ones. `op` is the moment of
+    the call that wrote; None where none that was seen did, `NOT_TOLD` in older traces: see `writers.op_of`.
     """
 
     kind: ClassVar[str] = "mutation"
@@ -57,6 +60,7 @@ class Mutation(_Moment):
     cause: str
     counted: bool = True
     aliases: tuple[int, ...] = ()
+    op: int | None = NOT_TOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .gradients import ACCUMULATE
 from .graph import EdgeKind, Graph, NodeKind
 from .moments import (
+    NOT_TOLD,
     Backward,
     Failure,
     GradChange,
@@ -124,6 +125,14 @@ def _tensors_in_range(template: Template) -> bool:
     )
 
 
+def _writers_come_before(template: Template) -> bool:
+    return all(
+        moment.op == NOT_TOLD or _inside((moment.op,), place)
+        for place, moment in enumerate(template.moments)
+        if isinstance(moment, Mutation)
+    )
+
+
 def _calls_in_range(template: Template) -> bool:
     return all(
         _inside((call.moment,), len(template.moments) + 1) and _inside((call.parent,), place)
@@ -170,6 +179,7 @@ STRUCTURE: tuple[TemplateRule, ...] = (
     TemplateRule("moments name tensors of the step", _moments_name_tensors),
     TemplateRule("backwards and node runs name grad graphs of the step", _moments_name_graphs),
     TemplateRule("a tensor's maker and base are of the step", _tensors_in_range),
+    TemplateRule("what a mutation names as its writer comes before it", _writers_come_before),
     TemplateRule("module calls begin at moments of the step, inside earlier ones", _calls_in_range),
     TemplateRule("a grad node's index is its place in its graph", _nodes_numbered),
     TemplateRule("grad nodes name ops and tensors of the step", _nodes_in_range),
@@ -238,6 +248,15 @@ def _leaf_facts(template: Template) -> bool:
     )
 
 
+def _writers_wrote(template: Template) -> bool:
+    for moment in template.moments:
+        if isinstance(moment, Mutation) and moment.op is not None and moment.op != NOT_TOLD:
+            op = template.moments[moment.op]
+            if isinstance(op, OpCall) and (op.name, op.stack) != (moment.cause, moment.stack):
+                return False
+    return True
+
+
 def _versions_rise(template: Template) -> bool:
     return all(
         moment.before is None or moment.after is None or moment.after >= moment.before
@@ -254,6 +273,7 @@ MEANING: tuple[TemplateRule, ...] = (
     TemplateRule("a grad node has one edge an index", _edges_distinct),
     TemplateRule("every grad node is reached from a root", _reached_from_roots),
     TemplateRule("a leaf has no grad_fn, what needs no grad is a leaf, inference tensors have no version", _leaf_facts),
+    TemplateRule("a mutation has the name and the stack of the op that it names", _writers_wrote),
     TemplateRule("a mutation never lowers a version", _versions_rise),
 )
 

@@ -158,10 +158,10 @@ class Connection:
                 f"{self.path} was written by a newer gradscope (schema {version}, this one reads up to "
                 f"{schema.VERSION}): pip install -U torch-gradscope"
             )
-        if version < schema.VERSION:
+        if version < schema.OLDEST:
             raise OlderTrace(
                 f"{self.path} was made by another version of gradscope (schema {version}, this one reads "
-                f"{schema.VERSION}): record it again"
+                f"{schema.OLDEST} to {schema.VERSION}): record it again"
             )
         wrong = schema.defects(connection)
         if wrong:

@@ -53,7 +53,8 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 5
+VERSION = 6
+OLDEST = 5  # that is read, too: its tables are the same, and records lack what 6 added (a mutation's `op`)
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

@@ -612,17 +612,6 @@ opt.step()
 """,
         times=4,
     ),
-    "leftover micro-batches are dropped at the end of an epoch": """
-opt = torch.optim.SGD(net.parameters(), lr=0.1)
-for epoch in range(3):
-    opt.zero_grad()
-    for i in range(7):
-        x, y = batch()
-        (F.mse_loss(net(x), y) / 4).backward()
-        if i % 4 == 3:
-            opt.step()
-            opt.zero_grad()
-""",
     "sharpness-aware minimisation": loop(
         """
 F.mse_loss(net(x), y).backward()

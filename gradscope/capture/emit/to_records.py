@@ -165,7 +165,7 @@ def _op(raw: RawMoment, did: Called) -> Moment:
 
 def _mutation(raw: RawMoment, did: Written) -> Moment:
     return moments.Mutation(
-        raw.phase, raw.stack, raw.inputs[0], did.before, did.after, did.cause, did.counted, raw.outputs
+        raw.phase, raw.stack, raw.inputs[0], did.before, did.after, did.cause, did.counted, raw.outputs, did.op
     )
 
 
@@ -174,7 +174,11 @@ def _move(raw: RawMoment, did: Moved) -> Moment:
 
 
 def _leaf(raw: RawMoment, did: LeafChanged) -> Moment:
-    return moments.LeafChange(raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), *did)
+    now = did.status
+    return moments.LeafChange(
+        raw.phase, raw.stack, raw.inputs[0], _only(raw.outputs), did.cause,
+        now.requires_grad, now.is_leaf, now.grad_fn, now.retains_grad,
+    )  # fmt: skip
 
 
 def _only(numbers: tuple[int, ...]) -> int | None:

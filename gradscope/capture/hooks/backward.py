@@ -55,7 +55,7 @@ class BackwardWatch:
                 return original(t_outputs, *args, **kwargs)  # a part of one whose graph is not recorded
             if journal.matching.listening and self._passed(sys._getframe(1), t_outputs, args, kwargs):
                 return self._run_matched(original, t_outputs, args, kwargs)
-            if not journal.recording() or get_ident() != journal.thread:
+            if not journal.mine():
                 return original(t_outputs, *args, **kwargs)
             try:
                 return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
@@ -144,28 +144,22 @@ class BackwardWatch:
     def _failed_matched(self, error: BaseException) -> None:
         """A backward of a step that was being matched raised: its moment, told now, says so."""
         journal = self.journal
-        try:
-            with Unseen():
-                journal.matching.fails()
-                draft = journal.draft
-                place = len(draft.moments) - 1
-                ran = draft.moments[place].payload if draft.moments else None
-                if isinstance(ran, BackwardRan):
-                    text = raised(type(error).__name__, error)
-                    draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
-        except Exception as fault:
-            journal.fault("a failing backward", fault)
+        with journal.guard("a failing backward"):
+            journal.matching.fails()
+            draft = journal.draft
+            place = len(draft.moments) - 1
+            ran = draft.moments[place].payload if draft.moments else None
+            if isinstance(ran, BackwardRan):
+                text = raised(type(error).__name__, error)
+                draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
 
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
     ) -> Any:
         journal = self.journal
         run: BackwardRun | None = None
-        try:
-            with Unseen():
-                run = BackwardRun(journal, frame, outputs, args, kwargs)
-        except Exception as error:
-            journal.fault("the graph of a backward", error)
+        with journal.guard("the graph of a backward"):
+            run = BackwardRun(journal, frame, outputs, args, kwargs)
         if run is None:
             return original(outputs, *args, **kwargs)
         journal.here.backwards += 1
@@ -185,12 +179,9 @@ class BackwardWatch:
         journal.here.backwards -= 1
         if inside is not None:
             remove_mode(inside)
-        try:
+        with journal.guard("what a backward did"):
             run.remove_hooks()
             if journal.exposed.watched:
                 journal.exposed.refresh()  # gradients were added to
-            with Unseen():
-                tell()
-        except Exception as error:
-            journal.fault("what a backward did", error)
+            tell()
         journal.call_ends()

@@ -23,6 +23,7 @@ from ..measure.tensor_facts import (
     device_of,
     dtype_of,
     results_of,
+    status_of,
     tensors_in,
     version_of,
     versions_of,
@@ -135,10 +136,10 @@ class OpMode(TorchFunctionMode):
     ) -> None:
         """A call returned."""
         try:
-            self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
+            op = self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
             changed = versions_of(inputs)
             if changed != versions:
-                self.written(info[0], stack, inputs, versions, changed)
+                self.written(info[0], op, stack, inputs, versions, changed)
             if info[2] and inputs:
                 self._moved(stack, inputs[0], result)
         except Exception as error:
@@ -171,27 +172,29 @@ class OpMode(TorchFunctionMode):
         first: int,
         outputs: list[torch.Tensor],
         arguments: str,
-    ) -> None:
-        """A call returned these."""
+    ) -> int:
+        """A call returned these. Its moment."""
         last = sequence_number()
         journal = self.journal
-        journal.ops.add(
+        op = journal.ops.add(
             name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
         )
         if journal.exposed.watched or name in EXPOSING:
             journal.exposed.of_call(name, inputs, outputs, stack)
+        return op
 
     def written(
         self,
         name: str,
+        op: int,
         stack: int,
         inputs: list[torch.Tensor],
         versions: Sequence[int | None],
         changed: Sequence[int | None],
     ) -> None:
-        """A call wrote to operands of its."""
+        """The call at moment `op` wrote to operands of its."""
         journal = self.journal
-        journal.versions.call_writes()
+        journal.versions.call_writes(op)
         for tensor, before, after in zip(inputs, versions, changed):
             if after != before:
                 journal.versions.mutated(tensor, before, after, name, stack)
@@ -223,40 +226,31 @@ class OpMode(TorchFunctionMode):
             if tensor is not None:
                 journal.call_failed(getattr(func, "__name__", "?"), frame, self._given(tensor, frame), error)
             raise
-        try:
-            with Unseen():
-                if action == GRAD_MODE:
-                    journal.switches.grad_mode(frame)
-                elif action == HOOK and tensor is not None:
-                    hook = args[1] if len(args) > 1 else kwargs.get("hook")
-                    journal.hook_registered(func.__name__, tensor, hook, frame)
-                elif tensor is not None:
-                    self._state_changed(action, tensor, before, result, frame)
-        except Exception as error:
-            journal.fault(getattr(func, "__name__", "a call"), error)
+        with journal.guard(getattr(func, "__name__", "a call")):
+            if action == GRAD_MODE:
+                journal.switches.grad_mode(frame)
+            elif action == HOOK and tensor is not None:
+                hook = args[1] if len(args) > 1 else kwargs.get("hook")
+                journal.hook_registered(func.__name__, tensor, hook, frame)
+            elif tensor is not None:
+                self._state_changed(action, tensor, before, result, frame)
         return result
 
     def _given(self, tensor: torch.Tensor, frame: Any) -> tuple[int, ...]:
         """The number of the tensor that a failed call was made on."""
         journal = self.journal
-        try:
-            with Unseen():
-                stack, direct = journal.here.locate(frame)
-                return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
-        except Exception as error:
-            journal.fault("the tensor of a failed call", error)
-            return ()
+        with journal.guard("the tensor of a failed call"):
+            stack, direct = journal.here.locate(frame)
+            return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
+        return ()
 
     def _before(self, action: int, tensor: torch.Tensor | None, func: Callable[..., Any]) -> Any:
         """What a write to autograd state is compared with afterwards."""
-        try:
-            with Unseen():
-                if tensor is not None and action in (WANT_GRAD, RETAIN):
-                    return self.journal.leaves.state(tensor)
-                if tensor is not None and action == GRAD_SET:
-                    return self.journal.gradients.present(tensor)
-        except Exception as error:
-            self.journal.fault(getattr(func, "__name__", "a call"), error)
+        with self.journal.guard(getattr(func, "__name__", "a call")):
+            if tensor is not None and action in (WANT_GRAD, RETAIN):
+                return status_of(tensor)
+            if tensor is not None and action == GRAD_SET:
+                return self.journal.gradients.present(tensor)
         return None
 
     def _state_changed(self, action: int, tensor: torch.Tensor, before: Any, result: Any, frame: Any) -> None:

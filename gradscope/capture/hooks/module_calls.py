@@ -184,11 +184,8 @@ class ModuleCallWatch:
         return result
 
     def _failed(self) -> None:
-        try:
-            with Unseen():
-                self.journal.matching.fails()
-        except Exception as error:
-            self.journal.fault("a failing module call", error)
+        with self.journal.guard("a failing module call"):
+            self.journal.matching.fails()
 
     def _passed_end(self, known: KnownModule, result: Any) -> None:
         try:

@@ -33,12 +33,9 @@ def zero_grad(
         return
     with pause:
         stack, with_grad = -1, None
-        try:
-            with Unseen():
-                stack = journal.call_begins(Phase.ZERO_GRAD, frame)
-                with_grad = [parameter for parameter in parameters() if parameter.grad is not None]
-        except Exception as error:
-            journal.fault("gradients before zero_grad", error)
+        with journal.guard("gradients before zero_grad"):
+            stack = journal.call_begins(Phase.ZERO_GRAD, frame)
+            with_grad = [parameter for parameter in parameters() if parameter.grad is not None]
         try:
             call(set_to_none)
             if with_grad is not None:
@@ -69,8 +66,5 @@ def _passed(
 def _tell(
     journal: Journal, owner: Callable[[], tuple[str, int | None]], with_grad: list[torch.Tensor], stack: int
 ) -> None:
-    try:
-        with Unseen():
-            journal.gradients.zeroed(*owner(), with_grad, stack)
-    except Exception as error:
-        journal.fault("a zero_grad call", error)
+    with journal.guard("a zero_grad call"):
+        journal.gradients.zeroed(*owner(), with_grad, stack)

@@ -71,12 +71,12 @@ class Gradients:
         draft = here.draft
         numbers = self.ops.enter_inputs(tensors, stack, False, False, [version_of(one) for one in tensors], tensors)
         outputs = [result] if isinstance(result, torch.Tensor) else []
-        self.ops.add(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
+        op = self.ops.add(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
         phase = here.phase_now()
         for _, gradient, before, after in written:
             entry = here.table.find(gradient)
             if entry is not None and entry.mark is draft.mark:
-                self.versions.rose(entry, entry.number, before, after, name, stack, phase)
+                self.versions.rose(entry, entry.number, before, after, name, op, stack, phase)
                 entry.version = after
         changed = tuple(here.table.number(draft, tensor, stack) for tensor, *_ in written)
         if changed:

@@ -10,7 +10,7 @@ import torch
 from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
 from ..sites.call_sites import ALONE, NOWHERE
-from ..step.raw import Called, LeafChanged, RawMoment
+from ..step.raw import DETACHED, Called, LeafChanged, RawMoment
 from .here import Here
 from .measurements import Measurements
 from .mode_switches import Switches
@@ -64,7 +64,7 @@ class Ops:
             if entry.version != version:
                 if entry.version is not None and version is not None:
                     cause = "a write that was not seen"
-                    self.versions.rose(entry, entry.number, entry.version, version, cause, None, Phase.OTHER)
+                    self.versions.rose(entry, entry.number, entry.version, version, cause, None, None, Phase.OTHER)
                 entry.version = version
         if table.unnamed and direct:
             for tensor in tensors:
@@ -119,9 +119,9 @@ class Ops:
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
         if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
-            draft.add("leaf", phase, stack, tuple(made), (), LeafChanged(name, False, True, None, False))
+            draft.add("leaf", phase, stack, tuple(made), (), LeafChanged(name, DETACHED))
         elif name in _DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
-            draft.add("leaf", phase, stack, tuple(made), numbers[:1], LeafChanged(name, False, True, None, False))
+            draft.add("leaf", phase, stack, tuple(made), numbers[:1], LeafChanged(name, DETACHED))
         if draft.full:
             for tensor, number in zip(outputs, made):
                 self.measurements.value(index, number, name, tensor)

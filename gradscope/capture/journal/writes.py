@@ -8,7 +8,7 @@ from types import FrameType
 import torch
 
 from ...model.records import Phase
-from ..measure.tensor_facts import version_of
+from ..measure.tensor_facts import status_of, version_of
 from ..step.entry import Entry
 from ..step.raw import GradChanged, LeafChanged, Written
 from .here import Here
@@ -20,10 +20,12 @@ class Versions:
     def __init__(self, here: Here) -> None:
         self.here = here
         self._owners: dict[int, int] | None = None  # whose `.grad` each tensor is, read once a call that writes
+        self._op = -1  # the call that writes, among the moments of all steps
 
-    def call_writes(self) -> None:
-        """A call wrote to some of its operands; they are told one by one to `mutated`."""
+    def call_writes(self, op: int) -> None:
+        """The call at moment `op` (-1: it is not told) wrote to some of its operands, told one by one to `mutated`."""
         self._owners = None
+        self._op = self.here.draft.before + op if op >= 0 else -1
 
     def mutated(self, tensor: torch.Tensor, before: int | None, after: int | None, cause: str, stack: int) -> None:
         """An op raised the version of one of its operands."""
@@ -35,7 +37,8 @@ class Versions:
         if before == after or entry.version == after:
             return  # told already, with a tensor that it shares its memory with
         aliases = here.table.aliases(draft, entry)
-        self.rose(entry, number, before, after, cause, stack, phase, aliases)
+        op = self._op - draft.before  # below 0: an earlier operand has ended the step of the call
+        self.rose(entry, number, before, after, cause, op if op >= 0 else None, stack, phase, aliases)
         entry.version = after
         owner = None if tensor.requires_grad else self._owner_of_gradient(tensor, entry)
         if owner is not None:
@@ -91,7 +94,7 @@ class Versions:
             if node is not None:
                 draft = here.draft
                 draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
-                became = LeafChanged("in-place", True, False, type(node).__name__, one.retains_grad)
+                became = LeafChanged("in-place", status_of(one))
                 draft.add("leaf", phase, stack, (its_number,), (), became)
 
     def rose(
@@ -101,11 +104,12 @@ class Versions:
         before: int | None,
         after: int | None,
         cause: str,
+        op: int | None,
         stack: int | None,
         phase: Phase,
         aliases: Sequence[tuple[Entry, torch.Tensor]] = (),
     ) -> None:
-        """The version of `entry` and of its `aliases`, which share its counter, rose."""
+        """The version of `entry` and of its `aliases`, which share its counter, rose; the call at moment `op` wrote."""
         draft = self.here.tracker.draft
         rises = []
         for other, tensor in aliases:
@@ -117,6 +121,6 @@ class Versions:
             rises.append((entry.parameter, after - before))
             before, after = before - entry.base_version, after - entry.base_version
         others = tuple([other.number for other, _ in aliases])
-        draft.add("mutation", phase, stack, (number,), others, Written(before, after, cause, not entry.uncounted))
+        draft.add("mutation", phase, stack, (number,), others, Written(before, after, cause, not entry.uncounted, op))
         for parameter, rise in rises:
             draft.bumps[parameter] = draft.bumps.get(parameter, 0) + rise

@@ -29,6 +29,7 @@ from ..hiding.transparency import Transparency
 from .excepthook import exit_status, flush_streams, report
 from .import_hook import when_imported
 from .module_path import has_first, python_path
+from .stand_ins import text_for
 from .worlds import enter_script
 
 
@@ -191,6 +192,9 @@ def _is_compiled(head: bytes) -> bool:
 
 def _code(path: str) -> CodeType:
     """The script's code. Raises what `python` shows for a file that does not compile."""
+    instead = text_for(path)
+    if instead is not None:
+        return compile(instead, path, "exec", dont_inherit=True)
     with Path(path).open("rb") as file:
         compiled: CodeType | None = read_code(file)
         if compiled is not None:

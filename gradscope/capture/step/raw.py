@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Union
 
+from ...model.leaf import AutogradStatus
 from ...model.records import Phase
 from ..measure.tensor_facts import Facts
 
+DETACHED = AutogradStatus(requires_grad=False, is_leaf=True, grad_fn=None, retains_grad=False)
 MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
 
 
@@ -51,12 +53,16 @@ class Called(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A write to the one of `inputs`, "mutation": its version rose, and that of its aliases, the `outputs`."""
+    """A write to the one of `inputs`, "mutation": its version rose, and that of its aliases, the `outputs`.
+
+    `op` is the moment of the call that wrote, None where none that was seen did.
+    """
 
     before: int | None
     after: int | None
     cause: str
     counted: bool
+    op: int | None = None
 
     @property
     def known(self) -> tuple[int, int] | None:
@@ -80,10 +86,7 @@ class LeafChanged(NamedTuple):
     """What the one of `inputs` is to autograd, "leaf"; it was made of the one of `outputs`, if of any."""
 
     cause: str
-    requires_grad: bool
-    is_leaf: bool
-    grad_fn: str | None
-    retains_grad: bool
+    status: AutogradStatus
 
 
 class BackwardRan(NamedTuple):

@@ -46,16 +46,15 @@ class Survivors:
         """What `StepRow.kept` and `StepRow.alive` are for the step that closes."""
         with Unseen():
             own, earlier = self._living(draft)
-            kept = []
+            kept = [*self._carriers(draft)]
             for entry in earlier:
                 if not entry.outlived and entry.mark is not None and entry.mark.number is not None:
                     entry.outlived = True
                     kept.append(Kept(entry.mark.number, entry.number, *self._holder_of(entry)))
-            kept += self._carriers(draft)
             return tuple(kept), (len(earlier), self._count([*own, *earlier]))
 
     def _carriers(self, draft: Draft) -> Iterator[Kept]:
-        """Results that brought their graph into this step under an attribute: the statements that put them there."""
+        """Results that brought their graph into this step from a lasting place: the statements that put them there."""
         for number, entry, mark, old in draft.carriers:
             if entry.outlived or mark.number is None:
                 continue
@@ -64,8 +63,8 @@ class Survivors:
                 continue
             name = self._sites.operand_name(raw.stack, raw.position, raw.method) if raw.stack is not None else ""
             stem, _, attribute = name.rpartition(".")
-            found = self._put_away(entry.made_at, attribute) if stem else None
-            if found is not None:
+            found = self._put_away(entry.made_at, attribute) if stem else self._holder_of(entry)
+            if found is not None and found[1] is not None:
                 entry.outlived = True
                 yield Kept(mark.number, old, *found)
 

@@ -105,11 +105,7 @@ class _Split:
             tensor = moment.inputs[0]
             raw = found.get(tensor, self.draft.tensors[tensor])
             if isinstance(done, LeafChanged):
-                facts = raw.facts._replace(
-                    requires_grad=done.requires_grad, is_leaf=done.is_leaf, grad_fn=done.grad_fn,
-                    retains_grad=done.retains_grad,
-                )  # fmt: skip
-                found[tensor] = raw._replace(facts=facts)
+                found[tensor] = raw._replace(facts=raw.facts.after(done.status))
             elif done.after is not None and raw.parameter is None:
                 found[tensor] = raw._replace(version=done.after)
         return found
@@ -220,15 +216,14 @@ class _Split:
         tail.module_calls = {module: count - self.called.get(module, 0) for module, count in draft.module_calls.items()}
 
     def _last_writes(self) -> dict[int, int]:
-        """The last moment of the first part that wrote to each storage: the op, where a mutation is told after it."""
+        """The last moment of the first part that wrote to each storage: the op, where one that was seen did."""
         written: dict[int, int] = {}
-        op = -1
         for index, moment in enumerate(self.draft.moments[: self.at]):
-            if moment.kind == "op":
-                op = index
-            elif moment.kind in ("mutation", "optimizer"):
+            done = moment.payload
+            if isinstance(done, (Written, Updated)):
+                op = done.op if isinstance(done, Written) else None
                 for number in moment.inputs:
-                    written[self.draft.tensors[number].storage] = op if moment.kind == "mutation" else index
+                    written[self.draft.tensors[number].storage] = index if op is None else op
         return written
 
     def _moved(self, moment: RawMoment) -> RawMoment:
@@ -241,7 +236,11 @@ class _Split:
             done = done._replace(graph=self._moved_graph(done.graph))
         elif isinstance(done, Written):
             number = moment.inputs[0]
-            done = done._replace(before=self._shifted(number, done.before), after=self._shifted(number, done.after))
+            done = done._replace(
+                before=self._shifted(number, done.before),
+                after=self._shifted(number, done.after),
+                op=done.op - self.at if done.op is not None and done.op >= self.at else None,
+            )
         elif isinstance(done, Updated):
             shifts = [self._shift_of(number) for number in moment.inputs]
             pairs = [(old - shift, new - shift) for shift, (old, new) in zip(shifts, done.versions)]

@@ -47,6 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--view", action="store_true", help="open the trace in the terminal UI afterwards")
     parser.add_argument("-q", "--quiet", action="store_true", help="no summary at the end")
     add_options(parser, CaptureOptions)
+    for flag in (
+        "--stand-in",
+        "--instead-of",
+    ):  # a copy, and the file in whose place it runs
+        parser.add_argument(flag, help=argparse.SUPPRESS)
     parser.add_argument("-m", metavar="MODULE", help="run a module as `python -m` does", dest="module")
 
 
@@ -70,11 +75,14 @@ def run(namespace: argparse.Namespace) -> int:
     from ...capture.environment.launch import own_rank
     from ...capture.run import script_runner
     from ...capture.run.script_recording import ScriptRecording, Unrecorded
+    from ...capture.run.stand_ins import stand_in
 
     module = namespace.module is not None
     options = CaptureOptions(**chosen(namespace, CaptureOptions))
     (script_runner.check_module if module else script_runner.check_script)(namespace.script)
     rank = own_rank()
+    if namespace.stand_in is not None and namespace.instead_of is not None:
+        stand_in(namespace.instead_of, namespace.stand_in)
     voice = own_voice(f"[{rank.label}]: " if rank is not None else "")
     picture, output = _prepare(namespace, rank, voice)
     recording: ScriptRecording | Unrecorded = Unrecorded()

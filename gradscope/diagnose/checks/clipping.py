@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -10,12 +9,11 @@ from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
 from ...text import plural
-from ..evidence.arguments import arguments
-from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use
+from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, only_measures
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import call_at, optimizer_name, parameter_names
-from ..rules import CERTAIN, SURE, Rule, check
+from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 CLIPPING_MISPLACED = Rule(
     "GS504", "clipping-misplaced", Severity.WARNING, "Gradients are clipped where that has no effect on the update."
@@ -34,14 +32,18 @@ SCALER_MISUSED = Rule("GS507", "scaler-misused", Severity.ERROR, "GradScaler cal
 
 @check(CLIPPING_MISPLACED)
 def clipping_misplaced(case: Case) -> Iterator[Finding]:
-    """Clippings that found no gradients, or only such as an update had read."""
-    for clip in GradLifetimes.of(case).clips:
+    """Clippings that found no gradients, only such as an update had read, or such as no update ever reads."""
+    lives = GradLifetimes.of(case)
+    vain, useful = lives.vain_clips, {slot.clipped for use in lives.updates for slot in use.slots.values()}
+    for clip in lives.clips:
         call = call_at(case, clip.stack, "clip_grad_norm_()")
         if not clip.slots:
             yield _clips_nothing(case, clip, call)
         elif all(slot.empty for slot in clip.slots.values()):
             yield from _clips_before(case, clip, call)
-        elif all(slot.used is not None and not slot.clipped for slot in clip.slots.values() if not slot.empty):
+        elif clip.stack in vain and clip.stack not in useful:
+            yield _clips_in_vain(case, clip, call)
+        elif all(slot.used is not None and slot.clipped is None for slot in clip.slots.values() if not slot.empty):
             yield from _clips_after(case, clip, call)
 
 
@@ -120,8 +122,8 @@ def _clips_before(case: Case, clip: Use, call: str) -> Iterator[Finding]:
 
 def _clips_after(case: Case, clip: Use, call: str) -> Iterator[Finding]:
     op = clip.step.op(clip.position)
-    if op is not None and arguments(op).number("max_norm", 0) == math.inf:
-        return  # clips nothing: it only measures the norm
+    if op is not None and only_measures(op):
+        return
     slot = next(slot for slot in clip.slots.values() if slot.used is not None)
     update = call_at(case, slot.used, "the update")
     yield CLIPPING_MISPLACED.finding(
@@ -133,6 +135,51 @@ def _clips_after(case: Case, clip: Use, call: str) -> Iterator[Finding]:
         explanation=f"{update} had already moved {parameter_names(case, clip.slots)} by the unclipped gradients.",
         fix=f"move {call} between {call_at(case, slot.filled, 'backward()')} and {update}",
     )
+
+
+def _clips_in_vain(case: Case, clip: Use, call: str) -> Finding:
+    """The clipped gradients are cleared before any update: those of a network that is not stepped now."""
+    slot = next(slot for slot in clip.slots.values() if slot.fresh)
+    update = next(
+        (event.moment for event in case.events(OptimizerStep, clip.step) if event.position > clip.position), None
+    )
+    name = optimizer_name(case, update.optimizer) if update is not None else ""
+    return CLIPPING_MISPLACED.finding(
+        f"{call} clips gradients that no update uses: they are cleared first",
+        culprit=case.place(clip.stack),
+        step=clip.number,
+        confidence=SURE,
+        related=case.places(
+            (slot.filled, "makes the gradients"), (update.stack if update is not None else None, "the next update")
+        ),
+        explanation=f"It clips .grad of {parameter_names(case, clip.slots)}, which is thrown away every time"
+        + (f", while {name} steps with gradients that nothing clips." if name else "."),
+        fix=f"clip the parameters of {name or 'the network that is stepped next'}",
+    )
+
+
+@check(CLIPPING_MISPLACED)
+def clipped_in_parts(case: Case) -> Iterator[Finding]:
+    """Updates with gradients that were clipped before all backwards had added to them."""
+    told: set[int | None] = set()
+    for use in GradLifetimes.of(case).updates:
+        parts = {one: slot for one, slot in use.slots.items() if slot.between is not None and len(slot.sources) == 1}
+        slot = next(iter(parts.values()), None)
+        if slot is None or slot.between in told:
+            continue
+        told.add(slot.between)
+        call, backward = call_at(case, slot.between, "the clipping"), call_at(case, slot.filled, "backward()")
+        yield CLIPPING_MISPLACED.finding(
+            f"{call} runs after each of {slot.fills} backwards that add up for one update",
+            culprit=case.place(slot.between),
+            step=use.number,
+            confidence=LIKELY,
+            related=case.places((slot.filled, "adds to the clipped gradients"), (use.stack, "uses the sum")),
+            explanation=f"{backward} adds to .grad {slot.fills} times before {call_at(case, use.stack, 'the update')}. "
+            f"Clipped in between, {parameter_names(case, parts)} follow the last micro-batch more than those before "
+            "it, whose gradients are cut again and again.",
+            fix=f"call {call} once for each update, after the last backward",
+        )
 
 
 # -- GS506 -----------------------------------------------------------------------------------------
@@ -259,4 +306,4 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
     )
 
 
-CHECKS = (clipping_misplaced, clipping_failed, scaled_gradients, scaler_misused)
+CHECKS = (clipping_misplaced, clipping_failed, clipped_in_parts, scaled_gradients, scaler_misused)

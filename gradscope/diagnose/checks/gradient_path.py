@@ -9,18 +9,22 @@ from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, OpCall
-from ...model.order import reached
 from ...model.records import Parameter
 from ...model.trace import Step
 from ..evidence.dataflow import INTEGER, Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, place_of, reason
 from ..evidence.index import Case
+from ..evidence.loss_terms import is_number, terms
 from ..evidence.parameters import Untrained, untrained
 from ..evidence.wording import listed
 from ..rules import LIKELY, SURE, Rule, check
 
 CUT_OFF = Rule(
-    "GS202", "gradient-path-cut", Severity.WARNING, "The gradient path to parameters that should be trained is cut."
+    "GS202",
+    "gradient-path-cut",
+    Severity.WARNING,
+    "The gradient path to parameters that should be trained is cut.",
+    frozenset({"GS210", "GS213"}),
 )
 CONSTANT_TERM = Rule(
     "GS203", "constant-in-loss", Severity.WARNING, "A term of the loss is a constant to autograd: it trains nothing."
@@ -31,10 +35,6 @@ CHECKPOINT = Rule(
     Severity.WARNING,
     "A reentrant checkpoint whose inputs need no gradient trains nothing.",
 )
-
-
-_ADDS_UP = op_kinds.SHIFTS | op_kinds.SUMS | {"stack"}
-_LEADS_TO_LOSS = _ADDS_UP | op_kinds.SCALES | op_kinds.AVERAGES
 
 
 @check(CUT_OFF, CHECKPOINT)
@@ -178,7 +178,7 @@ def constant_terms(case: Case) -> Iterator[Finding]:
 
 def _constant_terms(flow: Dataflow, backward: Backward, position: int) -> Iterator[Finding]:
     case, step = flow.case, flow.step
-    for term, op in _terms(flow, backward.roots, position):
+    for term, op in ((one.tensor, one.op) for one in terms(flow, backward, position) if not one.alive):
         found = _constant(flow, term, op)
         if found is None:
             continue
@@ -215,9 +215,7 @@ def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str
 def _unmeant(flow: Dataflow, cut: Cut, term: int) -> bool:
     """Whether nobody would cut there on purpose: not the detach() of a finished term, nor a block without gradients."""
     if cut.kind == "detach":
-        return cut.op != flow.step.tensors[term].made_by and not all(
-            _is_number(flow.step, t) for t in flow.cuts[cut.op]
-        )
+        return cut.op != flow.step.tensors[term].made_by and not all(is_number(flow.step, t) for t in flow.cuts[cut.op])
     return cut.kind in ("copy", "grad", "integer")
 
 
@@ -242,29 +240,6 @@ def _numbers_in(flow: Dataflow, term: int, before: int) -> list[Cut]:
         if made_of and all(any(math.isclose(n, value, rel_tol=1e-6) for value in values) for n in made_of):
             found.append(Cut(op, "copy"))
     return found
-
-
-def _terms(flow: Dataflow, roots: Sequence[int], before: int) -> Iterator[tuple[int, int]]:
-    """(tensor, op): numbers without a gradient that an op adds to one with a gradient, on the way to the loss."""
-    found: dict[int, tuple[Sequence[int], Sequence[int]]] = {}  # by op: the inputs with a gradient, and those without
-
-    def terms(tensor: int) -> Iterator[int]:
-        for op in flow.writers.get(tensor, ()):
-            if op not in found and op < before and flow.ops[op].name in _LEADS_TO_LOSS:
-                inputs = flow.ops[op].inputs
-                alive = [one for one in inputs if flow.needs_grad(one, op)]
-                found[op] = alive, [one for one in inputs if one not in alive]
-                yield from alive
-
-    reached(roots, terms)
-    for op, (alive, constant) in found.items():
-        if alive and flow.ops[op].name in _ADDS_UP:
-            yield from ((one, op) for one in constant if _is_number(flow.step, one))
-
-
-def _is_number(step: Step, tensor: int) -> bool:
-    shape = step.tensors[tensor].shape
-    return all(size == 1 for size in shape)
 
 
 CHECKS = (parameters_cut_off, constant_terms)

@@ -10,6 +10,8 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Kept, StepKind, StepRow
 from ...model.trace import Step
+from ...repair.changes.values import named_followed_by
+from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.model_runs import evaluates
@@ -100,6 +102,14 @@ def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]], together: int) -> Fi
         explanation=f"{name} has a grad_fn, and behind it stands the whole graph of its step: as long as {holder} "
         f"holds it, nothing of that graph can be freed.{_growth([r for r, _ in pile])}",
         fix=f"keep the number or the values only: {variable(name)}.item(), or {variable(name)}.detach()",
+        fixes=case.fixes(
+            Way(
+                "keep the values alone",
+                "what is kept trains nothing",
+                line,
+                named_followed_by(name, ".detach()"),
+            )
+        ),
         severity=Severity.NOTE if bounded else None,
         nodes=[tensor_id(home.template, kept.tensor)],
     )

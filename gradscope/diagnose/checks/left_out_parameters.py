@@ -55,7 +55,7 @@ class _Orphan(NamedTuple):
 
 def _orphans(case: Case, owners: Ownership) -> Iterator[_Orphan]:
     for one, parameter in case.parameters.items():
-        if one in owners.updated or one not in owners.filled:
+        if one in owners.updated or one not in owners.filled or _thrown_away(owners, one):
             continue
         for step in owners.filled[one]:
             acting = owners.acting.get(step.number, ())
@@ -64,6 +64,17 @@ def _orphans(case: Case, owners: Ownership) -> Iterator[_Orphan]:
             if acting:
                 yield _Orphan(one, _nearest(case, one, acting), step)
                 break
+
+
+def _thrown_away(owners: Ownership, parameter: int) -> bool:
+    """Whether it lives in the step that made it alone, as one line makes others in other steps: a net for one use."""
+    made = owners.made.get(parameter)
+    if made is None or parameter in owners.inside or any(s.number != made.when.step for s in owners.filled[parameter]):
+        return False
+    alike = {fact.when.step for fact in owners.made.values() if fact.stack == made.stack}
+    members = owners.acting.get(made.when.step, ())
+    fed = any(one in owners.reached for optimizer in members for one in owners.case.members[optimizer])
+    return len(alike) > 1 and fed
 
 
 def _is_weight(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
@@ -113,7 +124,10 @@ def _cause(case: Case, owners: Ownership, orphan: _Orphan) -> tuple[str, Place |
     if optimizer in owners.built and made is not None and made.when > built:
         if one in owners.inside:
             return "in forward", case.place(made.stack)
-        return "made late", owners.beside(late[0].stack if late else made.stack, optimizer)
+        stack = late[0].stack if late else made.stack
+        copied = owners.copied(one, case.members[optimizer])
+        return "made late", case.place(stack) if copied else owners.beside(stack, optimizer)
+    late = [fact for fact in late if not owners.wraps(fact, optimizer)]
     if optimizer in owners.built and late:
         return "placed late", owners.beside(late[0].stack, optimizer)
     thawed = _unfrozen(owners, orphan)

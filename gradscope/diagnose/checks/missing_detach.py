@@ -28,14 +28,17 @@ _COMPARES = op_kinds.MEASURES_DISTANCE | op_kinds.SUBTRACTS
 
 
 class Side(NamedTuple):
-    """One side of a comparison followed back to the module call that made it.
+    """One side of a comparison followed back to the module call that made it, or to what it is a part of.
 
     `bootstrapped`: on the way it was multiplied by a constant and added to data, as a target r + gamma * v is.
+    `whole`: the tensor that it was cut out of, by `part`, where no module call was met: all values of an episode.
     """
 
     op: int
     bootstrapped: bool
     calls: Sequence[ModuleCall]
+    whole: int | None = None
+    part: str = ""
 
 
 @check(TARGET_WITH_GRADIENT)
@@ -61,6 +64,9 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
     for target, value in (sides, sides[::-1]):
         if target is None or value is None or not target.bootstrapped or value.bootstrapped:
             continue
+        if target.whole is not None and target.whole == value.whole and target.part != value.part:
+            yield _next_value(case, step, flow, op, target, backward)
+            return
         call = _same_module(target.calls, value.calls)
         if call is None:
             continue
@@ -83,34 +89,55 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
         return
 
 
+def _next_value(case: Case, step: Step, flow: Dataflow, op: int, target: Side, backward: Backward) -> Finding:
+    """The difference of two values of one episode: the later one is the target of the one before."""
+    values = case.called(step, target.whole) if target.whole is not None else "the values"
+    later = case.called(step, flow.ops[target.op].outputs[0])
+    return TARGET_WITH_GRADIENT.finding(
+        f"the target is built from {later}, a value of the network itself that is not detached",
+        culprit=case.place(flow.ops[op].stack),
+        step=step.number,
+        confidence=LIKELY,
+        related=case.places((backward.stack, "this backward goes into both values")),
+        explanation=f"Both sides of the difference are parts of {values}, so backward moves the later value as well, "
+        "to meet the one before it. A target has to stand still: it is what the value is to move to.",
+        fix=f"use the values as numbers in the target: {variable(values, 'values')}.detach()",
+        nodes=[tensor_id(step.template, flow.ops[op].outputs[0])],
+    )
+
+
 def _side(flow: Dataflow, tensor: int, before: int) -> Side | None:
     """Follow a value back through ops with one differentiable operand, to the module call that it left."""
     scaled, added = False, False
+    sliced: Side | None = None
     for _ in range(16):
         writers = [op for op in flow.writers.get(tensor, ()) if op < before]
         if not writers:
-            return None
+            return sliced
         op = writers[-1]
         calls = flow.calls_of(op)
         if calls:
-            return Side(op, scaled and added, calls)
+            cut = sliced or Side(op, False, ())
+            return Side(cut.op, scaled and added, calls, cut.whole, cut.part)
         call = flow.ops[op]
         alive = [one for one in call.inputs if flow.needs_grad(one, op)]
         if len(alive) != 1:
-            return None
+            return sliced
+        if call.name == "__getitem__" and flow.step.tensors[alive[0]].shape[:1] != (1,):
+            sliced = Side(op, scaled and added, (), alive[0], call.arguments)
         others = [one for one in call.inputs if one != alive[0]]
         if call.name in op_kinds.ADDS and any(_is_data(flow, one) for one in others):
             added, scaled = True, scaled or "alpha" in arguments(call).named
         elif call.name in op_kinds.MULTIPLIES and added:
             scaled = True
         tensor, before = alive[0], op
-    return None
+    return sliced
 
 
 def _is_data(flow: Dataflow, tensor: int) -> bool:
-    """Whether a tensor of several values was made of nothing that requires a gradient."""
+    """Whether a tensor is several values without a gradient: rewards, also those of sampled actions."""
     several = any(size > 1 for size in flow.step.tensors[tensor].shape)
-    return several and not any(flow.needs_grad(one) for one in flow.behind([tensor])[0])
+    return several and not flow.needs_grad(tensor)
 
 
 def _same_module(target: Sequence[ModuleCall], value: Sequence[ModuleCall]) -> ModuleCall | None:

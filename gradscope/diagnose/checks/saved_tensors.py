@@ -12,6 +12,7 @@ from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, NodeRun, OpCall
 from ...model.records import GradNode, SavedTensor
 from ...model.trace import Step
+from ..evidence.carriers import carrier, is_late_root, update_since
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.writes import OPTIMIZER, Write, deed, out_of_place, same_line, writer, writes
@@ -79,8 +80,9 @@ def _finding(
     own = [w for w in after if w.op is not None and w.op == node.op]  # the forward of a custom Function
     after = [w for w in after if w not in own] or own
     known = [w for w in after if case.place(w.stack) is not None]
-    if node.carried and not known:
-        return  # written in an earlier step: what is wrong is that this graph is still in use
+    if node.carried and not known:  # written in an earlier step
+        yield from _late(case, event, node, saved.tensor) if refused and first else ()
+        return
     name, saver = case.called(step, saved.tensor), _saver(step, node)
     confidence = CERTAIN if refused and first else SURE if refused else POSSIBLE
     severity = None if refused else Severity.NOTE
@@ -114,6 +116,31 @@ def _finding(
         fix=_fix(write, culprit, name, saver),
         nodes=nodes,
         severity=severity,
+    )
+
+
+def _late(case: Case, event: Event[Backward], node: GradNode, tensor: int) -> Iterator[Finding]:
+    """A loss of an earlier step, differentiated after an update; else what is wrong is that the graph is still used."""
+    step = event.step
+    came = carrier(case, event, stale=True)
+    update = update_since(case, event, tensor) if came is not None and is_late_root(case, event, came) else None
+    if came is None or update is None:
+        return
+    name, loss = case.called(step, tensor), case.called(step, came)
+    yield SAVED_TENSOR_MODIFIED.finding(
+        f"{name} was changed in place (optimizer.step()) before the backward of {loss}, which was computed with the "
+        "old values",
+        culprit=case.place(update.moment.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places(
+            (step.tensors[came].first_use, f"{loss} comes into this step here"),
+            (event.moment.stack, "this backward raises"),
+        ),
+        explanation=_explanation(case, step, node, name, _saver(step, node), None)
+        + " optimizer.step() writes the new values into the same parameters, in place.",
+        fix="call every backward that goes through these parameters first, then every optimizer.step()",
+        nodes=(tensor_id(step.template, tensor), grad_node_id(step.template, event.moment.graph, node.index)),
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ...model.build import tensor_id
-from ...model.findings import Finding, Place, Severity
+from ...model.findings import Finding, Severity
 from ...model.moments import Backward
+from ...model.records import Kept
 from ...model.trace import Step
+from ..evidence.carriers import carrier, is_late_root
 from ..evidence.dataflow import Dataflow
-from ..evidence.index import Case
-from ..evidence.step_links import binding, home_of
+from ..evidence.index import Case, Event, Origin
+from ..evidence.players import Trespass, trespass
+from ..evidence.step_links import binding, container, home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
-from ..evidence.wording import variable
-from ..rules import CERTAIN, Rule, check
+from ..evidence.wording import optimizer_name, variable
+from ..rules import CERTAIN, SURE, Rule, check
 
 CARRIED_GRAPH = Rule(
     "GS401", "graph-carried-over", Severity.ERROR, "A tensor carries the graph of an earlier step into this one."
@@ -34,44 +37,19 @@ def second_backwards(case: Case) -> Iterator[Finding]:
         freed, changed = kind is ErrorKind.GRAPH_FREED, kind is ErrorKind.SAVED_TENSOR_MODIFIED
         if not freed and not changed:
             continue
-        step, backward = event.step, event.moment
-        carrier = _carrier(case, step, backward, event.position, stale=changed)
-        if carrier is not None and carrier in backward.roots and not _was_root(case, step, carrier, event.position):
-            yield _twice(case, step, event.position, backward)
-        elif carrier is not None:
-            yield _carried(case, step, backward, carrier, freed)
+        came = carrier(case, event, stale=changed)
+        if came is not None and not is_late_root(case, event, came):
+            yield _carried(case, event.step, event.moment, came, freed)
         elif freed:
-            yield _twice(case, step, event.position, backward)
+            yield _twice(case, event)
 
 
-def _carrier(case: Case, step: Step, backward: Backward, position: int, *, stale: bool) -> int | None:
-    """The tensor of an earlier step through which a backward reaches that step's graph."""
-    graph = step.behind(backward)
-    if graph is None:
-        return None
-    old = [node for node in graph.nodes if node.carried]
-    if stale:
-        here = any(saved.stale for node in graph.nodes if not node.carried for saved in node.saved)
-        old = [] if here or not any(saved.stale for node in old for saved in node.saved) else old
-    if not old:
-        return None
-    flow = Dataflow.of(case, step)
-    behind, _ = flow.behind(backward.roots, position)
-    found = [
-        tensor.number
-        for tensor in step.tensors
-        if tensor.made_by is None and tensor.requires_grad and tensor.grad_fn is not None and tensor.number in behind
-    ]
-    direct = [root for root in backward.roots if step.tensors[root].carried]
-    return next(iter((*direct, *found)), None)
-
-
-def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bool) -> Finding:
-    home, there, op, number = home_of(case, step, carrier)
-    name = home.tensors[there].name or case.called(step, carrier)
+def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool) -> Finding:
+    home, there, op, number = home_of(case, step, came)
+    name = case.called(home, there)
     again = op is not None and any(one.stack == op.stack for one in Dataflow.of(case, step).ops.values())
     before = _backward_of(case, number, home)
-    use = step.tensors[carrier].first_use
+    use = step.tensors[came].first_use
     places = case.places(
         (before.stack if before is not None else None, "the backward that freed it" if freed else "its own backward"),
         (use, f"{name} comes into this step here"),
@@ -84,18 +62,24 @@ def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bo
         else "Its weights have been updated by the optimizer since, so what that graph saved is out of date."
     )
     if again:
-        culprit = _stored(case, number, there) or (binding(case, home, op.stack) if op is not None else None)
+        kept, made = _kept_in(case, number, there), op.stack if op is not None else None
+        culprit = case.place(kept.stack) if kept is not None else binding(case, home, made)
+        pile = container(culprit.code, culprit.expression) if culprit is not None else ""
         return CARRIED_GRAPH.finding(
-            f"{name} brings the graph of {then} into step {step.number}",
+            f"{pile} still holds {name} of {then}, graph and all, in step {step.number}"
+            if pile
+            else f"{name} brings the graph of {then} into step {step.number}",
             culprit=culprit,
             step=step.number,
             confidence=CERTAIN,
             related=places,
             explanation=f"{name} still has its history when the next step uses it, so this backward goes on into "
             f"{then}. {happened}",
-            fix=f"detach it before the next step: {variable(name)} = {variable(name)}.detach()"
+            fix=f"empty it once its values are used, after each update: {pile}.clear()"
+            if pile
+            else f"detach it before the next step: {variable(name)} = {variable(name)}.detach()"
             ", each tensor of it if it is a tuple" + ("" if freed else "; and leave out retain_graph=True"),
-            nodes=[tensor_id(step.template, carrier)],
+            nodes=[tensor_id(step.template, came)],
         )
     culprit = binding(case, step, op.stack) if op is not None else None
     return BUILT_ONCE.finding(
@@ -106,17 +90,14 @@ def _carried(case: Case, step: Step, backward: Backward, carrier: int, freed: bo
         related=places,
         explanation=f"The graph behind {name} is built where it is computed. {happened}",
         fix=f"compute {variable(name)} inside the loop, anew for each backward (or detach it if it is a constant)",
-        nodes=[tensor_id(step.template, carrier)],
+        nodes=[tensor_id(step.template, came)],
     )
 
 
-def _stored(case: Case, step: int, tensor: int) -> Place | None:
-    """The statement that kept the tensor beyond its step, if it was found."""
-    for row in case.rows:
-        for kept in row.kept:
-            if (kept.step, kept.tensor) == (step, tensor) and kept.stack is not None:
-                return case.place(kept.stack)
-    return None
+def _kept_in(case: Case, step: int, tensor: int) -> Kept | None:
+    """What kept the tensor beyond its step, if the statement that put it there was found."""
+    kept = (one for row in case.rows for one in row.kept)
+    return next((one for one in kept if (one.step, one.tensor) == (step, tensor) and one.stack is not None), None)
 
 
 def _backward_of(case: Case, number: int, home: Step) -> Backward | None:
@@ -132,61 +113,88 @@ def _backward_of(case: Case, number: int, home: Step) -> Backward | None:
     return None
 
 
-def _twice(case: Case, step: Step, position: int, backward: Backward) -> Finding:
-    earlier = _freed_by(step, case, position, backward) if not step.row.light else None
-    root = case.called(step, backward.roots[0]) if backward.roots else "the loss"
-    other = case.called(step, earlier.roots[0]) if earlier is not None and earlier.roots else "the first loss"
-    same = earlier is not None and earlier.roots == backward.roots
-    shared = _shared(case, step, earlier, backward) if earlier is not None else ""
+def _twice(case: Case, event: Event[Backward]) -> Finding:
+    step, backward = event.step, event.moment
+    earlier = _freed_by(case, event) if not step.row.light else None
+    into = trespass(case, earlier, event) if earlier is not None else None
+    if earlier is not None and into is not None:
+        return _trespassing(case, earlier, event, into)
+    root = _root(case, event, "the loss")
+    other = _root(case, earlier, "the first loss") if earlier is not None else "the first loss"
+    shared = _shared(case, step, earlier.moment, backward) if earlier is not None and earlier.step is step else ""
     if step.row.light:
         message = f"{root} goes back through a graph that an earlier backward has freed"
         fix = "call backward once for each forward, and detach what is taken over from earlier steps"
-    elif same:
-        message, fix = f"{root} is differentiated a second time", f"call {variable(root)}.backward() once in each step"
+    elif earlier is not None and _roots(case, earlier) == _roots(case, event):
+        message, fix = f"{root} is differentiated a second time", f"call {variable(root, 'loss')}.backward() once"
     else:
-        message = f"{root} goes back through a graph that the backward of {other} has freed"
-        fix = f"add them and call backward once: ({variable(other)} + {variable(root)}).backward()"
+        message = f"{root} goes back through a graph that the backward of {_apart(other, root)} has freed"
+        fix = "add the losses and call backward once" + (
+            f": ({other} + {root}).backward()" if other != root and variable(other, "") and variable(root, "") else ""
+        )
     return BACKWARD_TWICE.finding(
         message,
         culprit=case.place(backward.stack),
         step=step.number,
         confidence=CERTAIN,
-        related=case.places((earlier.stack if earlier is not None else None, "this backward freed the graph")),
+        related=case.places((earlier.moment.stack if earlier is not None else None, "this backward freed the graph")),
         explanation=f"A backward frees what its graph saved.{shared} The second one finds it gone.",
         fix=fix,
         nodes=[tensor_id(step.template, tensor) for tensor in backward.roots],
     )
 
 
-def _freed_by(step: Step, case: Case, position: int, backward: Backward) -> Backward | None:
-    """The earlier backward of the step that ran through some of the same nodes."""
-    ops = _ops(step, backward)
-    found = None
-    for event in case.events(Backward, step):
-        if event.position < position and event.moment.error is None and ops & _ops(step, event.moment):
-            found = event.moment
-    if found is None and not ops:  # all of its graph is of an earlier step
-        earlier = [
-            event.moment for one in case.distinct if one.number < step.number for event in case.events(Backward, one)
-        ]
-        found = earlier[-1] if earlier else None
-    return found
+def _trespassing(case: Case, earlier: Event[Backward], event: Event[Backward], into: Trespass) -> Finding:
+    """One player's loss goes on into the other player's graph, which both backwards then need."""
+    step = event.step
+    value = case.called(into.home, into.value)
+    loss, other = (
+        _root(case, into.loss, "this loss"),
+        _root(case, earlier if into.loss is event else event, "the other"),
+    )
+    owner = " and ".join(sorted({optimizer_name(case, number) for number in into.optimizers}))
+    happened = "which is freed by then" if into.loss is event else "and frees it"
+    other = _apart(other, loss) if into.loss is event else _apart(other, loss, "a later")
+    return BACKWARD_TWICE.finding(
+        f"{value} is not detached: the backward of {loss} goes through it into the graph of {other}, {happened}",
+        culprit=case.place(into.stack),
+        step=step.number,
+        confidence=SURE,
+        related=case.places(
+            (earlier.moment.stack, "this backward freed the graph"),
+            (event.moment.stack, "this backward raises"),
+        ),
+        explanation=f"{value} brings along the graph of parameters that {owner} updates. No step that follows "
+        f"{loss} uses their gradients: here {value} is to be taken as it is, as data.",
+        fix=f"use {variable(value, 'it')}.detach() on this line",
+        nodes=[tensor_id(step.template, into.value)] if into.home.template is step.template else [],
+    )
 
 
-def _was_root(case: Case, step: Step, tensor: int, position: int) -> bool:
-    """Whether an earlier backward started from this very tensor."""
-    origin = case.origin(step, tensor)
-    for row in case.rows:
-        one = case.like(row.number)
-        if row.number > step.number or one is None:
-            break
-        for event in case.events(Backward, one):
-            if row.number == step.number and event.position >= position:
-                break
-            here = Step(case.trace, row)
-            if any(case.origin(here, root) == origin for root in event.moment.roots):
-                return True
-    return False
+def _root(case: Case, event: Event[Backward], otherwise: str) -> str:
+    return case.called(event.step, event.moment.roots[0]) if event.moment.roots else otherwise
+
+
+def _apart(name: str, other: str, which: str = "an earlier") -> str:
+    """A loss's name where another is told of beside it."""
+    return name if name != other else f"{which} {name}"
+
+
+def _roots(case: Case, event: Event[Backward]) -> Sequence[Origin]:
+    return [case.origin(event.step, root) for root in event.moment.roots]
+
+
+def _freed_by(case: Case, event: Event[Backward]) -> Event[Backward] | None:
+    """The earlier backward that ran through some of the same nodes: of the step, or the last of those before."""
+    step = event.step
+    ops = _ops(step, event.moment)
+    here = [one for one in case.events(Backward, step) if one.position < event.position and one.moment.error is None]
+    same = [one for one in here if ops & _ops(step, one.moment)]
+    if same or ops:
+        return same[-1] if same else None
+    steps = [one for one in case.distinct if one.number < step.number]  # all of its graph is of an earlier step
+    before = [one for home in steps for one in case.events(Backward, home) if one.moment.error is None]
+    return before[-1] if before else None
 
 
 def _ops(step: Step, backward: Backward) -> set[int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import GradChange, ZeroGrad
 from ...model.records import Stats
+from ...model.trace import Step
 from ...text import number, plural
-from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use
+from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use, Waste, backward_reach
 from ..evidence.index import Case
 from ..evidence.statistics import Statistics
 from ..evidence.wording import call_at, optimizer_name, parameter_names
@@ -232,6 +233,47 @@ def _partly_lost(case: Case, use: Use, slot: Slot, members: Mapping[int, Slot]) 
     )
 
 
+@check(ZERO_GRAD_BEFORE_STEP)
+def last_part_lost(case: Case) -> Iterator[Finding]:
+    """Backwards of an accumulation that were cleared, because the update comes after a full number of them only."""
+    slots = GradLifetimes.of(case)
+    told: set[int | None] = set()
+    for waste in slots.wastes:
+        full = next((use for use in slots.updates if _rest_of(waste, use)), None)
+        clear = waste.step.moments[waste.position].stack
+        if full is None or clear in told:
+            continue
+        told.add(clear)
+        yield _rest_lost(case, waste, full, clear)
+
+
+def _rest_of(waste: Waste, use: Use) -> bool:
+    """Whether an update uses several backwards of the line whose last few were wasted."""
+    fills = max(slot.fills for slot in waste.slots.values())
+    return any(
+        one in use.slots and use.slots[one].sources == (waste.lost,) and 1 < use.slots[one].fills > fills
+        for one in waste.slots
+    )
+
+
+def _rest_lost(case: Case, waste: Waste, full: Use, clear: int | None) -> Finding:
+    rest = max(slot.fills for slot in waste.slots.values())
+    whole = max(slot.fills for slot in full.slots.values())
+    cleared, update = call_at(case, clear, "zero_grad()"), call_at(case, full.stack, "the update")
+    backward = call_at(case, waste.lost, "backward()")
+    return ZERO_GRAD_BEFORE_STEP.finding(
+        f"{cleared} throws away {plural(rest, 'backward')} that {update} never used: it comes after every {whole}",
+        culprit=case.place(clear),
+        step=waste.number,
+        confidence=LIKELY,
+        severity=Severity.WARNING,
+        related=case.places((full.stack, f"uses {whole} backwards at once"), (waste.lost, "makes the gradients")),
+        explanation=f"{update} waits for {whole} calls of {backward}. The batches that were left over at the end, "
+        f"{rest} here, gave gradients to {parameter_names(case, waste.slots)}, and these are cleared unused.",
+        fix=f"call {update} after the last batch, too, whatever its number",
+    )
+
+
 # -- GS510 -----------------------------------------------------------------------------------------
 
 
@@ -244,20 +286,17 @@ def never_steps(case: Case) -> Iterator[Finding]:
         members = set(case.members[which])
         if not members or members & updated or any(use.optimizer == which for use in slots.updates):
             continue
-        fills = [
-            (event.step, event.moment.stack)
-            for event in case.events(GradChange)
-            if event.moment.change in FILLS and members & set(event.step.parameters_of(event.moment.tensors))
-        ]
+        fills = _fills(case, members)
         rounds = sum(len(case.repeats(step)) for step, _ in fills)
         clears = sum(
             len(case.repeats(event.step)) for event in case.events(ZeroGrad) if event.moment.optimizer == which
         )
-        if rounds < 2 or clears < 2:
+        others = sum(use.times for use in slots.updates if use.optimizer is not None)
+        if rounds < 2 or max(clears, others) < 2:
             continue
         name = optimizer_name(case, which)
         again = _idle(case, slots)
-        backward = fills[-1][1]
+        backward = _own_backward(case, fills, members)
         yield NEVER_STEPS.finding(
             f"{name} never steps: {plural(rounds, 'backward')} gave its parameters gradients that no update used",
             culprit=again or case.place(backward),
@@ -270,6 +309,21 @@ def never_steps(case: Case) -> Iterator[Finding]:
         )
 
 
+def _fills(case: Case, members: set[int]) -> list[tuple[Step, int | None]]:
+    """The distinct backwards that gave some of these parameters a gradient: step and stack."""
+    return [
+        (event.step, event.moment.stack)
+        for event in case.events(GradChange)
+        if event.moment.change in FILLS and members & set(event.step.parameters_of(event.moment.tensors))
+    ]
+
+
+def _own_backward(case: Case, fills: Sequence[tuple[Step, int | None]], members: set[int]) -> int | None:
+    """Of the backwards that fill these parameters, the last of those that fill the fewest others: it is for them."""
+    reach = backward_reach(case)
+    return min(reversed(fills), key=lambda fill: len(reach.get(fill[1], frozenset()) - members))[1]
+
+
 def _idle(case: Case, slots: GradLifetimes) -> Place | None:
     """An update that again and again reads only what another update has read: perhaps the wrong optimizer's."""
     for use in slots.updates:
@@ -279,4 +333,4 @@ def _idle(case: Case, slots: GradLifetimes) -> Place | None:
     return None
 
 
-CHECKS = (missing_zero_grad, cleared_before_use, cleared_between_backwards, never_steps)
+CHECKS = (missing_zero_grad, cleared_before_use, cleared_between_backwards, last_part_lost, never_steps)

@@ -124,7 +124,10 @@ def train_in_evaluation(case: Case) -> Iterator[Finding]:
                 continue
             if _on_purpose(case, story, at, moment, one):
                 continue
-            yield _train_in_evaluation(case, module, one)
+            undone = story.switch_before(at, moment)
+            after = [when for when in story.updates if when < (at, moment)][-1]
+            undoes = undone is not None and undone.change.value == "train" and _undoes_eval(story, undone, after)
+            yield _train_in_evaluation(case, module, one, undone.change.stack if undoes and undone else None)
             break
 
 
@@ -135,10 +138,21 @@ def _on_purpose(case: Case, story: ModelLife, at: int, moment: int, one: ModelCa
         return True  # nothing was trained yet
     switch = story.switch_before(at, moment)
     if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
+        if _undoes_eval(story, switch, updated[-1]):
+            return False
         return switch.change.stack not in story.switched_to_train
     given = given_to(case, one)
     alike = [other for other in model_calls(case, one.step) if given_to(case, other) & given and other.random]
     return len(alike) >= 3
+
+
+def _undoes_eval(story: ModelLife, switch: Switched, updated: tuple[int, int]) -> bool:
+    """Whether an eval() came before a train(), both after the last update, and the model was not run between them."""
+    before = story.switch_before(switch.step, switch.moment)
+    if before is None or before.change.value != "eval" or (before.step, before.moment) < updated:
+        return False
+    times = ((step, moment) for step, moment, _ in story.calls)
+    return not any((before.step, before.moment) < when < (switch.step, switch.moment) for when in times)
 
 
 def _measures(case: Case, one: ModelCall) -> bool:
@@ -166,18 +180,21 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
     )
 
 
-def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
+def _train_in_evaluation(case: Case, module: int, one: ModelCall, undoing: int | None) -> Finding:
+    """`undoing`: the train() that came right after an eval()."""
     name = module_name(case, module)
     kinds = _kinds(Dataflow.of(case, one.step), one.random)
     model = variable(name, "model")
     return TRAIN_IN_EVALUATION.finding(
         f"{name} is evaluated in training mode: {kinds} is at work",
-        culprit=case.place(one.call.stack),
+        culprit=case.place(undoing if undoing is not None else one.call.stack),
         step=one.step.number,
         confidence=SURE if one.without_grad else LIKELY,
         explanation=f"{model}.training is True here. Dropout makes the score random, and batch norm uses (and "
         "changes) the statistics of the evaluation batches. no_grad() does not change the mode.",
-        fix=f"call {model}.eval() before the evaluation, and {model}.train() after it",
+        fix=f"call {model}.eval() before the evaluation, and {model}.train() after it"
+        if undoing is None
+        else f"move {model}.train() behind the evaluation: it undoes {model}.eval()",
         severity=None if one.without_grad else Severity.NOTE,
         nodes=[tensor_id(one.step.template, tensor) for op in one.random[:1] for tensor in _outputs(one.step, op)],
     )

@@ -6,6 +6,8 @@ the same state are walked once, so the cost grows with what differs, not with th
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.moments import GradChange, Moment, Mutation, OpCall, OptimizerStep, ScalerCall
 from ...model.trace import Step
+from .arguments import arguments
 from .index import Case, once_a_case
 from .writes import op_before
 
@@ -23,16 +26,17 @@ CLEARS = ("cleared", "zeroed")
 class Slot(NamedTuple):
     """One parameter's `.grad`. Stacks say where; `here` is whether that was in the step at hand.
 
-    `filled`: the backward that filled it last, `first` the first since it was empty, `fills` how many. `used`: the
-    update that read what is in it; `stale`: that backward then added to what an update had read. `cleared` and
-    `lost`: the clearing that threw away what no update had read, and the backward that it came from, since the last
-    update; `losses` how many backwards were lost so. `read`: the script looked at it, or the backward also served
-    other leaves; `rescaled`: the script changed it itself; `scaled`: it is multiplied by a GradScaler's scale.
+    `filled`: the backward that filled it last, `sources` all since it was empty, each once, `fills` how many.
+    `used`: the update that read what is in it; `stale`: that backward then added to what an update had read.
+    `cleared` and `lost`: the clearing that threw away what no update had read, and the backward that it came from,
+    since the last update; `losses` how many backwards were lost so. `read`: the script looked at it, or the backward
+    also served other leaves; `clipped`: the clipping since the last backward, `between` one after which a backward
+    added more; `rescaled`: the script changed it itself; `scaled`: it is multiplied by a GradScaler's scale.
     `unseen`: what it holds is not known, since backwards of light steps are not seen to fill anything.
     """
 
     fills: int = 0
-    first: int | None = None
+    sources: tuple[int | None, ...] = ()
     filled: int | None = None
     used: int | None = None
     stale: int | None = None
@@ -41,7 +45,8 @@ class Slot(NamedTuple):
     losses: int = 0
     here: bool = False
     read: bool = False
-    clipped: bool = False
+    clipped: int | None = None
+    between: int | None = None
     rescaled: bool = False
     scaled: bool = False
     unseen: bool = False
@@ -102,6 +107,7 @@ class GradLifetimes:
         self.updates: list[Use] = []
         self.clips: list[Use] = []
         self.wastes: list[Waste] = []
+        self.vain_clips: set[int] = set()  # the clippings whose result was cleared unused
         self._plans: dict[int, list[tuple[int, Moment]]] = {}
         self._walk()
 
@@ -174,7 +180,8 @@ class GradLifetimes:
             elif isinstance(moment, OpCall) and moment.name in op_kinds.CLIPS:
                 clip = Use(step, index, number, None, _slots(state, step.parameters_of(moment.inputs)))
                 self.clips.append(clip)
-                state.update({one: slot._replace(clipped=True) for one, slot in clip.slots.items()})
+                if not only_measures(moment):
+                    state.update({one: slot._replace(clipped=moment.stack) for one, slot in clip.slots.items()})
             elif isinstance(moment, OpCall):
                 _read(step, moment, state)
         return state
@@ -190,7 +197,7 @@ class GradLifetimes:
             if change.change in FILLS:
                 state[one] = _filled(slot, change, scaled, aside)
             elif change.change == "assigned":
-                state[one] = EMPTY._replace(fills=1, first=change.stack, filled=change.stack, here=True, read=True)
+                state[one] = EMPTY._replace(fills=1, sources=(change.stack,), filled=change.stack, here=True, read=True)
             elif not _by_clipping(step, index):
                 stale = slot.stale if slot.used is None else None  # what an update read may be taken out of it here
                 state[one] = slot._replace(rescaled=True, read=True, used=None, stale=stale)
@@ -206,6 +213,8 @@ class GradLifetimes:
         stack = step.moments[index].stack
         for one, slot in gone.items():
             if slot.fresh:
+                if slot.clipped is not None:
+                    self.vain_clips.add(slot.clipped)
                 losses = slot.losses + (0 if slot.read else slot.fills)
                 state[one] = EMPTY._replace(cleared=stack, lost=slot.filled, losses=losses, here=slot.here)
             else:
@@ -213,13 +222,13 @@ class GradLifetimes:
 
     def _update(self, use: Use, state: State, stack: int | None) -> None:
         self.updates.append(use)
-        served = {backward for slot in use.slots.values() for backward in (slot.first, slot.filled)}
+        served = {backward for slot in use.slots.values() for backward in slot.sources}
         for one, slot in state.items():
             if slot.fresh and slot.filled in served and one not in use.slots:
                 state[one] = slot._replace(read=True)  # its backward was not in vain
         for one, slot in use.slots.items():
             used = stack if not slot.empty else None
-            state[one] = slot._replace(used=used, stale=None, cleared=None, lost=None, losses=0)
+            state[one] = slot._replace(used=used, stale=None, between=None, cleared=None, lost=None, losses=0)
 
     def _by_hand(self, step: Step, number: int, index: int, write: Mutation, state: State) -> None:
         """A parameter that no optimizer has was written to while it holds a gradient: an update by hand."""
@@ -243,6 +252,21 @@ class GradLifetimes:
         return call.enabled if call.call == "scale" else scaled and call.call != "update"
 
 
+@once_a_case
+def backward_reach(case: Case) -> Mapping[int | None, frozenset[int]]:
+    """The parameters that the backwards of each stack gave a gradient, over the whole trace."""
+    found: dict[int | None, set[int]] = defaultdict(set)
+    for event in case.events(GradChange):
+        if event.moment.change in FILLS:
+            found[event.moment.stack].update(event.step.parameters_of(event.moment.tensors))
+    return {stack: frozenset(parameters) for stack, parameters in found.items()}
+
+
+def only_measures(clip: OpCall) -> bool:
+    """Whether a clipping has no limit: it is called for the norm that it returns."""
+    return arguments(clip).number("max_norm", 0) == math.inf
+
+
 def _matters(moment: Moment, gradients: Iterable[int]) -> bool:
     if isinstance(moment, OpCall):
         return moment.name in op_kinds.CLIPS or not set(moment.inputs).isdisjoint(gradients)
@@ -253,12 +277,14 @@ def _filled(slot: Slot, change: GradChange, scaled: bool, aside: bool) -> Slot:
     """The slot after a backward. `aside`: it also filled leaves that are no parameters."""
     if change.change == "created" or slot.empty:
         return slot.emptied._replace(
-            fills=1, first=change.stack, filled=change.stack, here=True, read=aside, scaled=scaled
+            fills=1, sources=(change.stack,), filled=change.stack, here=True, read=aside, scaled=scaled
         )
     stale = slot.used if slot.used is not None else slot.stale
+    sources = slot.sources if change.stack in slot.sources else (*slot.sources, change.stack)
+    between = slot.clipped if slot.fresh and slot.clipped is not None else slot.between
     return slot._replace(
-        fills=slot.fills + 1, filled=change.stack, used=None, stale=stale, here=True, read=slot.read or aside,
-        clipped=False, scaled=scaled,
+        fills=slot.fills + 1, sources=sources, filled=change.stack, used=None, stale=stale, here=True,
+        read=slot.read or aside, clipped=None, between=between, scaled=scaled,
     )  # fmt: skip
 
 

@@ -6,15 +6,20 @@ equal steps (loss, norms, learning rates) is in `rows`.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from ...model.findings import Place
+from ...model.fixes import Fix
 from ...model.moments import Failure, Moment, OpCall
 from ...model.records import Module, Optimizer, Parameter, Sample, Site, StepKind, StepRow, Tensor
 from ...model.trace import Step, Trace
+from ...repair.source import Sources
+from ...repair.ways import Way, fixes
+from ...text import raised
 from .torch_errors import TorchError, torch_error
 
 M = TypeVar("M", bound=Moment)
@@ -47,6 +52,7 @@ class Case:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.info = trace.info
+        self.faults: list[str] = []  # of the making of patches
         self.names = trace.names
         self.parameters: Mapping[int, Parameter] = self.names.parameters
         self.optimizers: Mapping[int, Optimizer] = trace.source.optimizers()
@@ -61,6 +67,19 @@ class Case:
     def kept(self) -> dict[object, object]:
         """The evidence that was asked for so far; see `once_a_case` and `once_a_step`."""
         return {}
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The user's files, as far as they still are what ran: what patches are made of."""
+        return Sources((site.file, site.line, site.code) for site in self.trace.source.sites().values())
+
+    def fixes(self, *ways: Way) -> tuple[Fix, ...]:
+        """The ways that can be said in code, with their patches. What goes wrong with one costs the finding nothing."""
+        try:
+            return tuple(fixes(self.sources, ways))
+        except Exception as error:  # noqa: BLE001  # told by `faults`, which the runner shows
+            self.faults.append(f"no patch was made ({ways[0].words}): {raised(type(error).__name__, error)}")
+            return ()
 
     # -- steps ---------------------------------------------------------------------------------------
 
@@ -198,10 +217,10 @@ class Case:
     def called(self, step: Step, tensor: int) -> str:
         """What to call a tensor in a sentence: its name, or the call that made it."""
         record = step.tensors[tensor]
-        if record.name:
+        if _NAME.fullmatch(record.name):
             return record.name
         home, first = self.original(step, tensor)
-        if first.name:
+        if _NAME.fullmatch(first.name):
             return first.name
         made = home.maker(first.number)
         if made is not None:
@@ -256,6 +275,9 @@ class Case:
     def places(self, *pairs: tuple[int | None, str]) -> tuple[Place, ...]:
         """The innermost lines of (stack, note) pairs, without those that were not seen."""
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)
+
+
+_NAME = re.compile(r"""(?:[\w.]|\[(?:[\w-]*|"[^"]*"|'[^']*')\])+""")  # `self.fc["a b"].weight`: nothing is computed
 
 
 def once_a_case(make: Callable[[Case], E]) -> Callable[[Case], E]:

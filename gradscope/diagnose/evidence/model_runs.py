@@ -175,24 +175,24 @@ def follows(case: Case, one: ModelCall) -> bool:
     """Whether a call's parameters are written from those that training updates: an average of a model, or a copy."""
     flow = Dataflow.of(case, one.step)
     read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in flow.ops[op].inputs}
-    return not read.isdisjoint(_followers(case))
+    return not read.isdisjoint(followers(case))
 
 
 @once_a_case
-def _followers(case: Case) -> set[int | None]:
-    """Parameters that no training updates, and that were written from some that it does."""
+def followers(case: Case) -> Mapping[int | None, int | None]:
+    """Parameters that no training updates, written from some that it does: the stack of the last such write."""
     leading: set[int | None] = set().union(*trained_modules(case).values())
-    found: set[int | None] = set()
+    found: dict[int | None, int | None] = {}
     for step in case.distinct:
         flow = Dataflow.of(case, step)
 
         def memory(tensor: int, step: Step = step) -> set[int | None]:
             return {one.parameter for one in step.lasting.get(step.tensors[tensor].storage, ())}
 
-        for tensor in {event.moment.tensor for event in case.events(Mutation, step)}:
+        for tensor, stack in {event.moment.tensor: event.moment.stack for event in case.events(Mutation, step)}.items():
             written = memory(tensor) - leading
             if written and any(memory(one) & leading for one in flow.behind([tensor])[0]):
-                found.update(written)
+                found.update(dict.fromkeys(written, stack))
     return found
 
 

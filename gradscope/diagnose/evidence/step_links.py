@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from functools import lru_cache
 from typing import NamedTuple
 
 from ...model.findings import Place
@@ -10,6 +12,8 @@ from ...model.records import Site
 from ...model.trace import Step
 from .dataflow import Dataflow
 from .index import Case, Origin, at, once_a_case, once_a_step
+
+_ADDING = frozenset({"append", "appendleft", "add", "insert", "put", "push"})
 
 
 class Home(NamedTuple):
@@ -79,10 +83,25 @@ def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place 
     """The line of a stack that gives a value its lasting name: an attribute's assignment, else the loop's own line."""
     sites = case.sites(stack)
     for site in sites:
-        if any("." in target or "[" in target for target in site.targets):
+        if any("." in target or "[" in target for target in site.targets) or container(site.code, site.expression):
             return at(site, note)
     depth = len(sites) - 1 - common_depth(case, step)
     return at(sites[max(min(depth, len(sites) - 1), 0)], note) if sites else None
+
+
+@lru_cache(maxsize=256)
+def container(code: str, expression: str) -> str:
+    """What a line puts the value of an expression into, as code: `self.saved` of `self.saved.append(x)`; else ""."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return ""  # part of a statement
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr not in _ADDING:
+            continue
+        if not expression or any(ast.unparse(given) == expression for given in call.args):
+            return ast.unparse(call.func.value)
+    return ""
 
 
 @once_a_step

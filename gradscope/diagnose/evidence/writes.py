@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ...model import op_kinds
+from ...model import op_kinds, writers
 from ...model.findings import Place
 from ...model.moments import Mutation, OpCall, OptimizerStep
 from ...model.records import Tensor
@@ -52,11 +52,8 @@ def op_before(step: Step, position: int) -> int | None:
 
 
 def op_of(step: Step, position: int) -> int | None:
-    """The op that wrote what the mutation at `position` tells: the last before it, if it has its name and place."""
-    write, before = step.moments[position], op_before(step, position)
-    op = step.op(before)
-    wrote = isinstance(write, Mutation) and op is not None and (op.name, op.stack) == (write.cause, write.stack)
-    return before if wrote else None
+    """The op that wrote what the mutation at `position` tells; None where none that was seen did."""
+    return writers.op_of(step.moments, position)
 
 
 def made_by_module(case: Case, step: Step, op: int | None) -> int | None:

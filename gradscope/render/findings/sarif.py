@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import Fix
 from ...version import __version__
+from .trial import headline
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
@@ -56,7 +58,31 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
         result["locations"] = [_location(finding.culprit)]
     if finding.related:
         result["relatedLocations"] = [{"id": n, **_location(place)} for n, place in enumerate(finding.related, 1)]
+    changes = [_fix(fix) for fix in finding.fixes if fix.patch is not None and fix.verified is not False]
+    if changes:
+        result["fixes"] = changes
     return result
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    """A patch as whole lines that become others."""
+    assert fix.patch is not None
+    change = {
+        "artifactLocation": {"uri": _uri(fix.patch.file)},
+        "replacements": [
+            {
+                "deletedRegion": _lines(edit.line, len(edit.old)),
+                "insertedContent": {"text": "".join(f"{line}\n" for line in edit.new)},
+            }
+            for edit in fix.patch.edits
+        ],
+    }
+    return {"description": {"text": headline(fix)}, "artifactChanges": [change]}
+
+
+def _lines(first: int, count: int) -> dict[str, int]:
+    """A region of whole lines; without any, the place in front of the first."""
+    return {"startLine": first, "startColumn": 1, "endLine": first + count, "endColumn": 1}
 
 
 def _location(place: Place) -> dict[str, Any]:

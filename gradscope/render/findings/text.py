@@ -11,11 +11,14 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import Fix
 from ...text import cells, printable
 from .excerpt import Sources
 from .look import Look
+from .trial import headline
 
 _LEAST = 40  # columns; a narrower terminal wraps
+_MOST_FIXES = 3  # shown of a finding
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 
 
@@ -76,6 +79,21 @@ def _finding(finding: Finding, sources: Sources, look: Look) -> Iterator[Text | 
     for label, text in (("why", finding.explanation), ("fix", finding.fix)):
         if text:
             yield Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 2))
+    for fix in finding.fixes[:_MOST_FIXES]:
+        yield from _fix(fix)
+
+
+def _fix(fix: Fix) -> Iterator[Text | Padding]:
+    """A way to mend it, and the lines that it changes."""
+    sign = "patch" if fix.verified is not False else "no patch"
+    yield Padding(Text.assemble((f"{sign}: ", "bold"), printable(headline(fix))), (0, 0, 0, 2))
+    for edit in fix.patch.edits if fix.patch is not None and fix.verified is not False else ():
+        lines = [("-", "red", code) for code in edit.old] + [("+", "green", code) for code in edit.new]
+        width = len(str(edit.line + len(edit.old)))
+        for number, (mark, colour, code) in enumerate(lines):
+            line = f"{edit.line + number:>{width}}" if mark == "-" else " " * width
+            text = printable(code.rstrip().expandtabs(4))
+            yield Padding(Text.assemble((f"{line} {mark} ", "dim"), (text, colour)), (0, 0, 0, 4))
 
 
 def _excerpt(place: Place, sources: Sources, look: Look, colour: str, before: int) -> Iterator[Text]:

@@ -40,6 +40,7 @@ def test_the_json_is_the_contract_s() -> None:
                 "related": [{"file": "train.py", "line": 19, "code": "z = y ** 2", "note": "saved here, at version 0"}],
                 "explanation": "…",
                 "fix": "…",
+                "fixes": [],
                 "nodes": [12, 15],
             }
         ],

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
+from gradscope.model.leaf import AutogradStatus
 from gradscope.model.moments import Backward, ModuleCall, Mutation, NodeRun, OpCall, Template
 from gradscope.model.records import GradEdge, Phase
 from gradscope.model.spec import GRAPH_RULES, MEANING, STRUCTURE, graph_violations, violations
@@ -44,6 +45,9 @@ BROKEN: dict[str, Callable[[Template], Template]] = {
         t, NodeRun(Phase.BACKWARD, None, 0, 99)
     ),
     "a tensor's maker and base are of the step": lambda t: with_tensor(t, 2, base=-4),
+    "what a mutation names as its writer comes before it": lambda t: with_moment(
+        t, Mutation(Phase.OTHER, None, 0, 0, 1, "add_", op=len(t.moments))
+    ),
     "module calls begin at moments of the step, inside earlier ones": lambda t: replace(
         t, calls=(ModuleCall(0, 0, None, True, 0, parent=0),)
     ),
@@ -59,6 +63,9 @@ BROKEN: dict[str, Callable[[Template], Template]] = {
     "every grad node is reached from a root": lambda t: replace(t, graphs=(replace(t.graphs[0], roots=(4,)),)),
     "a leaf has no grad_fn, what needs no grad is a leaf, inference tensors have no version": lambda t: with_tensor(
         t, 4, is_inference=True
+    ),
+    "a mutation has the name and the stack of the op that it names": lambda t: with_moment(
+        t, Mutation(Phase.OTHER, None, 0, 0, 1, "zero_", op=next(i for i, m in enumerate(t.moments) if m.kind == "op"))
     ),
     "a mutation never lowers a version": lambda t: with_moment(t, Mutation(Phase.OTHER, None, 0, 3, 2, "x")),
 }
@@ -84,9 +91,9 @@ def test_a_backward_without_a_recorded_graph_is_sound() -> None:
 
 def graph(*edges: GraphEdge, **facts: object) -> Graph:
     nodes = (
-        GraphNode(0, NodeKind.TENSOR, "x", requires_grad=False, **facts),  # type: ignore[arg-type]
+        GraphNode(0, NodeKind.TENSOR, "x", status=AutogradStatus(False, True, None, False), **facts),  # type: ignore[arg-type]
         GraphNode(1, NodeKind.OP, "mul"),
-        GraphNode(2, NodeKind.TENSOR, "y", requires_grad=True),
+        GraphNode(2, NodeKind.TENSOR, "y", status=AutogradStatus(True, False, "MulBackward0", False)),
         GraphNode(3, NodeKind.GRAD_FN, "MulBackward0"),
         GraphNode(4, NodeKind.ACCUMULATE_GRAD, "AccumulateGrad"),
         GraphNode(5, NodeKind.MODULE, "fc"),

@@ -16,15 +16,16 @@ import pytest
 from gradscope.errors import CannotWrite, NoSuchStep
 from gradscope.model.growth import Growth
 from gradscope.model.memory import MemorySource
-from gradscope.model.moments import OpCall, Template
+from gradscope.model.moments import Mutation, OpCall, Template
 from gradscope.model.packed_samples import PackedSamples
 from gradscope.model.records import Detail, Sample, Stats, TraceInfo
 from gradscope.model.repeats import Repeats
 from gradscope.model.trace import Trace
+from gradscope.model.writers import op_of
 from gradscope.store import SqliteSource, TraceWriter, is_trace, open_trace
 from gradscope.store.batch import Batch
 from gradscope.store.create import make_file
-from gradscope.store.schema import APPLICATION_ID, VERSION
+from gradscope.store.schema import APPLICATION_ID, OLDEST, VERSION
 from tests import builders
 
 from .helpers import everything, names, numbers_of, pour, write
@@ -48,6 +49,22 @@ def test_a_file_answers_as_the_trace_it_was_made_from(name: str, tmp_path: Path)
         for number in trace.steps:
             for kind in ("forward", "backward", "both"):
                 assert read.step(number).graph(kind) == trace.step(number).graph(kind)
+
+
+def test_a_file_of_the_schema_before_is_read(tmp_path: Path) -> None:
+    """Its mutations do not tell which op wrote: that is read from what stands before them."""
+    trace = TRACES["inplace"]()
+    path = write(trace, tmp_path / "t.gradscope")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE moments SET data = json_remove(data, '$.op') WHERE kind = 'mutation'")
+        connection.execute(f"PRAGMA user_version = {OLDEST}")
+        connection.commit()
+    with open_trace(path) as read:
+        for number in trace.steps:
+            old, new = read.step(number).moments, trace.step(number).moments
+            writes = [place for place, moment in enumerate(new) if isinstance(moment, Mutation)]
+            assert [op_of(old, place) for place in writes] == [op_of(new, place) for place in writes] != []
+            assert read.step(number).graph("both") == trace.step(number).graph("both")
 
 
 def test_closing_leaves_one_file_that_is_a_trace(tmp_path: Path) -> None:

@@ -205,3 +205,70 @@ def test_counters_that_go_on_make_no_new_steps(tmp_path: Path, detail: str) -> N
         "total was changed in place by add_: version 19 → 20",
         "weight was changed in place by sub_: version 19 → 20",
     ]
+
+
+def writing_ops(recorded: Recording, number: int = 0) -> list[tuple[str, str | None]]:
+    """(cause, the op that the mutation names) of each write of a step."""
+    step = recorded.trace.step(number)
+    found = []
+    for moment in step.moments:
+        if isinstance(moment, Mutation):
+            op = step.op(moment.op)
+            found.append((moment.cause, op.name if op is not None else None))
+            assert op is None or (moment.tensor in op.inputs and op.stack == moment.stack)
+    return found
+
+
+def test_a_write_names_its_op(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record(
+        """x, y = torch.zeros(3), torch.zeros(3)
+torch._foreach_add_([x, y], 1.0)
+y.data.mul_(2); y.data = torch.ones(3)
+x.view(3)[0] = 5
+class Fill(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, given):
+        ctx.mark_dirty(given)
+        return given.add_(1)
+Fill.apply(x)
+"""
+    )
+    assert writing_ops(recorded) == [
+        ("_foreach_add_", "_foreach_add_"),
+        ("_foreach_add_", "_foreach_add_"),
+        ("mul_", "mul_"),
+        ("data =", None),
+        ("__setitem__", "__setitem__"),
+        ("Fill", "Fill"),
+    ]
+
+
+def test_what_no_op_wrote_names_none_though_one_of_its_name_stands_before_it(record) -> None:  # type: ignore[no-untyped-def]
+    recorded = record("x = torch.zeros(3)\na = x.numpy()\na[0] = 5\nx.sum()\n")
+    assert writing_ops(recorded) == [("numpy", None)]
+
+
+def test_a_write_names_its_op_in_each_step_of_a_loop_that_was_cut(record) -> None:  # type: ignore[no-untyped-def]
+    """Updates by hand end a step where one is found to have ended earlier: ops have other places then."""
+    recorded = record(
+        """w, v = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+total = torch.zeros(())
+for _ in range(3):
+    loss = (w * v).sum()
+    total += loss.detach()
+    loss.backward()
+    with torch.no_grad():
+        torch._foreach_sub_([w, v], [0.1 * w.grad, 0.1 * v.grad])
+        w.grad.zero_(); v.grad.zero_()
+"""
+    )
+    steps = recorded.trace.steps
+    assert len(steps) == 3
+    for number in steps:
+        assert writing_ops(recorded, number) == [
+            ("add_", "add_"),
+            ("_foreach_sub_", "_foreach_sub_"),
+            ("_foreach_sub_", "_foreach_sub_"),
+            ("zero_", "zero_"),
+            ("zero_", "zero_"),
+        ]

@@ -1,0 +1,70 @@
+"""The tensor through which a backward reaches the graph of an earlier step, and what has been written there since."""
+
+from __future__ import annotations
+
+from ...model.moments import Backward, OptimizerStep
+from ...model.trace import Step
+from .dataflow import Dataflow
+from .index import Case, Event
+
+
+def carrier(case: Case, event: Event[Backward], *, stale: bool) -> int | None:
+    """The tensor of an earlier step through which a backward reaches that step's graph."""
+    step, backward = event.step, event.moment
+    graph = step.behind(backward)
+    if graph is None:
+        return None
+    old = [node for node in graph.nodes if node.carried]
+    if stale:
+        here = any(saved.stale for node in graph.nodes if not node.carried for saved in node.saved)
+        old = [] if here or not any(saved.stale for node in old for saved in node.saved) else old
+    if not old:
+        return None
+    flow = Dataflow.of(case, step)
+    behind, _ = flow.behind(backward.roots, event.position)
+    found = [
+        tensor.number
+        for tensor in step.tensors
+        if tensor.made_by is None and tensor.requires_grad and tensor.grad_fn is not None and tensor.number in behind
+    ]
+    direct = [root for root in backward.roots if step.tensors[root].carried]
+    return next(iter((*direct, *found)), None)
+
+
+def is_late_root(case: Case, event: Event[Backward], tensor: int) -> bool:
+    """Whether a carried tensor is a loss that was computed in an earlier step and is differentiated only now."""
+    return tensor in event.moment.roots and not _was_root(case, event, tensor)
+
+
+def _was_root(case: Case, event: Event[Backward], tensor: int) -> bool:
+    """Whether an earlier backward started from this very tensor."""
+    step = event.step
+    origin = case.origin(step, tensor)
+    for row in case.rows:
+        one = case.like(row.number)
+        if row.number > step.number or one is None:
+            break
+        for before in case.events(Backward, one):
+            if row.number == step.number and before.position >= event.position:
+                break
+            here = Step(case.trace, row)
+            if any(case.origin(here, root) == origin for root in before.moment.roots):
+                return True
+    return False
+
+
+def update_since(case: Case, event: Event[Backward], tensor: int) -> Event[OptimizerStep] | None:
+    """The first update of a parameter since the step that a backward's root was computed in."""
+    step = event.step
+    parameter = step.tensors[tensor].parameter
+    if parameter is None or not event.moment.roots:
+        return None
+    since = case.origin(step, event.moment.roots[0]).step
+    for row in case.rows:
+        home = case.like(row.number)
+        if home is None or not since <= row.number < step.number:
+            continue
+        for update in case.events(OptimizerStep, home):
+            if parameter in home.parameters_of(update.moment.updated):
+                return Event(Step(case.trace, row), update.position, update.moment)
+    return None

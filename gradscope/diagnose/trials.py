@@ -1,0 +1,93 @@
+"""What a run with a patch shows: whether the finding is gone, and what came or stopped instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..model.findings import Finding, Severity
+from ..model.fixes import Patch, Trial
+from ..model.trace import Trace
+from .evidence.index import Case
+from .evidence.parameters import untrained
+from .evidence.wording import parameter_name
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a script as a trial compares it: how it ended, what was found, and which parameters trained.
+
+    `trained` and `untrained` are names of parameters that an optimizer has: with a gradient, and without any.
+    """
+
+    findings: tuple[Finding, ...]
+    status: int | None
+    error: str | None
+    trained: frozenset[str]
+    untrained: frozenset[str]
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a few words."""
+        if self.error is not None:
+            return f"it failed with {self.error.partition(chr(10))[0]}"
+        return "it ran to its end" if not self.status else f"it ended with exit status {self.status}"
+
+
+def run_of(trace: Trace, findings: Sequence[Finding]) -> Run:
+    """What a trace and its findings say of a run."""
+    case, info = Case(trace), trace.info
+    known = untrained(case)
+    owned = {one for members in case.members.values() for one in members}
+    error = info.error if info.status == "failed" else None
+    if info.status not in ("done", "failed"):
+        error = "no word: the process was killed"
+    return Run(
+        tuple(findings),
+        info.exit_status,
+        error,
+        frozenset(_name(case, one) for one in known.trained & owned),
+        frozenset(_name(case, one) for one in known.parameters),
+    )
+
+
+def _name(case: Case, parameter: int) -> str:
+    known = case.parameters[parameter]
+    return f"{known.root}.{parameter_name(case, parameter)}".lstrip(".")
+
+
+def trial_of(finding: Finding, patch: Patch, before: Run, after: Run) -> Trial:
+    """How a run with the patch for `finding` went, beside the one without it."""
+    wanted = _mapped(finding, patch)
+    known = {_mapped(one, patch) for one in before.findings if _loud(one)} - {wanted}
+    keys = [(_key(one), one) for one in after.findings]
+    return Trial(
+        outcome=after.outcome,
+        ran=after.error is None and after.status in (0, None, before.status if before.error is None else 0),
+        gone=all(key != wanted for key, _ in keys),
+        others=tuple(dict.fromkeys(_told(one) for key, one in keys if _loud(one) and key not in known | {wanted})),
+        stopped=tuple(sorted(before.trained - after.trained)),
+        untrained=tuple(sorted(after.untrained)),
+    )
+
+
+def _loud(finding: Finding) -> bool:
+    return finding.severity is not Severity.NOTE
+
+
+def _key(finding: Finding) -> tuple[object, ...]:
+    place = finding.culprit
+    return (finding.code, place.file, place.line) if place is not None else (finding.code, finding.message)
+
+
+def _mapped(finding: Finding, patch: Patch) -> tuple[object, ...]:
+    """A finding's key in the patched file."""
+    place = finding.culprit
+    if place is None or place.file != patch.file:
+        return _key(finding)
+    return finding.code, place.file, patch.line_after(place.line)
+
+
+def _told(finding: Finding) -> str:
+    place = f" at {finding.culprit.file}:{finding.culprit.line}" if finding.culprit is not None else ""
+    return f"{finding.code} {finding.name}{place}"

@@ -1,0 +1,28 @@
+"""Fixes in words: what a patch means, and how it went when it was tried."""
+
+from __future__ import annotations
+
+from ...model.fixes import Fix, Trial
+from ...text import elide_list, plural
+
+
+def headline(fix: Fix) -> str:
+    """What a fix does and means, and whether it works, in one line."""
+    meaning = f" ({fix.meaning})" if fix.meaning else ""
+    tried = f": {went(fix.trial)}" if fix.trial is not None else ""
+    return f"{fix.words}{meaning}{tried}"
+
+
+def went(trial: Trial) -> str:
+    """How a trial went, in a sentence."""
+    untrained = f"; still without a gradient: {elide_list(trial.untrained, 3)}" if trial.untrained else ""
+    if trial.works:
+        return f"tried, it works{untrained}"
+    parts = [trial.outcome]
+    if trial.ran and not trial.gone:
+        parts.append("the finding is still there")
+    if trial.others:
+        parts.append(f"{plural(len(trial.others), 'finding')} came: {elide_list(trial.others, 2)}")
+    if trial.stopped:
+        parts.append(f"no longer trained: {elide_list(trial.stopped, 3)}")
+    return f"tried, it does not work: {'; '.join(parts)}{untrained}"
