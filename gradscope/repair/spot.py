@@ -50,6 +50,13 @@ class Spot:
         statement = self.statement
         return statement if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
 
+    def beside(self, place: Place | None) -> Spot | None:
+        """Another place of the same file."""
+        known = place is not None and place.file == self.place.file
+        if place is None or not known or self.source.line(place.line).strip() != place.code:
+            return None
+        return Spot(self.source, place)
+
     @property
     def anchor(self) -> ast.stmt:
         """The statement, where there is one; ask `statement` first."""
@@ -68,3 +75,10 @@ def method_call(statement: ast.stmt | None, *names: str) -> tuple[ast.Call, ast.
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in names:
         return value, value.func.value
     return None
+
+
+def names_read(code: str) -> set[str]:
+    """The names that a piece of code reads."""
+    return {
+        node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }

@@ -43,14 +43,14 @@ class ModuleCallWatch:
         watch = self
 
         original, journal, clock = self._call, self.journal, self.journal.clock
-        matching = journal.matching
+        matching, here, thread = journal.matching, journal.here, journal.thread
         is_dynamo_compiling, caller = torch.compiler.is_dynamo_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if is_dynamo_compiling():
                 return original(module, *args, **kwargs)
-            if matching.aside and (clock.depth or matching.inside) and get_ident() == journal.thread:
-                return original(module, *args, **kwargs)  # a part of a root whose ops are not seen
+            if matching.aside and (clock.depth or matching.inside or here.backwards) and get_ident() == thread:
+                return original(module, *args, **kwargs)  # a part of a call whose ops are not seen
             frames = _FRAMES if clock.depth else _FRAMES + LEAF
             add_frames(frames)
             try:

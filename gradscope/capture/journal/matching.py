@@ -249,11 +249,11 @@ class Matching:
 
     # -- from watching to matching, and back -------------------------------------------------------
 
-    def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
+    def closed(self, draft: Draft, pattern: Pattern | None, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
         self._steady, self._results = False, []
         if self._allowed:
-            self.schedule.closed(draft, pattern, kind, kept=kept)
+            self.schedule.closed(draft, pattern, kept=kept)
             if self.schedule.to_match:
                 self._last = pattern
 
@@ -334,7 +334,8 @@ class Matching:
     def _see_again(self) -> None:
         """Ops are recorded again from now on."""
         self.on = self.aside = self._returning = False
-        self.schedule.left, self.listening = 0, self._allowed
+        self.schedule.watch()
+        self.listening = self._allowed
         self._count = sequence_number()
         for bring_up_to_date in self.on_return:
             bring_up_to_date()
@@ -350,7 +351,7 @@ class Matching:
         assert pattern is not None
         draft = tracker.draft
         step = MatchedStep(draft.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
-        self.schedule.left -= 1
+        self.schedule.passed()
         if self._steady and pattern is self._last and not self._returning:
             self._waiting.append(step)
             draft.losses, draft.norms, draft.learning_rates = [], [], {}

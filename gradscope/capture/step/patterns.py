@@ -238,7 +238,7 @@ class Patterns:
             if pattern.equals(draft):
                 if position != len(recent) - 1:
                     recent.append(recent.pop(position))
-                if self._matching:
+                if self._matching and draft.with_graph:
                     pattern.note(draft, self.before)
                 return pattern
         return None
