@@ -42,10 +42,12 @@ def moved(to: Place | None, *, before: bool, same_loops: bool = True) -> Change:
 
 
 def removed() -> Change:
-    """Without the statement."""
+    """Without the statement, if it is one line."""
 
     def change(spot: Spot) -> Rewrite | None:
-        return spot.rewrite().delete(spot.statement) if isinstance(spot.statement, ast.Expr) else None
+        statement, rewrite = spot.statement, spot.rewrite()
+        one = isinstance(statement, ast.Expr) and rewrite.line_text(statement) is not None
+        return rewrite.delete(statement) if one and statement is not None else None
 
     return change
 
