@@ -9,6 +9,8 @@ from typing import NamedTuple
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import GradChange, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.leaves import gradient_dropped
+from ...repair.ways import Way
 from ...text import number
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import GradLifetimes
@@ -116,7 +118,19 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
         f"here {reason}. {name} had norm {number(first.before, 6)} before this update and "
         f"{number(first.after, 6)} after it.",
         fix=f"also set .grad = None for the frozen parameters, or build {optimizer_name(case, which)} without them",
+        fixes=case.fixes(
+            *(
+                Way("drop the old gradient, too", "the optimizer leaves it alone", case.place(stack), change)
+                for change in (gradient_dropped(module=_by_module(case, stack)), gradient_dropped(module=False))
+            )
+        ),
     )
+
+
+def _by_module(case: Case, stack: int | None) -> bool:
+    """Whether the line freezes several parameters in one go, as a module does."""
+    facts = [fact.when for facts in Ownership.of(case).wanted.values() for fact in facts if fact.stack == stack]
+    return any((when.step, when.moment + 1) == (other.step, other.moment) for when in facts for other in facts)
 
 
 def _freezing(case: Case, stack: int | None, optimizer: int) -> Place | None:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
 from ...model.trace import Step
+from ...repair.changes.leaves import as_parameter, registered
+from ...repair.changes.statements import group_added, moved
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
@@ -187,7 +190,26 @@ def _late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None, ho
         related=related,
         explanation=f"An optimizer updates the parameters that it was given; {told.names} came later. {told.proof}",
         fix=fix.format(optimizer=told.optimizer),
+        fixes=case.fixes(
+            Way(
+                f"build {told.optimizer} after this line",
+                "it gets the parameters that are in use",
+                case.place(told.built),
+                moved(place, before=False),
+            ),
+            Way(
+                f"give them to {told.optimizer} here",
+                "they are updated from now on",
+                place,
+                group_added(told.optimizer, _full_names(case, orphans)),
+            ),
+        ),
     )
+
+
+def _full_names(case: Case, orphans: Sequence[_Orphan]) -> list[str]:
+    known = (case.parameters[orphan.parameter] for orphan in orphans)
+    return [f"{one.root}.{one.name}" for one in known]
 
 
 def _made_late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
@@ -240,6 +262,10 @@ def _not_registered(owners: Ownership, orphans: Sequence[_Orphan], place: Place 
         related=case.places((told.built, "the optimizer is built without")),
         explanation=f"{why} {told.proof}",
         fix=fix,
+        fixes=case.fixes(
+            Way("register it", "the optimizer, .to() and state_dict() find it", place, registered()),
+            Way("make it a parameter", "the optimizer, .to() and state_dict() find it", place, as_parameter()),
+        ),
     )
 
 

@@ -13,6 +13,9 @@ from ...model.order import reached
 from ...model.records import LOADER, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
+from ...repair.changes.calls import with_keyword, without_op
+from ...repair.changes.values import side_followed_by
+from ...repair.ways import Way
 from ...text import sizes
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event
@@ -156,6 +159,7 @@ def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[F
         explanation=f"Shapes that differ are stretched to {_times(rows)}: every prediction is compared with every "
         "target, not with its own. The loss falls only as far as the mean of the targets.",
         fix=_same_shape(prediction, target, *names),
+        fixes=case.fixes(*_paired(case, call, prediction, target)),
         nodes=(*call.inputs[:2], op_id(step.template, event.position)),
     )
 
@@ -189,6 +193,16 @@ def _same_shape(prediction: Tensor, target: Tensor, name: str, wanted: str) -> s
     if len(prediction.shape) > len(target.shape) and prediction.shape[-1] == 1:
         return f"give both the same shape: {name}.squeeze(-1), or {wanted}.unsqueeze(-1)"
     return f"give both the same shape: {name}.view_as({wanted})"
+
+
+def _paired(case: Case, call: OpCall, prediction: Tensor, target: Tensor) -> Iterator[Way]:
+    """The ways to give prediction and target one shape."""
+    place = case.place(call.stack)
+    if len(prediction.shape) > len(target.shape) and prediction.shape[-1] == 1:
+        squeezed = 0 if call.inputs[0] == prediction.number else 1
+        meaning = "each prediction meets its own target"
+        yield Way("drop the last axis of the prediction", meaning, place, side_followed_by(squeezed, ".squeeze(-1)"))
+        yield Way("give the target a last axis", meaning, place, side_followed_by(1 - squeezed, ".unsqueeze(-1)"))
 
 
 def _times(shape: Sequence[int]) -> str:
@@ -236,6 +250,14 @@ def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Findi
         explanation="Probabilities lie between 0 and 1; taken for scores they are all nearly equal. The loss cannot "
         f"fall below {least:.2f}, even for a perfect answer, and its gradient is small.",
         fix=f"return the scores without {made.name}; apply it where probabilities are read",
+        fixes=case.fixes(
+            Way(
+                f"pass on the scores without {made.name}",
+                "the loss sees scores; whoever reads probabilities has to apply it",
+                _line(case, made),
+                without_op((made.name,)),
+            )
+        ),
         nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
     )
 
@@ -306,6 +328,14 @@ def _batch_of_one(case: Case, failure: Event[Failure]) -> Finding:
         fix="DataLoader(..., drop_last=True)"
         if loader
         else "leave out a last slice of one sample, or use eval() for it",
+        fixes=case.fixes(
+            Way(
+                "leave out the last, smaller batch",
+                "its samples come in other epochs, if the data are shuffled",
+                case.place(stack),
+                with_keyword(("DataLoader",), "drop_last", "True"),
+            )
+        ),
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from ...model.build import op_id
 from ...model.findings import Finding, Severity
 from ...model.sizes import all_known
+from ...repair.changes.calls import link_replaced
+from ...repair.ways import Way
 from ..evidence.index import Case
 from ..evidence.wording import shape_of
 from ..rules import LIKELY, Rule, check
@@ -33,6 +35,14 @@ def scrambled(case: Case) -> Iterator[Finding]:
             explanation=f"{call.name} only counts the same memory anew: the values of one row end up in several. The "
             "sizes are the same in another order, so moving the axes is most likely what was meant.",
             fix=_moved(before.shape, after.shape, name),
+            fixes=case.fixes(
+                Way(
+                    "move the axes",
+                    "each value stays with its own row",
+                    case.place(call.stack),
+                    link_replaced((call.name,), _axes(before.shape, after.shape)),
+                )
+            ),
             nodes=(before.number, after.number, op_id(step.template, event.position)),
         )
 
@@ -67,14 +77,22 @@ def _strides(shape: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _moved(before: Sequence[int], after: Sequence[int], name: str) -> str:
+    same = _axes(before, after)
+    if same:
+        return f"{name}{same}"
+    axis = list(before).index(after[-1])
+    return f"move the axis to the end first: {name}.movedim({axis}, -1).reshape({', '.join(map(str, after))})"
+
+
+def _axes(before: Sequence[int], after: Sequence[int]) -> str:
+    """The call that moves the axes, where there are as many as before; else ""."""
     if len(before) == len(after):
         changed = [axis for axis, (one, other) in enumerate(zip(before, after)) if one != other]
         if len(changed) == 2:
-            return f"{name}.transpose({changed[0]}, {changed[1]})"
+            return f".transpose({changed[0]}, {changed[1]})"
         order = [list(before).index(size) for size in after]
-        return f"{name}.permute({', '.join(map(str, order))})"
-    axis = list(before).index(after[-1])
-    return f"move the axis to the end first: {name}.movedim({axis}, -1).reshape({', '.join(map(str, after))})"
+        return f".permute({', '.join(map(str, order))})"
+    return ""
 
 
 CHECKS = (scrambled,)

@@ -12,6 +12,9 @@ from ...model.findings import Finding, Severity
 from ...model.moments import OpCall
 from ...model.records import Site
 from ...model.trace import Step
+from ...repair.changes.calls import conditional, with_keyword
+from ...repair.changes.statements import switched, without_grad
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, once_a_case
@@ -104,6 +107,14 @@ def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, c
         explanation=f"eval() stays on until train() is called. {count} training calls ran with training=False, so its "
         f"{kinds} acted as in evaluation: no value was dropped, no statistic was updated.",
         fix=f"call {variable(name, 'model')}.train() at the start of each training epoch",
+        fixes=case.fixes(
+            Way(
+                "switch to training mode where it trains",
+                "dropout and batch norm work in training again",
+                case.place(first.call.stack),
+                switched(("train",)),
+            )
+        ),
     )
 
 
@@ -195,6 +206,20 @@ def _train_in_evaluation(case: Case, module: int, one: ModelCall, undoing: int |
         fix=f"call {model}.eval() before the evaluation, and {model}.train() after it"
         if undoing is None
         else f"move {model}.train() behind the evaluation: it undoes {model}.eval()",
+        fixes=case.fixes(
+            Way(
+                "switch to evaluation mode here",
+                "the score is that of the whole model; training switches back",
+                case.place(one.call.stack),
+                switched(("eval",)),
+            ),
+            Way(
+                "switch to evaluation mode here, and back after it",
+                "the score is that of the whole model",
+                case.place(one.call.stack),
+                switched(("eval", "train")),
+            ),
+        ),
         severity=None if one.without_grad else Severity.NOTE,
         nodes=[tensor_id(one.step.template, tensor) for op in one.random[:1] for tensor in _outputs(one.step, op)],
     )
@@ -247,6 +272,16 @@ def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding
         fix="pass dropout_p=self.p if self.training else 0.0"
         if attention
         else "pass training=self.training, or use an nn.Dropout module, which follows the mode",
+        fixes=case.fixes(
+            Way(
+                "follow the mode of the module",
+                "nothing is dropped in evaluation",
+                place,
+                conditional((op.name,), "dropout_p", "self.training", "0.0")
+                if attention
+                else with_keyword((op.name,), "training", "self.training"),
+            )
+        ),
         severity=Severity.NOTE if said else None,
         nodes=[tensor_id(step.template, tensor) for tensor in op.outputs],
     )
@@ -320,6 +355,14 @@ def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
         explanation="Gradients are on, so autograd records every op and saves what its backward would need; no "
         f"backward follows.{stays if kept else ''}",
         fix="run the evaluation under torch.no_grad()",
+        fixes=case.fixes(
+            Way(
+                "evaluate under torch.no_grad()",
+                "no graph is built, nothing of it is kept",
+                place_of(site) if site is not None else None,
+                without_grad(),
+            )
+        ),
         severity=None if kept > 1 else Severity.NOTE,
         nodes=[tensor_id(step.template, tensor) for tensor in sorted(one.results)[:1]],
     )
