@@ -86,7 +86,8 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
         shapes = step.tensors[column].shape, step.tensors[row].shape
         if len(shapes[1]) != 1 or shapes[0] != (shapes[1][0], 1) or not _spreads(*shapes):
             continue
-        if not _stood_up(step, column) and _only_summed(case, event):
+        alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
+        if not alike and not _stood_up(step, column) and _only_summed(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
@@ -119,7 +120,8 @@ def _only_summed(case: Case, event: Event[OpCall]) -> bool:
 
 def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int]:
     for op in flow.readers.get(tensor, ()):
-        yield from (one for one in flow.results(op) if flow.step.tensors[one].shape == size)
+        if flow.ops[op].name not in op_kinds.SOFTMAXES | op_kinds.GIVES_LOGARITHMS:
+            yield from (one for one in flow.results(op) if flow.step.tensors[one].shape == size)
 
 
 def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
