@@ -18,6 +18,7 @@ from ...text import elide_list
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Origin, once_a_case, once_a_step
+from ..evidence.writes import ASSIGNED, op_before
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 UPDATE_LOST = Rule(
@@ -85,14 +86,11 @@ def result_thrown_away(case: Case) -> Iterator[Finding]:
     lost: dict[int | None, list[tuple[Step, OpCall, int]]] = defaultdict(list)
     used: set[int | None] = set()
     for step in case.training():
+        given = {op_before(step, e.position) for e in case.events(Mutation, step) if e.moment.cause == ASSIGNED}
         for event in case.events(OpCall, step):
             op = event.moment
-            if (
-                not op.direct
-                or op.module is not None
-                or op.name not in _CHANGES
-                or op.outputs[:1] in (op.inputs[:1], ())
-            ):
+            plain = op.direct and op.module is None and op.name in _CHANGES and bool(op.outputs)
+            if not plain or event.position in given or op.outputs[:1] == op.inputs[:1]:
                 continue
             leaf = _changed(case, step, op)
             if leaf is None or is_update(case, step, op) is not None:
