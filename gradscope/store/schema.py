@@ -60,7 +60,9 @@ import sqlite3
 
 APPLICATION_ID = 0x47524144
 VERSION = 7
-OLDEST = 5  # that is read, too: records lack what 6 added (a mutation's `op`), and there is no table that came later
+OLDEST = (
+    5  # read, too: without the tables in `SINCE`, and what records got with 6 (`op` of a mutation, `given` of an op)
+)
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

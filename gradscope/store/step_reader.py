@@ -10,7 +10,7 @@ from heapq import merge
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from ..model.codec import decode_float
+from ..model.json_values import decode_float
 from ..model.records import StepRow
 from ..model.repeats import step_like
 from . import packed

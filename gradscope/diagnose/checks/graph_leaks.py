@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.moments import Backward
 from ...model.records import Kept, StepKind, StepRow
 from ...model.trace import Step
 from ...repair.changes.values import added_detached, assigned_followed_by, named_followed_by
@@ -35,6 +36,8 @@ _ENOUGH = 3  # steps that add to a pile before it counts as growing
 @check(GRAPHS_KEPT)
 def graphs_kept(case: Case) -> Iterator[Finding]:
     """Results with graphs that stay alive after their step, step after step, held by the same place."""
+    if not _goes_back(case):
+        return
     used = differentiated_later(case)
     piles: dict[tuple[int | None, str], list[tuple[StepRow, Kept]]] = defaultdict(list)
     for row in case.rows:
@@ -51,6 +54,11 @@ def graphs_kept(case: Case) -> Iterator[Finding]:
         together = _together(case, pile)
         if together >= _ENOUGH and not _only_newest(case, pile):
             yield _kept(case, pile, together)
+
+
+def _goes_back(case: Case) -> bool:
+    """Whether the script runs any backward: without one, steps are the elements of a sequence, and nothing piles up."""
+    return any(True for _ in case.events(Backward))
 
 
 def _together(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> int:
@@ -134,6 +142,8 @@ def _growth(rows: Sequence[StepRow]) -> str:
 @check(ENDLESS_GRAPH)
 def endless_graphs(case: Case) -> Iterator[Finding]:
     """Values that are made, with a gradient, from what the same line made in the step before."""
+    if not _goes_back(case):
+        return
     used = differentiated_later(case)
     chains: dict[int, list[tuple[StepRow, int]]] = defaultdict(list)
     for step in case.distinct:

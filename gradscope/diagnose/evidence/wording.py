@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...text import elide_list
+from ...model.records import Tensor
+from ...text import elide_list, sizes
 from .index import Case
 
 _LONGEST = 60
@@ -50,3 +51,8 @@ def variable(name: str, otherwise: str = "state") -> str:
 def module_name(case: Case, module: int, otherwise: str = "the model") -> str:
     """What a module is called; `otherwise` where it was not seen."""
     return case.names.module(module) if module in case.modules else otherwise
+
+
+def shape_of(tensor: Tensor) -> str:
+    """The shape of a tensor, as torch shows it."""
+    return f"({sizes(tensor.shape)}{',' if len(tensor.shape) == 1 else ''})"

@@ -150,7 +150,8 @@ def _own(spot: Spot, target: ast.expr, attributes: bool) -> bool:
     home = spot.source.function_of(spot.statement)
     if isinstance(home, ast.Lambda) or not is_bound(spot.source, target.id, spot.statement):
         return False
-    found = [node for node, line in bindings(home, target.id) if line <= spot.statement.lineno]
+    own = {id(node) for node in ast.walk(spot.statement)}
+    found = [n for n, line in bindings(home, target.id) if line <= spot.statement.lineno and id(n) not in own]
     if not found:
         return False
     nearest = found[-1]
@@ -240,7 +241,7 @@ def taken_one_by_one() -> Change:
         if not isinstance(base, (ast.Name, ast.Attribute, ast.Subscript)):
             return None
         text = spot.source.segment(base)
-        index = next(name for name in ("i", "j", "k", "n") if name not in {*_names_in(loop.iter)})
+        index = next(name for name in ("i", "j", "k", "n") if name not in _names_in(loop.iter) | _names_in(loop.target))
         return rewrite.replace(whole, f"({text}[{index}] for {index} in range(len({text})))")
 
     return change
