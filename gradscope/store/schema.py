@@ -60,9 +60,8 @@ import sqlite3
 
 APPLICATION_ID = 0x47524144
 VERSION = 7
-OLDEST = (
-    5  # read, too: without the tables in `SINCE`, and what records got with 6 (`op` of a mutation, `given` of an op)
-)
+# Read, too: without the tables of `SINCE`; records lack `op` of a mutation, `given` of an op, `model` of a parameter.
+OLDEST = 5
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

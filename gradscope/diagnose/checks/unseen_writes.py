@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import said
 from ...model.moments import Backward, OptimizerStep
 from ...model.records import GradNode, SavedTensor, Stats
 from ...model.trace import Step
@@ -195,6 +196,7 @@ def _finding(
     doing = "was changed" if outside else f"was changed past its version counter ({deed(case, step, write)})"
     through = f" {deed(case, step, write)}" if outside else ""
     culprit, more = writer(case, step, write, event.moment.stack)
+    fixes = case.fixes(*_ways(case, event, write, culprit))
     return rule.finding(
         f"{name} {doing}{through} after {saver} saved it for its backward: the gradient is silently wrong",
         culprit=culprit,
@@ -208,8 +210,8 @@ def _finding(
         ),
         explanation=f"The derivative of {saver} is computed from {name} as it was when {saver} ran. "
         f"{proof}{_why(write)}",
-        fix=_fix(case, event, write, name),
-        fixes=case.fixes(*_ways(case, event, write, culprit)),
+        fix=said(fixes, _fix(case, event, write, name)),
+        fixes=fixes,
         nodes=(tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index)),
     )
 

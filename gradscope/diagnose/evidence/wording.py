@@ -43,7 +43,7 @@ def listed(names: Iterable[str]) -> str:
     return elide_list(names, 4) or "an input"
 
 
-def variable(name: str, otherwise: str = "state") -> str:
+def variable(name: str, otherwise: str) -> str:
     """A name where code can be written with it (`self.state`), else another."""
     return name if all(part.isidentifier() for part in name.split(".")) else otherwise
 
