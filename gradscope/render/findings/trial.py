@@ -31,7 +31,8 @@ def went(trial: Trial) -> str:
 
 
 def changed_lines(fix: Fix) -> Iterator[tuple[str, str, str]]:
-    """(number or "", "-" or "+", text) of each line that goes or comes."""
+    """(number or "", "-" or "+", text) of each line that goes or comes; one that only comes has its place's number."""
     for edit in fix.patch.edits if fix.patch is not None else ():
         yield from ((str(edit.line + place), "-", code) for place, code in enumerate(edit.old))
-        yield from (("", "+", code) for code in edit.new)
+        numbers = ["" if edit.old or place else str(edit.line) for place in range(len(edit.new))]
+        yield from ((number, "+", code) for number, code in zip(numbers, edit.new, strict=True))
