@@ -28,7 +28,7 @@ def as_text(target: str, findings: Sequence[Finding], look: Look) -> str:
     sources = Sources()
     for finding in findings:
         for block in _finding(finding, sources, look):
-            console.print(block, soft_wrap=False)
+            _print(console, block)
         console.print()
     console.print(_count(target, findings))
     return _printed(console)
@@ -38,7 +38,7 @@ def one(finding: Finding, look: Look) -> str:
     """One finding."""
     console = _console(look)
     for block in _finding(finding, Sources(), look):
-        console.print(block)
+        _print(console, block)
     return _printed(console)
 
 
@@ -54,6 +54,12 @@ def _console(look: Look) -> Console:
         markup=False,
         legacy_windows=False,
     )
+
+
+def _print(console: Console, block: Text | Padding) -> None:
+    """A block, wrapped unless it asks not to be."""
+    whole = isinstance(block, Text) and block.no_wrap is True  # print() would join texts to one without it
+    console.print(block, no_wrap=whole, overflow="ignore" if whole else None, crop=not whole)
 
 
 def _printed(console: Console) -> str:
@@ -91,7 +97,8 @@ def _fix(fix: Fix, label: str) -> Iterator[Text | Padding]:
     for number, sign, code in lines:
         text = printable(code.rstrip().expandtabs(4))
         colour = "red" if sign == "-" else "green"
-        yield Padding(Text.assemble((f"{number:>{width}} {sign} ", "dim"), (text, colour)), (0, 0, 0, 4))
+        parts = (f"    {number:>{width}} {sign} ", "dim"), (text, colour)
+        yield Text.assemble(*parts, no_wrap=True)  # whole, to be copied
 
 
 def _excerpt(place: Place, sources: Sources, look: Look, colour: str, before: int) -> Iterator[Text]:
