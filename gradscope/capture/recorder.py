@@ -166,18 +166,14 @@ class Recorder:
 
     def _end(self, error: BaseException | None, exit_status: int | None) -> None:
         self._detach()
-        try:
+        with self.journal.guard("the end of the recording"):
             failed = error is not None and not isinstance(error, SystemExit)
-            with Unseen():
-                self.journal.matching.stop(failed)
+            self.journal.matching.stop(failed)
             if error is not None and failed:
                 self._record_failure(error)
-            with Unseen():
-                self.tracker.stop()
-                self.statistics.collect(wait=True)
-                self.writer.settle()
-        except Exception as fault:
-            self.journal.fault("the end of the recording", fault)
+            self.tracker.stop()
+            self.statistics.collect(wait=True)
+            self.writer.settle()
         self.info = replace(
             self.info,
             status="failed" if self.info.error else "done",
@@ -319,7 +315,7 @@ class Recorder:
         self.writer.settle()
         self._patterns.closed(draft)
         if draft.matched is None and number >= 0:
-            self.journal.matching.closed(draft, pattern, kind._value_, kept=kept)
+            self.journal.matching.closed(draft, pattern, kept=kept)
 
     def _close_matched(self, pattern: Pattern, steps: Sequence[MatchedStep]) -> None:
         """Steps of a pattern, one after the other, have closed."""
@@ -342,10 +338,8 @@ class Recorder:
             self.writer.settle()
 
     def _look_for_survivors(self, draft: Draft) -> None:
-        try:
+        with self.journal.guard("what outlives its step"):
             draft.kept, draft.alive = self.survivors.look(draft)
-        except Exception as error:
-            self.journal.fault("what outlives its step", error)
 
     def _memory(self, draft: Draft) -> None:
         if torch.cuda.is_initialized():

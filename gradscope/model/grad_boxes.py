@@ -94,8 +94,7 @@ class GradBoxes:
             name,
             made.name if isinstance(made, OpCall) else None,
             *((tensor.shape, tensor.dtype, tensor.device) if tensor is not None else (None, None, None)),
-            *(None, None, None),  # requires_grad, is_leaf, retains_grad: facts of tensors
-            node.name,
+            None,  # status
             None,  # version
             has_grad,
             "",

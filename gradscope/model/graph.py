@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
+from .leaf import AutogradStatus
 from .order import topological
 from .records import Stats
 
@@ -48,8 +49,9 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """One node. Tensor facts are None on nodes that have no tensor of their own.
+    """One node. `status` and what follows from it are None on nodes that are no tensor.
 
+    `shape`, `dtype` and `device` are, of an op or a grad node, those of its first result.
     `role`: parameter, buffer, leaf, input, result (tensors); "" otherwise. `marks` is a set of facts
     a drawing points out: cut, mutated, stale, moved, nan, inf, frozen, retained, not_reached, root, and the
     severity of a finding that names the node (error, warning, note).
@@ -65,10 +67,7 @@ class GraphNode:
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
     device: str | None = None
-    requires_grad: bool | None = None
-    is_leaf: bool | None = None
-    retains_grad: bool | None = None
-    grad_fn: str | None = None
+    status: AutogradStatus | None = None
     version: int | None = None
     has_grad: bool | None = None
     role: str = ""
@@ -85,6 +84,26 @@ class GraphNode:
     order: int | None = None  # grad nodes: position in the backward's execution, where recorded
     count: int = 1
     members: tuple[int, ...] = ()
+    folds_grad: bool | None = None  # folded nodes: whether a member requires a gradient
+
+    @property
+    def requires_grad(self) -> bool | None:
+        return self.folds_grad if self.status is None else self.status.requires_grad
+
+    @property
+    def is_leaf(self) -> bool | None:
+        return None if self.status is None else self.status.is_leaf
+
+    @property
+    def retains_grad(self) -> bool | None:
+        return None if self.status is None else self.status.retains_grad
+
+    @property
+    def grad_fn(self) -> str | None:
+        """The class of a tensor's grad node, or of this one."""
+        if self.status is not None:
+            return self.status.grad_fn
+        return self.label if self.kind in (NodeKind.GRAD_FN, NodeKind.ACCUMULATE_GRAD) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -29,15 +30,20 @@ _COLUMNS = ("requires_grad", "is_leaf", "grad_fn", "grad", "retains_grad", "vers
 
 @dataclass(frozen=True, slots=True)
 class AutogradStatus:
-    """What a tensor is to autograd. `version` is None where autograd keeps none (inference tensors)."""
+    """What a tensor is to autograd: the facts that decide its case, and that change together."""
 
     requires_grad: bool
     is_leaf: bool
     grad_fn: str | None
     retains_grad: bool
-    version: int | None
-    device: str
-    dtype: str
+
+    @property
+    def status(self) -> AutogradStatus:
+        """These facts alone, of a record that has more."""
+        return _alone(self.requires_grad, self.is_leaf, self.grad_fn, self.retains_grad)
+
+
+_alone = lru_cache(maxsize=256)(AutogradStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,14 @@ class TensorRow(AutogradStatus):
     """One row of the leaf table.
 
     `grad` is the gradient as text (values up to 16 elements, else its shape), None when there is none.
+    `version` is None where autograd keeps none (inference tensors).
     `is_result` says whether an op made the tensor; None where PyTorch does not tell (a tensor without
     grad_fn may be either).
     """
 
+    version: int | None
+    device: str
+    dtype: str
     grad: str | None
     shape: tuple[int, ...]
     is_result: bool | None = None

@@ -148,6 +148,9 @@ class Tensor(AutogradStatus):
     the tensors in `StepRow.shifts`; `Step.template` has it absolute for these.
     """
 
+    version: int | None
+    device: str
+    dtype: str
     number: int
     name: str
     shape: tuple[int, ...]

@@ -40,6 +40,9 @@ class TensorState(AutogradStatus):
     step whose gradient no moment has touched yet.
     """
 
+    version: int | None
+    device: str
+    dtype: str
     exists: bool
     has_grad: bool | None
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from .. import text
 from ..model.findings import Finding
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
+from ..model.leaf import leaf_case
 from ..transforms import (
     block_counts,
     by_node,
@@ -26,6 +27,7 @@ from .words import BADGES, EDGE_WORDS, Role, badge_word, finding_name
 _FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
 _MOST_NOTES = 4
 _TITLE, _LINE, _VALUE, _MESSAGE = 40, 48, 36, 200  # characters before text is elided
+_ROLES = {1: Role.LEAF, 2: Role.RESULT, 3: Role.INPUT, 4: Role.NO_GRAD}  # of the cases of the leaf table
 _KINDS = {GraphKind.FORWARD: "forward", GraphKind.BACKWARD: "backward", GraphKind.BOTH: "forward and backward"}
 
 
@@ -255,9 +257,9 @@ class GraphView:
             return Role.FROZEN if node.requires_grad is False or "frozen" in node.marks else Role.PARAMETER
         if node.role == "buffer":
             return Role.BUFFER
-        if node.requires_grad is False:
-            return Role.NO_GRAD if node.role == "result" else Role.INPUT
-        return Role.LEAF if node.is_leaf else Role.RESULT
+        if node.status is None:
+            return Role.RESULT
+        return _ROLES[leaf_case(node.status, node.role == "result").numbers[0]]
 
     def _title(self, node: GraphNode) -> str:
         if node.kind is NodeKind.ACCUMULATE_GRAD or node.kind is NodeKind.GRAD_FN:

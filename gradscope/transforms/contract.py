@@ -43,7 +43,7 @@ def standing_for(run: Sequence[GraphNode], *, label: str) -> GraphNode:
         source=first.source,
         moment=first.moment,
         device=only(member.device for member in run if member.device),
-        requires_grad=any(member.requires_grad for member in run),
+        folds_grad=any(member.requires_grad for member in run),
         marks=frozenset(mark for member in run for mark in member.marks) & FOLDED_MARKS,
         members=all_members(run),
     )

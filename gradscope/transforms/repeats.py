@@ -122,7 +122,7 @@ def facts(node: GraphNode) -> tuple[Hashable, ...]:
         node.kind.value,
         node.op,
         node.label if node.kind in (NodeKind.OP, NodeKind.GRAD_FN) else "",
-        *(node.role, node.shape, node.dtype, node.device, node.requires_grad, node.is_leaf, node.grad_fn),
+        *(node.role, node.shape, node.dtype, node.device, node.status, node.folds_grad),
         *(node.module_type, tuple(sorted(node.marks)), node.count),
     )
 

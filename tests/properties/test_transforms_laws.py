@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
+from gradscope.model.leaf import AutogradStatus
 from gradscope.transforms import (
     attach_parameters,
     attach_results,
@@ -35,6 +36,7 @@ FOLDS: dict[str, Callable[[Graph], Graph]] = {
     "parameters": attach_parameters,
     "results": attach_results,
 }
+NEEDS, NEEDS_NONE = AutogradStatus(True, True, None, False), AutogradStatus(False, True, None, False)
 SELECTIONS: dict[str, Callable[[Graph], Graph]] = {"prune": prune, "nearest": partial(nearest, limit=5)}
 PASSES = FOLDS | SELECTIONS
 
@@ -55,7 +57,7 @@ def graphs(draw: st.DrawFn) -> Graph:
                 op=draw(st.sampled_from((None, "mul", "backward"))),
                 module=draw(st.sampled_from(MODULES)),
                 role=draw(st.sampled_from(("", "parameter", "result"))) if kind is NodeKind.TENSOR else "",
-                requires_grad=draw(st.sampled_from((None, True, False))),
+                status=draw(st.sampled_from((None, NEEDS, NEEDS_NONE))),
                 marks=frozenset(draw(st.sets(st.sampled_from(("nan", "root", "frozen")), max_size=1))),
             )
         )

@@ -27,8 +27,8 @@ from ..hiding.torch_private import (
     pop_function_mode,
     push_function_mode,
 )
+from ..journal.graph_facts import GraphFacts
 from ..journal.journal import Journal
-from ..journal.station_facts import graph_facts
 from ..journal.stations import BACKWARD, DONE
 from ..measure.grad_graph import root_node
 from ..step.draft import MOMENT
@@ -55,7 +55,7 @@ class BackwardWatch:
                 return original(t_outputs, *args, **kwargs)  # a part of one whose graph is not recorded
             if journal.matching.listening and self._passed(sys._getframe(1), t_outputs, args, kwargs):
                 return self._run_matched(original, t_outputs, args, kwargs)
-            if not journal.recording() or get_ident() != journal.thread:
+            if not journal.mine():
                 return original(t_outputs, *args, **kwargs)
             try:
                 return self._run(original, sys._getframe(1), t_outputs, args, kwargs)
@@ -103,7 +103,7 @@ class BackwardWatch:
             with Unseen():
                 _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *NOT_GIVEN)
                 accumulates = bool(kwargs.get("accumulate_grad", accumulate))
-                graph = graph_facts([root_node(output) for output in outputs], journal.table.entries)
+                graph = self._graph([root_node(output) for output in outputs])
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
                     0 if wanted is None else len(wanted), matching.results_state(), graph,
@@ -116,6 +116,14 @@ class BackwardWatch:
         except Exception as error:
             journal.fault("the graph of a backward", error)
             return False
+
+    def _graph(self, roots: Sequence[Any]) -> GraphFacts:
+        """The facts of the graph behind `roots`: those that are expected, where they are the same."""
+        entries, expected = self.journal.table.entries, self.journal.matching.expects(BACKWARD)
+        if expected is not None and expected[-1].hold_of(roots, entries):
+            facts: GraphFacts = expected[-1]
+            return facts
+        return GraphFacts(roots, entries)
 
     def _run_matched(
         self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any
@@ -136,28 +144,22 @@ class BackwardWatch:
     def _failed_matched(self, error: BaseException) -> None:
         """A backward of a step that was being matched raised: its moment, told now, says so."""
         journal = self.journal
-        try:
-            with Unseen():
-                journal.matching.fails()
-                draft = journal.draft
-                place = len(draft.moments) - 1
-                ran = draft.moments[place].payload if draft.moments else None
-                if isinstance(ran, BackwardRan):
-                    text = raised(type(error).__name__, error)
-                    draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
-        except Exception as fault:
-            journal.fault("a failing backward", fault)
+        with journal.guard("a failing backward"):
+            journal.matching.fails()
+            draft = journal.draft
+            place = len(draft.moments) - 1
+            ran = draft.moments[place].payload if draft.moments else None
+            if isinstance(ran, BackwardRan):
+                text = raised(type(error).__name__, error)
+                draft.change(MOMENT, place, draft.moments[place]._replace(payload=ran._replace(error=text)))
 
     def _run(
         self, original: Callable[..., Any], frame: Any, outputs: Sequence[Any], args: tuple[Any, ...], kwargs: Any
     ) -> Any:
         journal = self.journal
         run: BackwardRun | None = None
-        try:
-            with Unseen():
-                run = BackwardRun(journal, frame, outputs, args, kwargs)
-        except Exception as error:
-            journal.fault("the graph of a backward", error)
+        with journal.guard("the graph of a backward"):
+            run = BackwardRun(journal, frame, outputs, args, kwargs)
         if run is None:
             return original(outputs, *args, **kwargs)
         journal.here.backwards += 1
@@ -177,12 +179,9 @@ class BackwardWatch:
         journal.here.backwards -= 1
         if inside is not None:
             remove_mode(inside)
-        try:
+        with journal.guard("what a backward did"):
             run.remove_hooks()
             if journal.exposed.watched:
                 journal.exposed.refresh()  # gradients were added to
-            with Unseen():
-                tell()
-        except Exception as error:
-            journal.fault("what a backward did", error)
+            tell()
         journal.call_ends()

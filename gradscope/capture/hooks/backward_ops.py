@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -53,7 +52,7 @@ class BackwardMode(TorchFunctionMode):
 
     def _wanted(self, frame: FrameType) -> bool:
         journal = self.journal
-        if self.ops.quiet or not journal.recording() or get_ident() != journal.thread or transforming():
+        if self.ops.quiet or not journal.mine() or transforming():
             return False
         return self._users(frame)
 

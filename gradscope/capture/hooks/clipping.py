@@ -7,7 +7,6 @@ began calls torch's own, whose inner ops are then recorded as any others.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import GeneratorType
@@ -16,13 +15,12 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grad
 
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import CLIP
+from ..measure.given import read_given
 from ..measure.tensor_facts import versions_of
 from .pause import Pause
-from .torch_calls import arguments_text
 
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
@@ -46,7 +44,7 @@ class ClipWatch:
         def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             if journal.matching.listening and journal.matching.passes(CLIP, sys._getframe(1), (name,)):
                 return original(parameters, *args, **kwargs)
-            if not journal.recording() or threading.get_ident() != journal.thread or not journal.draft.with_graph:
+            if not journal.mine() or not journal.draft.with_graph:
                 return original(parameters, *args, **kwargs)
             tensors = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
             if isinstance(parameters, GeneratorType):
@@ -62,13 +60,11 @@ class ClipWatch:
                 journal.call_failed(name, frame, (), error)
                 del parameters, tensors, kept  # this frame lives as long as the traceback does, they must not
                 raise
-            try:
-                with Unseen():
-                    after = versions_of([grad for _, grad in kept])
-                    written = [(*pair, old, new) for pair, old, new in zip(kept, before, after) if old != new]
-                    journal.gradients.clipped(name, tensors, written, result, arguments_text(args, kwargs), frame)
-            except Exception as error:
-                journal.fault("gradient clipping", error)
+            with journal.guard("gradient clipping"):
+                after = versions_of([grad for _, grad in kept])
+                written = [(*pair, old, new) for pair, old, new in zip(kept, before, after) if old != new]
+                given = read_given((tensors, *args), kwargs, tensors)
+                journal.gradients.clipped(name, tensors, written, result, given, frame)
             return result
 
         return clip
@@ -77,10 +73,7 @@ class ClipWatch:
         self, tensors: Sequence[torch.Tensor]
     ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[int | None]]:
         """The tensors that have a gradient, with it, and the versions of the gradients."""
-        try:
-            with Unseen():
-                kept = [(tensor, tensor.grad) for tensor in tensors if tensor.grad is not None]
-                return kept, versions_of([grad for _, grad in kept])
-        except Exception as error:
-            self.journal.fault("gradients before clipping", error)
-            return [], []
+        with self.journal.guard("gradients before clipping"):
+            kept = [(tensor, tensor.grad) for tensor in tensors if tensor.grad is not None]
+            return kept, versions_of([grad for _, grad in kept])
+        return [], []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -32,9 +31,6 @@ class CompiledWatch:
         if not self._install_switch(hooks):
             self._install_compile(hooks)
 
-    def _mine(self) -> bool:
-        return self.journal.recording() and threading.get_ident() == self.journal.thread
-
     def _install_switch(self, hooks: HookSet) -> bool:
         """Whether Dynamo is there already."""
         dynamo: Any = sys.modules.get(DYNAMO)
@@ -50,7 +46,7 @@ class CompiledWatch:
             if self._calls and self._calls[-1] is frame:
                 self._calls.pop()
                 self.pause.end()
-            elif frame.f_code.co_name == COMPILED_CALL and callable(callback) and self._mine():
+            elif frame.f_code.co_name == COMPILED_CALL and callable(callback) and self.journal.mine():
                 self.journal.compiled(frame)
                 self._calls.append(frame)
                 self.pause.begin()

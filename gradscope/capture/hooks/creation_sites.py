@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 import weakref
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 
@@ -41,13 +39,10 @@ class Births:
 
     def _remember(self, made: Any, frame: Any) -> None:
         journal = self.journal
-        if not journal.recording() or threading.get_ident() != journal.thread:
+        if not journal.mine():
             return
-        try:
-            with Unseen():
-                self.put(made, journal.here.locate(_maker(made, frame))[0])
-        except Exception as error:
-            journal.fault("where an object was made", error)
+        with journal.guard("where an object was made"):
+            self.put(made, journal.here.locate(_maker(made, frame))[0])
 
     def put(self, made: Any, stack: int) -> None:
         number = id(made)

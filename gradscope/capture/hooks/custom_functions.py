@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.torch_private import sequence_number
 from ..journal.journal import Journal
@@ -26,9 +25,6 @@ class FunctionWatch:
     def __init__(self, journal: Journal, pause: Pause) -> None:
         self.journal, self.pause = journal, pause
 
-    def _mine(self) -> bool:
-        return self.journal.recording() and threading.get_ident() == self.journal.thread
-
     def install(self, hooks: HookSet) -> None:
         function = torch.autograd.Function
         bound_to = vars(function)["apply"].__get__  # a classmethod, since torch 2.15 one written in C
@@ -37,38 +33,34 @@ class FunctionWatch:
             journal = self.journal
             if journal.matching.aside and threading.get_ident() == journal.thread:
                 return self._unwatched(bound_to(None, kind), args, kwargs)
-            if not self._mine():
+            if not self.journal.mine():
                 return bound_to(None, kind)(*args, **kwargs)
             frame = sys._getframe(1)
             with self.pause:
-                try:
-                    with Unseen():
-                        inputs = tensors_in((*args, *kwargs.values()))
-                        stack, direct = journal.here.locate(frame)
-                        versions = [version_of(t) for t in inputs]
-                        numbers = journal.ops.enter_inputs(inputs, stack, False, direct, versions, args)
-                except Exception as error:
-                    journal.fault(f"the inputs of {kind.__name__}", error)
+                numbers = None
+                with journal.guard(f"the inputs of {kind.__name__}"):
+                    inputs = tensors_in((*args, *kwargs.values()))
+                    stack, direct = journal.here.locate(frame)
+                    versions = [version_of(t) for t in inputs]
+                    numbers = journal.ops.enter_inputs(inputs, stack, False, direct, versions, args)
+                if numbers is None:
                     return bound_to(None, kind)(*args, **kwargs)
                 first = sequence_number()
                 result = bound_to(None, kind)(*args, **kwargs)
                 last = sequence_number()
-                try:
-                    with Unseen():
-                        self._returned(
-                            kind.__name__,
-                            stack,
-                            direct,
-                            inputs,
-                            versions,
-                            numbers,
-                            first,
-                            last,
-                            result,
-                            getattr(kind, "backward", None),
-                        )
-                except Exception as error:
-                    journal.fault(f"the result of {kind.__name__}", error)
+                with journal.guard(f"the result of {kind.__name__}"):
+                    self._returned(
+                        kind.__name__,
+                        stack,
+                        direct,
+                        inputs,
+                        versions,
+                        numbers,
+                        first,
+                        last,
+                        result,
+                        getattr(kind, "backward", None),
+                    )
                 return result
 
         apply.__doc__ = function.apply.__doc__

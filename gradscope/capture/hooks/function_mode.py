@@ -19,10 +19,12 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.torch_private import functorch_level, is_tracing, sequence_number
 from ..journal.journal import Journal
 from ..journal.shared_memory import EXPOSING
+from ..measure.given import RawGiven, read_given
 from ..measure.tensor_facts import (
     device_of,
     dtype_of,
     results_of,
+    status_of,
     tensors_in,
     version_of,
     versions_of,
@@ -41,7 +43,6 @@ from .torch_calls import (
     SKIP,
     WANT_GRAD,
     actions,
-    arguments_text,
     describe,
 )
 from .wrapped_functions import Replaced
@@ -115,11 +116,20 @@ class OpMode(TorchFunctionMode):
             journal.call_failed(info[0], stack, numbers, error, inputs)
             raise
         with Unseen():
-            text = arguments_text(args, kwargs) if journal.tracker.draft.full else ""
+            given = self._given_to(info[0], args, kwargs, inputs) if journal.tracker.draft.full else None
             if info[0] in SCALINGS:
                 note_factor(journal.tracker.draft, info[0], arguments, result)
-            self.returned(info, stack, direct, inputs, numbers, versions, first, result, text)
+            self.returned(info, stack, direct, inputs, numbers, versions, first, result, given)
         return result
+
+    def _given_to(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[torch.Tensor]
+    ) -> RawGiven | None:
+        try:
+            return read_given(args, kwargs, inputs)
+        except Exception as error:
+            self.journal.fault(f"the arguments of {name}", error)
+            return None
 
     def returned(
         self,
@@ -131,11 +141,11 @@ class OpMode(TorchFunctionMode):
         versions: Sequence[int | None],
         first: int,
         result: Any,
-        arguments: str,
+        given: RawGiven | None,
     ) -> None:
         """A call returned."""
         try:
-            op = self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
+            op = self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), given)
             changed = versions_of(inputs)
             if changed != versions:
                 self.written(info[0], op, stack, inputs, versions, changed)
@@ -170,13 +180,13 @@ class OpMode(TorchFunctionMode):
         numbers: tuple[int, ...],
         first: int,
         outputs: list[torch.Tensor],
-        arguments: str,
+        given: RawGiven | None,
     ) -> int:
         """A call returned these. Its moment."""
         last = sequence_number()
         journal = self.journal
         op = journal.ops.add(
-            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
+            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", given=given
         )
         if journal.exposed.watched or name in EXPOSING:
             journal.exposed.of_call(name, inputs, outputs, stack)
@@ -225,40 +235,31 @@ class OpMode(TorchFunctionMode):
             if tensor is not None:
                 journal.call_failed(getattr(func, "__name__", "?"), frame, self._given(tensor, frame), error)
             raise
-        try:
-            with Unseen():
-                if action == GRAD_MODE:
-                    journal.switches.grad_mode(frame)
-                elif action == HOOK and tensor is not None:
-                    hook = args[1] if len(args) > 1 else kwargs.get("hook")
-                    journal.hook_registered(func.__name__, tensor, hook, frame)
-                elif tensor is not None:
-                    self._state_changed(action, tensor, before, result, frame)
-        except Exception as error:
-            journal.fault(getattr(func, "__name__", "a call"), error)
+        with journal.guard(getattr(func, "__name__", "a call")):
+            if action == GRAD_MODE:
+                journal.switches.grad_mode(frame)
+            elif action == HOOK and tensor is not None:
+                hook = args[1] if len(args) > 1 else kwargs.get("hook")
+                journal.hook_registered(func.__name__, tensor, hook, frame)
+            elif tensor is not None:
+                self._state_changed(action, tensor, before, result, frame)
         return result
 
     def _given(self, tensor: torch.Tensor, frame: Any) -> tuple[int, ...]:
         """The number of the tensor that a failed call was made on."""
         journal = self.journal
-        try:
-            with Unseen():
-                stack, direct = journal.here.locate(frame)
-                return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
-        except Exception as error:
-            journal.fault("the tensor of a failed call", error)
-            return ()
+        with journal.guard("the tensor of a failed call"):
+            stack, direct = journal.here.locate(frame)
+            return (journal.table.number(journal.draft, tensor, stack, 0, True, direct),)
+        return ()
 
     def _before(self, action: int, tensor: torch.Tensor | None, func: Callable[..., Any]) -> Any:
         """What a write to autograd state is compared with afterwards."""
-        try:
-            with Unseen():
-                if tensor is not None and action in (WANT_GRAD, RETAIN):
-                    return self.journal.leaves.state(tensor)
-                if tensor is not None and action == GRAD_SET:
-                    return self.journal.gradients.present(tensor)
-        except Exception as error:
-            self.journal.fault(getattr(func, "__name__", "a call"), error)
+        with self.journal.guard(getattr(func, "__name__", "a call")):
+            if tensor is not None and action in (WANT_GRAD, RETAIN):
+                return status_of(tensor)
+            if tensor is not None and action == GRAD_SET:
+                return self.journal.gradients.present(tensor)
         return None
 
     def _state_changed(self, action: int, tensor: torch.Tensor, before: Any, result: Any, frame: Any) -> None:

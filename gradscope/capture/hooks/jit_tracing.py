@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -35,12 +34,10 @@ class TracingWatch:
         @wraps(original)
         def run(*args: Any, **kwargs: Any) -> Any:
             journal = self.journal
-            if not journal.recording() or threading.get_ident() != journal.thread:
+            if not journal.mine():
                 return original(*args, **kwargs)
-            try:
+            with journal.guard("a trace by torch.jit"):
                 journal.note(f"torch.jit.{original.__name__} ran here: its ops were not recorded", sys._getframe(1))
-            except Exception as error:
-                journal.fault("a trace by torch.jit", error)
             with self.pause, hooks.lifted():
                 return original(*args, **kwargs)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from types import FrameType
 from typing import Any
 
 from torch import nn
 
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import HOOK
@@ -32,12 +30,9 @@ class ModuleHookWatch:
         def register_full_backward_hook(module: nn.Module, hook: Any, *args: Any, **kwargs: Any) -> Any:
             journal = self.journal
             journal.matching.passes(HOOK, sys._getframe(1), ())
-            if journal.recording() and threading.get_ident() == journal.thread:
-                try:
-                    with Unseen():
-                        self._registered(module, hook, sys._getframe(1))
-                except Exception as error:
-                    journal.fault("a module's hook", error)
+            if journal.mine():
+                with journal.guard("a module's hook"):
+                    self._registered(module, hook, sys._getframe(1))
             return original(module, hook, *args, **kwargs)
 
         hooks.patch(nn.Module, _NAME, register_full_backward_hook)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -71,18 +70,12 @@ class ModuleChangeWatch:
             if matching.on:
                 matching.passes(CHANGE, sys._getframe(1), ("parameter",))
             made = original(kind, data, requires_grad)
-            if data is not None and self._mine():
-                try:
-                    with Unseen():
-                        journal.leaves.parameter_made(made, data, sys._getframe(1))
-                except Exception as error:
-                    journal.fault("a new parameter", error)
+            if data is not None and self.journal.mine():
+                with journal.guard("a new parameter"):
+                    journal.leaves.parameter_made(made, data, sys._getframe(1))
             return made
 
         hooks.patch(nn.Parameter, "__new__", staticmethod(new))
-
-    def _mine(self) -> bool:
-        return self.journal.recording() and get_ident() == self.journal.thread
 
     def _changes(self) -> None:
         """Something is registered: what is known of the modules of a root holds no more."""
@@ -93,7 +86,7 @@ class ModuleChangeWatch:
 
     def _parameter_registered(self, module: nn.Module, name: str, parameter: Any) -> None:
         self._changes()
-        if parameter is None or not self._mine():
+        if parameter is None or not self.journal.mine():
             return
         frame = sys._getframe(2)
         if frame.f_code is _SETATTR and frame.f_back is not None:
@@ -103,15 +96,12 @@ class ModuleChangeWatch:
 
     def _module_registered(self, module: nn.Module, name: str, added: Any) -> None:
         self._changes()
-        if self.journal.with_optimizer and added is not None and self._mine():
+        if self.journal.with_optimizer and added is not None and self.journal.mine():
             self._registered(module, name, list(added.parameters()), sys._getframe(2))
 
     def _registered(self, module: nn.Module, name: str, parameters: list[torch.Tensor], frame: Any) -> None:
-        try:
-            with Unseen():
-                self.journal.leaves.registered(type(module).__name__, name, parameters, frame)
-        except Exception as error:
-            self.journal.fault("a registration", error)
+        with self.journal.guard("a registration"):
+            self.journal.leaves.registered(type(module).__name__, name, parameters, frame)
 
     # -- modes, moves, zero_grad -----------------------------------------------------------------
 
@@ -123,19 +113,17 @@ class ModuleChangeWatch:
                 return self._train(module, mode)
             finally:
                 self._training -= 1
-        if self._training or not self._mine():
+        if self._training or not self.journal.mine():
             return self._train(module, mode)
         self._training += 1
         try:
             result = self._train(module, mode)
         finally:
             self._training -= 1
-        try:
+        with journal.guard("a train()/eval() call"):
             number = self.names.number(module)
             self.names.known[id(module)].training = module.training
             journal.switches.switched("training", "train" if mode else "eval", number, frame)
-        except Exception as error:
-            journal.fault("a train()/eval() call", error)
         return result
 
     def _applied(self, frame: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
@@ -147,7 +135,7 @@ class ModuleChangeWatch:
                 return self._apply(module, *args, **kwargs)
             finally:
                 self._applying -= 1
-        if self._applying or not self._mine():
+        if self._applying or not self.journal.mine():
             return self._apply(module, *args, **kwargs)
         self._applying += 1
         try:
@@ -166,14 +154,11 @@ class ModuleChangeWatch:
     def _before_a_move(self, module: nn.Module) -> list[_Was]:
         found: list[_Was] = []
         table = self.journal.table
-        try:
-            with Unseen():
-                for tensor in module.parameters():
-                    entry = table.find(tensor)
-                    known = table.parameters.get(entry.parameter) if entry and entry.parameter is not None else None
-                    found.append((device_of(tensor), dtype_of(tensor), id(tensor), known))
-        except Exception as error:
-            self.journal.fault("a module before its move", error)
+        with self.journal.guard("a module before its move"):
+            for tensor in module.parameters():
+                entry = table.find(tensor)
+                known = table.parameters.get(entry.parameter) if entry and entry.parameter is not None else None
+                found.append((device_of(tensor), dtype_of(tensor), id(tensor), known))
         return found
 
     def _moved(self, frame: Any, module: nn.Module, was: list[_Was]) -> None:
@@ -208,5 +193,5 @@ class ModuleChangeWatch:
             record = self.names.records[self.names.number(owner)]
             return record.path or record.root
 
-        call = partial(self._zero_grad, owner, set_to_none)
-        zero_grad(journal, self.pause, frame, owner.parameters, lambda: (name(), None), call)
+        call = partial(self._zero_grad, owner)
+        zero_grad(journal, self.pause, frame, owner.parameters, lambda: (name(), None), call, set_to_none)

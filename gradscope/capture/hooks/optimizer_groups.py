@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,6 @@ import torch
 from torch.optim import Optimizer
 
 from ...model import records
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import CHANGE
@@ -57,9 +55,6 @@ class OptimizerGroups:
         hooks.patch(Optimizer, "__init__", self._building_call(vars(Optimizer)["__init__"]))
         hooks.patch(Optimizer, "add_param_group", self._adding_call(vars(Optimizer)["add_param_group"]))
 
-    def _mine(self) -> bool:
-        return self.journal.recording() and threading.get_ident() == self.journal.thread
-
     def _building_call(self, original: Callable[..., None]) -> Callable[..., None]:
         @wraps(original)
         def build(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -79,7 +74,7 @@ class OptimizerGroups:
                 self.journal.matching.passes(CHANGE, sys._getframe(1), ("group",))
                 original(optimizer, param_group)
             except (TypeError, ValueError) as error:
-                if self._mine():
+                if self.journal.mine():
                     self._refused(sys._getframe(1), param_group, error)
                 raise
             if not self._building:
@@ -89,29 +84,23 @@ class OptimizerGroups:
 
     def _refused(self, frame: Any, group: Any, error: BaseException) -> None:
         journal = self.journal
-        try:
-            with Unseen():
-                stack, _ = journal.here.locate(frame)
-                given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
-                wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
-                numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
-                journal.call_failed("add_param_group", stack, numbers, error)
-        except Exception as fault:
-            journal.fault("an optimizer's parameters", fault)
+        with journal.guard("an optimizer's parameters"):
+            stack, _ = journal.here.locate(frame)
+            given = tensors_in((group.get("params"),)) if isinstance(group, dict) else []
+            wrong = [tensor for tensor in given if not (tensor.is_leaf or tensor.retains_grad)] or given
+            numbers = tuple(journal.table.number(journal.draft, tensor, stack, NOWHERE) for tensor in wrong)
+            journal.call_failed("add_param_group", stack, numbers, error)
 
     def _changed(self, optimizer: Optimizer, group: int | None, frame: Any) -> None:
         """An optimizer was built, or got a group."""
-        if self._building or not self._mine():
+        if self._building or not self.journal.mine():
             return
-        try:
-            with Unseen():
-                stack, _ = self.journal.here.locate(frame)
-                self.journal.with_optimizer = True
-                known = self.met(optimizer, stack)
-                self._record(known, optimizer)
-                self.journal.updates.optimizer_changed(known.number, group, stack)
-        except Exception as error:
-            self.journal.fault("an optimizer being built", error)
+        with self.journal.guard("an optimizer being built"):
+            stack, _ = self.journal.here.locate(frame)
+            self.journal.with_optimizer = True
+            known = self.met(optimizer, stack)
+            self._record(known, optimizer)
+            self.journal.updates.optimizer_changed(known.number, group, stack)
 
     def met(self, optimizer: Optimizer, stack: int | None = None) -> KnownOptimizer:
         """What is known of the optimizer, which is new where it was not met before."""

@@ -63,9 +63,6 @@ class OptimizerWatch:
         zero_grad.__doc__ = original.__doc__
         hooks.patch(Optimizer, "zero_grad", zero_grad)
 
-    def _mine(self) -> bool:
-        return self.journal.recording() and threading.get_ident() == self.journal.thread
-
     def raised(self) -> bool:
         """Whether a step that began never ended: it raised, and its post hook was skipped."""
         return bool(self._running)
@@ -98,18 +95,15 @@ class OptimizerWatch:
         versions: list[int | None] = []
         sums: list[Sum | None] = []
         number = stack = -1
-        try:
-            with Unseen():
-                stack, _ = journal.here.locate(sys._getframe(1))
-                parameters = [p for group in optimizer.param_groups for p in group["params"]]
-                versions = versions_of(parameters)
-                known = self.groups.current(optimizer, parameters)
-                number = known.number
-                self._measure(known, parameters)
-                self._read_rates(optimizer, number)
-                sums = self._sums(optimizer, parameters)
-        except Exception as error:
-            journal.fault("an optimizer before its step", error)
+        with journal.guard("an optimizer before its step"):
+            stack, _ = journal.here.locate(sys._getframe(1))
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            versions = versions_of(parameters)
+            known = self.groups.current(optimizer, parameters)
+            number = known.number
+            self._measure(known, parameters)
+            self._read_rates(optimizer, number)
+            sums = self._sums(optimizer, parameters)
         self._running.append(_Running(optimizer, number, stack, parameters, versions, sums))
         journal.tracker.draft.begins(Phase.OPTIMIZER_STEP)
         journal.tracker.updating = True
@@ -258,4 +252,4 @@ class OptimizerWatch:
             return type(optimizer).__name__, self.groups.met(optimizer).number
 
         parameters = partial(parameters_in, optimizer)
-        zero_grad(journal, self.pause, frame, parameters, owner, lambda: original(optimizer, set_to_none))
+        zero_grad(journal, self.pause, frame, parameters, owner, partial(original, optimizer), set_to_none)

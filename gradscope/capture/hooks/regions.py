@@ -5,7 +5,6 @@ whatever runs inside: custom `autograd.Function`s, a DataLoader's next batch.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from types import FrameType
@@ -39,9 +38,6 @@ class ModeWatch:
         self._install_ranges(hooks)
         self._install_overrides(hooks)
 
-    def _mine(self) -> bool:
-        return self.journal.recording() and threading.get_ident() == self.journal.thread
-
     def _install_inference(self, hooks: HookSet) -> None:
         enter: Callable[..., None] = torch.inference_mode.__enter__
         leave: Callable[..., None] = torch.inference_mode.__exit__
@@ -58,11 +54,9 @@ class ModeWatch:
         hooks.patch(torch.inference_mode, "__exit__", exit_)
 
     def _inference(self, frame: FrameType) -> None:
-        try:
-            if self._mine():
+        with self.journal.guard("a switch of inference mode"):
+            if self.journal.mine():
                 self.journal.switches.inference_mode(frame)
-        except Exception as error:
-            self.journal.fault("a switch of inference mode", error)
 
     def _install_autocast(self, hooks: HookSet) -> None:
         enter: Callable[..., Any] = torch.autocast.__enter__
@@ -70,22 +64,18 @@ class ModeWatch:
 
         def enter_(region: Any) -> Any:
             result = enter(region)
-            try:
+            with self.journal.guard("autocast's beginning"):
                 if self.journal.follows():
                     self._outer.append(self.journal.here.autocast)
                     on = f"{region.device}:{dtype_name(region.fast_dtype)}" if region._enabled else None
                     self._switch(on, sys._getframe(1))
-            except Exception as error:
-                self.journal.fault("autocast's beginning", error)
             return result
 
         def exit_(region: Any, *exc: Any) -> Any:
             result = leave(region, *exc)
-            try:
+            with self.journal.guard("autocast's end"):
                 if self.journal.follows() and self._outer:
                     self._switch(self._outer.pop(), sys._getframe(1))
-            except Exception as error:
-                self.journal.fault("autocast's end", error)
             return result
 
         hooks.patch(torch.autocast, "__enter__", enter_)
@@ -104,24 +94,21 @@ class ModeWatch:
 
         def next_(batches: Any) -> Any:
             journal = self.journal
-            if not self._mine():
+            if not self.journal.mine():
                 return original(batches)
             frame = sys._getframe(1)
             journal.tracker.draft.begins(Phase.OTHER)
             with self.pause:
                 batch = original(batches)
-                try:
-                    with Unseen():
-                        self._loaded(frame, self.births.of(batches), batch, tensors_in((batch,)))
-                except Exception as error:
-                    journal.fault("a batch of a DataLoader", error)
+                with journal.guard("a batch of a DataLoader"):
+                    self._loaded(frame, self.births.of(batches), batch, tensors_in((batch,)))
                 return batch
 
         hooks.patch(loader, "__next__", next_)
         begin = torch.utils.data.DataLoader.__iter__
 
         def iter_(loader: Any) -> Any:
-            if not self._mine():
+            if not self.journal.mine():
                 return begin(loader)
             with self.pause:
                 batches = begin(loader)
@@ -166,7 +153,7 @@ class ModeWatch:
         """Where no function mode but ours could see the range's calls, hiding them from all is enough."""
         if function_modes() == 1 and function_mode_at(0) is self.pause.mode:
             return Unseen()
-        return self.pause if self._mine() else _NOTHING
+        return self.pause if self.journal.mine() else _NOTHING
 
     def _install_overrides(self, hooks: HookSet) -> None:
         """`has_torch_function` decides between fast and slow paths (attention): our mode must not count.
@@ -176,7 +163,7 @@ class ModeWatch:
         original: Callable[..., bool] = torch.overrides.has_torch_function
 
         def has_torch_function(arguments: Any) -> bool:
-            if not self._mine():
+            if not self.journal.mine():
                 return original(arguments)
             with self.pause:
                 return original(arguments)

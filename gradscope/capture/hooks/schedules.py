@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 from torch.optim import Optimizer, lr_scheduler
 
 from ...model.records import Phase
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..hiding.torch_private import INITIAL_STEP
 from ..journal.journal import Journal
@@ -36,9 +34,6 @@ class ScheduleWatch:
             scaler = torch.amp.GradScaler
             hooks.patch(scaler, name, self._scaler_call(name, vars(scaler)[name]))
 
-    def _mine(self) -> bool:
-        return self.journal.recording() and threading.get_ident() == self.journal.thread
-
     def _scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             frame = sys._getframe(1)
@@ -50,7 +45,7 @@ class ScheduleWatch:
                     return original(scheduler, *args, **kwargs)
                 finally:
                     self._scheduling -= 1
-            if self._scheduling or not self._mine() or frame.f_code.co_name == INITIAL_STEP:
+            if self._scheduling or not self.journal.mine() or frame.f_code.co_name == INITIAL_STEP:
                 return original(scheduler, *args, **kwargs)
             self._scheduling += 1
             stack = self._scheduling_begins(frame)
@@ -68,20 +63,15 @@ class ScheduleWatch:
         return step
 
     def _scheduling_begins(self, frame: Any) -> int | None:
-        try:
-            with Unseen():
-                return self.journal.call_begins(Phase.SCHEDULER_STEP, frame)
-        except Exception as error:
-            self.journal.fault("a scheduler before its step", error)
-            return None
+        with self.journal.guard("a scheduler before its step"):
+            return self.journal.call_begins(Phase.SCHEDULER_STEP, frame)
+        return None
 
     def _scheduled(self, scheduler: Any, stack: int | None) -> None:
-        try:
+        with self.journal.guard("a scheduler's step"):
             optimizer = getattr(scheduler, "optimizer", None)
             number = self.groups.number(optimizer) if isinstance(optimizer, Optimizer) else None
             self.journal.updates.scheduler_stepped(type(scheduler).__name__, number, stack)
-        except Exception as error:
-            self.journal.fault("a scheduler's step", error)
 
     def _scaler_call(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(scaler: Any, *args: Any, **kwargs: Any) -> Any:
@@ -100,15 +90,13 @@ class ScheduleWatch:
                 result = original(scaler, *args, **kwargs)
             finally:
                 self._scaling -= 1
-            if self._mine() and not self._scaling:  # `step` calls `unscale_` itself
-                try:
+            if self.journal.mine() and not self._scaling:  # `step` calls `unscale_` itself
+                with self.journal.guard("a GradScaler call"):
                     optimizer = args[0] if args and isinstance(args[0], Optimizer) else None
                     number = self.groups.number(optimizer) if optimizer is not None else None
                     self.journal.updates.scaler_called(
                         name, args[0] if args else None, number, bool(scaler.is_enabled()), sys._getframe(1)
                     )
-                except Exception as error:
-                    self.journal.fault("a GradScaler call", error)
             return result
 
         call.__name__, call.__doc__ = name, original.__doc__

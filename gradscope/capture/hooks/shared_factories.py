@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from ..hiding.frames import trampoline
-from ..hiding.no_torch_function import Unseen
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 
@@ -33,17 +31,14 @@ class FactoryWatch:
         def make(*args: Any, **kwargs: Any) -> torch.Tensor:
             if torch.compiler.is_compiling():
                 return original(*args, **kwargs)
-            if not journal.recording() or not journal.draft.with_graph or threading.get_ident() != journal.thread:
+            if not journal.mine() or not journal.draft.with_graph:
                 return original(*args, **kwargs)
             frame = sys._getframe(1)
             tensor: torch.Tensor = trampoline(frame)(original, args, kwargs)
-            try:
-                with Unseen():
-                    stack, direct = journal.here.locate(frame)
-                    journal.ops.add(name, stack, direct, [], (), [tensor], 0, 0)
-                    journal.exposed.expose([tensor], name, stack)
-            except Exception as error:
-                journal.fault(f"the result of {name}", error)
+            with journal.guard(f"the result of {name}"):
+                stack, direct = journal.here.locate(frame)
+                journal.ops.add(name, stack, direct, [], (), [tensor], 0, 0)
+                journal.exposed.expose([tensor], name, stack)
             return tensor
 
         make.__name__, make.__doc__ = name, original.__doc__

@@ -28,6 +28,7 @@ from ..step.raw import Called, Failed, Moved, Noted
 from ..step.segmenter import StepTracker
 from ..step.tensor_registry import TensorTable
 from .gradients import Gradients
+from .guard import Guard
 from .here import Here
 from .leaves import Leaves
 from .matching import Matching
@@ -86,6 +87,10 @@ class Journal:
         """Whether a call of this thread is recorded, or may be a station of a step that is matched."""
         return get_ident() == self.thread and (self.matching.on or self.here.recording())
 
+    def mine(self) -> bool:
+        """Whether what this thread does now is recorded."""
+        return self.recording() and get_ident() == self.thread
+
     def look_again(self) -> None:
         """Ops were not seen for a while: what modes torch is in now."""
         self.switches.look_again()
@@ -109,6 +114,10 @@ class Journal:
         if len(self.faults) < MAX_FAULTS:
             self.faults.append(f"{what}: {type(error).__name__}: {error}"[:300])
 
+    def guard(self, what: str) -> Guard:
+        """Around what is read or told of a call: `what` names it where that fails."""
+        return Guard(self.fault, what)
+
     # -- ops -------------------------------------------------------------------------------------
 
     def root_begins(self, name: str, stack: int, loss: bool) -> None:
@@ -119,7 +128,7 @@ class Journal:
         if self.draft.with_graph:
             return
         here = self.here
-        called = Called(name, True, here.module, here.module_call, 0, grad_enabled, here.autocast, "", None)
+        called = Called(name, True, here.module, here.module_call, 0, grad_enabled, here.autocast, None, None)
         self.draft.add("op", phase, stack, (), (), called)
 
     def call_failed(
@@ -134,15 +143,13 @@ class Journal:
 
         `tensors`: those that `inputs` are the numbers of, where a step may have ended in the call.
         """
-        try:
+        with self.guard("a failing call"):
             if told_below(error, self.beneath):
                 return
             stack = where if isinstance(where, int) else self.here.locate(where)[0]
             failed = Failed(type(error).__name__, elide_middle(str(error), 2000), name, caught=True)
             inputs = self.ops.numbers_now(tensors, inputs, stack)
             self.draft.add("failure", self.here.phase_now(), stack, inputs, (), failed)
-        except Exception as fault:
-            self.fault("a failing call", fault)
 
     def returned(self, stack: int, outputs: Sequence[torch.Tensor]) -> None:
         """A module call on the user's line returned these: they carry the line's names."""
@@ -198,11 +205,9 @@ class Journal:
 
     def compiled(self, frame: FrameType) -> None:
         """A compiled region begins; its inside stays compiled, and unseen."""
-        try:
+        with self.guard("a compiled region"):
             self.on_compiled()
             self.note("a compiled region ran here: its ops were not recorded", frame)
-        except Exception as error:
-            self.fault("a compiled region", error)
 
     def hook_registered(self, name: str, tensor: torch.Tensor, hook: object, frame: FrameType) -> None:
         """A hook on a tensor, with the line where its function returns."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 import torch
 
+from ...model.leaf import AutogradStatus
 from ...model.records import Phase
-from ..measure.tensor_facts import is_leaf
+from ..measure.tensor_facts import status_of
 from ..step.entry import Entry
 from ..step.raw import LeafChanged, Registered
 from .here import Here
@@ -22,17 +24,10 @@ class Leaves:
         self.here = here
         self._retained: list[Entry] = []
 
-    @staticmethod
-    def state(tensor: torch.Tensor) -> tuple[bool, bool, bool]:
-        """Whether the tensor requires a gradient, is a leaf, keeps its gradient."""
-        return (tensor.requires_grad, is_leaf(tensor), tensor.retains_grad)
-
-    def changed(
-        self, tensor: torch.Tensor, before: tuple[bool, bool, bool] | None, cause: str, frame: FrameType
-    ) -> None:
-        """`cause` (requires_grad_, retain_grad) was called on a tensor whose state was `before`."""
+    def changed(self, tensor: torch.Tensor, before: AutogradStatus | None, cause: str, frame: FrameType) -> None:
+        """`cause` (requires_grad_, retain_grad) was called on a tensor whose status was `before`."""
         here = self.here
-        after = self.state(tensor)
+        after = status_of(tensor)
         if after == before:
             return
         stack, direct = here.locate(frame)
@@ -42,10 +37,7 @@ class Leaves:
         entry.stack = stack if entry.stack is None else entry.stack
         if cause == "retain_grad":
             self.retain(tensor)
-        node = tensor.grad_fn
-        requires_grad, leaf, retains = after
-        became = LeafChanged(cause, requires_grad, leaf, None if node is None else type(node).__name__, retains)
-        here.draft.add("leaf", here.phase_now(), stack, (number,), (), became)
+        here.draft.add("leaf", here.phase_now(), stack, (number,), (), LeafChanged(cause, after))
         if entry.parameter is not None:
             known = here.table.parameters[entry.parameter]
             here.table.adopt(tensor, known.name, known.root, known.role)
@@ -60,7 +52,7 @@ class Leaves:
         name = here.sites.result_name(stack, 0, 1) if direct else ""
         table.adopt(parameter, name.removeprefix("self."), "", "parameter")
         number = table.number(draft, parameter, stack)
-        became = LeafChanged("Parameter", parameter.requires_grad, True, None, False)
+        became = LeafChanged("Parameter", status_of(parameter))
         draft.add("leaf", here.phase_now(), stack, (number,), source, became)
 
     def registered(self, owner: str, name: str, parameters: Sequence[torch.Tensor], frame: FrameType) -> None:
@@ -89,8 +81,7 @@ class Leaves:
         here = self.here
         self.retain(tensor)
         here.table.entries[id(tensor)].facts = None
-        node = tensor.grad_fn
-        became = LeafChanged("retain_grad", True, False, None if node is None else type(node).__name__, True)
+        became = LeafChanged("retain_grad", replace(status_of(tensor), retains_grad=True))
         here.draft.add("leaf", Phase.BACKWARD, stack, (number,), (), became)
 
     def retained(self) -> list[torch.Tensor]:

@@ -9,8 +9,9 @@ import torch
 
 from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
+from ..measure.given import RawGiven
 from ..sites.call_sites import ALONE, NOWHERE
-from ..step.raw import Called, LeafChanged, RawMoment
+from ..step.raw import DETACHED, Called, LeafChanged, RawMoment
 from .here import Here
 from .measurements import Measurements
 from .mode_switches import Switches
@@ -84,7 +85,7 @@ class Ops:
         first: int,
         last: int,
         uncounted: bool = False,
-        arguments: str = "",
+        given: RawGiven | None = None,
         behind: int | None = None,
     ) -> int:
         """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
@@ -112,16 +113,16 @@ class Ops:
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
         told = (
-            name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, arguments, behind
+            name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, given, behind
         )  # fmt: skip
         moment = ("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
         draft.append(_new_tuple(RawMoment, moment), phase)
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
         if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
-            draft.add("leaf", phase, stack, tuple(made), (), LeafChanged(name, False, True, None, False))
+            draft.add("leaf", phase, stack, tuple(made), (), LeafChanged(name, DETACHED))
         elif name in _DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
-            draft.add("leaf", phase, stack, tuple(made), numbers[:1], LeafChanged(name, False, True, None, False))
+            draft.add("leaf", phase, stack, tuple(made), numbers[:1], LeafChanged(name, DETACHED))
         if draft.full:
             for tensor, number in zip(outputs, made):
                 self.measurements.value(index, number, name, tensor)

@@ -8,7 +8,7 @@ from types import FrameType
 import torch
 
 from ...model.records import Phase
-from ..measure.tensor_facts import version_of
+from ..measure.tensor_facts import status_of, version_of
 from ..step.entry import Entry
 from ..step.raw import GradChanged, LeafChanged, Written
 from .here import Here
@@ -94,7 +94,7 @@ class Versions:
             if node is not None:
                 draft = here.draft
                 draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
-                became = LeafChanged("in-place", True, False, type(node).__name__, one.retains_grad)
+                became = LeafChanged("in-place", status_of(one))
                 draft.add("leaf", phase, stack, (its_number,), (), became)
 
     def rose(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...model.leaf import AutogradStatus
 from ...model.sizes import UNKNOWN
 from ..hiding.torch_private import TensorBase, Uninitialized
 from .askable import PLAIN, Asking, ask
@@ -35,6 +36,13 @@ class Facts(NamedTuple):
     is_inference: bool
     nbytes: int
     is_view: bool
+
+    def after(self, status: AutogradStatus) -> Facts:
+        """The facts of the tensor once it has this status."""
+        return self._replace(
+            requires_grad=status.requires_grad, is_leaf=status.is_leaf, grad_fn=status.grad_fn,
+            retains_grad=status.retains_grad,
+        )  # fmt: skip
 
 
 class _Texts(dict[Any, str]):
@@ -188,6 +196,14 @@ def node_of(tensor: torch.Tensor) -> Any:
         return tensor.grad_fn
     except RuntimeError:
         return None
+
+
+def status_of(tensor: torch.Tensor) -> AutogradStatus:
+    """What it is to autograd now."""
+    node = node_of(tensor)
+    return AutogradStatus(
+        tensor.requires_grad, is_leaf(tensor), None if node is None else type(node).__name__, tensor.retains_grad
+    )
 
 
 def said(tensor: torch.Tensor) -> tuple[Any, ...]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Union
 
+from ...model.leaf import AutogradStatus
 from ...model.records import Phase
+from ..measure.given import RawGiven
 from ..measure.tensor_facts import Facts
 
+DETACHED = AutogradStatus(requires_grad=False, is_leaf=True, grad_fn=None, retains_grad=False)
 MADE_BEFORE = -1  # a position: the tensor's stack is where it was made, in an earlier step, not where it is used
 
 
@@ -37,7 +40,10 @@ class RawTensor(NamedTuple):
 
 
 class Called(NamedTuple):
-    """An op, of kind "op": `inputs` went in, `outputs` came out. `behind`: the stack behind it, as of a hook."""
+    """An op, of kind "op": `inputs` went in, `outputs` came out. `behind`: the stack behind it, as of a hook.
+
+    `given`: its arguments, where they are recorded.
+    """
 
     name: str
     direct: bool
@@ -46,7 +52,7 @@ class Called(NamedTuple):
     grad_nodes: int
     grad_enabled: bool
     autocast: str | None
-    arguments: str
+    given: RawGiven | None
     behind: int | None
 
 
@@ -84,10 +90,7 @@ class LeafChanged(NamedTuple):
     """What the one of `inputs` is to autograd, "leaf"; it was made of the one of `outputs`, if of any."""
 
     cause: str
-    requires_grad: bool
-    is_leaf: bool
-    grad_fn: str | None
-    retains_grad: bool
+    status: AutogradStatus
 
 
 class BackwardRan(NamedTuple):

@@ -105,11 +105,7 @@ class _Split:
             tensor = moment.inputs[0]
             raw = found.get(tensor, self.draft.tensors[tensor])
             if isinstance(done, LeafChanged):
-                facts = raw.facts._replace(
-                    requires_grad=done.requires_grad, is_leaf=done.is_leaf, grad_fn=done.grad_fn,
-                    retains_grad=done.retains_grad,
-                )  # fmt: skip
-                found[tensor] = raw._replace(facts=facts)
+                found[tensor] = raw._replace(facts=raw.facts.after(done.status))
             elif done.after is not None and raw.parameter is None:
                 found[tensor] = raw._replace(version=done.after)
         return found

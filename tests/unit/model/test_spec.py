@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
+from gradscope.model.leaf import AutogradStatus
 from gradscope.model.moments import Backward, ModuleCall, Mutation, NodeRun, OpCall, Template
 from gradscope.model.records import GradEdge, Phase
 from gradscope.model.spec import GRAPH_RULES, MEANING, STRUCTURE, graph_violations, violations
@@ -90,9 +91,9 @@ def test_a_backward_without_a_recorded_graph_is_sound() -> None:
 
 def graph(*edges: GraphEdge, **facts: object) -> Graph:
     nodes = (
-        GraphNode(0, NodeKind.TENSOR, "x", requires_grad=False, **facts),  # type: ignore[arg-type]
+        GraphNode(0, NodeKind.TENSOR, "x", status=AutogradStatus(False, True, None, False), **facts),  # type: ignore[arg-type]
         GraphNode(1, NodeKind.OP, "mul"),
-        GraphNode(2, NodeKind.TENSOR, "y", requires_grad=True),
+        GraphNode(2, NodeKind.TENSOR, "y", status=AutogradStatus(True, False, "MulBackward0", False)),
         GraphNode(3, NodeKind.GRAD_FN, "MulBackward0"),
         GraphNode(4, NodeKind.ACCUMULATE_GRAD, "AccumulateGrad"),
         GraphNode(5, NodeKind.MODULE, "fc"),

@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind, SourceLine
+from gradscope.model.leaf import AutogradStatus
 from gradscope.transforms import is_backward
 
 Row = dict[str, object]
+STATUS: Row = {"requires_grad": True, "is_leaf": True, "grad_fn": None, "retains_grad": False}
+
+
+def status(**facts: object) -> AutogradStatus:
+    """The autograd status of a tensor: that of a leaf unless `facts` say otherwise."""
+    return AutogradStatus(**{key: facts.get(key, fact) for key, fact in STATUS.items()})  # type: ignore[arg-type]
 
 
 class Sketch:
@@ -35,9 +42,7 @@ class Sketch:
         """A tensor without history: a leaf unless `facts` say otherwise."""
         self.line += 1
         row: Row = {
-            "requires_grad": True,
-            "is_leaf": True,
-            "retains_grad": False,
+            "status": status(**facts),
             "has_grad": False,
             "version": 0,
             "dtype": "float32",
@@ -45,7 +50,7 @@ class Sketch:
             "role": "leaf",
             "label": name or "",
             "source": SourceLine(self.file, self.line, f"{name} = ..."),
-            **facts,
+            **{key: fact for key, fact in facts.items() if key not in STATUS},
         }
         node = GraphNode(id=self._next(), kind=NodeKind.TENSOR, name=name, shape=shape, **row)  # type: ignore[arg-type]
         self._add(node)

@@ -60,7 +60,7 @@ def test_roles_of_parameters_and_of_tensors_without_gradient() -> None:
     assert node(frozen, "fc2.weight").role is Role.PARAMETER
     assert node(frozen, "h").role is Role.NO_GRAD
     assert node(frozen, "x").role is Role.INPUT
-    buffer = GraphNode(0, NodeKind.TENSOR, "running_mean", role="buffer", requires_grad=False)
+    buffer = GraphNode(0, NodeKind.TENSOR, "running_mean", role="buffer", status=graphs.status(requires_grad=False))
     assert GraphView(Graph(GraphKind.FORWARD, (buffer,), ())).nodes[0].role is Role.BUFFER
 
 
@@ -104,9 +104,9 @@ def test_a_gradient_that_was_not_sampled_is_not_none() -> None:
 
 
 def test_an_inference_tensor_has_no_version() -> None:
-    plain = GraphNode(0, NodeKind.TENSOR, "t", shape=(1,), dtype="float32", requires_grad=False)
+    plain = GraphNode(0, NodeKind.TENSOR, "t", shape=(1,), dtype="float32", status=graphs.status(requires_grad=False))
     assert GraphView(Graph(GraphKind.BOTH, (plain,), ())).nodes[0].type_line == "float32[1] · version untracked"
-    passing = replace(plain, requires_grad=True)  # of a live tensor's history only the grad_fn is known
+    passing = replace(plain, status=graphs.status())  # of a live tensor's history only the grad_fn is known
     assert GraphView(Graph(GraphKind.BOTH, (passing,), ())).nodes[0].type_line == "float32[1]"
 
 

@@ -1,4 +1,4 @@
-"""How several Pythons compile some loops, as tables: `python tests/unit/capture/bytecode/__init__.py` writes one.
+"""How several Pythons compile some loops, as tables: `python tests/unit/capture/step/bytecode/__init__.py` writes one.
 
 A table has each function's jumps, ends and targets of jumps, as [offset, name, target, line in the function].
 """

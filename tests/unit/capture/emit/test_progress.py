@@ -92,6 +92,13 @@ def test_each_time_only_what_is_new_is_told(every: Every) -> None:
     assert len(sink.growths) > 5
 
 
+def copied(path: Path, to: Path) -> Path:
+    """The file as one commit left it: what is written meanwhile is not in the copy."""
+    with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(to)) as copy:
+        connection.backup(copy)
+    return to
+
+
 def test_the_file_of_a_step_that_goes_on_is_whole_at_each_commit(tmp_path: Path, every: Every) -> None:
     every(0.0)
     path = tmp_path / "t.gradscope"
@@ -101,12 +108,13 @@ def test_the_file_of_a_step_that_goes_on_is_whole_at_each_commit(tmp_path: Path,
         for position in range(30):
             (w * position).sin().sum().backward(retain_graph=True)
             assert writer.flush()
-            with open_trace(path) as trace:
+            snapshot = copied(path, tmp_path / f"{position}.gradscope")
+            with open_trace(snapshot) as trace:
                 step = trace.step(max(trace.source.step_numbers()))
                 assert step.broken is None
                 assert step.row.open
                 assert step.moments[-1].kind in ("grad", "node", "op", "backward", "mutation")
-            with closing(sqlite3.connect(path)) as connection:
+            with closing(sqlite3.connect(snapshot)) as connection:
                 counted = connection.execute(
                     "SELECT count(*) FROM moments WHERE template = ?", (step.row.template,)
                 ).fetchone()[0]
