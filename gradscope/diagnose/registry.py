@@ -36,6 +36,7 @@ from .checks import (
     refused_settings,
     requires_grad_missing,
     saved_tensors,
+    scrambled_axes,
     second_backward,
     step_order,
     unseen_writes,
@@ -82,6 +83,7 @@ _FAMILIES = (
     refused_runs,
     gradient_sizes,
     loss_inputs,
+    scrambled_axes,
     devices,
 )
 CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)

@@ -1,4 +1,4 @@
-"""What torch itself refuses (GS215, GS216, GS312, GS4xx, GS6xx, GS8xx, GS954): the cause, and the repaired twin.
+"""What torch itself refuses (GS231, GS232, GS312, GS4xx, GS6xx, GS8xx, GS954): the cause, and the repaired twin.
 
 In each script the text before `->` is wrong and the one after it right; `# culprit` marks the line to blame.
 """
@@ -39,7 +39,7 @@ class Refused(NamedTuple):
 
 BUGS = {
     "a second derivative of an op that has one only": Refused(
-        "GS215",
+        "GS231",
         "cdist",
         "gain = torch.cdist",
         "gain = pairs",
@@ -64,7 +64,7 @@ BUGS = {
         """,
     ),
     "a gradient of one value for a number": Refused(
-        "GS216",
+        "GS232",
         "shape [1]",
         "backward(torch.ones(1))",
         "backward()",
@@ -78,7 +78,7 @@ BUGS = {
         """,
     ),
     "a gradient computed by hand in another shape": Refused(
-        "GS216",
+        "GS232",
         "[1, 3]",
         "np.ones((1, 3))",
         "np.ones(3)",

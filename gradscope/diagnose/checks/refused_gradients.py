@@ -13,10 +13,10 @@ from ..evidence.torch_errors import ErrorKind
 from ..rules import Rule, check, finding_of
 
 NO_DERIVATIVE = Rule(
-    "GS215", "no-derivative", Severity.ERROR, "A gradient was asked of an op that torch has no derivative for."
+    "GS231", "no-derivative", Severity.ERROR, "A gradient was asked of an op that torch has no derivative for."
 )
 GRADIENT_REFUSED = Rule(
-    "GS216", "gradient-does-not-fit", Severity.ERROR, "A gradient that was given to torch does not fit its tensor."
+    "GS232", "gradient-does-not-fit", Severity.ERROR, "A gradient that was given to torch does not fit its tensor."
 )
 GRAPH_IN_THE_WAY = Rule(
     "GS312", "graph-in-the-way", Severity.ERROR, "A tensor with a graph was used as only plain data can be."
