@@ -15,10 +15,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may have ignored it
+    # The threads of a second worker would wait for a core by spinning, which costs ten times what they compute.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings.register_profile("on a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("on a busy machine")
     os.environ.setdefault("PROMISE_SEED", str(random.SystemRandom().randrange(10**6)))  # workers inherit it
 
 
