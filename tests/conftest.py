@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.scripts import ScriptServer
+
 
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may have ignored it
@@ -143,6 +145,13 @@ def leftovers(before: dict[tuple[str, str], object], state: dict[str, object]) -
         if value != expected:
             found.append(f"{name}: {expected} before, {value} after")
     return found
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
+    """Runs scripts in forks of one process that has imported torch, one for each worker."""
+    with ScriptServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
