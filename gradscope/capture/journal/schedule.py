@@ -60,7 +60,7 @@ class Schedule:
             self._distance = min(FARTHEST, 2 * self._distance)
             return
         self._distance = NEAREST
-        if self._unequal < ENOUGH or not kept or not draft.stations or self.budget is None:
+        if self._unequal < ENOUGH or not kept or not draft.progress.stations or self.budget is None:
             return
         beyond = max(0.0, spent - (usual or 0.0))
         self.left = 1 if usual is None else min(FARTHEST, int(beyond / (self.budget * usual)))
