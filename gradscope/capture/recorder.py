@@ -310,7 +310,7 @@ class Recorder:
         self.writer.settle()
         self._patterns.closed(draft)
         if draft.matched is None and number >= 0:
-            self.journal.matching.closed(draft, pattern, kind._value_, kept=kept)
+            self.journal.matching.closed(draft, pattern, kept=kept)
 
     def _close_matched(self, pattern: Pattern, steps: Sequence[MatchedStep]) -> None:
         """Steps of a pattern, one after the other, have closed."""

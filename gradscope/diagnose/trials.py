@@ -17,7 +17,8 @@ from .evidence.wording import parameter_name
 class Run:
     """One run of a script as a trial compares it: how it ended, what was found, and which parameters trained.
 
-    `trained` and `untrained` are names of parameters that an optimizer has: with a gradient, and without any.
+    `trained` and `untrained` are names of parameters that an optimizer has: with a gradient, and without any; `known`
+    those of all parameters.
     """
 
     findings: tuple[Finding, ...]
@@ -25,6 +26,7 @@ class Run:
     error: str | None
     trained: frozenset[str]
     untrained: frozenset[str]
+    known: frozenset[str]
 
     @property
     def outcome(self) -> str:
@@ -48,6 +50,7 @@ def run_of(trace: Trace, findings: Sequence[Finding]) -> Run:
         error,
         frozenset(_name(case, one) for one in known.trained & owned),
         frozenset(_name(case, one) for one in known.parameters),
+        frozenset(_name(case, one) for one in case.parameters),
     )
 
 
@@ -66,7 +69,7 @@ def trial_of(finding: Finding, patch: Patch, before: Run, after: Run) -> Trial:
         ran=after.error is None and after.status in (0, None, before.status if before.error is None else 0),
         gone=all(key != wanted for key, _ in keys),
         others=tuple(dict.fromkeys(_told(one) for key, one in keys if _loud(one) and key not in known | {wanted})),
-        stopped=tuple(sorted(before.trained - after.trained)),
+        stopped=tuple(sorted((before.trained & after.known) - after.trained)),
         untrained=tuple(sorted(after.untrained)),
     )
 

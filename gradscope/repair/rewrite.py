@@ -52,9 +52,7 @@ class Rewrite:
             start, end = before, after + 1
             spans.append((start, end))
         parent = source.parents.get(node)
-        parent = source.parents.get(parent) if isinstance(parent, ast.keyword) else parent
-        calls = isinstance(parent, ast.Call) and node is not parent.func
-        if spans and (calls or isinstance(parent, ast.ClassDef)):
+        if spans and isinstance(parent, ast.Call) and spans[-1][0] == _after(source.text, source.end(parent.func)):
             spans.pop()  # the last pair is the call's own
         return spans[-1] if spans else (source.start(node), source.end(node))
 
@@ -97,7 +95,7 @@ class Rewrite:
     def delete(self, statement: ast.stmt) -> Rewrite:
         """Without a statement; its lines go with it, if it has them alone. A body never becomes empty."""
         source, start, end = self.source, self.source.start(statement), self.source.end(statement)
-        body = _body_of(source, statement)
+        body = body_of(source, statement)
         if body is not None and len(body) == 1:
             return self.piece(start, end, "pass")
         first, last = source.line_of(start), source.line_of(max(start, end - 1))
@@ -125,6 +123,10 @@ class Rewrite:
         """The text from `start` to `end` becomes `text`."""
         self._pieces.append((start, end, text))
         return self
+
+    def insert(self, offset: int, text: str) -> Rewrite:
+        """A text more."""
+        return self.piece(offset, offset, text)
 
     def patch(self) -> Patch | None:
         """The patch; None where it would change nothing or too much, or leave what does not compile."""
@@ -188,7 +190,7 @@ def compiles(text: str) -> bool:
     return True
 
 
-def _body_of(source: Source, statement: ast.stmt) -> list[ast.stmt] | None:
+def body_of(source: Source, statement: ast.stmt) -> list[ast.stmt] | None:
     """The list of statements that a statement is one of."""
     parent = source.parents.get(statement)
     lists = [getattr(parent, name, None) for name in ("body", "orelse", "finalbody")]

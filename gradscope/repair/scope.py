@@ -12,14 +12,19 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _OWN_SCOPE = (*_FUNCTIONS, ast.ClassDef, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def usable(source: Source, code: str, at: ast.AST) -> bool:
-    """Whether every name in an expression is bound where `at` stands: a parameter, or assigned before it."""
+def usable(source: Source, code: str, at: ast.AST, *, after: bool = False) -> bool:
+    """Whether every name in an expression is bound where `at` stands: a parameter, or assigned before it.
+
+    `after`: what the statement `at` itself assigns counts, too.
+    """
     try:
         tree = ast.parse(code, mode="eval")
     except (SyntaxError, ValueError):
         return False
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return all(is_bound(source, name, at) for name in names)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    stored = (node for node in ast.walk(at) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    own = {node.id for node in stored} if after else set()
+    return all(name in own or is_bound(source, name, at) for name in names)
 
 
 def is_bound(source: Source, name: str, at: ast.AST) -> bool:
@@ -102,6 +107,20 @@ def torch_name(source: Source, at: ast.AST) -> str | None:
                         return known
         home = source.function_of(home) if home is not source.tree else None
     return None
+
+
+def nn_name(source: Source, at: ast.AST) -> str | None:
+    """What the file calls torch.nn where `at` stands: `nn`, `torch.nn`; None where it is not imported."""
+    for node in ast.walk(source.tree):
+        aliases = node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ()
+        home = node.module if isinstance(node, ast.ImportFrom) else None
+        for alias in aliases:
+            known = alias.asname or alias.name
+            whole = (home == "torch" and alias.name == "nn") or (alias.name == "torch.nn" and alias.asname is not None)
+            if whole and is_bound(source, known, at):
+                return known
+    torch = torch_name(source, at)
+    return f"{torch}.nn" if torch is not None else None
 
 
 def is_module(source: Source, name: str, at: ast.AST) -> bool:

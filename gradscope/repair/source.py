@@ -58,6 +58,10 @@ class Source:
             return self.text.rindex("@", 0, self._offset(first.lineno, first.col_offset))
         return self._offset(node.lineno, node.col_offset)
 
+    def start_of_keyword(self, keyword: ast.keyword) -> int:
+        """Where `name=value` begins."""
+        return self._offset(keyword.lineno, keyword.col_offset)
+
     def end(self, node: ast.expr | ast.stmt) -> int:
         """Where a node ends in the text."""
         assert node.end_lineno is not None

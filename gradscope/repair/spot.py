@@ -29,12 +29,14 @@ class Spot:
         wanted = self.place.expression
         if not wanted:
             return None
-        found = [
-            node
-            for node in self.source.expressions_on(self.place.line)
-            if " ".join(self.source.segment(node).split())[:_RECORDED] == wanted
-        ]
+        nodes = {id(node): node for node in self.source.expressions_on(self.place.line)}
+        found = [node for node in nodes.values() if " ".join(self.source.segment(node).split())[:_RECORDED] == wanted]
         return found[0] if len(found) == 1 else None
+
+    @property
+    def statements(self) -> list[ast.stmt]:
+        """The statement at the place; all of its line, where they cannot be told apart."""
+        return [self.statement] if self.statement is not None else self.source.statements_on(self.place.line)
 
     @cached_property
     def statement(self) -> ast.stmt | None:
@@ -49,6 +51,13 @@ class Spot:
         """The plain assignment to one target that the place is."""
         statement = self.statement
         return statement if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
+
+    def beside(self, place: Place | None) -> Spot | None:
+        """Another place of the same file."""
+        known = place is not None and place.file == self.place.file
+        if place is None or not known or self.source.line(place.line).strip() != place.code:
+            return None
+        return Spot(self.source, place)
 
     @property
     def anchor(self) -> ast.stmt:
@@ -68,3 +77,10 @@ def method_call(statement: ast.stmt | None, *names: str) -> tuple[ast.Call, ast.
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in names:
         return value, value.func.value
     return None
+
+
+def names_read(code: str) -> set[str]:
+    """The names that a piece of code reads."""
+    return {
+        node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }

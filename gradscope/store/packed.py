@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..model.codec import dumps, encode_float, from_json, loads, to_json
+from ..model.codec import dumps, from_json, loads, to_json
+from ..model.json_values import encode_float
 from ..model.packed_samples import Entries, PackedSamples, entries_to_json
 from ..model.records import Json, Sample, StepRow
 from ..model.repeats import Repeats

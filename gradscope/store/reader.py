@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CannotWrite, DamagedTrace, NoSuchStep
-from ..model.codec import decode_float, from_json, loads
+from ..model.codec import from_json, loads
+from ..model.json_values import decode_float
 from ..model.moments import Template
 from ..model.packed_samples import Entries, entries_from_json
 from ..model.records import Detail, GradGraph, Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo

@@ -54,7 +54,7 @@ import sqlite3
 
 APPLICATION_ID = 0x47524144
 VERSION = 6
-OLDEST = 5  # that is read, too: its tables are the same, and records lack what 6 added (a mutation's `op`)
+OLDEST = 5  # read, too: the same tables, without what records got with 6 (`op` of a mutation, `given` of an op)
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

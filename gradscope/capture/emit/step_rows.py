@@ -39,20 +39,20 @@ class Rows:
         self._adding: Repeats | None = None
         self._weighed: tuple[Pattern, list[float | None]] | None = None  # what the losses of a pattern's steps weigh
         self._predicted: dict[int, int] = {}
-        self._repeated: Pattern | None = None  # what the last step was, if it was nothing else
+        self._repeated: Pattern | None = None  # what the last step was, if its ops were not watched
         self._repeats = 0  # since when: not in `_predicted` yet
 
-    def repeated(self, draft: Draft, number: int) -> bool:
+    def repeated(self, draft: Draft, pattern: Pattern, number: int) -> bool:
         """Whether a closed step needs no row; then its numbers are added to those of the steps before."""
-        numbers = self._numbers_like_the_last(draft, number)
+        numbers = self._numbers_like_the_last(draft, pattern, number)
         if numbers is None or self._like is None:
             return False
         self._add(numbers, self._like.row)
         return True
 
-    def _numbers_like_the_last(self, draft: Draft, number: int) -> list[float] | None:
+    def _numbers_like_the_last(self, draft: Draft, pattern: Pattern, number: int) -> list[float] | None:
         """The numbers of a step as `Repeats` has them; None where something else differs from the last row."""
-        if draft.matched is None or draft.matched is not self._repeated or self._like is None:
+        if pattern is not self._repeated or self._like is None or self._like.row.detail is not _detail(draft):
             return None
         row, marks, rates, measured = self._like
         loss = self.losses.of(draft)
@@ -67,6 +67,7 @@ class Rows:
             or draft.shifts != row.shifts
             or unsettled(draft)
             or (_carried(draft) != carried_at(row, number))
+            or (draft.matched is None and not self._as_predicted(draft, pattern))
         ):
             return None
         timing = draft.timing
@@ -136,10 +137,12 @@ class Rows:
                 total += weight * cell[0]
         return total if step.losses else None
 
-    def row(self, draft: Draft, kind: StepKind, number: int, template: int) -> StepRow:
+    def row(self, draft: Draft, pattern: Pattern, kind: StepKind, number: int) -> StepRow:
         """The row of a closed step."""
-        row = self._row(draft, kind, number, template, self._versions(draft), open=False)
-        self._like = None if draft.matched is None or row.memory is not None else _like(draft, row)
+        unwatched = draft.matched is not None or (self._with_ops and not draft.with_graph)
+        versions = self._versions(draft, pattern if unwatched else None)
+        row = self._row(draft, kind, number, pattern.template, versions, open=False)
+        self._like = _like(draft, row) if unwatched and row.memory is None else None
         if self._adding is not None:
             self._adding.over = True
             self._adding = None
@@ -189,17 +192,19 @@ class Rows:
             draft.shifts,
         )
 
-    def _versions(self, draft: Draft) -> tuple[tuple[int, int], ...]:
-        """Versions at the step's start that counting on from the last written step would get wrong."""
-        pattern: Pattern | None = draft.matched
-        if pattern is not None and pattern is self._repeated:  # whose versions were compared when they were met
+    def _versions(self, draft: Draft, pattern: Pattern | None) -> tuple[tuple[int, int], ...]:
+        """Versions at the step's start that counting on from the last written step would get wrong.
+
+        `pattern`: of a step whose ops were not watched.
+        """
+        if draft.matched is not None and pattern is self._repeated:  # whose versions were compared when they were met
             self._repeats += 1
             return ()
         self.count_repeats()
         predicted, self._repeated = self._predicted, pattern
         bumps, met = draft.bumps, draft.versions
-        if pattern is not None:
-            bumps, met = pattern.bumps, pattern.versions_before()
+        if draft.matched is not None:
+            bumps, met = draft.matched.bumps, draft.matched.versions_before()
         wrong = []
         for parameter, version in met.items():
             if predicted.get(parameter, 0) != version:
@@ -208,6 +213,14 @@ class Rows:
         for parameter, rise in bumps.items():
             predicted[parameter] = predicted.get(parameter, 0) + rise
         return tuple(wrong)
+
+    def _as_predicted(self, draft: Draft, pattern: Pattern) -> bool:
+        """Whether the versions at the start of a step of the pattern are those that counting on gives."""
+        predicted, repeats, bumps = self._predicted, self._repeats, pattern.bumps
+        return all(
+            predicted.get(parameter, 0) + repeats * bumps.get(parameter, 0) == version
+            for parameter, version in draft.versions.items()
+        )
 
     def count_repeats(self) -> None:
         """The steps that repeated are over: count how far the versions rose in them."""

@@ -57,8 +57,8 @@ class StepWriter:
     def write(self, draft: Draft, kind: StepKind, number: int) -> Pattern:
         """Write a step that has closed."""
         pattern = self._pattern(draft, kind)
-        if not self.rows.repeated(draft, number):
-            row = self.rows.row(draft, kind, number, pattern.template)
+        if not self.rows.repeated(draft, pattern, number):
+            row = self.rows.row(draft, pattern, kind, number)
             self.sink.put_step(row)
             if unsettled(draft):
                 self._waiting.append((row, draft))

@@ -27,8 +27,8 @@ from ..hiding.torch_private import (
     pop_function_mode,
     push_function_mode,
 )
+from ..journal.graph_facts import GraphFacts
 from ..journal.journal import Journal
-from ..journal.station_facts import graph_facts
 from ..journal.stations import BACKWARD, DONE
 from ..measure.grad_graph import root_node
 from ..step.draft import MOMENT
@@ -103,7 +103,7 @@ class BackwardWatch:
             with Unseen():
                 _, retain_graph, create_graph, wanted, _, accumulate, *_ = (*args, *NOT_GIVEN)
                 accumulates = bool(kwargs.get("accumulate_grad", accumulate))
-                graph = graph_facts([root_node(output) for output in outputs], journal.table.entries)
+                graph = self._graph([root_node(output) for output in outputs])
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
                     0 if wanted is None else len(wanted), matching.results_state(), graph,
@@ -116,6 +116,14 @@ class BackwardWatch:
         except Exception as error:
             journal.fault("the graph of a backward", error)
             return False
+
+    def _graph(self, roots: Sequence[Any]) -> GraphFacts:
+        """The facts of the graph behind `roots`: those that are expected, where they are the same."""
+        entries, expected = self.journal.table.entries, self.journal.matching.expects(BACKWARD)
+        if expected is not None and expected[-1].hold_of(roots, entries):
+            facts: GraphFacts = expected[-1]
+            return facts
+        return GraphFacts(roots, entries)
 
     def _run_matched(
         self, original: Callable[..., Any], outputs: Sequence[Any], args: Sequence[Any], kwargs: Any

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from threading import get_ident
 from typing import Any
 
@@ -44,14 +43,14 @@ class ModuleCallWatch:
         watch = self
 
         original, journal, clock = self._call, self.journal, self.journal.clock
-        matching = journal.matching
+        matching, here, thread = journal.matching, journal.here, journal.thread
         is_dynamo_compiling, caller = torch.compiler.is_dynamo_compiling, sys._getframe
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if is_dynamo_compiling():
                 return original(module, *args, **kwargs)
-            if matching.aside and (clock.depth or matching.inside) and get_ident() == journal.thread:
-                return original(module, *args, **kwargs)  # a part of a root whose ops are not seen
+            if matching.aside and (clock.depth or matching.inside or here.backwards) and get_ident() == thread:
+                return original(module, *args, **kwargs)  # a part of a call whose ops are not seen
             frames = _FRAMES if clock.depth else _FRAMES + LEAF
             add_frames(frames)
             try:
@@ -83,10 +82,8 @@ class ModuleCallWatch:
         here, clock, sites, loss = journal.here, journal.clock, journal.sites, known.loss
         if journal.matching.aside and not journal.matching.on and self._begins_lightly(frame, module, known):
             return self._call_lightly(module, known, args, kwargs)
-        if not clock.depth and journal.matching.listening:
-            matched = self._passed(frame, module, known, args, kwargs)
-            if matched is not None:
-                return matched()
+        if not clock.depth and journal.matching.listening and self._passed(frame, module, known, args, kwargs):
+            return self._call_matched(module, known, args, kwargs)
         root = not (clock.depth or loss)
         stack, users = self._located(frame, module, known, root, args)
         draft = journal.tracker.draft
@@ -148,8 +145,8 @@ class ModuleCallWatch:
 
     def _passed(
         self, frame: Any, module: nn.Module, known: KnownModule, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Callable[[], Any] | None:
-        """A root is called, which is a station. The call to make where nothing else is recorded of it, else None."""
+    ) -> bool:
+        """A root is called, which is a station. Whether nothing else is recorded of it."""
         journal = self.journal
         matching = journal.matching
         try:
@@ -162,17 +159,16 @@ class ModuleCallWatch:
                     torch.is_inference_mode_enabled(), tree.state(), arguments_facts(args, kwargs),
                 )  # fmt: skip
                 known.versions = tree.versions()
-                if not matching.passes(CALL, frame, facts):
-                    return None
+                return matching.passes(CALL, frame, facts)
         except Exception as error:
             journal.fault("a module call", error)
-            return None
-        return partial(self._call_matched, module, known, tree.depth, args, kwargs)
+            return False
 
     def _call_matched(
-        self, module: nn.Module, known: KnownModule, depth: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, module: nn.Module, known: KnownModule, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         matching = self.journal.matching
+        depth = known.tree.depth if known.tree is not None else 0
         matching.inside += 1
         add_frames(depth)
         try:

@@ -193,5 +193,5 @@ class ModuleChangeWatch:
             record = self.names.records[self.names.number(owner)]
             return record.path or record.root
 
-        call = partial(self._zero_grad, owner, set_to_none)
-        zero_grad(journal, self.pause, frame, owner.parameters, lambda: (name(), None), call)
+        call = partial(self._zero_grad, owner)
+        zero_grad(journal, self.pause, frame, owner.parameters, lambda: (name(), None), call, set_to_none)

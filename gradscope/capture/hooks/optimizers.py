@@ -252,4 +252,4 @@ class OptimizerWatch:
             return type(optimizer).__name__, self.groups.met(optimizer).number
 
         parameters = partial(parameters_in, optimizer)
-        zero_grad(journal, self.pause, frame, parameters, owner, lambda: original(optimizer, set_to_none))
+        zero_grad(journal, self.pause, frame, parameters, owner, partial(original, optimizer), set_to_none)

@@ -20,15 +20,16 @@ def zero_grad(
     frame: FrameType,
     parameters: Callable[[], Iterable[torch.Tensor]],
     owner: Callable[[], tuple[str, int | None]],
-    call: Callable[[], None],
+    call: Callable[[bool], None],
+    set_to_none: bool,
 ) -> None:
     """Make the `call` that `frame` makes, and record which gradients of the owner's parameters it cleared.
 
     `owner` answers with its name, and its number if it is an optimizer.
     """
-    if journal.matching.listening and _passed(journal, frame, parameters, owner):
-        call()
-        _passed_end(journal, parameters)
+    if journal.matching.listening and _passed(journal, frame, parameters, owner, set_to_none):
+        call(set_to_none)
+        journal.matching.ends(ZEROED)  # which gradients are there follows from what was there
         return
     with pause:
         stack, with_grad = -1, None
@@ -36,13 +37,13 @@ def zero_grad(
             stack = journal.call_begins(Phase.ZERO_GRAD, frame)
             with_grad = [parameter for parameter in parameters() if parameter.grad is not None]
         try:
-            call()
+            call(set_to_none)
             if with_grad is not None:
                 _tell(journal, owner, with_grad, stack)
         finally:
             journal.call_ends()
     if journal.matching.listening:
-        _passed_end(journal, parameters)
+        journal.matching.ends(ZEROED)
 
 
 def _passed(
@@ -50,23 +51,16 @@ def _passed(
     frame: FrameType,
     parameters: Callable[[], Iterable[torch.Tensor]],
     owner: Callable[[], tuple[str, int | None]],
+    set_to_none: bool,
 ) -> bool:
     """Whether nothing but that the step passes this call is recorded of it."""
     try:
         with Unseen():
             there = [parameter.grad is not None for parameter in parameters()]
-            return journal.matching.passes(ZERO_GRAD, frame, (*owner(), there))
+            return journal.matching.passes(ZERO_GRAD, frame, (*owner(), bool(set_to_none), there))
     except Exception as error:
         journal.fault("gradients before zero_grad", error)
         return False
-
-
-def _passed_end(journal: Journal, parameters: Callable[[], Iterable[torch.Tensor]]) -> None:
-    try:
-        with Unseen():
-            journal.matching.ends(ZEROED, tuple([parameter.grad is not None for parameter in parameters()]))
-    except Exception as error:
-        journal.fault("gradients after zero_grad", error)
 
 
 def _tell(

@@ -145,6 +145,14 @@ class Matching:
             return False
         return self._begin()
 
+    def expects(self, kind: str) -> tuple[Any, ...] | None:
+        """The facts of the next station of the step that is being matched, if one of this kind is expected."""
+        expected, place = self._expected, len(self._passed)
+        if not self.on or expected is None or place >= len(expected.stations):
+            return None
+        station = expected.stations[place]
+        return station.facts if station.kind == kind else None
+
     def results_state(self) -> tuple[Any, ...]:
         """Which results of roots keep their gradient, and how many hooks each has; then they are forgotten."""
         results, self._results = self._results, []
@@ -188,7 +196,7 @@ class Matching:
             self._close(now)
             if not self.on:
                 return False
-            passed, expected = self._passed, None
+            passed = self._passed
         place = len(passed)
         nodes, self._count = count - self._count, count
         station = (kind, stack, nodes, facts)
@@ -235,15 +243,15 @@ class Matching:
     def _unwritten(self) -> bool:
         """Whether tensors of earlier steps are as the pattern's steps left them."""
         assert self._expected is not None
-        return all(one.holds() for one in self._expected.lasting)
+        return self._expected.holds()
 
     # -- from watching to matching, and back -------------------------------------------------------
 
-    def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
+    def closed(self, draft: Draft, pattern: Pattern | None, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
         self._steady, self._results = False, []
         if self._allowed:
-            self.schedule.closed(draft, pattern, kind, kept=kept)
+            self.schedule.closed(draft, pattern, kept=kept)
             if self.schedule.to_match:
                 self._last = pattern
 
@@ -299,10 +307,7 @@ class Matching:
 
     def _completed(self) -> None:
         """The last station was passed: if the next step is to be watched, its ops are seen from where it begins."""
-        draft = self.here.tracker.draft
-        measured = [value for _, cell in draft.losses for value in cell]
-        measured += [norm for _, _, cell in draft.norms for norms in cell for norm in norms]
-        if self.schedule.left <= 1 or not all(map(math.isfinite, measured)):
+        if self.schedule.left <= 1 or not _finite(self.here.tracker.draft):
             self._returning = self.mode.put_back()
 
     def sees(self, frame: FrameType) -> bool:
@@ -327,7 +332,8 @@ class Matching:
     def _see_again(self) -> None:
         """Ops are recorded again from now on."""
         self.on = self.aside = self._returning = False
-        self.schedule.left, self.listening = 0, self._allowed
+        self.schedule.watch()
+        self.listening = self._allowed
         self._count = sequence_number()
         for bring_up_to_date in self.on_return:
             bring_up_to_date()
@@ -343,7 +349,7 @@ class Matching:
         assert pattern is not None
         draft = tracker.draft
         step = MatchedStep(draft.timing.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
-        self.schedule.left -= 1
+        self.schedule.passed()
         if self._steady and pattern is self._last and not self._returning:
             self._waiting.append(step)
             draft.losses, draft.norms, draft.learning_rates = [], [], {}
@@ -353,7 +359,7 @@ class Matching:
         else:
             self._write(draft, pattern, step)
         tracker.draft.timing.start = now
-        self._forget()
+        self._passed, self._times, self._results = [], [], []  # the next is expected to be one of the same
 
     def _write(self, draft: Draft, pattern: Pattern, step: MatchedStep) -> None:
         self.flush()
@@ -395,3 +401,14 @@ class Matching:
         draft.scaled = []
         self.teller.tell(passed, times, losses)
         tracker.draft.norms += [(max(0, draft.length - 1), numbers, cell) for _, numbers, cell in norms]
+
+
+def _finite(draft: Draft) -> bool:
+    """Whether all that was measured in the step, as far as it is known, is finite, as its sum is."""
+    total = 0.0
+    for _, cell in draft.losses:
+        total += sum(cell)
+    for _, _, measured in draft.norms:
+        for norms in measured:
+            total += sum(norms)
+    return math.isfinite(total)

@@ -5,20 +5,21 @@ A short run costs little: all of its steps are watched.
 
 from __future__ import annotations
 
+from collections import deque
+from math import ceil
 from time import thread_time
 
 from ..step.draft import Draft
 from ..step.patterns import ENOUGH, Pattern
 
 NEAREST, FARTHEST = 8, 1024  # steps between two that are watched
-FREE_SECONDS = 0.1  # of the thread: while the steps that were watched took no longer, each is
-_GROWTH = 1.02  # of what is usual, with each step that took longer: one may have waited for something else
+FREE_SECONDS = 0.05  # of the thread: while the steps that were watched took no longer, each is
 
 
 class Schedule:
     """Counts down the steps whose ops are not seen.
 
-    `budget`: the share of a light step's time that watching may cost more, over all steps; None: all are watched.
+    `budget`: the share of their time that steps which equal none may take longer, all together; None: all are watched.
     """
 
     def __init__(self, budget: float | None) -> None:
@@ -26,42 +27,77 @@ class Schedule:
         self.to_match = self.to_lighten = False  # the step in progress is to be, from its first station on
         self.left = 0  # so many steps are not watched, that in progress among them
         self._distance = NEAREST
-        self._cpu = 0.0  # when the last step closed
-        self._spent = 0.0  # seconds in watched steps, without the first of each kind
-        self._unequal = 0  # watched steps in a row that equal none before them
-        self._usual: dict[str, float] = {}  # seconds of a light step, by kind
+        self._since = 0.0  # when the thread was last asked for its time
+        self._watched, self._unwatched = 0, 0  # steps
+        self._watching, self._passing = 0.0, 0.0  # seconds in watched steps, and in others
+        self._others = 0  # unwatched steps whose seconds are not in `_passing` yet
+        self._recent: deque[Pattern | None] = deque(maxlen=ENOUGH)  # of the last ones, all watched
+        self._unequal = 0  # how many watched steps more equal none of the last ones before them than equal one
 
     def start(self) -> None:
         """The recording begins."""
-        self._cpu = thread_time()
+        self._since = thread_time()
 
     def soon(self) -> None:
-        """The next step is to be watched: something was not as expected."""
-        self._distance, self.left = NEAREST, 0
+        """The step in progress is not as expected: the next one is to be watched.
 
-    def closed(self, draft: Draft, pattern: Pattern | None, kind: str, *, kept: bool) -> None:
+        If the budget has paid for that, where steps are hardly ever as expected.
+        """
+        self._distance, self.left = NEAREST, 1 if self._others else 1 + self._to_wait()
+
+    def passed(self) -> None:
+        """A step that is not watched has closed."""
+        self._others += 1
+        self.left -= 1
+
+    def watch(self) -> None:
+        """A step begins to be watched."""
+        self.left = 0
+        self._count_others()
+
+    def closed(self, draft: Draft, pattern: Pattern | None, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
         self.to_match = self.to_lighten = False
-        spent, self._cpu = thread_time() - self._cpu, thread_time()
-        usual = self._usual.get(kind)
         if not draft.with_graph:
-            self._usual[kind] = spent if usual is None else min(spent, _GROWTH * usual)
-            self.left -= 1
+            self.passed()
+            self._recent.clear()
             return
-        if draft.full:
-            return
-        self._spent += spent
-        repeats = pattern is not None and pattern.seen > 1
-        self._unequal = 0 if repeats else self._unequal + 1
-        if self._spent < FREE_SECONDS:
+        self._watched += 1
+        self._watching += self._lap()
+        repeats = pattern is not None and pattern.seen > 1 and pattern in self._recent
+        self._unequal = max(0, self._unequal - 1) if repeats else min(ENOUGH, self._unequal + 1)
+        self._recent.append(pattern)
+        if self._watching < FREE_SECONDS:
             return
         if pattern is not None and pattern.matchable:
             self.to_match, self.left = True, self._distance
             self._distance = min(FARTHEST, 2 * self._distance)
             return
         self._distance = NEAREST
-        if self._unequal < ENOUGH or not kept or not draft.progress.stations or self.budget is None:
-            return
-        beyond = max(0.0, spent - (usual or 0.0))
-        self.left = 1 if usual is None else min(FARTHEST, int(beyond / (self.budget * usual)))
-        self.to_lighten = self.left > 0
+        if self._unequal >= ENOUGH and kept and draft.progress.stations:
+            self.left = self._to_wait()
+            self.to_lighten = self.left > 0
+
+    def _to_wait(self) -> int:
+        """How many steps are not to be watched until the budget has paid for those that were."""
+        if self.budget is None or self._watching < FREE_SECONDS:
+            return 0
+        self._count_others()
+        if not self._unwatched:
+            return 1  # which shows how long a step takes that is not watched
+        usual = self._passing / self._unwatched
+        steps = self._watched + self._unwatched
+        over = self._watching - self._watched * usual - self.budget * usual * steps
+        return min(FARTHEST, max(0, ceil(over / (self.budget * usual))))
+
+    def _count_others(self) -> None:
+        """Note how long the unwatched steps took that have closed since the last watched one."""
+        if self._others:
+            self._passing += self._lap()
+            self._unwatched += self._others
+            self._others = 0
+
+    def _lap(self) -> float:
+        """The thread's seconds since the last time."""
+        before, self._since = self._since, thread_time()
+        return self._since - before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter, sub
 from typing import Any
 
 import torch
@@ -11,12 +12,12 @@ from torch import nn
 
 from ..hiding.torch_private import GLOBAL_HOOKS, HOOKS
 from ..measure.askable import is_plain
-from ..measure.grad_graph import walk
 from ..measure.tensor_facts import version_of
-from ..step.entry import Entry
+from .graph_facts import tensor_facts
 
 Facts = tuple[Any, ...]
 _PLAIN = (bool, int, str, type(None))
+_hooks = itemgetter(*HOOKS)
 
 
 class Tree:
@@ -45,6 +46,8 @@ class Tree:
                 continue
             own = module.__dict__
             found.append(own.get("training"))
+            if "forward" not in own and _without_hooks(own):
+                continue
             for name in HOOKS:
                 hooks = own.get(name)
                 if hooks:
@@ -67,8 +70,18 @@ def versions_of_living(references: Iterable[Callable[[], torch.Tensor | None]]) 
     return found
 
 
+def _without_hooks(own: Mapping[str, Any]) -> bool:
+    """Whether a module with these attributes has no hooks; False where some are not there."""
+    try:
+        return not any(_hooks(own))
+    except KeyError:
+        return False
+
+
 def versions_rose(before: Sequence[int | None], after: Sequence[int | None]) -> Facts:
     """How far version counters rose."""
+    if None not in before and None not in after:
+        return tuple(map(sub, after, before))
     return tuple([None if old is None or new is None else new - old for old, new in zip(before, after)])
 
 
@@ -77,43 +90,14 @@ def arguments_facts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Facts:
     found: list[object] = []
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, torch.Tensor):
-            found.append(_tensor(value))
+            found.append(tensor_facts(value))
         elif isinstance(value, (tuple, list)):
-            found.append([_tensor(one) for one in value if isinstance(one, torch.Tensor)])
+            found.append([tensor_facts(one) for one in value if isinstance(one, torch.Tensor)])
         elif isinstance(value, Mapping):
-            found.append([_tensor(one) for one in value.values() if isinstance(one, torch.Tensor)])
+            found.append([tensor_facts(one) for one in value.values() if isinstance(one, torch.Tensor)])
         else:
             found.append(type(value))
     return tuple(found) if not kwargs else (*found, *kwargs)
-
-
-def _tensor(tensor: torch.Tensor) -> object:
-    if not is_plain(tensor):
-        return type(tensor)
-    return (tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad)
-
-
-def graph_facts(roots: Sequence[Any], entries: Mapping[int, Entry]) -> Facts:
-    """The graph behind these grad nodes, breadth first.
-
-    Of each node its type, where its edges lead, and the shapes of its gradients; of each leaf which parameter it is,
-    whether it has a gradient already, and its hooks. `entries`: of the registry.
-    """
-    nodes, edges, count = walk(roots)
-    found: list[object] = [count, [root is None for root in roots], list(map(type, nodes)), edges]
-    add = found.append
-    for node in nodes:
-        if type(node).__name__ == "AccumulateGrad":
-            leaf = node.variable
-            entry = entries.get(id(leaf))
-            parameter = entry.parameter if entry is not None and entry() is leaf else None
-            add(_tensor(leaf) if parameter is None else parameter)
-            add(leaf.grad is None)
-            hooks = leaf._backward_hooks
-            add(len(hooks) if hooks else 0)
-        else:
-            found += [one.shape for one in node._input_metadata]
-    return tuple(found)
 
 
 def results_facts(results: Iterable[torch.Tensor | None]) -> Facts:

@@ -68,7 +68,7 @@ class Teller:
         here.clock.enter(loss)
         self._root = (stack, loss)
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-        called = Called(name, True, number, 0, 0, grad_enabled, autocast, "", None)
+        called = Called(name, True, number, 0, 0, grad_enabled, autocast, None, None)
         here.draft.append(RawMoment("op", phase, stack, (), (), called), phase, when)
 
     def _returned(self, _stack: int, when: float, *_facts: Any) -> None:
@@ -109,10 +109,12 @@ class Teller:
         here.tracker.updated(self._update)
         here.clock.updated()
 
-    def _zero_grad(self, stack: int, when: float, owner: str, number: int | None, _had: Any) -> None:
+    def _zero_grad(
+        self, stack: int, when: float, owner: str, number: int | None, set_to_none: bool, *_facts: Any
+    ) -> None:
         draft = self._here.draft
         draft.progress.zeroed = True
-        moment = RawMoment("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, True, number))
+        moment = RawMoment("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, set_to_none, number))
         draft.append(moment, Phase.ZERO_GRAD, when)
 
     def _scheduler(self, stack: int, when: float, name: str) -> None:

@@ -27,9 +27,9 @@ class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind", "lasting", "losses", "marks",
-        "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen", "shifts", "stations",
-        "steady", "template", "tensors", "watch", "written",
+        "_rising", "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind", "lasting",
+        "losses", "marks", "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen",
+        "shifts", "stations", "steady", "template", "tensors", "watch", "written",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
@@ -74,6 +74,7 @@ class Pattern:
         met = {entry.number: entry for entry in draft.met if entry.mark is draft.mark}
         self.owners = [(parameter, met[number]) for number, parameter in self.parameters if number in met]
         self.lasting, self.shifts = _lasting(draft)
+        self._rising = [(one.entry, one.rise) for one in self.lasting if one.rise]
         self.written = bumps_in(draft, 0, progress.places[0]) if progress.places else {}  # before the first station
         self.matchable = self._may_be_matched()
         # One after the other, they differ in nothing but numbers.
@@ -92,11 +93,27 @@ class Pattern:
             and len(self.norms) == passed.count("update")  # else the script updates by hand what it trains
         )
 
+    def holds(self) -> bool:
+        """Whether tensors of earlier steps are as a step of it leaves them that began where the last one ended."""
+        try:
+            for entry, rise, requires_grad, hooks in self.lasting:
+                tensor = entry()
+                if tensor is None or entry.version is None:
+                    continue
+                had = tensor._backward_hooks
+                if tensor._version != entry.version + rise or tensor.requires_grad is not requires_grad:
+                    return False
+                if (len(had) if had else 0) != hooks:
+                    return False
+        except RuntimeError:
+            return False  # one has no version any more
+        return True
+
     def step_is_over(self) -> None:
         """A step of it has ended: how far version counters have got."""
-        for one in self.lasting:
-            if one.rise and one.entry.version is not None:
-                one.entry.version += one.rise
+        for entry, rise in self._rising:
+            if entry.version is not None:
+                entry.version += rise
 
     def versions_before(self) -> dict[int, int]:
         """The versions of its parameters when a step of it began that has just ended."""
@@ -143,17 +160,6 @@ class Lasting(NamedTuple):
     rise: int  # of its version, in each step
     requires_grad: bool
     hooks: int
-
-    def holds(self) -> bool:
-        """Whether it is as a step leaves it that began where the last one ended."""
-        tensor = self.entry()
-        if tensor is None or self.entry.version is None:
-            return True
-        return (
-            version_of(tensor) == self.entry.version + self.rise
-            and tensor.requires_grad is self.requires_grad
-            and len(tensor._backward_hooks or ()) == self.hooks
-        )
 
 
 class Shift(NamedTuple):
@@ -235,7 +241,7 @@ class Patterns:
             if pattern.equals(draft):
                 if position != len(recent) - 1:
                     recent.append(recent.pop(position))
-                if self._matching:
+                if self._matching and draft.with_graph:
                     pattern.note(draft, self.before)
                 return pattern
         return None

@@ -28,6 +28,7 @@ class TensorTable:
     ) -> None:
         self._name_of_operand = name_of_operand
         self.entries: dict[int, Entry] = {}
+        self._owners: list[Entry] = []  # of the parameters
         self.parameters: dict[int, Parameter] = {}
         self.unnamed: set[int] = set()  # parameters that nothing has named yet, not even a use
         self.nameless = False  # a parameter was met that no module has named yet
@@ -307,6 +308,7 @@ class TensorTable:
         entry = self.entry(tensor)
         if entry.parameter is None:
             entry.parameter = len(self.parameters)
+            self._owners.append(entry)
             self.nameless = self.nameless or (role == "parameter" and not root)
             if draft is not None and entry.mark is draft.mark:
                 self._known_since(draft, entry)
@@ -373,14 +375,13 @@ class TensorTable:
 
     def look_again(self) -> None:
         """Ops were not seen for a while: what is known of parameters may not hold any more."""
-        for entry in self.entries.values():
-            if entry.parameter is not None:
-                entry.facts = entry.prototype = None
+        for entry in self._owners:
+            entry.facts = entry.prototype = None
 
     def count_unseen(self, draft: Draft) -> None:
         """Ops of this step were not seen: how far they raised the versions of what outlives steps."""
-        for entry in self.entries.values():
-            tensor = entry() if entry.parameter is not None and entry.version is not None else None
+        for entry in self._owners:
+            tensor = entry() if entry.version is not None else None
             version = None if tensor is None else version_of(tensor)
             if version is not None and entry.version is not None and entry.parameter is not None:
                 if version != entry.version:
@@ -395,4 +396,5 @@ class TensorTable:
         if len(self.entries) < self._sweep_at:
             return
         self.entries = {key: entry for key, entry in self.entries.items() if entry() is not None}
+        self._owners = [entry for entry in self._owners if entry() is not None]
         self._sweep_at = max(SWEEP_AT, 2 * len(self.entries))

@@ -10,6 +10,8 @@ from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.moments import LeafChange, Mutation, OpCall, Registration
 from ...model.trace import Step
+from ...repair.changes.calls import same_object
+from ...repair.ways import Way
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
 from ..evidence.parameters import Ownership, When
@@ -150,6 +152,11 @@ def _copied(case: Case, copy: _Copy) -> Finding:
         related=case.places((Ownership.of(case).stack_of(copy.source), f"{other} is made here")),
         explanation=f"{makes}{why} Tied weights must be one and the same object.",
         fix=f"if they shall be tied, assign the parameter itself: {mine} = {other}",
+        fixes=case.fixes(
+            Way("assign the parameter itself", "one weight, trained by both", case.place(copy.stack), same_object())
+        )
+        if copy.made
+        else (),
     )
 
 

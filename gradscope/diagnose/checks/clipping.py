@@ -8,6 +8,9 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
+from ...repair.changes.calls import kept_in_a_list, receiver
+from ...repair.changes.statements import inserted, moved
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, only_measures
 from ..evidence.index import Case
@@ -90,6 +93,14 @@ def _clips_nothing(case: Case, clip: Use, call: str) -> Finding:
         explanation="A generator such as model.parameters() is empty after it was used once, for instance by an "
         "optimizer that was built with it.",
         fix="call model.parameters() again, or keep list(model.parameters())",
+        fixes=case.fixes(
+            Way(
+                "keep the parameters in a list",
+                "it can be gone through again",
+                case.place(clip.stack),
+                kept_in_a_list(("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_")),
+            )
+        ),
     )
 
 
@@ -116,6 +127,14 @@ def _clips_before(case: Case, clip: Use, call: str) -> Iterator[Finding]:
                 explanation=f"When {call} ran, .grad of {parameter_names(case, clip.slots)} was empty. The gradients "
                 f"come with {backward}, and {update} uses them as they are, however large.",
                 fix=f"move {call} between {backward} and {update}",
+                fixes=case.fixes(
+                    Way(
+                        "clip after the backward",
+                        "updates are as large as the limit allows",
+                        case.meeting(clip.stack, came),
+                        moved(case.meeting(came, clip.stack), before=False),
+                    )
+                ),
             )
             return
 
@@ -134,6 +153,14 @@ def _clips_after(case: Case, clip: Use, call: str) -> Iterator[Finding]:
         related=case.places((slot.filled, "makes the gradients"), (slot.used, "uses them unclipped")),
         explanation=f"{update} had already moved {parameter_names(case, clip.slots)} by the unclipped gradients.",
         fix=f"move {call} between {call_at(case, slot.filled, 'backward()')} and {update}",
+        fixes=case.fixes(
+            Way(
+                "clip before the update",
+                "updates are as large as the limit allows",
+                case.meeting(clip.stack, slot.used),
+                moved(case.meeting(slot.used, clip.stack), before=True),
+            )
+        ),
     )
 
 
@@ -204,6 +231,14 @@ def scaled_gradients(case: Case) -> Iterator[Finding]:
                 explanation="GradScaler.scale() multiplies the loss, and with it every gradient, by a large factor. "
                 "Clipped to the limit at that size, they become tiny when the scaler divides by the factor again.",
                 fix=f"call scaler.unscale_({optimizer}) before {call}",
+                fixes=case.fixes(
+                    Way(
+                        "take the scale off before clipping",
+                        "the limit is for the true gradients",
+                        case.place(clip.stack),
+                        inserted(f"{_scaler_of(case, clip)}.unscale_({optimizer})", before=True),
+                    )
+                ),
             )
     for use in slots.updates:
         if use.optimizer is None or not any(slot.scaled and not slot.empty for slot in use.slots.values()):
@@ -231,6 +266,16 @@ def _by_scaler(use: Use) -> bool:
         if isinstance(moment, (Backward, OptimizerStep)):
             return False
     return False
+
+
+def _scaler_of(case: Case, use: Use) -> str:
+    """What the script calls the scaler that scaled the loss of a step."""
+    for event in case.events(ScalerCall, use.step):
+        sites = case.sites(event.moment.stack)
+        name = receiver(sites[0].expression, event.moment.call) if sites else ""
+        if name:
+            return name
+    return "scaler"
 
 
 def _owner(case: Case, parameters: Iterable[int]) -> str:

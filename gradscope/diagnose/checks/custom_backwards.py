@@ -10,6 +10,8 @@ from ...model.findings import Finding, Severity
 from ...model.moments import Backward, OpCall
 from ...model.records import Detail, GradNode
 from ...model.trace import Step
+from ...repair.changes.functions import padded_return, returns_parameter, times_incoming
+from ...repair.ways import Way
 from ..evidence.index import Case
 from ..evidence.statistics import Run, Statistics, backwards, size
 from ..evidence.torch_errors import ErrorKind, torch_error
@@ -79,8 +81,21 @@ def wrong_count(case: Case) -> Iterator[Finding]:
             "order and with their shapes; None for an argument that is no tensor or needs none.",
             fix="return as many values as forward has arguments: `return grad * ctx.scale, None` for forward(ctx, x, "
             "scale)",
+            fixes=case.fixes(
+                Way(
+                    "return None for the other arguments",
+                    "they are numbers or need no gradient",
+                    case.place(op.behind if op is not None else None),
+                    padded_return(least=_wanting(step, op)),
+                )
+            ),
             nodes=[grad_node_id(step.template, call.graph, call.node.index) for call in calls],
         )
+
+
+def _wanting(step: Step, op: OpCall | None) -> int:
+    """How many of an op's inputs need a gradient."""
+    return sum(step.tensors[tensor].requires_grad for tensor in op.inputs) if op is not None else 0
 
 
 @check(RETURNS_NONE)
@@ -155,6 +170,14 @@ def wrong_derivative(case: Case) -> Iterator[Finding]:
                 fix="derive it again, all terms of the product and chain rules; "
                 "torch.autograd.gradcheck(Function.apply, inputs in float64) tests it. If another gradient is meant "
                 "(straight-through, surrogate), silence this line with # gradscope: ignore[GS813]",
+                fixes=case.fixes(
+                    Way(
+                        "multiply by the gradient that comes in",
+                        "the chain rule's other factor",
+                        case.place(op.behind),
+                        times_incoming(),
+                    )
+                ),
                 nodes=(grad_node_id(step.template, run.graph, run.node.index),),
             )
 
@@ -261,6 +284,14 @@ def _zeroing(
         related=case.places(*returning, *((hook.stack, "the hook is registered here") for hook in hooks)),
         explanation=explanation,
         fix="remove the hook, or return None (or the gradient itself) from it",
+        fixes=case.fixes(
+            Way(
+                "return the gradient as it came",
+                "what lies before it learns again",
+                next(iter(lines)) if known else None,
+                returns_parameter(-1),
+            )
+        ),
         nodes=nodes,
     )
 

@@ -9,6 +9,10 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, Failure, ModeChange, OpCall
 from ...model.trace import Step
+from ...repair.changes.calls import renamed, with_keyword, without_call
+from ...repair.changes.values import not_rebuilt, receiver_followed_by
+from ...repair.ways import Way
+from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import first_cuts, place_of, reason
 from ..evidence.index import Case
@@ -82,6 +86,7 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         related=case.places((flow.ops[cut.op].stack, "the path ends here"), (backward.stack, "this backward raises")),
         explanation=why + f" So {name} does not require a gradient, and backward() has nothing to go back through.",
         fix=fix,
+        fixes=rejoined(flow, cut),
         nodes=[tensor_id(step.template, tensor) for tensor in (*flow.ops[cut.op].outputs[:1], root)],
     )
 
@@ -97,6 +102,14 @@ def _checkpointed(case: Case, step: Step, flow: Dataflow, root: int, op: int, ba
         explanation="With use_reentrant=True the checkpoint becomes a node of the graph only if a tensor that it is "
         "given requires a gradient. The parameters inside do not count.",
         fix="pass use_reentrant=False",
+        fixes=case.fixes(
+            Way(
+                "use the checkpoint that is not reentrant",
+                "the parameters inside are trained",
+                case.place(flow.ops[op].stack),
+                with_keyword(("checkpoint", "checkpoint_sequential"), "use_reentrant", "False"),
+            )
+        ),
         nodes=[tensor_id(step.template, tensor) for tensor in flow.ops[op].outputs[:1]],
     )
 
@@ -116,6 +129,7 @@ def _number(case: Case, step: Step, failure: Failure, position: int) -> Iterator
         related=case.places((failure.stack, "this call raises")),
         explanation=f"{op.name}() gives the value without its graph. Only a tensor knows how it was computed.",
         fix="leave the loss a tensor for backward(); take the number only for printing",
+        fixes=case.fixes(Way("leave it a tensor", "it keeps its graph", case.place(op.stack), without_call(op.name))),
         nodes=[tensor_id(step.template, tensor) for tensor in op.inputs[:1]],
     )
 
@@ -134,6 +148,9 @@ def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, back
         explanation=f".{op.name}() gives a number (or array) that autograd knows nothing of. A tensor made of it is "
         "new: no parameter lies behind it.",
         fix="compute with the tensors themselves, without item() / numpy() / float()",
+        fixes=case.fixes(
+            Way("compute with the tensors themselves", "the loss keeps its graph", case.place(stack), not_rebuilt())
+        ),
         nodes=[tensor_id(step.template, root)],
     )
 
@@ -177,6 +194,10 @@ def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
         explanation="A gradient is the derivative of one number. For several, backward would have to be told how much "
         "each of them counts.",
         fix=f"reduce it first: {variable(name, 'loss')}.mean().backward() (or .sum()); or leave out reduction='none'",
+        fixes=case.fixes(
+            Way("take the mean", "of each value alike", place, receiver_followed_by("backward", call=".mean()")),
+            Way("take the sum", "larger steps for more values", place, receiver_followed_by("backward", call=".sum()")),
+        ),
         nodes=[tensor_id(step.template, tensor.number) for tensor in found],
     )
 
@@ -199,6 +220,20 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
         explanation=f"No path leads from {root} back to {names}."
         + (" It does not require a gradient." if frozen else " It took no part in computing it."),
         fix="pass allow_unused=True and skip the None that comes back, or ask only for what the loss uses",
+        fixes=case.fixes(
+            Way(
+                "ask for the tensor that is used",
+                "the gradient is that of what the loss is computed from",
+                case.place(backward.stack),
+                without_call("clone"),
+            ),
+            Way(
+                "take zeros for what is not used",
+                "what the loss does not depend on has the gradient 0",
+                case.place(backward.stack),
+                with_keyword(("grad",), "materialize_grads", "True"),
+            ),
+        ),
         nodes=[tensor_id(step.template, tensor) for tensor in unused],
     )
 
@@ -222,6 +257,14 @@ def inference_tensors(case: Case) -> Iterator[Finding]:
             explanation="Tensors made under inference_mode keep no version and no autograd data, for ever: autograd "
             "refuses to save them.",
             fix="use torch.no_grad() instead of torch.inference_mode() here, or clone() the result outside the block",
+            fixes=case.fixes(
+                Way(
+                    "use no_grad here",
+                    "its results may be used where autograd records",
+                    case.place(region.stack if region is not None else None),
+                    renamed(("inference_mode",), "no_grad"),
+                )
+            ),
             nodes=[tensor_id(event.step.template, made)] if made is not None else [],
         )
         return

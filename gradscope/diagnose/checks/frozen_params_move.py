@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.moments import GradChange, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.leaves import gradient_dropped
+from ...repair.ways import Way
 from ...text import number
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import GradLifetimes
@@ -104,17 +106,38 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
     clears = [e.moment.stack for e in case.events(GradChange, event.step) if e.moment.change == "zeroed"]
     return FROZEN_MOVES.finding(
         f"{names}: frozen, but {update} goes on changing {'it' if len(moved) == 1 else 'them'}",
-        culprit=case.place(stack),
+        culprit=_freezing(case, stack, which),
         step=event.step.number,
         confidence=SURE,
         related=case.places(
-            (event.moment.stack, "changes it"), *((clear, "sets .grad to zeros, not to None") for clear in clears[:1])
+            (stack, "frozen here"),
+            (event.moment.stack, "changes it"),
+            *((clear, "sets .grad to zeros, not to None") for clear in clears[:1]),
         ),
         explanation="requires_grad_(False) stops new gradients only. Optimizers skip parameters whose .grad is None: "
         f"here {reason}. {name} had norm {number(first.before, 6)} before this update and "
         f"{number(first.after, 6)} after it.",
         fix=f"also set .grad = None for the frozen parameters, or build {optimizer_name(case, which)} without them",
+        fixes=case.fixes(
+            *(
+                Way("drop the old gradient, too", "the optimizer leaves it alone", case.place(stack), change)
+                for change in (gradient_dropped(module=_by_module(case, stack)), gradient_dropped(module=False))
+            )
+        ),
     )
+
+
+def _by_module(case: Case, stack: int | None) -> bool:
+    """Whether the line freezes several parameters in one go, as a module does."""
+    facts = [fact.when for facts in Ownership.of(case).wanted.values() for fact in facts if fact.stack == stack]
+    return any((when.step, when.moment + 1) == (other.step, other.moment) for when in facts for other in facts)
+
+
+def _freezing(case: Case, stack: int | None, optimizer: int) -> Place | None:
+    """The line that freezes. One that also unfreezes is a switch: then who calls it, where the optimizer is at hand."""
+    owners, line = Ownership.of(case), case.sites(stack)[:1]
+    switched = {fact.what for facts in owners.wanted.values() for fact in facts if case.sites(fact.stack)[:1] == line}
+    return owners.beside(stack, optimizer) if "True" in switched else case.place(stack)
 
 
 CHECKS = (frozen_still_moving,)

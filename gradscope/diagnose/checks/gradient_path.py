@@ -8,9 +8,13 @@ from collections.abc import Iterator, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import Fix
 from ...model.moments import Backward, OpCall
 from ...model.records import Parameter
 from ...model.trace import Step
+from ...repair.changes.calls import with_keyword
+from ...repair.ways import Way
+from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import INTEGER, Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, first_cuts, place_of, reason
 from ..evidence.index import Case
@@ -118,6 +122,7 @@ def _cut_off(case: Case, step: Step, flow: Dataflow, cut: Cut, parameters: set[i
         explanation=f"{why} The optimizer has {listed(names)} to train, yet in {steps} steps no backward reached "
         + ("it." if len(names) == 1 else "them."),
         fix=fix,
+        fixes=rejoined(flow, cut),
         severity=Severity.NOTE if copy else None,
         nodes=[tensor_id(step.template, tensor) for tensor in flow.ops[cut.op].outputs[:1]],
     )
@@ -159,6 +164,14 @@ def _checkpoints(case: Case, step: Step, flow: Dataflow, roots: Sequence[int], m
             explanation="With use_reentrant=True the checkpoint runs its part without gradients and becomes a node of "
             "the graph only if an input tensor requires a gradient. Here none does, so backward ends before it.",
             fix="pass use_reentrant=False",
+            fixes=case.fixes(
+                Way(
+                    "use the checkpoint that is not reentrant",
+                    "the parameters inside are trained",
+                    case.place(op.stack),
+                    with_keyword(("checkpoint", "checkpoint_sequential"), "use_reentrant", "False"),
+                )
+            ),
             nodes=[tensor_id(step.template, tensor) for tensor in dead[:1]],
         )
 
@@ -182,7 +195,7 @@ def _constant_terms(flow: Dataflow, backward: Backward, position: int) -> Iterat
         found = _constant(flow, term, op)
         if found is None:
             continue
-        culprit, why, fix = found
+        culprit, why, fix, ways = found
         name = case.called(step, term)
         yield CONSTANT_TERM.finding(
             f"{name} is a constant to autograd: adding it to the loss trains nothing",
@@ -192,12 +205,13 @@ def _constant_terms(flow: Dataflow, backward: Backward, position: int) -> Iterat
             related=case.places((flow.ops[op].stack, "added to the loss here"), (backward.stack, "this backward")),
             explanation=f"{why} {name} changes the value of the loss, but its derivative is zero for every parameter.",
             fix=fix,
+            fixes=ways,
             nodes=[tensor_id(step.template, term)],
         )
 
 
-def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str, str] | None:
-    """(line, explanation, fix) of what made a term a constant that was computed from what is trained."""
+def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str, str, tuple[Fix, ...]] | None:
+    """(line, explanation, fix, patches) of what made a term a constant that was computed from what is trained."""
     behind, _ = flow.behind([term], before)
     read = [leaf for tensor in behind if (leaf := flow.step.tensors[tensor].gradient_of) is not None]
     if read:
@@ -206,10 +220,10 @@ def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str
             name = flow.case.called(flow.step, read[0])
             why = f"{name}.grad was filled by a backward without create_graph=True: gradients have no graph then."
             fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
-            return flow.case.place(filled[-1].stack), why, fix
+            return flow.case.place(filled[-1].stack), why, fix, ()
     cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term)]
     cuts = cuts or _numbers_in(flow, term, before)
-    return (place_of(flow, cuts[0]), *reason(flow, cuts[0])) if cuts else None
+    return (place_of(flow, cuts[0]), *reason(flow, cuts[0]), rejoined(flow, cuts[0])) if cuts else None
 
 
 def _unmeant(flow: Dataflow, cut: Cut, term: int) -> bool:

@@ -10,7 +10,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Kept, StepKind, StepRow
 from ...model.trace import Step
-from ...repair.changes.values import named_followed_by
+from ...repair.changes.values import added_detached, assigned_followed_by, named_followed_by
 from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
@@ -108,7 +108,11 @@ def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]], together: int) -> Fi
                 "what is kept trains nothing",
                 line,
                 named_followed_by(name, ".detach()"),
-            )
+            ),
+            *(
+                Way("keep the values without their graph", "what is kept trains nothing", line, change)
+                for change in (assigned_followed_by(".detach()"), added_detached())
+            ),
         ),
         severity=Severity.NOTE if bounded else None,
         nodes=[tensor_id(home.template, kept.tensor)],
@@ -184,6 +188,14 @@ def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Fi
         fix=f"add the number only: {variable(name)} += loss.item(), or use .detach() on what goes into it"
         if _adds_up(case, step, stack, tensor)
         else f"put numbers into {name}, as .item() gives them, or use .detach() on what goes into it",
+        fixes=case.fixes(
+            Way(
+                "add the value without its graph",
+                "it is for looking at, and trains nothing",
+                binding(case, step, stack) if step.kind is not StepKind.SETUP else case.place(stack),
+                assigned_followed_by(".detach()"),
+            )
+        ),
         nodes=[tensor_id(step.template, tensor)],
     )
 

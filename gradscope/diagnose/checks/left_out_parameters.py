@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
 from ...model.trace import Step
+from ...repair.changes.leaves import as_parameter, registered
+from ...repair.changes.statements import group_added, moved
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
@@ -55,7 +58,7 @@ class _Orphan(NamedTuple):
 
 def _orphans(case: Case, owners: Ownership) -> Iterator[_Orphan]:
     for one, parameter in case.parameters.items():
-        if one in owners.updated or one not in owners.filled:
+        if one in owners.updated or one not in owners.filled or _thrown_away(owners, one):
             continue
         for step in owners.filled[one]:
             acting = owners.acting.get(step.number, ())
@@ -64,6 +67,17 @@ def _orphans(case: Case, owners: Ownership) -> Iterator[_Orphan]:
             if acting:
                 yield _Orphan(one, _nearest(case, one, acting), step)
                 break
+
+
+def _thrown_away(owners: Ownership, parameter: int) -> bool:
+    """Whether it lives in the step that made it alone, as one line makes others in other steps: a net for one use."""
+    made = owners.made.get(parameter)
+    if made is None or parameter in owners.inside or any(s.number != made.when.step for s in owners.filled[parameter]):
+        return False
+    alike = {fact.when.step for fact in owners.made.values() if fact.stack == made.stack}
+    members = owners.acting.get(made.when.step, ())
+    fed = any(one in owners.reached for optimizer in members for one in owners.case.members[optimizer])
+    return len(alike) > 1 and fed
 
 
 def _is_weight(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
@@ -113,7 +127,10 @@ def _cause(case: Case, owners: Ownership, orphan: _Orphan) -> tuple[str, Place |
     if optimizer in owners.built and made is not None and made.when > built:
         if one in owners.inside:
             return "in forward", case.place(made.stack)
-        return "made late", owners.beside(late[0].stack if late else made.stack, optimizer)
+        stack = late[0].stack if late else made.stack
+        copied = owners.copied(one, case.members[optimizer])
+        return "made late", case.place(stack) if copied else owners.beside(stack, optimizer)
+    late = [fact for fact in late if not owners.wraps(fact, optimizer)]
     if optimizer in owners.built and late:
         return "placed late", owners.beside(late[0].stack, optimizer)
     thawed = _unfrozen(owners, orphan)
@@ -173,7 +190,26 @@ def _late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None, ho
         related=related,
         explanation=f"An optimizer updates the parameters that it was given; {told.names} came later. {told.proof}",
         fix=fix.format(optimizer=told.optimizer),
+        fixes=case.fixes(
+            Way(
+                f"build {told.optimizer} after this line",
+                "it gets the parameters that are in use",
+                case.place(told.built),
+                moved(place, before=False),
+            ),
+            Way(
+                f"give them to {told.optimizer} here",
+                "they are updated from now on",
+                place,
+                group_added(told.optimizer, _full_names(case, orphans)),
+            ),
+        ),
     )
+
+
+def _full_names(case: Case, orphans: Sequence[_Orphan]) -> list[str]:
+    known = (case.parameters[orphan.parameter] for orphan in orphans)
+    return [f"{one.root}.{one.name}" for one in known]
 
 
 def _made_late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
@@ -226,6 +262,10 @@ def _not_registered(owners: Ownership, orphans: Sequence[_Orphan], place: Place 
         related=case.places((told.built, "the optimizer is built without")),
         explanation=f"{why} {told.proof}",
         fix=fix,
+        fixes=case.fixes(
+            Way("register it", "the optimizer, .to() and state_dict() find it", place, registered()),
+            Way("make it a parameter", "the optimizer, .to() and state_dict() find it", place, as_parameter()),
+        ),
     )
 
 

@@ -12,6 +12,9 @@ from ...model.moments import Backward, Failure, OpCall
 from ...model.records import LOADER, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
+from ...repair.changes.calls import link_replaced, with_keyword, without_op
+from ...repair.changes.values import side_followed_by
+from ...repair.ways import Way
 from ...text import sizes
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event
@@ -90,6 +93,7 @@ def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[F
         explanation=f"Shapes that differ are stretched to {_times(rows)}: every prediction is compared with every "
         "target, not with its own. The loss falls only as far as the mean of the targets.",
         fix=_same_shape(prediction, target, *names),
+        fixes=case.fixes(*_paired(case, call, prediction, target)),
         nodes=(*call.inputs[:2], op_id(step.template, event.position)),
     )
 
@@ -125,6 +129,16 @@ def _same_shape(prediction: Tensor, target: Tensor, name: str, wanted: str) -> s
     return f"give both the same shape: {name}.view_as({wanted})"
 
 
+def _paired(case: Case, call: OpCall, prediction: Tensor, target: Tensor) -> Iterator[Way]:
+    """The ways to give prediction and target one shape."""
+    place = case.place(call.stack)
+    if len(prediction.shape) > len(target.shape) and prediction.shape[-1] == 1:
+        squeezed = 0 if call.inputs[0] == prediction.number else 1
+        meaning = "each prediction meets its own target"
+        yield Way("drop the last axis of the prediction", meaning, place, side_followed_by(squeezed, ".squeeze(-1)"))
+        yield Way("give the target a last axis", meaning, place, side_followed_by(1 - squeezed, ".unsqueeze(-1)"))
+
+
 def _shape(tensor: Tensor) -> str:
     return f"({sizes(tensor.shape)}{',' if len(tensor.shape) == 1 else ''})"
 
@@ -152,6 +166,14 @@ def scrambled(case: Case) -> Iterator[Finding]:
             explanation=f"{call.name} only counts the same memory anew: the values of one row end up in several. The "
             "sizes are the same in another order, so moving the axes is most likely what was meant.",
             fix=_moved(before.shape, after.shape, name),
+            fixes=case.fixes(
+                Way(
+                    "move the axes",
+                    "each value stays with its own row",
+                    case.place(call.stack),
+                    link_replaced((call.name,), _axes(before.shape, after.shape)),
+                )
+            ),
             nodes=(before.number, after.number, op_id(step.template, event.position)),
         )
 
@@ -184,14 +206,22 @@ def _strides(shape: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _moved(before: Sequence[int], after: Sequence[int], name: str) -> str:
+    same = _axes(before, after)
+    if same:
+        return f"{name}{same}"
+    axis = list(before).index(after[-1])
+    return f"move the axis to the end first: {name}.movedim({axis}, -1).reshape({', '.join(map(str, after))})"
+
+
+def _axes(before: Sequence[int], after: Sequence[int]) -> str:
+    """The call that moves the axes, where there are as many as before; else ""."""
     if len(before) == len(after):
         changed = [axis for axis, (one, other) in enumerate(zip(before, after)) if one != other]
         if len(changed) == 2:
-            return f"{name}.transpose({changed[0]}, {changed[1]})"
+            return f".transpose({changed[0]}, {changed[1]})"
         order = [list(before).index(size) for size in after]
-        return f"{name}.permute({', '.join(map(str, order))})"
-    axis = list(before).index(after[-1])
-    return f"move the axis to the end first: {name}.movedim({axis}, -1).reshape({', '.join(map(str, after))})"
+        return f".permute({', '.join(map(str, order))})"
+    return ""
 
 
 # -- probabilities ---------------------------------------------------------------------------------------
@@ -235,6 +265,14 @@ def _twice(case: Case, event: Event[OpCall], moment: int, made: OpCall) -> Findi
         explanation="Probabilities lie between 0 and 1; taken for scores they are all nearly equal. The loss cannot "
         f"fall below {least:.2f}, even for a perfect answer, and its gradient is small.",
         fix=f"return the scores without {made.name}; apply it where probabilities are read",
+        fixes=case.fixes(
+            Way(
+                f"pass on the scores without {made.name}",
+                "the loss sees scores; whoever reads probabilities has to apply it",
+                _line(case, made),
+                without_op((made.name,)),
+            )
+        ),
         nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
     )
 
@@ -305,6 +343,14 @@ def _batch_of_one(case: Case, failure: Event[Failure]) -> Finding:
         fix="DataLoader(..., drop_last=True)"
         if loader
         else "leave out a last slice of one sample, or use eval() for it",
+        fixes=case.fixes(
+            Way(
+                "leave out the last, smaller batch",
+                "its samples come in other epochs, if the data are shuffled",
+                case.place(stack),
+                with_keyword(("DataLoader",), "drop_last", "True"),
+            )
+        ),
     )
 
 

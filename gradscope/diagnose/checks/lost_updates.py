@@ -12,6 +12,8 @@ from ...model.moments import Backward, LeafChange, Mutation, OpCall
 from ...model.order import reached
 from ...model.records import StepKind, Tensor
 from ...model.trace import Step
+from ...repair.changes.leaves import written_in_place
+from ...repair.ways import Way
 from ...text import elide_list
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
@@ -54,6 +56,14 @@ def update_thrown_away(case: Case) -> Iterator[Finding]:
             explanation=f"{op.name} computes a new tensor, and the assignment only makes the name point to it. The "
             "parameter that the model holds stays as it was: nothing uses the new tensor, in this step or later.",
             fix="write into the parameter: with torch.no_grad(): p -= lr * p.grad (or p.sub_(...), p.copy_(...))",
+            fixes=case.fixes(
+                Way(
+                    "write into the parameter",
+                    "the model has the new value",
+                    case.place(stack),
+                    written_in_place(under_no_grad=op.grad_enabled),
+                )
+            ),
             nodes=(tensor_id(step.template, op.outputs[0]),),
         )
 

@@ -10,12 +10,15 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, GradChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.values import assigned_followed_by, followed_by, named_followed_by
+from ...repair.ways import Way
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.wording import listed, module_name, variable
 from ..rules import LIKELY, SURE, Rule, check
 
+_STANDS_STILL = "the value moves to it, and it stands still"
 TARGET_WITH_GRADIENT = Rule(
     "GS411", "target-not-detached", Severity.WARNING, "A target made by the model itself sends gradients back into it."
 )
@@ -84,6 +87,15 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
             explanation=f"Both sides of the difference come from {name}, so backward also changes {name} to make the "
             "target meet the value. A target has to stand still: it is what the value is to move to.",
             fix="compute the target under torch.no_grad(), or detach it",
+            fixes=case.fixes(
+                Way(
+                    "detach the target",
+                    "the value moves to it, it stands still",
+                    made,
+                    assigned_followed_by(".detach()"),
+                ),
+                Way("detach the target", "the value moves to it, it stands still", made, followed_by(".detach()")),
+            ),
             nodes=[tensor_id(step.template, result)],
         )
         return
@@ -236,6 +248,14 @@ def _pollution(
         explanation=f"{value} brings the graph of {player} into {loss}. Its backward adds to the gradients of {grown}, "
         f"and the optimizer of {player} steps with the sum of both losses, which pull against each other.",
         fix=f"use {variable(value, 'fake')}.detach() in this loss",
+        fixes=case.fixes(
+            Way(
+                f"detach {value} in this loss",
+                f"it trains its own player, not {player}",
+                case.place(call.stack),
+                named_followed_by(value, ".detach()"),
+            )
+        ),
         nodes=[tensor_id(step.template, tensor)],
     )
 

@@ -17,6 +17,7 @@ from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.nan_causes import TRAPS, Trap
+from ..evidence.nan_fixes import avoided
 from ..evidence.statistics import Statistics, backwards, bad, is_finite
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -185,7 +186,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Find
         return _diverged(case, born, largest)
     dtype = step.tensors[born.tensor].dtype
     trap = TRAPS.get(op.name)
-    half = dtype == "float16" and born.result.infs and not born.result.nans
+    half = dtype == "float16" and born.result.infs > 0 and not born.result.nans
     if half:
         trap = Trap(
             f"The type float16 holds nothing above {_LARGEST_HALF:.0f}.",
@@ -200,6 +201,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Find
         explanation=(trap.why if trap else f"For these values {op.name} gives {what}.")
         + f" Its inputs were finite: {_ranges(case, step, born.inputs)}.",
         fix=trap.fix if trap else "look at the values of its inputs, and keep them in the range where it is finite",
+        fixes=case.fixes(*avoided(op.name, place, half=half, inputs=born.inputs.values())),
         nodes=nodes,
     )
 
@@ -253,6 +255,7 @@ def _in_backward(case: Case, values: Statistics) -> Finding | None:
             + " A zero that comes in does not help: 0 · inf is NaN, also behind a mask."
             + (f" Its inputs: {_ranges(case, step, inputs)}." if inputs else ""),
             fix=trap.fix if trap else "keep its inputs away from the values where its derivative is infinite",
+            fixes=case.fixes(*avoided(op.name, case.place(op.stack), half=False, inputs=inputs.values())),
             nodes=(grad_node_id(step.template, run.graph, run.node.index), *op.outputs),
         )
     return None

@@ -11,6 +11,9 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, GradChange, Mutation, OpCall
 from ...model.trace import Step
+from ...repair.changes.leaves import asked_last, own_leaf, written_in_place
+from ...repair.changes.statements import inserted
+from ...repair.ways import Way
 from ..evidence.ancestry import Copy, Made, copy_of_leaf, is_update, made, root_without_graph, update_behind
 from ..evidence.grad_reads import Reads, reads_of_nothing
 from ..evidence.index import Case
@@ -99,6 +102,14 @@ def _new_tensor(
             else "Under no_grad nothing is recorded, so it does not require a gradient and the next loss has no graph."
         ),
         fix=f"change the leaf itself: with torch.no_grad(): {target} -= ... (and {target}.grad = None after it)",
+        fixes=case.fixes(
+            Way(
+                "write into the leaf",
+                "it stays a leaf, and its gradient begins anew",
+                place,
+                written_in_place(under_no_grad=op.grad_enabled, then=f"{target}.grad = None"),
+            )
+        ),
         nodes=nodes,
     )
 
@@ -136,6 +147,10 @@ def _copy(
         f"reaches {name}.",
         fix="ask for the gradient last: make the tensor with its final dtype, device and scale, then .requires_grad_() "
         "(or wrap the finished tensor in nn.Parameter)",
+        fixes=case.fixes(
+            Way("ask for the gradient last", "the tensor in use is the leaf", case.place(first.stack), asked_last()),
+            Way("make it a leaf of its own", "it is trained by itself", case.place(first.stack), own_leaf()),
+        ),
         nodes=nodes,
     )
 
@@ -164,6 +179,14 @@ def _result(case: Case, reads: Reads) -> Finding:
         f"That of a result passes through and is dropped, unless the result was told to keep it.{where}",
         fix=f"call {name}.retain_grad() right after it is computed, before backward(); "
         f"or ask for it: torch.autograd.grad(loss, {name})",
+        fixes=case.fixes(
+            Way(
+                f"let {name} keep its gradient",
+                "for looking at; it trains nothing by itself",
+                case.bound(subject.stack, name),
+                inserted(f"{name}.retain_grad()", before=False),
+            )
+        ),
         nodes=reads.nodes,
         severity=Severity.ERROR if reads.fatal else None,
     )

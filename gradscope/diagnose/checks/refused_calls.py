@@ -9,6 +9,11 @@ from typing import NamedTuple
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Failure
+from ...repair.changes.leaves import floating, leaf_begun
+from ...repair.changes.statements import without_grad
+from ...repair.changes.values import followed_by, side_followed_by
+from ...repair.changes.writes import out_of_place, taken_one_by_one
+from ...repair.ways import Way
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, TorchError
@@ -165,8 +170,29 @@ def refused_call(case: Case) -> Iterator[Finding]:
         related=_origins(case, event),
         explanation=explanation,
         fix=fix,
+        fixes=case.fixes(*_ways(case, event, kind, place)),
         nodes=tuple(tensor_id(event.step.template, number) for number in event.moment.inputs[:1]),
     )
+
+
+def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | None) -> Iterator[Way]:
+    """The ways to do what was refused, so that what was written is seen by all who wait for it."""
+    if kind is ErrorKind.LEAF_WRITTEN:
+        meaning = "the leaf has the new value and stays a leaf"
+        yield Way("write without recording it", meaning, place, without_grad(writes_only=True))
+        yield Way("give the op a copy", "the leaf stays as it is", place, side_followed_by(0, ".clone()"))
+    elif kind is ErrorKind.REPEATED_MEMORY_WRITTEN:
+        origin = next(iter(_origins(case, event)), None)
+        meaning = "all that follows sees the new values"
+        yield Way("make a new tensor", meaning, place, out_of_place(attributes=False))
+        yield Way("make a real copy first", "each element has memory of its own", origin, followed_by(".clone()"))
+    elif kind is ErrorKind.ONE_OF_VIEWS_WRITTEN:
+        origin = next(iter(_origins(case, event)), None)
+        yield Way("take the parts one by one", "each write reaches the whole", origin, taken_one_by_one())
+    elif kind is ErrorKind.INTEGER_WANTS_GRAD:
+        yield Way("make it floating-point numbers", "they can be trained", place, floating())
+    elif kind is ErrorKind.FLAG_OF_RESULT_SET:
+        yield Way("begin anew with a leaf", "what lies before it gets no gradient", place, leaf_begun())
 
 
 def _subject(case: Case, event: Event[Failure]) -> str:

@@ -11,6 +11,8 @@ from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, LeafChange, OpCall
 from ...model.records import StepKind, Tensor
 from ...model.trace import Step
+from ...repair.changes.leaves import asked
+from ...repair.ways import Way
 from ..evidence.ancestry import Made, ancestors, is_update, made, root_without_graph, update_behind
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_reads import reads_of_nothing
@@ -194,6 +196,7 @@ def _finding(
         explanation="A tensor gets a gradient only if it requires one when the loss is computed from it. Parameters of "
         f"modules do so by themselves; {name} is a plain tensor, for which nobody asked.",
         fix=fix,
+        fixes=case.fixes(Way("ask for the gradient here", f"{name} gets one", culprit, asked())) if where else (),
         nodes=nodes,
         severity=severity,
     )

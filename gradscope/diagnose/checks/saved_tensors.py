@@ -15,6 +15,7 @@ from ...model.trace import Step
 from ..evidence.carriers import carrier, is_late_root, update_since
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, torch_error
+from ..evidence.write_fixes import Kept, mended
 from ..evidence.writes import OPTIMIZER, Write, deed, out_of_place, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -114,6 +115,7 @@ def _finding(
         related=related,
         explanation=_explanation(case, step, node, name, saver, write),
         fix=_fix(write, culprit, name, saver),
+        fixes=mended(case, event, write, culprit, Kept(name, node, stack)),
         nodes=nodes,
         severity=severity,
     )

@@ -11,6 +11,7 @@ from ...model.records import Kept
 from ...model.trace import Step
 from ..evidence.carriers import carrier, is_late_root
 from ..evidence.dataflow import Dataflow
+from ..evidence.graph_fixes import both_followed, kept_apart, let_go, made_anew
 from ..evidence.index import Case, Event, Origin
 from ..evidence.players import Trespass, trespass
 from ..evidence.step_links import binding, container, home_of
@@ -79,6 +80,7 @@ def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool)
             if pile
             else f"detach it before the next step: {variable(name)} = {variable(name)}.detach()"
             ", each tensor of it if it is a tuple" + ("" if freed else "; and leave out retain_graph=True"),
+            fixes=case.fixes(*let_go(case, name, pile, culprit, backward)),
             nodes=[tensor_id(step.template, came)],
         )
     culprit = binding(case, step, op.stack) if op is not None else None
@@ -90,6 +92,7 @@ def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool)
         related=places,
         explanation=f"The graph behind {name} is built where it is computed. {happened}",
         fix=f"compute {variable(name)} inside the loop, anew for each backward (or detach it if it is a constant)",
+        fixes=case.fixes(*made_anew(case, step, name, culprit, backward, came)),
         nodes=[tensor_id(step.template, came)],
     )
 
@@ -122,10 +125,11 @@ def _twice(case: Case, event: Event[Backward]) -> Finding:
     root = _root(case, event, "the loss")
     other = _root(case, earlier, "the first loss") if earlier is not None else "the first loss"
     shared = _shared(case, step, earlier.moment, backward) if earlier is not None and earlier.step is step else ""
+    both = earlier is not None and _roots(case, earlier) != _roots(case, event)
     if step.row.light:
         message = f"{root} goes back through a graph that an earlier backward has freed"
         fix = "call backward once for each forward, and detach what is taken over from earlier steps"
-    elif earlier is not None and _roots(case, earlier) == _roots(case, event):
+    elif earlier is not None and not both:
         message, fix = f"{root} is differentiated a second time", f"call {variable(root, 'loss')}.backward() once"
     else:
         message = f"{root} goes back through a graph that the backward of {_apart(other, root)} has freed"
@@ -140,6 +144,7 @@ def _twice(case: Case, event: Event[Backward]) -> Finding:
         related=case.places((earlier.moment.stack if earlier is not None else None, "this backward freed the graph")),
         explanation=f"A backward frees what its graph saved.{shared} The second one finds it gone.",
         fix=fix,
+        fixes=case.fixes(*both_followed(case, earlier, event)) if both and earlier is not None else (),
         nodes=[tensor_id(step.template, tensor) for tensor in backward.roots],
     )
 
@@ -167,6 +172,7 @@ def _trespassing(case: Case, earlier: Event[Backward], event: Event[Backward], i
         explanation=f"{value} brings along the graph of parameters that {owner} updates. No step that follows "
         f"{loss} uses their gradients: here {value} is to be taken as it is, as data.",
         fix=f"use {variable(value, 'it')}.detach() on this line",
+        fixes=case.fixes(*kept_apart(case, into)),
         nodes=[tensor_id(step.template, into.value)] if into.home.template is step.template else [],
     )
 

@@ -10,6 +10,8 @@ from ...model.findings import Finding, Place, Severity
 from ...model.moments import GradChange, ZeroGrad
 from ...model.records import Stats
 from ...model.trace import Step
+from ...repair.changes.statements import inserted, moved
+from ...repair.ways import Way
 from ...text import number, plural
 from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use, Waste, backward_reach
 from ..evidence.index import Case
@@ -84,6 +86,16 @@ def _not_cleared(
         explanation=f"A backward adds to what is in .grad. {parameter_names(case, stale)} still held the gradients of "
         f"the last update, so each update follows the sum of all batches so far.{proof}{instead}",
         fix=f"call {clear} before {call}",
+        fixes=case.fixes(
+            Way(
+                f"call {clear} first",
+                "each update follows its own batch",
+                case.meeting(backward, use.stack),
+                inserted(clear, before=True),
+            )
+        )
+        if use.optimizer is not None
+        else (),
     )
 
 
@@ -169,6 +181,14 @@ def _cleared_too_early(case: Case, use: Use, slot: Slot, lost: Iterable[int]) ->
         explanation=f"{call} fills .grad of {parameter_names(case, lost)}, {clear} throws that away, and {update} "
         "then has nothing to follow: the parameters do not learn from this loss.",
         fix=f"move {clear} in front of {call}",
+        fixes=case.fixes(
+            Way(
+                "clear before the backward",
+                "the update finds what the backward gave",
+                case.meeting(slot.cleared, slot.lost),
+                moved(case.meeting(slot.lost, slot.cleared), before=True),
+            )
+        ),
     )
 
 
@@ -183,6 +203,14 @@ def _stepped_too_early(case: Case, use: Use, later: int, lost: Iterable[int]) ->
         explanation=f"The gradients of {parameter_names(case, lost)} come from {call}. The update before it finds them "
         "empty, and they are cleared before the next one.",
         fix=f"move {update} behind {call}",
+        fixes=case.fixes(
+            Way(
+                "update after the backward",
+                "the update finds what the backward gave",
+                case.meeting(use.stack, later),
+                moved(case.meeting(later, use.stack), before=False),
+            )
+        ),
     )
 
 
@@ -230,6 +258,14 @@ def _partly_lost(case: Case, use: Use, slot: Slot, members: Mapping[int, Slot]) 
         explanation=f"Before each {update}, what {plural(slot.losses, 'backward')} put into .grad of "
         f"{parameter_names(case, members)} is cleared again; only the last {plural(slot.fills, 'backward')} counts.",
         fix=f"clear the gradients once for each update: right after {update}, or before the first backward",
+        fixes=case.fixes(
+            Way(
+                "clear after each update",
+                "every backward counts",
+                case.meeting(slot.cleared, use.stack),
+                moved(case.meeting(use.stack, slot.cleared), before=False),
+            )
+        ),
     )
 
 
@@ -306,6 +342,14 @@ def never_steps(case: Case) -> Iterator[Finding]:
             explanation=f"{parameter_names(case, members)} get gradients, and {name} clears them, but its step() is "
             "never called: the parameters keep their first values.",
             fix=f"call {name}.step() after {call_at(case, backward, 'the backward')}",
+            fixes=case.fixes(
+                Way(
+                    f"let {name} step after its own backward",
+                    "its parameters follow their gradients",
+                    case.place(fills[0][1]),
+                    inserted(f"{name}.step()", before=False),
+                )
+            ),
         )
 
 

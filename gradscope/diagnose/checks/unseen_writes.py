@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
-from ...model.findings import Finding, Severity
-from ...model.moments import Backward
+from ...model.findings import Finding, Place, Severity
+from ...model.moments import Backward, OptimizerStep
 from ...model.records import GradNode, SavedTensor, Stats
 from ...model.trace import Step
+from ...repair.changes.statements import moved
+from ...repair.changes.values import followed_by
+from ...repair.changes.writes import out_of_place
+from ...repair.ways import Way
 from ..evidence.index import Case, Event, once_a_step
 from ..evidence.statistics import Statistics, same_values
 from ..evidence.writes import ASSIGNED, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
@@ -145,6 +149,7 @@ def _finding(
         explanation=f"The derivative of {saver} is computed from {name} as it was when {saver} ran. "
         f"{proof}{_why(write)}",
         fix=_fix(case, event, write, name),
+        fixes=case.fixes(*_ways(case, event, write, culprit)),
         nodes=(tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index)),
     )
 
@@ -183,6 +188,30 @@ def _fix(case: Case, event: Event[Backward], write: Write, name: str) -> str:
     if owner_of(event.step, write.tensor) is not None:
         return "move this line after the backward and optimizer.step(), and use torch.no_grad() rather than .data"
     return f"make a new tensor, which autograd then sees: {name} = {name}.{write.cause.rstrip('_')}(...), without .data"
+
+
+def _ways(case: Case, event: Event[Backward], write: Write, culprit: Place | None) -> Iterator[Way]:
+    """The ways to write where autograd does not compute with it any more, or so that it sees the write."""
+    if write.cause in op_kinds.ENTERS_TORCH | {"from_dlpack"}:
+        yield Way("give torch its own copy", "later writes do not reach it", culprit, followed_by(".clone()"))
+    elif write.cause in op_kinds.SHARES_MEMORY:
+        yield Way("let numpy have a copy", "its writes do not reach the tensor", culprit, followed_by(".copy()"))
+    elif owner_of(event.step, write.tensor) is not None:
+        after = next((e for e in case.events(OptimizerStep, event.step) if e.position > event.position), None)
+        if after is not None:
+            yield Way(
+                "write after the update",
+                "the gradient is that of the weights which the loss was computed with",
+                culprit,
+                moved(case.meeting(after.moment.stack, write.stack), before=False),
+            )
+    else:
+        yield Way(
+            "make a new tensor, which autograd sees",
+            "the gradient is that of what the loss was computed from",
+            case.place(write.stack),
+            out_of_place(attributes=True),
+        )
 
 
 CHECKS = (saved_tensor_modified_unseen,)

@@ -11,6 +11,9 @@ from ...model.findings import Finding, Severity
 from ...model.moments import Backward, GradChange, Mutation, OpCall, OptimizerStep, ScalerCall, SchedulerStep
 from ...model.order import reached
 from ...model.trace import Step
+from ...repair.changes.statements import before_its_loop, moved
+from ...repair.changes.values import divided
+from ...repair.ways import Way
 from ...text import number, plural
 from ..evidence.arguments import arguments
 from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use
@@ -108,6 +111,14 @@ def _skips_a_rate(case: Case, optimizer: int, first: _Call, update: _Call) -> Fi
         explanation=f"A scheduler's step sets the rate for the updates that follow, so the rate it begins with is for "
         f"the updates before its first step. Here there are none, and the whole schedule is one step early.{proof}",
         fix=f"call {call} after {step}",
+        fixes=case.fixes(
+            Way(
+                "step the schedule after the update",
+                "its first rate is used",
+                case.meeting(first.stack, update.stack),
+                moved(case.meeting(update.stack, first.stack), before=False),
+            )
+        ),
     )
 
 
@@ -223,6 +234,14 @@ def _summed(case: Case, use: Use, count: int, backward: int | None, severity: Se
         explanation=f"Each loss is already the mean over its own micro-batch. {update} follows the sum of {count} of "
         f"them, which acts like a learning rate {count} times as large as one batch of that size would have.",
         fix=f"divide the loss by the number of micro-batches ({count}) before {call}",
+        fixes=case.fixes(
+            Way(
+                f"divide each loss by {count}",
+                "the update follows the mean of the micro-batches",
+                case.place(backward),
+                divided(("backward",), count),
+            )
+        ),
     )
 
 
@@ -266,6 +285,14 @@ def _forgets(
         explanation=f"{optimizer.type} remembers {state} of each parameter from update to update. A new one starts "
         "without them, so what it should average over many updates is thrown away each time.",
         fix=f"build {name} once, before the loop",
+        fixes=case.fixes(
+            Way(
+                f"build {name} before the loop",
+                "it remembers from update to update",
+                case.meeting(stack, update),
+                before_its_loop(),
+            )
+        ),
     )
 
 

@@ -12,6 +12,9 @@ from ...model.findings import Finding, Severity
 from ...model.moments import OpCall
 from ...model.records import Site
 from ...model.trace import Step
+from ...repair.changes.calls import conditional, with_keyword
+from ...repair.changes.statements import switched, without_grad
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, once_a_case
@@ -104,6 +107,14 @@ def _eval_left_on(case: Case, module: int, switch: Switched, first: ModelCall, c
         explanation=f"eval() stays on until train() is called. {count} training calls ran with training=False, so its "
         f"{kinds} acted as in evaluation: no value was dropped, no statistic was updated.",
         fix=f"call {variable(name, 'model')}.train() at the start of each training epoch",
+        fixes=case.fixes(
+            Way(
+                "switch to training mode where it trains",
+                "dropout and batch norm work in training again",
+                case.place(first.call.stack),
+                switched(("train",)),
+            )
+        ),
     )
 
 
@@ -124,7 +135,10 @@ def train_in_evaluation(case: Case) -> Iterator[Finding]:
                 continue
             if _on_purpose(case, story, at, moment, one):
                 continue
-            yield _train_in_evaluation(case, module, one)
+            undone = story.switch_before(at, moment)
+            after = [when for when in story.updates if when < (at, moment)][-1]
+            undoes = undone is not None and undone.change.value == "train" and _undoes_eval(story, undone, after)
+            yield _train_in_evaluation(case, module, one, undone.change.stack if undoes and undone else None)
             break
 
 
@@ -135,10 +149,21 @@ def _on_purpose(case: Case, story: ModelLife, at: int, moment: int, one: ModelCa
         return True  # nothing was trained yet
     switch = story.switch_before(at, moment)
     if switch is not None and switch.change.value == "train" and (switch.step, switch.moment) > updated[-1]:
+        if _undoes_eval(story, switch, updated[-1]):
+            return False
         return switch.change.stack not in story.switched_to_train
     given = given_to(case, one)
     alike = [other for other in model_calls(case, one.step) if given_to(case, other) & given and other.random]
     return len(alike) >= 3
+
+
+def _undoes_eval(story: ModelLife, switch: Switched, updated: tuple[int, int]) -> bool:
+    """Whether an eval() came before a train(), both after the last update, and the model was not run between them."""
+    before = story.switch_before(switch.step, switch.moment)
+    if before is None or before.change.value != "eval" or (before.step, before.moment) < updated:
+        return False
+    times = ((step, moment) for step, moment, _ in story.calls)
+    return not any((before.step, before.moment) < when < (switch.step, switch.moment) for when in times)
 
 
 def _measures(case: Case, one: ModelCall) -> bool:
@@ -166,18 +191,35 @@ def _only_measured(case: Case, one: ModelCall) -> bool:
     )
 
 
-def _train_in_evaluation(case: Case, module: int, one: ModelCall) -> Finding:
+def _train_in_evaluation(case: Case, module: int, one: ModelCall, undoing: int | None) -> Finding:
+    """`undoing`: the train() that came right after an eval()."""
     name = module_name(case, module)
     kinds = _kinds(Dataflow.of(case, one.step), one.random)
     model = variable(name, "model")
     return TRAIN_IN_EVALUATION.finding(
         f"{name} is evaluated in training mode: {kinds} is at work",
-        culprit=case.place(one.call.stack),
+        culprit=case.place(undoing if undoing is not None else one.call.stack),
         step=one.step.number,
         confidence=SURE if one.without_grad else LIKELY,
         explanation=f"{model}.training is True here. Dropout makes the score random, and batch norm uses (and "
         "changes) the statistics of the evaluation batches. no_grad() does not change the mode.",
-        fix=f"call {model}.eval() before the evaluation, and {model}.train() after it",
+        fix=f"call {model}.eval() before the evaluation, and {model}.train() after it"
+        if undoing is None
+        else f"move {model}.train() behind the evaluation: it undoes {model}.eval()",
+        fixes=case.fixes(
+            Way(
+                "switch to evaluation mode here",
+                "the score is that of the whole model; training switches back",
+                case.place(one.call.stack),
+                switched(("eval",)),
+            ),
+            Way(
+                "switch to evaluation mode here, and back after it",
+                "the score is that of the whole model",
+                case.place(one.call.stack),
+                switched(("eval", "train")),
+            ),
+        ),
         severity=None if one.without_grad else Severity.NOTE,
         nodes=[tensor_id(one.step.template, tensor) for op in one.random[:1] for tensor in _outputs(one.step, op)],
     )
@@ -230,6 +272,16 @@ def _always_dropping(case: Case, step: Step, op: OpCall, module: int) -> Finding
         fix="pass dropout_p=self.p if self.training else 0.0"
         if attention
         else "pass training=self.training, or use an nn.Dropout module, which follows the mode",
+        fixes=case.fixes(
+            Way(
+                "follow the mode of the module",
+                "nothing is dropped in evaluation",
+                place,
+                conditional((op.name,), "dropout_p", "self.training", "0.0")
+                if attention
+                else with_keyword((op.name,), "training", "self.training"),
+            )
+        ),
         severity=Severity.NOTE if said else None,
         nodes=[tensor_id(step.template, tensor) for tensor in op.outputs],
     )
@@ -303,6 +355,14 @@ def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
         explanation="Gradients are on, so autograd records every op and saves what its backward would need; no "
         f"backward follows.{stays if kept else ''}",
         fix="run the evaluation under torch.no_grad()",
+        fixes=case.fixes(
+            Way(
+                "evaluate under torch.no_grad()",
+                "no graph is built, nothing of it is kept",
+                place_of(site) if site is not None else None,
+                without_grad(),
+            )
+        ),
         severity=None if kept > 1 else Severity.NOTE,
         nodes=[tensor_id(step.template, tensor) for tensor in sorted(one.results)[:1]],
     )

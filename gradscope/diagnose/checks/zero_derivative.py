@@ -12,6 +12,8 @@ from ...model.moments import Backward
 from ...model.order import reached
 from ...model.records import GradGraph
 from ...model.trace import Step
+from ...repair.changes.values import straight_through
+from ...repair.ways import Way
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import ACCUMULATE
 from ..evidence.index import Case
@@ -108,6 +110,16 @@ def _zero_derivative(case: Case, step: Step, moment: int, parameters: set[int]) 
         "through: drawn + p - p.detach()"
         if drawn
         else f"use a straight-through estimator: y = x + (torch.{name}(x) - x).detach()",
+        fixes=case.fixes(
+            Way(
+                "let the gradient pass straight through",
+                "the values stay; the gradient is that of the input",
+                case.place(step.stack(moment)),
+                straight_through((name,)),
+            )
+        )
+        if not drawn
+        else (),
         nodes=[tensor_id(step.template, tensor) for tensor in (op.outputs[:1] if op is not None else ())],
     )
 

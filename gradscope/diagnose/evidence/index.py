@@ -267,6 +267,11 @@ class Case:
         sites = self.sites(stack)
         return at(sites[0], note) if sites else None
 
+    def bound(self, stack: int | None, name: str) -> Place | None:
+        """The innermost line of a stack that gives the value its name."""
+        site = next((site for site in self.sites(stack) if name in site.targets), None)
+        return at(site) if site is not None else self.place(stack)
+
     def meeting(self, stack: int | None, other: int | None, note: str = "") -> Place | None:
         """The line of `stack` in the innermost function that `other` runs in too: there the order of both is made."""
         sites = self.sites(stack)

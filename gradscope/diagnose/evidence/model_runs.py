@@ -12,7 +12,7 @@ from ...model import op_kinds
 from ...model.moments import Backward, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.records import Detail
 from ...model.trace import Step
-from .arguments import arguments
+from .arguments import arguments, were_recorded
 from .dataflow import Dataflow
 from .index import Case, once_a_case, once_a_step
 
@@ -41,7 +41,7 @@ def acts_as_training(op: OpCall) -> bool | None:
     """Whether an op that has two modes acts as in training; None for an op that has one, or was not told in full."""
     given, drops = arguments(op), drop_share(op) > 0
     said: object = None
-    if op.name in op_kinds.DROPOUTS and op.arguments and drops:
+    if op.name in op_kinds.DROPOUTS and were_recorded(op) and drops:
         said = given.get("training", 1) is not False
     elif op.name == "batch_norm" and len(op.inputs) >= 3:
         said = given.named.get("training")
@@ -56,7 +56,7 @@ def acts_as_training(op: OpCall) -> bool | None:
 def _acts_as_training(flow: Dataflow, index: int) -> bool | None:
     """The same of an op of a step; where its arguments were not recorded, by the flag of the module that calls it."""
     op = flow.ops[index]
-    if op.arguments or op.module not in _modules_with_modes(flow.case):
+    if were_recorded(op) or op.module not in _modules_with_modes(flow.case):
         return acts_as_training(op)
     if op.name not in op_kinds.DROPOUTS and op.name != "batch_norm":
         return None
@@ -175,24 +175,24 @@ def follows(case: Case, one: ModelCall) -> bool:
     """Whether a call's parameters are written from those that training updates: an average of a model, or a copy."""
     flow = Dataflow.of(case, one.step)
     read = {one.step.tensors[tensor].parameter for op in one.ops for tensor in flow.ops[op].inputs}
-    return not read.isdisjoint(_followers(case))
+    return not read.isdisjoint(followers(case))
 
 
 @once_a_case
-def _followers(case: Case) -> set[int | None]:
-    """Parameters that no training updates, and that were written from some that it does."""
+def followers(case: Case) -> Mapping[int | None, int | None]:
+    """Parameters that no training updates, written from some that it does: the stack of the last such write."""
     leading: set[int | None] = set().union(*trained_modules(case).values())
-    found: set[int | None] = set()
+    found: dict[int | None, int | None] = {}
     for step in case.distinct:
         flow = Dataflow.of(case, step)
 
         def memory(tensor: int, step: Step = step) -> set[int | None]:
             return {one.parameter for one in step.lasting.get(step.tensors[tensor].storage, ())}
 
-        for tensor in {event.moment.tensor for event in case.events(Mutation, step)}:
+        for tensor, stack in {event.moment.tensor: event.moment.stack for event in case.events(Mutation, step)}.items():
             written = memory(tensor) - leading
             if written and any(memory(one) & leading for one in flow.behind([tensor])[0]):
-                found.update(written)
+                found.update(dict.fromkeys(written, stack))
     return found
 
 

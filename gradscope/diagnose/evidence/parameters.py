@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from ...model.moments import (
 )
 from ...model.records import Site
 from ...model.trace import Step
+from .dataflow import Dataflow
 from .grad_lifetimes import FILLS, GradLifetimes
 from .index import Case, at, once_a_case, shared_frames
 
@@ -87,6 +88,28 @@ class Ownership:
         """Whether the parameter was made while a module ran: its data came from an op of that module's forward."""
         op = step.maker(change.source) if change.source is not None else None
         return op is not None and op.module is not None
+
+    def copied(self, parameter: int, others: Collection[int]) -> bool:
+        """Whether the parameter was made of the values of one of `others`: a deep copy, or a part of it."""
+        made = self.made.get(parameter)
+        step = self.case.like(made.when.step) if made is not None else None
+        change = step.moments[made.when.moment] if made is not None and step is not None else None
+        if step is None or not isinstance(change, LeafChange) or change.source is None:
+            return False
+        behind, _ = Dataflow.of(self.case, step).behind([change.source], made.when.moment if made is not None else None)
+        return any(one in others for one in step.parameters_of(sorted(behind)))
+
+    def wraps(self, late: Fact, optimizer: int) -> bool:
+        """Whether a registration is one of a module's that is built around what the optimizer has: its first home."""
+        outer = self.case.sites(late.stack)[1:]
+        return any(
+            fact.when.step == late.when.step
+            and fact.what.partition(".")[0] == late.what.partition(".")[0]
+            and self.case.sites(fact.stack)[1:] == outer
+            for one in self.case.members.get(optimizer, ())
+            for fact in self.registered.get(one, ())
+            if fact.when > self.built[optimizer].when
+        )
 
     # -- gradients and updates -----------------------------------------------------------------------
 

@@ -397,15 +397,15 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(recorder.Recorder, "_close_step", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
     *_methods(step_writer.StepWriter),
-    *_these(function_mode, "tensors_in", "describe"),
+    *_these(function_mode, "tensors_in", "describe", "read_given"),
     (tensor_registry, "read_facts"),
     (progress, "template_of"),
     *_methods(progress.Progress),
 ]
 # Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
 NOT_BROKEN = {
-    "recording", "follows", "mine", "fault", "guard", "call_failed", "call_ends", "call_left",
-    "detail_has_graph", "begins", "returned_to_script",
+    "recording", "follows", "mine", "fault", "guard", "call_failed", "call_ends", "call_left", "detail_has_graph",
+    "begins", "returned_to_script",
 }  # fmt: skip
 
 

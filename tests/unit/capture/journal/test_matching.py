@@ -153,6 +153,11 @@ def test_steps_that_equal_none_become_light_when_they_have_cost_enough(
     assert len(found) == 60
     assert all(step.row.loss is not None and step.row.norms for step in numbered(recorded))
     assert {step.row.kind.value for step in numbered(recorded)} == {"train"}
+    exact = record_text(tmp_path, UNEQUAL, "graph")
+    for one, other in zip(numbered(recorded), numbered(exact), strict=True):
+        assert one.row[6:8] == other.row[6:8]  # loss, learning rates
+        assert one.row.norms == other.row.norms
+        assert recorded.source.versions(one.row.number) == exact.source.versions(other.row.number)
 
 
 def test_short_loops_of_steps_that_equal_none_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

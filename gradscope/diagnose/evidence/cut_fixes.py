@@ -1,0 +1,35 @@
+"""How a gradient path that was cut is joined again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...model.fixes import Fix
+from ...repair.changes.calls import with_keyword, without_call
+from ...repair.changes.statements import unwrapped
+from ...repair.changes.values import not_rebuilt
+from ...repair.ways import Way
+from .dataflow import Dataflow
+from .gradient_cuts import Cut, place_of
+
+_MEANING = "what lies before it is trained"
+
+
+def rejoined(flow: Dataflow, cut: Cut) -> tuple[Fix, ...]:
+    """The ways to undo a cut, where code can say them: not for what has no derivative."""
+    return flow.case.fixes(*_ways(flow, cut))
+
+
+def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
+    place = place_of(flow, cut)
+    op = flow.ops[cut.op]
+    if cut.kind == "mode":
+        yield Way("leave gradients on here", _MEANING, place, unwrapped())
+    elif cut.kind == "detach":
+        yield Way("pass the tensor on as it is", _MEANING, place, without_call("detach"))
+    elif cut.kind == "copy":
+        yield Way("put the tensors themselves together", _MEANING, place, not_rebuilt())
+    elif cut.kind == "grad":
+        yield Way("keep the graph of the gradient", _MEANING, place, with_keyword(("grad",), "create_graph", "True"))
+    elif cut.kind == "number":
+        yield Way("compute with the tensors themselves", _MEANING, flow.case.place(op.stack), not_rebuilt())

@@ -1,0 +1,62 @@
+"""How a graph that was freed, or whose weights are no longer those it was made with, is kept out of a backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...model.findings import Place
+from ...model.moments import Backward, OptimizerStep
+from ...model.trace import Step
+from ...repair.changes.calls import with_keyword
+from ...repair.changes.statements import built_before, emptied, moved
+from ...repair.changes.values import assigned_followed_by, detached_each, named_followed_by, rebound
+from ...repair.ways import Way
+from .index import Case, Event
+from .players import Trespass
+
+
+def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Backward) -> Iterator[Way]:
+    """The ways to end a state's history with its step; a pile is emptied: without its graphs it would train nothing."""
+    meaning, place = "each step trains by its own graph; the values go on", case.place(backward.stack)
+    if pile:
+        yield Way("empty it once it is used", "each update follows its own results", place, emptied(pile))
+        return
+    if name.isidentifier():
+        yield Way("detach it after the backward", meaning, place, rebound(name, ".detach()", before=False))
+        yield Way("detach it before it is used", meaning, culprit, rebound(name, ".detach()", before=True))
+        yield Way("detach each tensor of it", meaning, place, detached_each(name))
+    yield Way("keep it without its history", meaning, culprit, named_followed_by(name, ".detach()"))
+    yield Way("keep it without its history", meaning, culprit, assigned_followed_by(".detach()"))
+
+
+def made_anew(case: Case, step: Step, name: str, culprit: Place | None, backward: Backward, came: int) -> Iterator[Way]:
+    """The ways to have a graph for each backward; a value that trains nothing is a constant."""
+    use = case.place(step.tensors[came].first_use)
+    graph = step.behind(backward)
+    leaves = [node.tensor for node in graph.nodes if node.tensor is not None and node.carried] if graph else []
+    if any(case.is_optimized(step, leaf) for leaf in leaves) or came in backward.roots:
+        meaning = "it is computed with the weights of that step"
+        yield Way(f"compute {name} in each step", meaning, use, built_before(name))
+        yield Way(f"compute {name} in each step", meaning, culprit, moved(use, before=True, same_loops=False))
+    else:
+        yield Way("keep it as a constant", "nothing behind it is trained", culprit, assigned_followed_by(".detach()"))
+
+
+def kept_apart(case: Case, into: Trespass) -> Iterator[Way]:
+    """The value of the other player's is taken as it is, on the line where it enters the loss."""
+    meaning = "each loss trains its own player only"
+    place = case.place(into.stack)
+    for name in dict.fromkeys((into.home.tensors[into.value].name, case.called(into.home, into.value))):
+        yield Way("detach it in this loss", meaning, place, named_followed_by(name, ".detach()"))
+
+
+def both_followed(case: Case, earlier: Event[Backward], event: Event[Backward]) -> Iterator[Way]:
+    """Two losses of the same step, which no update lies between, are both wanted: as their sum would be."""
+    updates = case.events(OptimizerStep, event.step)
+    if earlier.step is event.step and not any(earlier.position < one.position < event.position for one in updates):
+        yield Way(
+            "keep the graph for the second loss",
+            "both losses are followed, as their sum would be",
+            case.place(earlier.moment.stack),
+            with_keyword(("backward",), "retain_graph", "True"),
+        )
