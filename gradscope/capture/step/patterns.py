@@ -231,7 +231,7 @@ class Patterns:
     def __init__(self, *, matching: bool = True) -> None:
         self._matching = matching
         self._by_size: dict[tuple[int, int], list[Pattern]] = {}
-        self.before: StepMark | None = None  # the mark of the step that closed last
+        self.before: StepMark | None = None  # the mark of the step that closed last; a light one has no tensors to name
 
     def find(self, draft: Draft) -> Pattern | None:
         """The pattern that the finished draft is of; None where it is new."""
@@ -258,7 +258,7 @@ class Patterns:
 
     def closed(self, draft: Draft) -> None:
         """A step has closed."""
-        self.before = draft.mark
+        self.before = draft.mark if draft.with_graph else None
 
     def to_match(self) -> Iterator[Pattern]:
         """Those whose steps can be matched."""

@@ -65,11 +65,23 @@ def _plain_assignment(spot: Spot, statement: ast.AugAssign, attributes: bool) ->
     if not re.fullmatch(rf"\s*{re.escape(sign)}=\s*", between):
         return None
     rewrite.piece(start, end, f" = {name} {sign} ")
-    if rewrite.primary(statement.value) != source.text[slice(*rewrite.span(statement.value))] and not isinstance(
-        statement.value, ast.Constant
-    ):
+    if _binds_less(statement.value, statement.op):
         rewrite.replace(statement.value, rewrite.primary(statement.value))
     return rewrite
+
+
+def _binds_less(value: ast.expr, operator: ast.operator) -> bool:
+    """Whether the right side of an operator needs parentheses: `h - (a + b)`, but `h + a * b`."""
+    if isinstance(value, ast.BinOp):
+        return _rank(value.op) <= _rank(operator)
+    return isinstance(value, (ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.Tuple, ast.Yield))
+
+
+def _rank(operator: ast.operator) -> int:
+    """How tightly an operator binds."""
+    ranks = (("BitOr",), ("BitXor",), ("BitAnd",), ("LShift", "RShift"), ("Add", "Sub"), (), ("Pow",))
+    name = type(operator).__name__
+    return next((rank for rank, names in enumerate(ranks) if name in names), 5)
 
 
 def _without_inplace(spot: Spot, call: ast.Call, attributes: bool) -> Rewrite | None:

@@ -22,6 +22,9 @@ def f(a, keep):
     [
         ("h += a", "", "h = h + a"),
         ("h *= a - 1", "", "h = h * (a - 1)"),
+        ("h += a * 2", "", "h = h + a * 2"),
+        ("h -= (a - 1)", "", "h = h - (a - 1)"),
+        ("h *= a if keep else 1", "", "h = h * (a if keep else 1)"),
         ("h /= h.sum(dim=0)", "", "h = h / h.sum(dim=0)"),
         ("h **= 2", "", "h = h ** 2"),
         ("h.mul_(keep)", "h.mul_(keep)", "h = h.mul(keep)"),

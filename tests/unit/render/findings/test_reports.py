@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from gradscope.errors import UnknownName
 from gradscope.model.findings import Finding, Place, Severity, findings_from_json
+from gradscope.model.fixes import Edit, Fix, Patch
 from gradscope.render.findings import FORMATS, Look, report
 from tests.scripts import ROOT
 
@@ -119,6 +121,15 @@ def test_text_shows_the_line_a_caret_the_reason_and_the_fix(tmp_path: Path, monk
     assert "  fix: z = y * 2 + 1" in text
     assert "no line of yours: this is a fault of gradscope" in text
     assert text.endswith("train.py: 1 error, 1 note; `gradscope explain GS101` tells more\n")
+
+
+def test_the_lines_of_a_patch_are_whole_however_narrow_the_terminal_is() -> None:
+    old, new = f"loss = {'x + ' * 30}x", f"loss = ({'x + ' * 30}x).mean()"
+    fix = Fix("take the mean", patch=Patch("train.py", "", (Edit(3, (old,), (new,)),)))
+    lines = report("train.py", [replace(FOUND[0], fixes=(fix,))], "text", Look(width=40)).splitlines()
+    assert f"    3 - {old}" in lines
+    assert f"      + {new}" in lines
+    assert max(len(line) for line in lines if old not in line and new not in line) <= 40
 
 
 def test_text_never_passes_control_characters_on() -> None:
