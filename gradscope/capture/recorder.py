@@ -255,9 +255,9 @@ class Recorder:
         """
         try:
             draft, number = self.tracker.draft, self._next
-            progress = draft.progress()
-            if progress != self._seen:
-                self._seen, self._told = progress, False
+            extent = draft.extent()
+            if extent != self._seen:
+                self._seen, self._told = extent, False
                 return None
             begin = perf_counter()
             if self._told or not self.running or not draft.length or not self.options.keeps(number):
@@ -267,7 +267,7 @@ class Recorder:
             grown = self.writer.grown(draft, number)
             now = perf_counter()
             self._ask_again = now + 20 * (now - begin)
-            if draft is not self.tracker.draft or draft.progress() != progress or self._next != number:
+            if draft is not self.tracker.draft or draft.extent() != extent or self._next != number:
                 return None
             self._told = True
             return grown

@@ -206,6 +206,14 @@ def clipped_in_parts(case: Case) -> Iterator[Finding]:
             f"Clipped in between, {parameter_names(case, parts)} follow the last micro-batch more than those before "
             "it, whose gradients are cut again and again.",
             fix=f"call {call} once for each update, after the last backward",
+            fixes=case.fixes(
+                Way(
+                    "clip right before the update",
+                    "the limit is for the sum that the update follows",
+                    case.meeting(slot.between, use.stack),
+                    moved(case.meeting(use.stack, slot.between), before=True),
+                )
+            ),
         )
 
 
