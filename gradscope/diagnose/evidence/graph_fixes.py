@@ -9,7 +9,13 @@ from ...model.moments import Backward, OptimizerStep
 from ...model.trace import Step
 from ...repair.changes.calls import with_keyword
 from ...repair.changes.statements import built_before, emptied, moved, unguarded
-from ...repair.changes.values import assigned_followed_by, detached_each, named_followed_by, rebound
+from ...repair.changes.values import (
+    assigned_followed_by,
+    detached_each,
+    named_followed_by,
+    only_argument_followed_by,
+    rebound,
+)
 from ...repair.ways import Way
 from .dataflow import Dataflow
 from .index import Case, Event
@@ -25,7 +31,7 @@ def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Ba
     if pile:
         yield Way("empty it once it is used", "each update follows its own results", place, emptied(pile))
         return
-    if name.isidentifier():
+    if all(part.isidentifier() for part in name.split(".")):
         yield Way("detach it after the backward", meaning, place, rebound(name, ".detach()", before=False))
         yield Way("detach it before it is used", meaning, culprit, rebound(name, ".detach()", before=True))
         yield Way("detach each tensor of it", meaning, place, detached_each(name))
@@ -53,6 +59,7 @@ def kept_apart(case: Case, into: Trespass) -> Iterator[Way]:
     place = case.place(into.stack)
     for name in dict.fromkeys((into.home.tensors[into.value].name, case.called(into.home, into.value))):
         yield Way("detach it in this loss", meaning, place, named_followed_by(name, ".detach()"))
+    yield Way("detach it in this loss", meaning, place, only_argument_followed_by(".detach()"))
 
 
 def both_followed(case: Case, earlier: Event[Backward], event: Event[Backward]) -> Iterator[Way]:

@@ -15,7 +15,7 @@ from ...model.fixes import Fix
 from ...text import cells, printable
 from .excerpt import Sources
 from .look import Look
-from .trial import changed_lines, headline
+from .trial import changed_lines, headline, shown
 
 _LEAST = 40  # columns; a narrower terminal wraps
 _MOST_FIXES = 3  # shown of a finding
@@ -92,7 +92,7 @@ def _finding(finding: Finding, sources: Sources, look: Look) -> Iterator[Text | 
 def _fix(fix: Fix, label: str) -> Iterator[Text | Padding]:
     """A way to mend it, and the lines that it changes."""
     yield Padding(Text.assemble((f"{label}: ", "bold"), printable(headline(fix))), (0, 0, 0, 2))
-    lines = list(changed_lines(fix)) if fix.verified is not False else []
+    lines = list(changed_lines(fix)) if shown(fix) else []
     width = max((len(number) for number, _, _ in lines), default=0)
     for number, sign, code in lines:
         text = printable(code.rstrip().expandtabs(4))

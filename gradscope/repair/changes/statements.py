@@ -10,6 +10,7 @@ from ..rewrite import Rewrite, body_of
 from ..scope import torch_name, usable
 from ..spot import Spot, names_read
 from ..ways import Change
+from .calls import last_name
 
 
 def inserted(code: str, *, before: bool) -> Change:
@@ -48,6 +49,16 @@ def removed() -> Change:
         statement, rewrite = spot.statement, spot.rewrite()
         one = isinstance(statement, ast.Expr) and rewrite.line_text(statement) is not None
         return rewrite.delete(statement) if one and statement is not None else None
+
+    return change
+
+
+def removed_call(name: str) -> Change:
+    """Without a statement that is nothing but a call of this name."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        value = spot.statement.value if isinstance(spot.statement, ast.Expr) else None
+        return removed()(spot) if isinstance(value, ast.Call) and last_name(value) == name else None
 
     return change
 

@@ -13,6 +13,7 @@ from gradscope.repair.changes.statements import (
     inserted,
     moved,
     removed,
+    removed_call,
     switched,
     unguarded,
     unwrapped,
@@ -79,6 +80,12 @@ def test_a_removed_statement_leaves_a_body_and_the_comment() -> None:
     assert changed("if a:\n    f()  # here\ng()\n", removed()) == "if a:\n    pass  # here\ng()\n"
     assert changed("a = 1; f(); b = 2  # here\n", removed(), "f()") == "a = 1; b = 2  # here\n"
     assert changed("a = 1; f()  # here\n", removed(), "f()") == "a = 1  # here\n"
+
+
+def test_only_the_call_that_is_meant_is_removed() -> None:
+    text = "a = 1\ntorch.set_grad_enabled(False)  # here\n"
+    assert changed(text, removed_call("set_grad_enabled")) == "a = 1\n# here\n"
+    assert changed(text, removed_call("manual_seed")) is None
 
 
 def test_what_is_built_in_a_loop_is_built_before_it() -> None:
