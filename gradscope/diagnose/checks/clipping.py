@@ -327,6 +327,21 @@ _MISUSES = {
         "write scaler.scale(loss).backward() instead of loss.backward()",
         "backward",
     ),
+    ErrorKind.SCALER_UPDATED_EARLY: _Misuse(
+        "scaler.update() runs before any optimizer was stepped by the scaler",
+        "step through the scaler before it: scaler.step(optimizer), then scaler.update()",
+        "call",
+    ),
+    ErrorKind.SCALER_MEETS_HALF: _Misuse(
+        "the parameters themselves are float16, so their gradients are too, and the scaler unscales float32 ones only",
+        "keep the model in float32 (no model.half()) and let torch.autocast choose float16 for each op",
+        "call",
+    ),
+    ErrorKind.SCALER_WANTS_TENSOR: _Misuse(
+        "scaler.scale() was given something that is no tensor",
+        "give it the loss itself, without item() or float(): scaler.scale(loss).backward()",
+        "call",
+    ),
     ErrorKind.SCALER_FOUND_NO_GRADIENTS: _Misuse(
         "the scaler has no gradients to look at: no scaled loss has reached this optimizer's parameters",
         "write scaler.scale(loss).backward(), and step the optimizer whose parameters that loss reaches",
