@@ -212,7 +212,7 @@ def _registration(raw: RawMoment, did: Registered) -> Moment:
 
 
 def _failure(raw: RawMoment, did: Failed) -> Moment:
-    return moments.Failure(raw.phase, raw.stack, *did, raw.inputs)
+    return moments.Failure(raw.phase, raw.stack, *did[:-1], raw.inputs, did.behind)
 
 
 def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment, Any], Moment]:

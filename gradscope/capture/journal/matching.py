@@ -125,7 +125,7 @@ class Matching:
         if self.aside:
             return False
         draft = here.tracker.draft
-        if not draft.stations:
+        if not draft.progress.stations:
             station = _new_tuple(Station, (kind, stack, sequence_number() - self._count, facts))
             if self.schedule.to_match and self._began_like(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
@@ -141,7 +141,7 @@ class Matching:
             return False
         here.locate(frame)
         draft = here.tracker.draft
-        if draft.stations or not self._began_like(draft, lambda first: first.kind == BACKWARD):
+        if draft.progress.stations or not self._began_like(draft, lambda first: first.kind == BACKWARD):
             return False
         return self._begin()
 
@@ -172,16 +172,14 @@ class Matching:
         if self.aside:
             if kind == UPDATED and self.schedule.left <= 1:
                 self.mode.put_back()  # what comes until the next step begins may be of that
-        elif draft.stations and not (here.clock.depth or here.backwards):
+        elif draft.progress.stations and not (here.clock.depth or here.backwards):
             self._note(draft, kind, -1, facts)
 
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
         count = sequence_number()
         nodes, self._count = count - self._count, count
-        draft.stations.append(_new_tuple(Station, (kind, stack, nodes, facts)))
-        draft.passed_at.append(perf_counter())
-        draft.places.append(draft.length)
-        draft.station_watch = self.here.tracker.watch
+        station = _new_tuple(Station, (kind, stack, nodes, facts))
+        draft.progress.passes(station, perf_counter(), draft.length, self.here.tracker.watch)
 
     def _at(self, kind: str, stack: int, facts: tuple[Any, ...]) -> bool:
         """The step that is being matched passes a station. Whether it still is one that is matched."""
@@ -350,7 +348,7 @@ class Matching:
         pattern, tracker = self._expected, self.here.tracker
         assert pattern is not None
         draft = tracker.draft
-        step = MatchedStep(draft.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
+        step = MatchedStep(draft.timing.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
         self.schedule.passed()
         if self._steady and pattern is self._last and not self._returning:
             self._waiting.append(step)
@@ -360,7 +358,7 @@ class Matching:
                 self.flush()
         else:
             self._write(draft, pattern, step)
-        tracker.draft.start = now
+        tracker.draft.timing.start = now
         self._passed, self._times, self._results = [], [], []  # the next is expected to be one of the same
 
     def _write(self, draft: Draft, pattern: Pattern, step: MatchedStep) -> None:
