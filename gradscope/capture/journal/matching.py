@@ -349,7 +349,7 @@ class Matching:
         assert pattern is not None
         draft = tracker.draft
         step = MatchedStep(draft.timing.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
-        self.schedule.passed()
+        self.schedule.passed(matched=True)
         if self._steady and pattern is self._last and not self._returning:
             self._waiting.append(step)
             draft.losses, draft.norms, draft.learning_rates = [], [], {}

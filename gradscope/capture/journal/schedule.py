@@ -44,12 +44,15 @@ class Schedule:
 
         If the budget has paid for that, where steps are hardly ever as expected.
         """
-        self._distance, self.left = NEAREST, 1 if self._others else 1 + self._to_wait()
+        rare = self._unequal == IN_ANY_CASE and not self._others
+        self._distance, self.left = NEAREST, 1 + self._to_wait() if rare else 1
 
-    def passed(self) -> None:
+    def passed(self, *, matched: bool = False) -> None:
         """A step that is not watched has closed."""
         self._others += 1
         self.left -= 1
+        if matched:
+            self._unequal = max(0, self._unequal - 1)
 
     def watch(self) -> None:
         """A step begins to be watched."""
@@ -66,7 +69,8 @@ class Schedule:
         self._watched += 1
         self._watching += self._lap()
         repeats = pattern is not None and pattern.seen > 1 and pattern in self._recent
-        self._unequal = max(0, self._unequal - 1) if repeats else min(IN_ANY_CASE, self._unequal + 1)
+        if repeats or not draft.full:  # the first steps, which are at full, are like no later one
+            self._unequal = max(0, self._unequal - 1) if repeats else min(IN_ANY_CASE, self._unequal + 1)
         self._recent.append(pattern)
         if self._watching < FREE_SECONDS:
             return
