@@ -23,13 +23,14 @@ _hooks = itemgetter(*HOOKS)
 class Tree:
     """A root module with all in it, looked at anew at each of its calls."""
 
-    __slots__ = ("_buffers", "_generation", "_modules", "depth")
+    __slots__ = ("_buffers", "_generation", "_modules", "depth", "with_buffers")
 
     def __init__(self, root: nn.Module, generation: int) -> None:
         self._generation = generation
         named = list(root.named_modules())
         self._modules = [weakref.ref(module) for _, module in named]
         self._buffers = [weakref.ref(buffer) for buffer in root.buffers()]
+        self.with_buffers = bool(self._buffers)
         self.depth = 1 + max(path.count(".") + bool(path) for path, _ in named)  # how deep its calls can go
 
     def of(self, generation: int) -> bool:
@@ -100,16 +101,34 @@ def arguments_facts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Facts:
     return tuple(found) if not kwargs else (*found, *kwargs)
 
 
-def results_facts(results: Iterable[torch.Tensor | None]) -> Facts:
-    """Which of these keep their gradient, and how many hooks each has."""
-    found: list[object] = []
-    for tensor in results:
-        if tensor is None or not is_plain(tensor) or not tensor.requires_grad:
-            found.append(None)
-        else:
-            hooks = tensor._backward_hooks
-            found.append((tensor.retains_grad, len(hooks) if hooks else 0))
-    return tuple(found)
+class Results:
+    """What roots gave the script since the last backward; no result lives longer for it."""
+
+    __slots__ = ("_references",)
+
+    def __init__(self) -> None:
+        self._references: list[weakref.ref[torch.Tensor]] = []
+
+    def add(self, result: torch.Tensor) -> None:
+        """A root returned it."""
+        self._references.append(weakref.ref(result))
+
+    def forget(self) -> None:
+        """A step is over."""
+        self._references = []
+
+    def state(self) -> Facts:
+        """Which of them keep their gradient, and how many hooks each has; then they are forgotten."""
+        found: list[object] = []
+        for reference in self._references:
+            tensor = reference()
+            if tensor is None or not is_plain(tensor) or not tensor.requires_grad:
+                found.append(None)
+            else:
+                hooks = tensor._backward_hooks
+                found.append((tensor.retains_grad, len(hooks) if hooks else 0))
+        self._references = []
+        return tuple(found)
 
 
 def groups_facts(groups: Sequence[Mapping[str, Any]]) -> Facts:

@@ -199,7 +199,7 @@ def test_nothing_is_kept_of_results_that_no_backward_comes_to(tmp_path: Path) ->
     text = HEAD + "with torch.no_grad():\n    for _ in range(300):\n        net(x)\n"
     recorded = record_text(tmp_path, text, "auto")
     assert Detail.MATCHED in {step.row.detail for step in numbered(recorded)}
-    assert len(recorded.recorder.journal.matching._results) <= 2
+    assert len(recorded.recorder.journal.matching.results._references) <= 2
 
 
 @pytest.mark.parametrize(
