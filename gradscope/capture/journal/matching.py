@@ -358,6 +358,7 @@ class Matching:
 
     def _write(self, draft: Draft, pattern: Pattern, step: MatchedStep) -> None:
         self.flush()
+        self.schedule.measured(finite(step))
         step.fill(draft, pattern)
         draft.scaled = [(place, cell) for place, (_, cell) in zip(pattern.scaled, draft.scaled)]
         draft.shifts = tuple([shift for one in pattern.shifts if (shift := one.now()) is not None])
@@ -376,9 +377,8 @@ class Matching:
         self.here.tracker.over(pattern.kind)
 
     def flush(self) -> None:
-        """Write the steps that wait. After a number that is not finite, the step after the next is watched."""
-        if not self.waiting.flush():
-            self.schedule.left = min(self.schedule.left, 1)
+        """Write the steps that wait."""
+        self.schedule.measured(self.waiting.flush())
 
     def _give_up(self) -> None:
         """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""

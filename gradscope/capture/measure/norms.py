@@ -29,14 +29,16 @@ class SmallNorms:
 
     def take(self, tensors: Sequence[torch.Tensor], deliver: Deliver) -> bool:
         """Copy tensors, which must not be written to meanwhile. False where they are not small, or no usual ones."""
-        if not set(map(type, tensors)) <= PLAIN or dispatch_modes():
-            return False
+        if len(tensors) < 2 or not set(map(type, tensors)) <= PLAIN or dispatch_modes():
+            return False  # of one alone, torch makes no copy
         starts, count = _layout(tuple(map(_numel, tensors)))
-        if starts is None or not all(map(data_address, tensors)):
+        if starts is None:
             return False
         grad_mode = torch.is_grad_enabled()
         set_grad_enabled(False)
         try:
+            if not all(map(data_address, tensors)):
+                return False  # one was freed
             numbers = flatten(tensors)
         except RuntimeError:
             return False  # one of them has no numbers in a row
