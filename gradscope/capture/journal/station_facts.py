@@ -16,7 +16,7 @@ from ..measure.tensor_facts import version_of
 from .graph_facts import tensor_facts
 
 Facts = tuple[Any, ...]
-_PLAIN = (bool, int, str, type(None))
+_PLAIN = frozenset({bool, int, str, type(None)})
 _hooks = itemgetter(*HOOKS)
 
 
@@ -47,8 +47,11 @@ class Tree:
                 continue
             own = module.__dict__
             found.append(own.get("training"))
-            if "forward" not in own and _without_hooks(own):
-                continue
+            try:
+                if not (any(_hooks(own)) or "forward" in own):
+                    continue
+            except KeyError:
+                pass  # an odd one, without some of the attributes
             for name in HOOKS:
                 hooks = own.get(name)
                 if hooks:
@@ -69,14 +72,6 @@ def versions_of_living(references: Iterable[Callable[[], torch.Tensor | None]]) 
         tensor = reference()
         found.append(None if tensor is None else version_of(tensor))
     return found
-
-
-def _without_hooks(own: Mapping[str, Any]) -> bool:
-    """Whether a module with these attributes has no hooks; False where some are not there."""
-    try:
-        return not any(_hooks(own))
-    except KeyError:
-        return False
 
 
 def versions_rose(before: Sequence[int | None], after: Sequence[int | None]) -> Facts:
