@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gradscope.diagnose import judge
@@ -26,7 +28,7 @@ class Judging:
             (self.folder / f"{name}.py").write_text(textwrap.dedent(text).lstrip("\n"))
         options = ("--quiet", "--force", "--detail", detail, "-o", "script.gradscope")
         self.ran = self.server.traced(*options, "script.py", folder=self.folder)
-        with open_trace(self.folder / "script.gradscope") as trace:
+        with open_trace(self.folder / "script.gradscope") as trace, _in(self.folder):
             return judge(trace)
 
     def expect(
@@ -59,6 +61,17 @@ class Judging:
         """Whether the finding's culprit is the line of `file` that holds `marker`."""
         place = finding.culprit
         return place is not None and (Path(place.file).name, place.line) == (file, self.line(marker, file))
+
+
+@contextmanager
+def _in(folder: Path) -> Iterator[None]:
+    """In the folder that the script ran in: there its source is found, which patches are made of."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def loud(findings: Sequence[Finding]) -> list[Finding]:

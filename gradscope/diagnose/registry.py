@@ -32,6 +32,7 @@ from .checks import (
     refused_parameters,
     requires_grad_missing,
     saved_tensors,
+    scrambled_axes,
     second_backward,
     step_order,
     unseen_writes,
@@ -74,6 +75,7 @@ _FAMILIES = (
     custom_backwards,
     gradient_sizes,
     loss_inputs,
+    scrambled_axes,
     devices,
 )
 CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)

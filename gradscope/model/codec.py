@@ -8,13 +8,15 @@ floats are the strings "NaN", "Infinity" and "-Infinity".
 from __future__ import annotations
 
 import json
-import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from .arguments import Given
+from .arguments_json import given_from_json, given_to_json
+from .json_values import decode_float, encode_float, shown
 from .moments import MOMENT_TYPES, Moment
 from .records import Json
 
@@ -24,7 +26,6 @@ Encoder = Callable[[Any], Json]
 Decoder = Callable[[Any], Any]
 
 MOMENTS: Mapping[str, type[Moment]] = {moment.kind: moment for moment in MOMENT_TYPES}
-_ODD_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def to_json(record: Any) -> dict[str, Json]:
@@ -71,34 +72,8 @@ def loads(text: object) -> Json:
         raise ValueError("JSON nested too deep") from None
 
 
-def encode_float(value: float) -> float | str:
-    """A float as a JSON value."""
-    if math.isfinite(value):
-        return value
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-
-
-def decode_float(data: object) -> float:
-    """The float that `encode_float` made `data` from; whole numbers are taken too. Raises ValueError."""
-    if type(data) is float:
-        return data
-    if isinstance(data, str) and data in _ODD_FLOATS:
-        return _ODD_FLOATS[data]
-    if type(data) is int:
-        try:
-            return float(data)
-        except OverflowError:
-            raise ValueError("a number too large for a float") from None
-    raise ValueError(f"expected a number, found {_shown(data)}")
-
-
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _shown(data: object) -> str:
-    text = repr(data) if isinstance(data, (str, int, float, bool, type(None))) else type(data).__name__
-    return text if len(text) <= 40 else text[:39] + "…"
 
 
 # -- codecs, made once a type from its annotations -------------------------------------------------
@@ -139,7 +114,7 @@ class _RecordCodec:
 
     def decode(self, data: Any) -> Any:
         if not isinstance(data, dict):
-            raise ValueError(f"expected {self.kind.__name__}, found {_shown(data)}")
+            raise ValueError(f"expected {self.kind.__name__}, found {shown(data)}")
         values: dict[str, Any] = {}
         for name, value in data.items():
             decoder = self.decoders.get(name)
@@ -149,7 +124,7 @@ class _RecordCodec:
                 except ValueError as error:
                     raise ValueError(f"{self.kind.__name__}.{name}: {error}") from None
             elif name != "kind" or self.tag is None or value != self.tag:
-                raise ValueError(f"{self.kind.__name__} has no field {_shown(name)}")
+                raise ValueError(f"{self.kind.__name__} has no field {shown(name)}")
         for name in self.needed:
             if name not in values:
                 raise ValueError(f"{self.kind.__name__} lacks {name}")
@@ -172,6 +147,8 @@ def _codec(hint: Any) -> tuple[Encoder | None, Decoder]:
         return None, _exactly(hint)
     if hint is float:
         return encode_float, decode_float
+    if hint is Given:
+        return given_to_json, given_from_json
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return _optional(hint)
@@ -187,7 +164,7 @@ def _codec(hint: Any) -> tuple[Encoder | None, Decoder]:
 def _exactly(kind: type) -> Decoder:
     def decode(data: Any) -> Any:
         if type(data) is not kind:
-            raise ValueError(f"expected {kind.__name__}, found {_shown(data)}")
+            raise ValueError(f"expected {kind.__name__}, found {shown(data)}")
         return data
 
     return decode
@@ -211,7 +188,7 @@ def _enum(kind: type[Enum]) -> Decoder:
 
     def decode(data: Any) -> Enum:
         if not isinstance(data, str) or data not in members:
-            raise ValueError(f"expected one of {', '.join(members)}, found {_shown(data)}")
+            raise ValueError(f"expected one of {', '.join(members)}, found {shown(data)}")
         return members[data]
 
     return decode
@@ -223,7 +200,7 @@ def _tuple(items: tuple[Any, ...]) -> tuple[Encoder, Decoder]:
 
         def decode_many(data: Any) -> tuple[Any, ...]:
             if not isinstance(data, list):
-                raise ValueError(f"expected a list, found {_shown(data)}")
+                raise ValueError(f"expected a list, found {shown(data)}")
             return tuple([decoder(item) for item in data])
 
         if encoder is None:
@@ -237,7 +214,7 @@ def _tuple(items: tuple[Any, ...]) -> tuple[Encoder, Decoder]:
 
     def decode(data: Any) -> tuple[Any, ...]:
         if not isinstance(data, list) or len(data) != len(codecs):
-            raise ValueError(f"expected a list of {len(codecs)}, found {_shown(data)}")
+            raise ValueError(f"expected a list of {len(codecs)}, found {shown(data)}")
         return tuple([each[1](item) for each, item in zip(codecs, data, strict=True)])
 
     return encode, decode

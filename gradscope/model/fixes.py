@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -82,6 +83,12 @@ class Fix:
     verified: bool | None = None
     trial: Trial | None = None
 
+    @property
+    def code(self) -> str:
+        """The line that it makes; "" where it makes none or several."""
+        edits = self.patch.edits if self.patch is not None else ()
+        return edits[0].new[0].strip() if len(edits) == 1 and len(edits[0].new) == 1 else ""
+
     def tried(self, trial: Trial) -> Fix:
         """The same with how the trial went."""
         return replace(self, verified=trial.works, trial=trial)
@@ -90,3 +97,8 @@ class Fix:
 def _span(line: int, count: int) -> str:
     """A hunk's lines as a diff names them: an empty one by the line before it."""
     return f"{line if count else line - 1},{count}"
+
+
+def said(fixes: Sequence[Fix], otherwise: str) -> str:
+    """What to do, in one line: the best fix with its code, where that is one line; else `otherwise`."""
+    return f"{fixes[0].words}: {fixes[0].code}" if fixes and fixes[0].code else otherwise

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar, Union, get_args
 
+from .arguments import Given
 from .leaf import AutogradStatus
 from .records import GradGraph, Phase, Tensor
 
@@ -39,9 +40,10 @@ class OpCall(_Moment):
     grad_nodes: int = 0
     grad_enabled: bool = True
     autocast: str | None = None
-    arguments: str = ""  # non-tensor arguments, elided
+    arguments: str = ""  # `given` in words, without tensors; all that there is of them in older traces
     behind: int | None = None
     direct: bool = True
+    given: Given | None = None  # the arguments, where they were recorded (detail `full`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,8 +162,9 @@ class Names:
 class _Models:
     """Which model each module and parameter belongs to, by the model's shown name.
 
-    Parameters of several models of one root are told apart by the modules whose ops read them. One that no op
-    read goes with the parameter before it, as long as that one's model has none of its name.
+    A parameter tells its model. In older traces those of several models of one root are told apart by the modules
+    whose ops read them; one that no op read goes with the parameter before it, as long as that one's model has none
+    of its name.
     """
 
     def __init__(
@@ -181,7 +182,9 @@ class _Models:
         self.of_module = {key: called.get(head, modules[key].root) for key, head in self._heads.items()}
         self.of_parameter = {key: one.root for key, one in parameters.items()}
         if several:
-            found = self._told_apart({key for key, one in parameters.items() if one.root in several}, templates)
+            found = self._told(several)
+            unknown = {key for key, one in parameters.items() if one.root in several and key not in found}
+            found |= self._told_apart(unknown, templates) if unknown else {}
             self.of_parameter.update({key: called[head] for key, head in found.items()})
 
     def _told_by_variables(self, root: str) -> dict[int, str]:
@@ -224,6 +227,15 @@ class _Models:
             if isinstance(moment, OpCall) and moment.module is not None and moment.module in self._heads
             if any(template.tensors[tensor].parameter is not None for tensor in moment.inputs)
         )
+
+    def _told(self, roots: Collection[str]) -> dict[int, int]:
+        """The head of the model that each parameter under these roots names."""
+        named = {
+            key: self._heads.get(one.model)
+            for key, one in self._parameters.items()
+            if one.model is not None and one.root in roots
+        }
+        return {key: head for key, head in named.items() if head in self._models[self._parameters[key].root]}
 
     def _told_apart(self, unknown: Collection[int], templates: Callable[[], Iterable[Template]]) -> dict[int, int]:
         """The head of the model that each of these parameters belongs to."""

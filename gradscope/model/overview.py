@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, cast
 
-from .codec import encode_float
+from .json_values import encode_float
 from .moments import Backward, Failure, GradChange, Move, Mutation, Template
 from .records import Json, Parameter, StepKind, StepRow, TraceInfo
 from .sizes import elements

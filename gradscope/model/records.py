@@ -104,7 +104,8 @@ class Parameter:
     """A tensor that outlives steps: a parameter, a buffer, or a leaf the script updates by hand.
 
     `name` is the qualified name in its root module (`fc1.weight`), or the variable's name; `root` is "" where no
-    module that ran has it. `stack` is where it was made, None if that was not seen.
+    module that ran has it. `model` is the number of that root module; None where there is none, or an older trace does
+    not tell it. `stack` is where it was made, None if that was not seen.
     """
 
     id: int
@@ -118,6 +119,7 @@ class Parameter:
     nbytes: int
     optimizers: tuple[int, ...] = ()
     stack: int | None = None
+    model: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,20 +51,25 @@ def carried_at(row: StepRow, number: int) -> tuple[tuple[int, int, int], ...]:
     return tuple([(tensor, step + number - row.number, old) for tensor, step, old in row.carried])
 
 
+def step_like(row: StepRow, number: int, numbers: Sequence[float]) -> StepRow:
+    """The step of that number which is like `row`. `numbers`: its others, as `Repeats` has them."""
+    start, duration, loss, *others = numbers
+    values = iter(others)
+    return row._replace(
+        number=number,
+        start=start,
+        duration=duration,
+        loss=None if row.loss is None else loss,
+        phases=tuple([span._replace(start=next(values), duration=next(values)) for span in row.phases]),
+        learning_rates=tuple([(*rate[:2], next(values)) for rate in row.learning_rates]),
+        norms=tuple([(norm[0], next(values), next(values)) for norm in row.norms]),
+        carried=carried_at(row, number),
+        versions=(),
+    )
+
+
 def rows_of(repeats: Repeats) -> Iterator[StepRow]:
     """The steps that were added since somebody took some."""
     row, numbers = repeats.row, repeats.take()
     for at in range(0, len(numbers), repeats.width):
-        number, start, duration, loss, *others = numbers[at : at + repeats.width]
-        values = iter(others)
-        yield row._replace(
-            number=int(number),
-            start=start,
-            duration=duration,
-            loss=None if row.loss is None else loss,
-            phases=tuple([span._replace(start=next(values), duration=next(values)) for span in row.phases]),
-            learning_rates=tuple([(*rate[:2], next(values)) for rate in row.learning_rates]),
-            norms=tuple([(norm[0], next(values), next(values)) for norm in row.norms]),
-            carried=carried_at(row, int(number)),
-            versions=(),
-        )
+        yield step_like(row, int(numbers[at]), numbers[at + 1 : at + repeats.width])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from .arguments import tensors
 from .gradients import ACCUMULATE
 from .graph import EdgeKind, Graph, NodeKind
 from .moments import (
@@ -80,7 +81,8 @@ def _inside(numbers: Iterable[int | None], count: int) -> bool:
 
 def _tensor_numbers(moment: Moment) -> Sequence[int | None]:
     if isinstance(moment, OpCall):
-        return (*moment.inputs, *moment.outputs)
+        named = () if moment.given is None else tensors(moment.given)
+        return (*moment.inputs, *moment.outputs, *named)
     if isinstance(moment, LeafChange):
         return (moment.tensor, moment.source)
     if isinstance(moment, Mutation):

@@ -52,9 +52,7 @@ class Rewrite:
             start, end = before, after + 1
             spans.append((start, end))
         parent = source.parents.get(node)
-        parent = source.parents.get(parent) if isinstance(parent, ast.keyword) else parent
-        calls = isinstance(parent, ast.Call) and node is not parent.func
-        if spans and (calls or isinstance(parent, ast.ClassDef)):
+        if spans and isinstance(parent, ast.Call) and spans[-1][0] == _after(source.text, source.end(parent.func)):
             spans.pop()  # the last pair is the call's own
         return spans[-1] if spans else (source.start(node), source.end(node))
 

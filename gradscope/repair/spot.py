@@ -29,12 +29,14 @@ class Spot:
         wanted = self.place.expression
         if not wanted:
             return None
-        found = [
-            node
-            for node in self.source.expressions_on(self.place.line)
-            if " ".join(self.source.segment(node).split())[:_RECORDED] == wanted
-        ]
+        nodes = {id(node): node for node in self.source.expressions_on(self.place.line)}
+        found = [node for node in nodes.values() if " ".join(self.source.segment(node).split())[:_RECORDED] == wanted]
         return found[0] if len(found) == 1 else None
+
+    @property
+    def statements(self) -> list[ast.stmt]:
+        """The statement at the place; all of its line, where they cannot be told apart."""
+        return [self.statement] if self.statement is not None else self.source.statements_on(self.place.line)
 
     @cached_property
     def statement(self) -> ast.stmt | None:

@@ -16,15 +16,18 @@ from ..model.packed_samples import Entries, PackedSamples
 from ..model.records import Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
 from ..model.repeats import Repeats
 from . import packed, rows
+from .blocks import pack_block, runs
 from .faults import Faults
 from .packed import Layout
 from .rows import text
 from .schema import TEMPLATE_TABLES
+from .step_reader import StepReader
 from .template_writer import AT_ONCE, write_growth
 from .versions import Versions
 
 _SITE, _STACK, _MODULE = rows.SITES.insert(), rows.STACKS.insert(), rows.MODULES.insert()
 _PARAMETER, _OPTIMIZER = rows.PARAMETERS.insert(), rows.OPTIMIZERS.insert()
+_BLOCK = "INSERT OR REPLACE INTO repeats VALUES (?, ?, ?, ?, ?)"
 _HAS_STEP = "SELECT 1 FROM steps WHERE number = ?"
 
 MAX_LAYOUTS = 64  # of samples, that are remembered: where every step has its own they would pile up
@@ -226,10 +229,33 @@ class Batch:
         for repeats in tuple(self._repeats):
             over = repeats.over  # before taking: then nothing comes after
             if repeats.waiting():
-                for values in packed.repeated_rows(repeats, self._layout_of(repeats.row)):
-                    self._wait(repeats.row, values, ())
+                self._write_repeats(repeats)
             if over:
                 self._repeats.remove(repeats)
+
+    def _write_repeats(self, repeats: Repeats) -> None:
+        """Write what was added: as blocks, but as rows where steps are deleted."""
+        row, layout = repeats.row, self._layout_of(repeats.row)
+        if self._deleted:
+            for values in packed.repeated_rows(row, repeats.width, repeats.take(), layout):
+                self._wait(row, values, ())
+            return
+        self._write_steps()  # the blocks' steps are like the last of them
+        for first, numbers in runs(repeats.take(), repeats.width):
+            count, together = pack_block(row, numbers)
+            self._execute("DELETE FROM steps WHERE number BETWEEN ? AND ?", (first, first + count - 1))  # unfinished
+            self._execute(_BLOCK, (first, count, row.template, layout, together))
+
+    def _write_blocks_as_rows(self) -> None:
+        """From now on each step has a row of its own: steps are deleted."""
+        reader = StepReader(lambda query, *values: self._execute(query, values).fetchall(), self._layout_read)
+        for step in [step for chunk in reader.block_rows() for step in chunk]:
+            self._step(step)
+        self._write_steps()
+        self._execute("DELETE FROM repeats")
+
+    def _layout_read(self, number: int) -> Layout:
+        return next(layout for layout, known in self._layouts.items() if known == number)
 
     def step(self, row: StepRow) -> None:
         self._take_repeats()
@@ -305,6 +331,8 @@ class Batch:
         self._take_repeats()
         self._write_steps()
         self._write_samples()
+        if not self._deleted:
+            self._write_blocks_as_rows()
         self._deleted = True
         gone = {number for number in numbers if self._execute(_HAS_STEP, (number,)).fetchone()}
         versions = Versions()

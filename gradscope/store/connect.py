@@ -163,9 +163,13 @@ class Connection:
                 f"{self.path} was made by another version of gradscope (schema {version}, this one reads "
                 f"{schema.OLDEST} to {schema.VERSION}): record it again"
             )
-        wrong = schema.defects(connection)
+        wrong = schema.defects(connection, version)
         if wrong:
             raise DamagedTrace(f"{self.path} is damaged: its table {wrong[0]} is missing or foreign")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA query_only = OFF")
+        schema.complete(connection, version)
+        connection.execute("PRAGMA query_only = ON")
         size = connection.execute("PRAGMA page_size").fetchone()[0]
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         log = self.path.with_name(self.path.name + "-wal")

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..model.codec import dumps, encode_float, from_json, loads, to_json
+from ..model.codec import dumps, from_json, loads, to_json
+from ..model.json_values import encode_float
 from ..model.packed_samples import Entries, PackedSamples, entries_to_json
 from ..model.records import Json, Sample, StepRow
-from ..model.repeats import Repeats
 from .rows import Row, plain, text, whole
 
 _SWAP = sys.byteorder == "big"
@@ -174,9 +174,8 @@ def step_row(row: StepRow, layout: int) -> Row:
     )
 
 
-def repeated_rows(repeats: Repeats, layout: int) -> Iterator[Row]:
-    """The rows of `steps` for the steps that were added since somebody took some."""
-    row, width, numbers = repeats.row, repeats.width, repeats.take()
+def repeated_rows(row: StepRow, width: int, numbers: array[float], layout: int) -> Iterator[Row]:
+    """The rows of `steps` for steps like that row, with numbers as `Repeats` has them."""
     usual = step_row(row, layout)
     begin, end = usual[1:5], usual[13:]
     times, rates, norms = 2 * len(row.phases), len(row.learning_rates), 2 * len(row.norms)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CannotWrite, DamagedTrace, NoSuchStep
-from ..model.codec import decode_float, from_json, loads
+from ..model.codec import from_json, loads
 from ..model.moments import Template
 from ..model.packed_samples import Entries, entries_from_json
 from ..model.records import Detail, GradGraph, Module, Optimizer, Parameter, Sample, Site, Stack, StepRow, TraceInfo
@@ -29,11 +29,11 @@ from .connect import Connection
 from .create import make_file
 from .packed import Layout
 from .rows import Table, plain
+from .step_reader import StepReader
 from .versions import Versions, pairs
 
 R = TypeVar("R")
 _TEMPLATE = "SELECT tensors, moments, graphs, version_bumps, calls FROM templates WHERE id = ?"
-_CHUNK = 512  # steps read at a time
 _UNREADABLE = (ValueError, TypeError, OverflowError)  # what decoding raises for what is no record
 _TEMPLATES, _ROWS, _SAMPLES = 16, 2048, 16  # how many answers of each kind are kept
 
@@ -126,6 +126,7 @@ class SqliteSource:
         self._rows = _Cache(_ROWS)
         self._samples = _Cache(_SAMPLES)
         self._versions = Versions()
+        self._steps = StepReader(self._ask, self._layout)
 
     # -- TraceSource ---------------------------------------------------------------------------------
 
@@ -149,9 +150,8 @@ class SqliteSource:
         return self._table(rows.OPTIMIZERS)
 
     def step_numbers(self) -> Sequence[int]:
-        return self._whole(
-            "numbers", lambda: Numbers([row[0] for row in self._ask("SELECT number FROM steps ORDER BY 1")])
-        )
+        with self._reading("steps"):
+            return self._whole("numbers", lambda: Numbers(self._steps.numbers()))
 
     def step_row(self, number: int) -> StepRow:
         """Step `number`. Raises NoSuchStep."""
@@ -159,16 +159,7 @@ class SqliteSource:
             return self._rows.get(number, lambda: self._read_step(number))
 
     def step_rows(self) -> Iterator[StepRow]:
-        last = -(2**63)
-        while True:
-            with self._lock:
-                found = self._ask(f"{packed.SELECT_STEPS} WHERE number > ? ORDER BY number LIMIT {_CHUNK}", last)
-                with self._reading("steps"):
-                    chunk = [packed.step_of(row, self._layout) for row in found]
-            yield from chunk
-            if len(chunk) < _CHUNK:
-                return
-            last = chunk[-1].number
+        return self._one_by_one(self._steps.rows())
 
     def template(self, template: int) -> Template:
         with self._lock:
@@ -179,36 +170,10 @@ class SqliteSource:
             return self._samples.get(step, lambda: self._read_samples(step))
 
     def series(self, parameter: int) -> Sequence[tuple[int, float | None, float | None]]:
-        found: list[tuple[int, float | None, float | None]] = []
-        with self._lock, self._reading("steps"):
-            places: dict[int, tuple[int | None, int | None, int]] = {}
-            for number, layout, norms in self._ask("SELECT number, layout, norms FROM steps ORDER BY number"):
-                if layout not in places:
-                    places[layout] = self._layout(layout).places_of(parameter)
-                norm, grad, count = places[layout]
-                if norm is None and grad is None:
-                    continue
-                values = packed.unpack("f", norms, count)
-                found.append((number, None if norm is None else values[norm], None if grad is None else values[grad]))
-        return found
+        return list(self._one_by_one(self._steps.series(parameter)))
 
     def curve(self, after: int | None = None) -> Iterator[tuple[int, float | None, float | None]]:
-        last = -(2**63) if after is None else after
-        query = "SELECT number, loss, layout, norms FROM steps WHERE number > ? ORDER BY number LIMIT ?"
-        while True:
-            with self._lock, self._reading("steps"):
-                found = [
-                    (
-                        rows.whole(number),
-                        None if loss is None else decode_float(loss),
-                        self._layout(layout).gradient_norm(norms),
-                    )
-                    for number, loss, layout, norms in self._ask(query, last, _CHUNK)
-                ]
-            yield from found
-            if len(found) < _CHUNK:
-                return
-            last = found[-1][0]
+        return self._one_by_one(self._steps.curve(-(2**63) if after is None else after))
 
     def versions(self, step: int) -> Mapping[int, int]:
         with self._lock, self._reading("steps"):
@@ -219,6 +184,7 @@ class SqliteSource:
             for cache in (self._wholes, self._templates, self._rows, self._samples):
                 cache.clear()
             self._versions = Versions()
+            self._steps.forget()
             self._connection.reopen()
 
     def close(self) -> None:
@@ -255,6 +221,14 @@ class SqliteSource:
         finally:
             self._ask("ROLLBACK")
 
+    def _one_by_one(self, chunks: Iterator[list[R]]) -> Iterator[R]:
+        while True:
+            with self._lock, self._reading("steps"):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield from chunk
+
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
         """Errors of decoding become DamagedTrace."""
@@ -290,11 +264,11 @@ class SqliteSource:
         return "running" if any(alive.lives(*row) for row in writer) else "killed"
 
     def _read_step(self, number: int) -> StepRow:
-        found = self._ask(f"{packed.SELECT_STEPS} WHERE number = ?", number)
-        if not found:
-            raise NoSuchStep(number, self.step_numbers())
         with self._reading(f"step {number}"):
-            return packed.step_of(found[0], self._layout)
+            row = self._steps.row(number)
+        if row is None:
+            raise NoSuchStep(number, self.step_numbers())
+        return row
 
     def _layout(self, number: int) -> Layout:
         def read() -> Layout:

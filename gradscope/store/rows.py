@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from ..model.arguments import words
 from ..model.codec import dumps, from_json, loads, moment_from_json, to_json
-from ..model.moments import ModuleCall, Moment
+from ..model.moments import ModuleCall, Moment, OpCall
 from ..model.records import GradEdge, GradNode, Module, Optimizer, Parameter, Site, Stack, Tensor
 
 R = TypeVar("R")
@@ -164,6 +165,8 @@ SELECT_MOMENTS = "SELECT kind, phase, name, stack, data FROM moments"
 
 def moment_row(moment: Moment) -> Row:
     data = to_json(moment)
+    if "given" in data:
+        data.pop("arguments", None)  # they are its words
     kind = data.pop("kind")
     phase, stack = data.pop("phase"), data.pop("stack", None)
     field = MOMENT_NAMES.get(moment.kind)
@@ -180,7 +183,10 @@ def moment_of(row: Row) -> Moment:
     field = MOMENT_NAMES.get(kind) if isinstance(kind, str) else None
     if field is not None:
         fields[field] = name
-    return moment_from_json(fields)
+    moment = moment_from_json(fields)
+    if isinstance(moment, OpCall) and moment.given is not None:
+        return replace(moment, arguments=words(moment.given))
+    return moment
 
 
 def calls_text(calls: tuple[ModuleCall, ...]) -> str | None:

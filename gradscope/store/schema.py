@@ -22,6 +22,7 @@ cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 
 | grad_edges | `next_functions[slot]` of `source` | `target` is a node's `idx`, `input_nr` its input |
 | steps | one step | see below |
 | layouts | what rows of `steps` are packed like | see below |
+| repeats | steps in a row that are like the one before them | see below |
 | samples | the samples of one step | see below |
 | sample_layouts | what rows of `samples` are packed like | see below |
 
@@ -33,6 +34,11 @@ for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present,
 templates' bumps on from the step before would get wrong. `shifts` (JSON [[tensor, version]]) are to be
 added to the template's versions of these tensors, which are relative to the step's start, too. `kept` is a
 JSON list of `Kept` records, `alive` JSON [tensors, grad nodes].
+
+A row of `repeats` stands for the steps `first` to `first` + `count` - 1. They are as the last row of `steps` before
+them, but for their numbers; what that one carried from so many steps before, they did, too. `numbers` is made by zlib:
+f8 for each step's start, then each one's duration, loss, and learning rates, then f4 for phases (start, duration) and
+norms, one kind after the other; of the f8, and of the f4, first each one's first byte, then each one's second.
 
 A row of `samples` holds the statistics of tensors, packed as its `layout` says: `sample_layouts.entries` is a
 JSON list of [moment, what, of_parameter, subject, shape, has_stats, how many values or null]. `stats` has 72
@@ -53,8 +59,9 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 6
-OLDEST = 5  # that is read, too: its tables are the same, and records lack what 6 added (a mutation's `op`)
+VERSION = 7
+# Read, too: without the tables of `SINCE`; records lack `op` of a mutation, `given` of an op, `model` of a parameter.
+OLDEST = 5
 
 TABLES: dict[str, str] = {
     "info": "CREATE TABLE info (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -93,10 +100,14 @@ TABLES: dict[str, str] = {
     number INTEGER PRIMARY KEY, kind TEXT, detail TEXT, template INTEGER, layout INTEGER, start REAL, duration REAL,
     loss REAL, phase_times BLOB, rates BLOB, norms BLOB, versions TEXT, carried TEXT, memory TEXT, open INTEGER,
     kept TEXT, alive TEXT, shifts TEXT)""",
+    "repeats": """CREATE TABLE repeats (
+    first INTEGER PRIMARY KEY, count INTEGER, template INTEGER, layout INTEGER, numbers BLOB)""",
     "sample_layouts": "CREATE TABLE sample_layouts (id INTEGER PRIMARY KEY, entries TEXT NOT NULL)",
     "samples": """CREATE TABLE samples (
     step INTEGER, part INTEGER, layout INTEGER, stats BLOB, "values" BLOB, PRIMARY KEY (step, part))""",
 }
+
+SINCE = {"repeats": 7}  # the versions that tables came with
 
 INDEXES: dict[str, str] = {
     # What absolute versions are counted from: see `versions.py`.
@@ -115,8 +126,15 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def defects(connection: sqlite3.Connection) -> list[str]:
-    """The tables that are missing or not as `create` makes them.
+def complete(connection: sqlite3.Connection, version: int) -> None:
+    """Add, empty and for this connection only, the tables that a file of that version has not got."""
+    for name, since in SINCE.items():
+        if version < since:
+            connection.execute(TABLES[name].replace("CREATE TABLE", "CREATE TEMP TABLE"))
+
+
+def defects(connection: sqlite3.Connection, version: int = VERSION) -> list[str]:
+    """The tables of a file of that version that are missing or not as `create` makes them.
 
     A file from elsewhere could put a view with a query of its own in a table's place; reading only
     what has our own definition runs nothing that the file brought along.
@@ -124,4 +142,5 @@ def defects(connection: sqlite3.Connection) -> list[str]:
     found: dict[object, tuple[object, object]] = {
         name: (kind, sql) for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
     }
-    return [name for name, sql in TABLES.items() if found.get(name) != ("table", sql)]
+    known = {name: sql for name, sql in TABLES.items() if SINCE.get(name, OLDEST) <= version}
+    return [name for name, sql in known.items() if found.get(name) != ("table", sql)]

@@ -2,7 +2,7 @@
 
 A row of `steps` states a version only where counting on would be wrong. Between two such rows the rise is
 (how many steps used a template) x (how far that template raises each version), which the index on
-(number, template) answers.
+(number, template) answers; steps of `repeats` state none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from ..model.codec import loads
 _STATED = (
     "SELECT number, versions FROM steps WHERE versions IS NOT NULL AND number >= ? AND number <= ? ORDER BY number"
 )
-_USES = "SELECT template, count(*) FROM steps WHERE number >= ? AND number < ? GROUP BY template"
+_USES = (
+    "SELECT template, count(*) FROM steps WHERE number >= :start AND number < :end GROUP BY template UNION ALL "
+    "SELECT template, sum(min(first + count, :end) - max(first, :start)) FROM repeats "
+    "WHERE first + count > :start AND first < :end GROUP BY template"
+)
 _BEGIN = -(2**63)
 
 
@@ -44,7 +48,7 @@ class Versions:
         return dict(versions)
 
     def _count(self, connection: sqlite3.Connection, versions: dict[int, int], start: int, end: int) -> None:
-        for template, uses in connection.execute(_USES, (start, end)).fetchall():
+        for template, uses in connection.execute(_USES, {"start": start, "end": end}).fetchall():
             for parameter, rise in self._bumps_of(connection, template):
                 versions[parameter] = versions.get(parameter, 0) + rise * uses
 

@@ -218,3 +218,53 @@ for step in range(3):
     recorded = record_script(tmp_path / "train.py")
     assert recorded.namespace["__error__"] is None
     assert {one.root for one in recorded.trace.parameters()} == names
+
+
+def test_what_no_op_reads_belongs_to_the_model_that_has_it(tmp_path: Path) -> None:
+    """Both models are called by one line, and have parameters that were made after both."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        """import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 1)
+    def forward(self, x):
+        return self.fc(x)
+def run(model, x):
+    return model(x)
+teacher, student = Net(), Net()
+teacher.spare, student.spare = nn.Linear(4, 1), nn.Linear(4, 1)
+student.spare.bias.requires_grad_(False)
+optimizer = torch.optim.SGD([student.spare.weight, *teacher.spare.parameters(), *student.fc.parameters()], lr=0.1)
+x = torch.randn(8, 4)
+for step in range(3):
+    loss = (run(teacher, x).detach() - run(student, x)).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+    )
+    recorded = record_script(script)
+    assert recorded.error is None
+    names = {
+        id(tensor): f"{name}.{path}"
+        for name in ("teacher", "student")
+        for path, tensor in recorded.namespace[name].named_parameters()
+    }
+    tensors = {name: tensor for tensor, name in names.items()}
+    trace = recorded.trace
+    assert len(tensors) == 8
+    shown = {one.name: one for one in trace.parameters() if one.root}
+    assert shown.keys() == tensors.keys()
+    assert not shown["student.spare.bias"].requires_grad
+    assert shown["teacher.spare.bias"].requires_grad
+    optimized = {name for name, one in shown.items() if one.optimizers}
+    assert optimized == {
+        "student.spare.weight",
+        "teacher.spare.weight",
+        "teacher.spare.bias",
+        "student.fc.weight",
+        "student.fc.bias",
+    }

@@ -343,7 +343,7 @@ def test_growth_is_told_in_numbers(judging: Judging) -> None:
 
 def test_the_fix_of_an_endless_graph_fits_what_is_done_to_the_value(judging: Judging) -> None:
     summed = judging(script(BUGS["a running sum in a trainer"][1]))[0]
-    assert "self.total += loss.item()" in summed.fix
+    assert "self.total = (self.total + loss).detach()" in summed.fix
     weighed = judging(script(BUGS["a weighted mean of outputs that a class chooses"][1]))[0]
     assert "self.mean" in weighed.fix
     assert "+=" not in weighed.fix

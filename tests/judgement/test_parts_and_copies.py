@@ -188,7 +188,51 @@ Run().go()
     ),
 }
 
+BUGS |= {
+    "an average that is bound to a name": (
+        "GS524",
+        """
+net = mlp(4, 1)
+mean = copy.deepcopy(net)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(net(x), y))
+    for m, p in zip(mean.parameters(), net.parameters()):
+        m = 0.9 * m + 0.1 * p.detach()  # culprit
+""",
+    ),
+    "a critic's weights that clamp leaves alone": (
+        "GS524",
+        """
+critic = mlp(4, 1)
+opt = torch.optim.RMSprop(critic.parameters(), lr=1e-2)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, critic(x).mean() - critic(y * x).mean())
+    with torch.no_grad():
+        for p in critic.parameters():
+            torch.clamp(p, -0.01, 0.01)  # culprit
+""",
+    ),
+}
+
 HEALTHY = {
+    "values that are computed, and kept or read": """
+net = mlp(4, 1)
+mean = copy.deepcopy(net)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+first = [p.detach().clone() for p in net.parameters()]
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(net(x), y))
+    with torch.no_grad():
+        for m, p in zip(mean.parameters(), net.parameters()):
+            m.copy_(0.9 * m + 0.1 * p)
+            m.data = 0.5 * m.data + 0.5 * p.data
+        print(sum((p - q).norm() for p, q in zip(net.parameters(), first)))
+    mean.load_state_dict({name: 0.5 * value for name, value in net.state_dict().items()})
+""",
     "a frozen encoder in evaluation mode": """
 encoder, head = mlp(4, 4, nn.BatchNorm1d(8)), nn.Linear(4, 1)
 net = nn.Sequential(encoder, head)

@@ -22,7 +22,7 @@ def test_the_finding_proves_the_change_with_numbers(judging: Judging) -> None:
     assert "scale was changed past its version counter (clamp_) after exp saved it" in first.message
     assert "the max of scale was 7.38906; when its backward ran, 1." in first.explanation
     assert [p.line for p in first.related] == [judging.line("# saves"), judging.line("backward()")]
-    assert "scale = scale.clamp(...)" in first.fix
+    assert "scale = scale.clamp(" in first.fix
 
 
 BUGS = {

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import types
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
+from gradscope.model.arguments import Given, More, Named, Ref, Span, Start, Value, words
 from gradscope.model.findings import Place
-from gradscope.model.moments import MOMENT_TYPES, Moment, Template
+from gradscope.model.moments import MOMENT_TYPES, Moment, OpCall, Template
 from gradscope.model.records import (
     GradGraph,
     Module,
@@ -54,10 +55,31 @@ def _any(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(hint)
     names = [item.name for item in fields(hint)] if is_dataclass(hint) else hint._fields
     hints = get_type_hints(hint)
-    return st.builds(hint, **{name: _any(hints[name]) for name in names})  # type: ignore[arg-type]
+    made = st.builds(hint, **{name: _any(hints[name]) for name in names})  # type: ignore[arg-type]
+    return made.map(_worded) if hint is OpCall else made
 
 
-_SIMPLE: dict[Any, st.SearchStrategy[Any]] = {int: WHOLE, str: TEXT, float: FLOAT, bool: st.booleans()}
+def _worded(op: OpCall) -> OpCall:
+    """The call with the words of its arguments, as every call has them."""
+    return op if op.given is None else replace(op, arguments=words(op.given))
+
+
+_ATOM = st.none() | st.booleans() | WHOLE | FLOAT | TEXT
+_OBJECT = st.builds(Ref, WHOLE) | st.builds(Named, TEXT, TEXT) | st.builds(Start, TEXT, WHOLE) | st.builds(More, WHOLE)
+VALUE: st.SearchStrategy[Value] = st.recursive(
+    _ATOM | _OBJECT,
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.builds(Span, inner, inner, inner),
+    max_leaves=4,
+)
+VALUES, NAMED = st.lists(VALUE, max_size=3), st.lists(st.tuples(TEXT, VALUE), max_size=2)
+GIVEN = st.builds(Given, VALUES.map(tuple), NAMED.map(tuple))
+_SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
+    int: WHOLE,
+    str: TEXT,
+    float: FLOAT,
+    bool: st.booleans(),
+    Given: GIVEN,
+}
 
 ANY_RECORD = st.sampled_from(
     [Site, Stack, Module, Parameter, Optimizer, Tensor, GradGraph, Template, Stats, Sample, StepRow, TraceInfo, Place]

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from ...model import moments
+from ...model.arguments import words
 from ...model.moments import Moment, Template
 from ...model.packed_samples import Entries, PackedSamples
 from ...model.records import GradEdge, GradGraph, GradNode, SavedTensor, Tensor
@@ -40,6 +41,7 @@ from ..step.raw import (
     Zeroed,
 )
 from ..step.tensor_registry import TensorTable
+from .given_records import given_of
 
 
 def template_of(draft: Draft, number: int, sites: Sites, table: TensorTable) -> Template:
@@ -157,9 +159,10 @@ def moment_of(raw: RawMoment) -> Moment:
 
 
 def _op(raw: RawMoment, did: Called) -> Moment:
+    given = None if did.given is None else given_of(did.given, raw.inputs)
     return moments.OpCall(
         raw.phase, raw.stack, did.name, raw.inputs, raw.outputs, did.module, did.module_call, did.grad_nodes,
-        did.grad_enabled, did.autocast, did.arguments, did.behind, did.direct,
+        did.grad_enabled, did.autocast, "" if given is None else words(given), did.behind, did.direct, given,
     )  # fmt: skip
 
 

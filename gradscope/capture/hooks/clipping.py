@@ -18,9 +18,9 @@ from torch.nn.utils import clip_grad
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
 from ..journal.stations import CLIP
+from ..measure.given import read_given
 from ..measure.tensor_facts import versions_of
 from .pause import Pause
-from .torch_calls import arguments_text
 
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
@@ -63,7 +63,8 @@ class ClipWatch:
             with journal.guard("gradient clipping"):
                 after = versions_of([grad for _, grad in kept])
                 written = [(*pair, old, new) for pair, old, new in zip(kept, before, after) if old != new]
-                journal.gradients.clipped(name, tensors, written, result, arguments_text(args, kwargs), frame)
+                given = read_given((tensors, *args), kwargs, tensors)
+                journal.gradients.clipped(name, tensors, written, result, given, frame)
             return result
 
         return clip

@@ -19,6 +19,7 @@ from ..hiding.no_torch_function import Unseen
 from ..hiding.torch_private import functorch_level, is_tracing, sequence_number
 from ..journal.journal import Journal
 from ..journal.shared_memory import EXPOSING
+from ..measure.given import RawGiven, read_given
 from ..measure.tensor_facts import (
     device_of,
     dtype_of,
@@ -42,7 +43,6 @@ from .torch_calls import (
     SKIP,
     WANT_GRAD,
     actions,
-    arguments_text,
     describe,
 )
 from .wrapped_functions import Replaced
@@ -116,11 +116,20 @@ class OpMode(TorchFunctionMode):
             journal.call_failed(info[0], stack, numbers, error, inputs)
             raise
         with Unseen():
-            text = arguments_text(args, kwargs) if journal.tracker.draft.full else ""
+            given = self._given_to(info[0], args, kwargs, inputs) if journal.tracker.draft.full else None
             if info[0] in SCALINGS:
                 note_factor(journal.tracker.draft, info[0], arguments, result)
-            self.returned(info, stack, direct, inputs, numbers, versions, first, result, text)
+            self.returned(info, stack, direct, inputs, numbers, versions, first, result, given)
         return result
+
+    def _given_to(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[torch.Tensor]
+    ) -> RawGiven | None:
+        try:
+            return read_given(args, kwargs, inputs)
+        except Exception as error:
+            self.journal.fault(f"the arguments of {name}", error)
+            return None
 
     def returned(
         self,
@@ -132,11 +141,11 @@ class OpMode(TorchFunctionMode):
         versions: Sequence[int | None],
         first: int,
         result: Any,
-        arguments: str,
+        given: RawGiven | None,
     ) -> None:
         """A call returned."""
         try:
-            op = self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), arguments)
+            op = self.told(info[0], stack, direct, inputs, numbers, first, results_of(result), given)
             changed = versions_of(inputs)
             if changed != versions:
                 self.written(info[0], op, stack, inputs, versions, changed)
@@ -171,13 +180,13 @@ class OpMode(TorchFunctionMode):
         numbers: tuple[int, ...],
         first: int,
         outputs: list[torch.Tensor],
-        arguments: str,
+        given: RawGiven | None,
     ) -> int:
         """A call returned these. Its moment."""
         last = sequence_number()
         journal = self.journal
         op = journal.ops.add(
-            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", arguments=arguments
+            name, stack, direct, inputs, numbers, outputs, first, last, uncounted=name == "numpy", given=given
         )
         if journal.exposed.watched or name in EXPOSING:
             journal.exposed.of_call(name, inputs, outputs, stack)

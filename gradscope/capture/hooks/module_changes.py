@@ -169,7 +169,7 @@ class ModuleChangeWatch:
             if identity != id(tensor):  # torch put a new parameter in its place
                 self.journal.leaves.parameter_made(tensor, None, frame)
                 if known is not None:
-                    table.adopt(tensor, known.name, known.root, known.role)
+                    table.adopt(tensor, known.name, known.root, known.role, model=known.model)
             if (device, dtype) != (device_of(tensor), dtype_of(tensor)):
                 key = (device, device_of(tensor), dtype, dtype_of(tensor))
                 groups[key] = groups.get(key, 0) + bytes_of(tensor)
@@ -177,7 +177,7 @@ class ModuleChangeWatch:
             entry = table.find(tensor)
             if entry is not None and entry.parameter is not None:
                 known = table.parameters[entry.parameter]
-                table.adopt(tensor, known.name, known.root, known.role)
+                table.adopt(tensor, known.name, known.root, known.role, model=known.model)
         if groups:
             number = self.names.number(module)
             for key, nbytes in groups.items():

@@ -69,10 +69,11 @@ class ModuleNames:
             self._record(Module(number, name, path, type(module).__name__, parent, self.births.of(module)))
             known = self.known[id(module)]
             known.training = module.training
+        model = self.number(root)
         for path, parameter in root.named_parameters():
-            table.adopt(parameter, path, name, "parameter")
+            table.adopt(parameter, path, name, "parameter", model=model)
         for path, buffer in root.named_buffers():
-            table.adopt(buffer, path, name, "buffer", self.journal.draft)
+            table.adopt(buffer, path, name, "buffer", self.journal.draft, model)
 
     def scan_all(self) -> None:
         """A parameter without a name turned up: look for it under every root."""

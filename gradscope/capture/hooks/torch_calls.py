@@ -1,4 +1,4 @@
-"""Torch's calls: which are recorded and which are something else, what they are called, their arguments as text."""
+"""Torch's calls: which are recorded and which are something else, and what they are called."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import torch
 
 from ..hiding.torch_private import set_grad_enabled
-from ..measure.askable import PLAIN
-from ..measure.tensor_facts import device_name, dtype_name
 
 _Tensor = torch.Tensor
 
@@ -131,35 +129,3 @@ def describe(func: Callable[..., Any]) -> tuple[str, bool, bool, bool]:
         name = name.strip("_")
     internal = name.startswith(("_record_function", "_set_", "_get_", "_parse_to", "profiler"))
     return name, method, name in _MOVES, internal
-
-
-_PLAINLY = (bool, int, float, type(None))
-_PRINTED = (*_PLAINLY, str, torch.dtype, torch.device)
-
-
-def arguments_text(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The arguments that are no tensors, as text: exact scalars, short tuples, never a tensor's repr."""
-    shown = [text for value in args if type(value) not in PLAIN and (text := _argument(value))]
-    if kwargs:
-        shown += [f"{key}={text}" for key, value in kwargs.items() if (text := _argument(value))]
-    return ", ".join(shown)[:120]
-
-
-def _argument(value: Any) -> str:
-    if type(value) in _PLAINLY:
-        return repr(value)
-    if isinstance(value, torch.dtype):
-        return dtype_name(value)
-    if isinstance(value, torch.device):
-        return device_name(value)
-    if isinstance(value, str):
-        return repr(value[:40])
-    if isinstance(value, slice):
-        parts = [value.start, value.stop, value.step]
-        if all(part is None or type(part) is int for part in parts):
-            text = f"{'' if parts[0] is None else parts[0]}:{'' if parts[1] is None else parts[1]}"
-            return text if parts[2] is None else f"{text}:{parts[2]}"
-        return ":"
-    if isinstance(value, (tuple, list)) and len(value) <= 6 and all(type(item) in _PRINTED for item in value):
-        return f"({', '.join(_argument(item) for item in value)})"
-    return ""

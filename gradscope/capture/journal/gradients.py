@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...model.records import Phase
+from ..measure.given import RawGiven
 from ..measure.reading import Reading
 from ..measure.tensor_facts import is_leaf, version_of
 from ..step.raw import GradChanged, Zeroed
@@ -62,7 +63,7 @@ class Gradients:
         tensors: Sequence[torch.Tensor],
         written: Sequence[tuple[torch.Tensor, torch.Tensor, int | None, int | None]],
         result: object,
-        arguments: str,
+        given: RawGiven,
         frame: FrameType,
     ) -> None:
         """Clipping of the gradients of `tensors`; `written`: (tensor, gradient, its version before, after)."""
@@ -71,7 +72,7 @@ class Gradients:
         draft = here.draft
         numbers = self.ops.enter_inputs(tensors, stack, False, False, [version_of(one) for one in tensors], tensors)
         outputs = [result] if isinstance(result, torch.Tensor) else []
-        op = self.ops.add(name, stack, direct, tensors, numbers, outputs, 0, 0, arguments=arguments)
+        op = self.ops.add(name, stack, direct, tensors, numbers, outputs, 0, 0, given=given)
         phase = here.phase_now()
         for _, gradient, before, after in written:
             entry = here.table.find(gradient)

@@ -127,7 +127,7 @@ class Journal:
         if self.draft.with_graph:
             return
         here = self.here
-        called = Called(name, True, here.module, here.module_call, 0, grad_enabled, here.autocast, "", None)
+        called = Called(name, True, here.module, here.module_call, 0, grad_enabled, here.autocast, None, None)
         self.draft.add("op", phase, stack, (), (), called)
 
     def call_failed(

@@ -40,7 +40,7 @@ class Leaves:
         here.draft.add("leaf", here.phase_now(), stack, (number,), (), LeafChanged(cause, after))
         if entry.parameter is not None:
             known = here.table.parameters[entry.parameter]
-            here.table.adopt(tensor, known.name, known.root, known.role)
+            here.table.adopt(tensor, known.name, known.root, known.role, model=known.model)
 
     def parameter_made(self, parameter: torch.Tensor, data: Any, frame: FrameType) -> None:
         """`nn.Parameter(data)`: a leaf of its own, whatever made `data`."""

@@ -9,6 +9,7 @@ import torch
 
 from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
+from ..measure.given import RawGiven
 from ..sites.call_sites import ALONE, NOWHERE
 from ..step.raw import DETACHED, Called, LeafChanged, RawMoment
 from .here import Here
@@ -84,7 +85,7 @@ class Ops:
         first: int,
         last: int,
         uncounted: bool = False,
-        arguments: str = "",
+        given: RawGiven | None = None,
         behind: int | None = None,
     ) -> int:
         """One call with what it returned. Grad nodes `first`..`last`-1 were made by it."""
@@ -112,7 +113,7 @@ class Ops:
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
         told = (
-            name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, arguments, behind
+            name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, given, behind
         )  # fmt: skip
         moment = ("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
         draft.append(_new_tuple(RawMoment, moment), phase)

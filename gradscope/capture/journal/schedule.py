@@ -13,6 +13,7 @@ from ..step.draft import Draft
 from ..step.patterns import ENOUGH, Pattern
 
 NEAREST, FARTHEST = 8, 1024  # steps between two that are watched
+IN_ANY_CASE = ENOUGH + 2  # unequal steps: what three do is a habit to the checks, which need the ones around them, too
 FREE_SECONDS = 0.05  # of the thread: while the steps that were watched took no longer, each is
 
 
@@ -70,7 +71,7 @@ class Schedule:
         self._watched += 1
         self._watching += self._lap()
         repeats = pattern is not None and pattern.seen > 1 and pattern in self._recent
-        self._unequal = max(0, self._unequal - 1) if repeats else min(ENOUGH, self._unequal + 1)
+        self._unequal = max(0, self._unequal - 1) if repeats else min(IN_ANY_CASE, self._unequal + 1)
         self._recent.append(pattern)
         if self._watching < FREE_SECONDS:
             return
@@ -79,7 +80,7 @@ class Schedule:
             self._distance = min(FARTHEST, 2 * self._distance)
             return
         self._distance = NEAREST
-        if self._unequal >= ENOUGH and kept and draft.stations:
+        if self._unequal == IN_ANY_CASE and kept and draft.stations:
             self.left = self._to_wait()
             self.to_lighten = self.left > 0
 

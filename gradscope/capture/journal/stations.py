@@ -68,7 +68,7 @@ class Teller:
         here.clock.enter(loss)
         self._root = (stack, loss)
         phase = Phase.EVAL if not grad_enabled else Phase.LOSS if loss else Phase.FORWARD
-        called = Called(name, True, number, 0, 0, grad_enabled, autocast, "", None)
+        called = Called(name, True, number, 0, 0, grad_enabled, autocast, None, None)
         here.draft.append(RawMoment("op", phase, stack, (), (), called), phase, when)
 
     def _returned(self, _stack: int, when: float, *_facts: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Union
 
 from ...model.leaf import AutogradStatus
 from ...model.records import Phase
+from ..measure.given import RawGiven
 from ..measure.tensor_facts import Facts
 
 DETACHED = AutogradStatus(requires_grad=False, is_leaf=True, grad_fn=None, retains_grad=False)
@@ -39,7 +40,10 @@ class RawTensor(NamedTuple):
 
 
 class Called(NamedTuple):
-    """An op, of kind "op": `inputs` went in, `outputs` came out. `behind`: the stack behind it, as of a hook."""
+    """An op, of kind "op": `inputs` went in, `outputs` came out. `behind`: the stack behind it, as of a hook.
+
+    `given`: its arguments, where they are recorded.
+    """
 
     name: str
     direct: bool
@@ -48,7 +52,7 @@ class Called(NamedTuple):
     grad_nodes: int
     grad_enabled: bool
     autocast: str | None
-    arguments: str
+    given: RawGiven | None
     behind: int | None
 
 

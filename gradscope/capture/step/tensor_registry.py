@@ -195,7 +195,7 @@ class TensorTable:
             name = self._name_of_operand(stack, position, method, direct)
             if name:
                 known = self.parameters[entry.parameter]
-                self.adopt(tensor, name, known.root, known.role)
+                self.adopt(tensor, name, known.root, known.role, model=known.model)
 
     @staticmethod
     def enter_again(draft: Draft, entry: Entry, tensor: torch.Tensor) -> int | None:
@@ -300,10 +300,19 @@ class TensorTable:
 
     # -- parameters ------------------------------------------------------------------------------
 
-    def adopt(self, tensor: torch.Tensor, name: str, root: str, role: str, draft: Draft | None = None) -> int:
+    def adopt(
+        self,
+        tensor: torch.Tensor,
+        name: str,
+        root: str,
+        role: str,
+        draft: Draft | None = None,
+        model: int | None = None,
+    ) -> int:
         """Make the tensor one that outlives steps, or rename it. Returns its parameter id.
 
         `draft`: the step in progress, where the tensor may have been met before it was known for what it is.
+        `model` is the number of the module that calls it so, `root` what the script calls that.
         """
         entry = self.entry(tensor)
         if entry.parameter is None:
@@ -327,6 +336,7 @@ class TensorTable:
             nbytes=facts.nbytes,
             optimizers=known.optimizers if known else (),
             stack=entry.stack,
+            model=model,
         )
         if name:
             self.unnamed.discard(entry.parameter)

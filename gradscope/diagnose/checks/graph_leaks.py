@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.fixes import said
+from ...model.moments import Backward
 from ...model.records import Kept, StepKind, StepRow
 from ...model.trace import Step
 from ...repair.changes.values import added_detached, assigned_followed_by, named_followed_by
@@ -16,7 +18,6 @@ from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.model_runs import evaluates
 from ..evidence.step_links import binding, differentiated_later, home_of, unseen_after
-from ..evidence.wording import variable
 from ..rules import LIKELY, SURE, Rule, check
 
 GRAPHS_KEPT = Rule(
@@ -35,6 +36,8 @@ _ENOUGH = 3  # steps that add to a pile before it counts as growing
 @check(GRAPHS_KEPT)
 def graphs_kept(case: Case) -> Iterator[Finding]:
     """Results with graphs that stay alive after their step, step after step, held by the same place."""
+    if not _goes_back(case):
+        return
     used = differentiated_later(case)
     piles: dict[tuple[int | None, str], list[tuple[StepRow, Kept]]] = defaultdict(list)
     for row in case.rows:
@@ -51,6 +54,11 @@ def graphs_kept(case: Case) -> Iterator[Finding]:
         together = _together(case, pile)
         if together >= _ENOUGH and not _only_newest(case, pile):
             yield _kept(case, pile, together)
+
+
+def _goes_back(case: Case) -> bool:
+    """Whether the script runs any backward: without one, steps are the elements of a sequence, and nothing piles up."""
+    return any(True for _ in case.events(Backward))
 
 
 def _together(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> int:
@@ -101,7 +109,7 @@ def _kept(case: Case, pile: Sequence[tuple[StepRow, Kept]], together: int) -> Fi
         related=case.places((made.stack if made is not None and line is not None else None, f"{name} is made here")),
         explanation=f"{name} has a grad_fn, and behind it stands the whole graph of its step: as long as {holder} "
         f"holds it, nothing of that graph can be freed.{_growth([r for r, _ in pile])}",
-        fix=f"keep the number or the values only: {variable(name)}.item(), or {variable(name)}.detach()",
+        fix="keep the number or the values only, as .item() and .detach() give them",
         fixes=case.fixes(
             Way(
                 "keep the values alone",
@@ -134,6 +142,8 @@ def _growth(rows: Sequence[StepRow]) -> str:
 @check(ENDLESS_GRAPH)
 def endless_graphs(case: Case) -> Iterator[Finding]:
     """Values that are made, with a gradient, from what the same line made in the step before."""
+    if not _goes_back(case):
+        return
     used = differentiated_later(case)
     chains: dict[int, list[tuple[StepRow, int]]] = defaultdict(list)
     for step in case.distinct:
@@ -178,24 +188,23 @@ def _endless(case: Case, stack: int, links: Sequence[tuple[StepRow, int]]) -> Fi
     assert step is not None
     name = case.called(step, tensor)
     growth = _growth([r for r, _ in links])
+    place = binding(case, step, stack) if step.kind is not StepKind.SETUP else case.place(stack)
+    meaning = "it is for looking at, and trains nothing"
+    fixes = case.fixes(Way("add the value without its graph", meaning, place, assigned_followed_by(".detach()")))
     return ENDLESS_GRAPH.finding(
         f"{name} is built from its own last value, graph and all: {len(links)} steps hang together",
-        culprit=binding(case, step, stack) if step.kind is not StepKind.SETUP else case.place(stack),
+        culprit=place,
         step=row.number,
         confidence=SURE if growth else LIKELY,
         explanation=f"Each new {name} has the last one behind it, and that one the one before: the graphs of all steps "
         f"stay in memory.{growth}",
-        fix=f"add the number only: {variable(name)} += loss.item(), or use .detach() on what goes into it"
-        if _adds_up(case, step, stack, tensor)
-        else f"put numbers into {name}, as .item() gives them, or use .detach() on what goes into it",
-        fixes=case.fixes(
-            Way(
-                "add the value without its graph",
-                "it is for looking at, and trains nothing",
-                binding(case, step, stack) if step.kind is not StepKind.SETUP else case.place(stack),
-                assigned_followed_by(".detach()"),
-            )
+        fix=said(
+            fixes,
+            f"add the number only to {name}, as .item() gives it, or use .detach() on what goes into it"
+            if _adds_up(case, step, stack, tensor)
+            else f"put numbers into {name}, as .item() gives them, or use .detach() on what goes into it",
         ),
+        fixes=fixes,
         nodes=[tensor_id(step.template, tensor)],
     )
 

@@ -129,7 +129,7 @@ def _idle(case: Case, step: Step) -> Iterator[_Idle]:
         if index > last or not op.grad_nodes or not op.direct or len(op.outputs) != 1 or op.name in op_kinds.VIEWS:
             continue
         tensor = op.outputs[0]
-        if not is_number(step, tensor) or tensor in flow.differentiated or tensor in later:
+        if step.tensors[tensor].shape or tensor in flow.differentiated or tensor in later:
             continue
         readers = [flow.ops[reader].name for reader in flow.readers.get(tensor, ())]
         if not set(readers) <= op_kinds.LEAVES_TORCH | op_kinds.DETACHES or op.outputs[0] in op.inputs:

@@ -1,4 +1,4 @@
-"""The loss and what goes into it: shapes that broadcast, softmax applied twice, scrambled axes, batches of one."""
+"""The loss and what goes into it: shapes that broadcast, softmax applied twice, batches of one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from ...model import op_kinds
 from ...model.build import op_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure, OpCall
+from ...model.order import reached
 from ...model.records import LOADER, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
-from ...repair.changes.calls import link_replaced, with_keyword, without_op
+from ...repair.changes.calls import with_keyword, without_op
 from ...repair.changes.values import side_followed_by
 from ...repair.ways import Way
 from ...text import sizes
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind
+from ..evidence.wording import shape_of
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 BROADCAST = Rule(
@@ -30,7 +32,6 @@ SOFTMAX_TWICE = Rule(
 NO_LOGARITHM = Rule(
     "GS903", "probabilities-not-logarithms", Severity.WARNING, "A loss that needs log-probabilities got something else."
 )
-SCRAMBLED = Rule("GS904", "axes-scrambled", Severity.WARNING, "A view reorders sizes without moving the data.")
 BATCH_OF_ONE = Rule("GS905", "batch-of-one", Severity.ERROR, "BatchNorm in training got one value for each channel.")
 BAD_TARGET = Rule("GS906", "bad-target", Severity.ERROR, "The loss refused its target: wrong shape, type or class.")
 
@@ -73,6 +74,73 @@ def broadcast(case: Case) -> Iterator[Finding]:
             yield from _compared(case, event, LIKELY)
 
 
+@check(BROADCAST)
+def becomes_a_matrix(case: Case) -> Iterator[Finding]:
+    """A row and a column of values, of which an operator makes a matrix that only its mean or sum is used of."""
+    told: set[int | None] = set()
+    for event in case.calls(*op_kinds.SUBTRACTS, *op_kinds.ADDS, *op_kinds.MULTIPLIES):
+        step, call = event.step, event.moment
+        if len(call.inputs) != 2 or len(call.outputs) != 1 or call.stack in told or call.outputs[0] in call.inputs:
+            continue
+        column, row = sorted(call.inputs, key=lambda one: -len(step.tensors[one].shape))
+        shapes = step.tensors[column].shape, step.tensors[row].shape
+        if len(shapes[1]) != 1 or shapes[0] != (shapes[1][0], 1) or not _spreads(*shapes):
+            continue
+        alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
+        if not alike and not _stood_up(step, column) and _only_summed(case, event):
+            told.add(call.stack)
+            yield _matrix(case, event, column, row)
+
+
+def _stood_up(step: Step, tensor: int) -> bool:
+    """Whether the script itself made a column of the values, which it then compares with all others: x[:, None]."""
+    for _ in range(8):
+        call = step.maker(tensor)
+        if call is None or not call.inputs:
+            return False
+        wider = len(step.tensors[call.outputs[0]].shape) >= len(step.tensors[call.inputs[0]].shape)
+        if wider and call.name in op_kinds.RESHAPES | {"__getitem__", "expand", "sum", "mean", "amax", "norm"}:
+            return call.name != "__getitem__" or "None" in call.arguments
+        if call.name not in op_kinds.CASTS | op_kinds.DETACHES | op_kinds.COPIES:
+            return False
+        tensor = call.inputs[0]
+    return False
+
+
+def _only_summed(case: Case, event: Event[OpCall]) -> bool:
+    """Whether a matrix reaches a backward through elementwise ops, and then as one number."""
+    step, flow = event.step, Dataflow.of(case, event.step)
+    size = step.tensors[event.moment.outputs[0]].shape
+    grown = set(reached(event.moment.outputs, lambda one: _same_size(flow, one, size)))
+    ends = [flow.ops[op] for one in grown for op in flow.readers.get(one, ()) if not grown & set(flow.results(op))]
+    ends = [op for op in ends if op.name not in op_kinds.LEAVES_TORCH]
+    whole = all(op.name in op_kinds.SUMS | op_kinds.AVERAGES and not op.arguments for op in ends)
+    return bool(ends) and whole and any(set(op.outputs) & flow.differentiated for op in ends)
+
+
+def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int]:
+    for op in flow.readers.get(tensor, ()):
+        if flow.ops[op].name not in op_kinds.SOFTMAXES | op_kinds.GIVES_LOGARITHMS:
+            yield from (one for one in flow.results(op) if flow.step.tensors[one].shape == size)
+
+
+def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
+    step, call = event.step, event.moment
+    names = case.called(step, column), case.called(step, row)
+    count = step.tensors[row].shape[0]
+    return BROADCAST.finding(
+        f"{names[0]} has shape ({count}, 1) and {names[1]} ({count},): {call.name} makes {count} × {count} of them",
+        culprit=case.place(call.stack),
+        step=step.number,
+        confidence=LIKELY,
+        related=case.places((step.stack(step.tensors[column].made_by), "the column")),
+        explanation=f"Each value of {names[0]} meets every value of {names[1]}, not its own. All that follows is the "
+        "mean or sum of that matrix, so nothing tells one sample from another.",
+        fix=f"give both the same shape: {names[0]}.squeeze(-1)",
+        nodes=(column, row, op_id(step.template, event.position)),
+    )
+
+
 def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[Finding]:
     step, call = event.step, event.moment
     one, other = (step.tensors[tensor] for tensor in call.inputs[:2])
@@ -82,7 +150,7 @@ def _compared(case: Case, event: Event[OpCall], confidence: float) -> Iterator[F
     rows = _broadcast(one.shape, other.shape)
     names = case.called(step, prediction.number), case.called(step, target.number)
     yield BROADCAST.finding(
-        f"{names[0]} has shape {_shape(prediction)} and {names[1]} {_shape(target)}: {call.name} compares "
+        f"{names[0]} has shape {shape_of(prediction)} and {names[1]} {shape_of(target)}: {call.name} compares "
         f"{_times(rows)} pairs",
         culprit=case.place(call.stack),
         step=step.number,
@@ -139,89 +207,8 @@ def _paired(case: Case, call: OpCall, prediction: Tensor, target: Tensor) -> Ite
         yield Way("give the target a last axis", meaning, place, side_followed_by(1 - squeezed, ".unsqueeze(-1)"))
 
 
-def _shape(tensor: Tensor) -> str:
-    return f"({sizes(tensor.shape)}{',' if len(tensor.shape) == 1 else ''})"
-
-
 def _times(shape: Sequence[int]) -> str:
     return sizes(shape, " × ")
-
-
-@check(SCRAMBLED)
-def scrambled(case: Case) -> Iterator[Finding]:
-    """`view` or `reshape` to the same sizes in another order: that is what `transpose` and `permute` do."""
-    for event in case.calls("view", "reshape"):
-        step, call = event.step, event.moment
-        if not call.inputs or not call.outputs:
-            continue
-        before, after = step.tensors[call.inputs[0]], step.tensors[call.outputs[0]]
-        if not after.requires_grad or not _reorders(before.shape, after.shape):
-            continue
-        name = case.called(step, before.number)
-        yield SCRAMBLED.finding(
-            f"{call.name} turns {name} of shape {_shape(before)} into {_shape(after)} without moving its values",
-            culprit=case.place(call.stack),
-            step=step.number,
-            confidence=LIKELY,
-            explanation=f"{call.name} only counts the same memory anew: the values of one row end up in several. The "
-            "sizes are the same in another order, so moving the axes is most likely what was meant.",
-            fix=_moved(before.shape, after.shape, name),
-            fixes=case.fixes(
-                Way(
-                    "move the axes",
-                    "each value stays with its own row",
-                    case.place(call.stack),
-                    link_replaced((call.name,), _axes(before.shape, after.shape)),
-                )
-            ),
-            nodes=(before.number, after.number, op_id(step.template, event.position)),
-        )
-
-
-def _reorders(before: Sequence[int], after: Sequence[int]) -> bool:
-    """Whether an axis of `before` is found again in `after` with the same size and another stride, and only so.
-
-    (B, T, C) as (B, C, T), or (B, C, T) as (B·T, C), or (B, C, H, W) as (B·H·W, C). Axes of size 1 do not matter.
-    """
-    one, other = _strides(before), _strides(after)
-    lengths = [size for size, _ in one]
-    if len(one) < 2 or len(other) < 2 or not all_known((*before, *after)):
-        return False
-    if len(one) == len(other):
-        permuted = sorted(lengths) == sorted(size for size, _ in other)
-        return permuted and len(set(lengths)) == len(lengths) and one != other
-    last = other[-1][0]
-    merged = len(other) < len(one) and (len(other) == 2 or len(other) == len(one) - 1)
-    return merged and lengths.count(last) == 1 and last != lengths[-1]
-
-
-def _strides(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """(size, stride) of each axis larger than 1, of contiguous memory."""
-    found, stride = [], 1
-    for size in reversed(shape):
-        if size > 1:
-            found.append((size, stride))
-        stride *= size
-    return found[::-1]
-
-
-def _moved(before: Sequence[int], after: Sequence[int], name: str) -> str:
-    same = _axes(before, after)
-    if same:
-        return f"{name}{same}"
-    axis = list(before).index(after[-1])
-    return f"move the axis to the end first: {name}.movedim({axis}, -1).reshape({', '.join(map(str, after))})"
-
-
-def _axes(before: Sequence[int], after: Sequence[int]) -> str:
-    """The call that moves the axes, where there are as many as before; else ""."""
-    if len(before) == len(after):
-        changed = [axis for axis, (one, other) in enumerate(zip(before, after)) if one != other]
-        if len(changed) == 2:
-            return f".transpose({changed[0]}, {changed[1]})"
-        order = [list(before).index(size) for size in after]
-        return f".permute({', '.join(map(str, order))})"
-    return ""
 
 
 # -- probabilities ---------------------------------------------------------------------------------------
@@ -380,4 +367,4 @@ def _carried_batch(case: Case, step: Step) -> OpCall | None:
     return None
 
 
-CHECKS = (broadcast, scrambled, probabilities, refused)
+CHECKS = (broadcast, becomes_a_matrix, probabilities, refused)

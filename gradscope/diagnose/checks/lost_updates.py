@@ -18,10 +18,17 @@ from ...text import elide_list
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Origin, once_a_case, once_a_step
-from ..rules import CERTAIN, SURE, Rule, check
+from ..evidence.writes import ASSIGNED, op_before
+from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 UPDATE_LOST = Rule(
     "GS304", "update-lost", Severity.ERROR, "An update was computed and thrown away: the parameters never change."
+)
+RESULT_LOST = Rule(
+    "GS524",
+    "result-thrown-away",
+    Severity.WARNING,
+    "A new value of a module's tensor is computed and never read: it was to be written into it.",
 )
 
 
@@ -66,6 +73,70 @@ def update_thrown_away(case: Case) -> Iterator[Finding]:
             ),
             nodes=(tensor_id(step.template, op.outputs[0]),),
         )
+
+
+# -- results that nobody keeps -------------------------------------------------------------------------
+
+_CHANGES = op_kinds.ADDS | op_kinds.SUBTRACTS | op_kinds.SCALES | {"clamp", "clip", "clamp_min", "clamp_max", "lerp"}
+
+
+@check(RESULT_LOST)
+def result_thrown_away(case: Case) -> Iterator[Finding]:
+    """`p.clamp(-c, c)`, or `average = d * average + (1 - d) * p` in a loop: a new tensor, which nothing reads."""
+    lost: dict[int | None, list[tuple[Step, OpCall, int]]] = defaultdict(list)
+    used: set[int | None] = set()
+    for step in case.training():
+        given = {op_before(step, e.position) for e in case.events(Mutation, step) if e.moment.cause == ASSIGNED}
+        for event in case.events(OpCall, step):
+            op = event.moment
+            plain = op.direct and op.module is None and op.name in _CHANGES and bool(op.outputs)
+            if not plain or event.position in given or op.outputs[:1] == op.inputs[:1]:
+                continue
+            leaf = _changed(case, step, op)
+            if leaf is None or is_update(case, step, op) is not None:
+                continue
+            if _is_used(case, step, op.outputs[0]):
+                used.add(op.stack)
+            else:
+                lost[op.stack].append((step, op, leaf))
+    for stack, group in lost.items():
+        if stack not in used and sum(len(case.repeats(step)) for step, *_ in group) > 1:
+            yield _lost_result(case, stack, group)
+
+
+def _changed(case: Case, step: Step, op: OpCall) -> int | None:
+    """The module's tensor whose new value an op computes: it, or what the line made of it, is the first operand."""
+    flow, shape = Dataflow.of(case, step), step.tensors[op.outputs[0]].shape
+    waiting, here = list(op.inputs), _line(case, op)
+    for tensor in waiting:
+        record = step.tensors[tensor]
+        owner = next((one for one in step.lasting.get(record.storage, ()) if one.shape == shape), None)
+        if owner is not None and owner.role in ("parameter", "buffer"):
+            return owner.number
+        made = flow.step.maker(tensor)
+        if made is not None and _line(case, made) == here and made.name in _CHANGES and len(waiting) < 8:
+            waiting += made.inputs
+    return None
+
+
+def _line(case: Case, op: OpCall) -> tuple[str, int] | None:
+    sites = case.sites(op.stack)
+    return (sites[0].file, sites[0].line) if sites else None
+
+
+def _lost_result(case: Case, stack: int | None, group: Sequence[tuple[Step, OpCall, int]]) -> Finding:
+    step, op, _ = group[0]
+    names = elide_list(list(dict.fromkeys(case.called(s, leaf) for s, _, leaf in group)), 3)
+    return RESULT_LOST.finding(
+        f"the result of {op.name} on {names} is thrown away: nothing is changed",
+        culprit=case.place(stack),
+        step=step.number,
+        confidence=LIKELY,
+        explanation=f"{op.name} gives a new tensor and leaves its operands as they are; assigned to a loop's variable, "
+        "it only takes over that name. Nothing reads it, in this step or later.",
+        fix=f"write in place, under torch.no_grad(): {op.name}_(…), mul_(…).add_(…), lerp_(…) or copy_(…)",
+        nodes=(tensor_id(step.template, op.outputs[0]),),
+    )
 
 
 def _owner(step: Step, leaf: int) -> Tensor | None:
@@ -140,4 +211,4 @@ def _is_written(case: Case, step: Step, leaf: int) -> bool:
     return False
 
 
-CHECKS = (update_thrown_away,)
+CHECKS = (update_thrown_away, result_thrown_away)

@@ -162,7 +162,12 @@ def _carried_bad(case: Case, step: Step, tensors: Sequence[int], end: int) -> tu
     return None
 
 
-def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Finding:
+def _finite(born: Born) -> bool:
+    return not any(bad(one) for one in born.inputs.values())
+
+
+def _forward_finding(case: Case, born: Born, backward_stack: int | None, hidden: bool = False) -> Finding:
+    """`hidden`: the loss itself is finite."""
     step, op = born.step, born.step.op(born.moment)
     assert op is not None
     name = case.called(step, born.tensor)
@@ -199,7 +204,8 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None) -> Find
         confidence=CERTAIN,
         related=related,
         explanation=(trap.why if trap else f"For these values {op.name} gives {what}.")
-        + f" Its inputs were finite: {_ranges(case, step, born.inputs)}.",
+        + (f" Its inputs were finite: {_ranges(case, step, born.inputs)}." if _finite(born) else "")
+        + (" A mask behind it hides them from the loss, not from the backward: 0 · NaN is NaN." if hidden else ""),
         fix=trap.fix if trap else "look at the values of its inputs, and keep them in the range where it is finite",
         fixes=case.fixes(*avoided(op.name, place, half=half, inputs=born.inputs.values())),
         nodes=nodes,
@@ -240,6 +246,10 @@ def _in_backward(case: Case, values: Statistics) -> Finding | None:
             return None
         known = values.last_before(run.node.op or 0)
         inputs = {tensor: known[tensor] for tensor in op.inputs if tensor in known}
+        hidden = [tensor for tensor, stats in inputs.items() if stats.nans]
+        born = _birth(case, values, hidden, run.node.op or 0) if hidden else None
+        if born is not None:
+            return _forward_finding(case, born, step.stack(run.moment), hidden=True)
         count, total = sum(bad(stats) for stats in spoilt.values()), sum(stats.numel for stats in spoilt.values())
         trap = TRAPS.get(op.name)
         backward = step.moments[run.moment]

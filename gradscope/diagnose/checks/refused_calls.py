@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import said
 from ...model.moments import Failure
 from ...repair.changes.leaves import floating, leaf_begun
 from ...repair.changes.statements import without_grad
@@ -17,7 +18,6 @@ from ...repair.ways import Way
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, TorchError
-from ..evidence.writes import out_of_place as _out_of_place
 from ..rules import CERTAIN, Rule, check
 
 LEAF_WRITTEN = Rule(
@@ -72,15 +72,12 @@ def _expanded_written(told: _Refused) -> _Words:
         f"{told.name} was written to, but several of its elements are one and the same memory cell",
         "expand (and broadcasting) repeats a tensor without copying it: each repeated row is the same memory. "
         "A write in place would hit the same cell several times, so torch refuses it.",
-        f"compute out of place: {_out_of_place(told.place)}"
-        if _out_of_place(told.place)
-        else f"make a real copy first: {told.name}.clone(), or repeat() instead of expand()",
+        "compute out of place, or make a real copy first with clone() (or repeat() instead of expand())",
     )
 
 
 def _view_written(told: _Refused) -> _Words:
-    better = _out_of_place(told.place)
-    fix = f"make a new tensor: {better}" if better else "work out of place, and put the parts together with torch.stack"
+    fix = "work out of place, and put the parts together with torch.stack"
     if told.error.kind is ErrorKind.VIEW_OF_NO_GRAD_WRITTEN:
         return (
             f"{told.name} is a view that was made under no_grad, and is changed in place with gradients on",
@@ -162,6 +159,7 @@ def refused_call(case: Case) -> Iterator[Finding]:
     place = case.place(event.moment.stack)
     dtype = event.step.tensors[event.moment.inputs[0]].dtype if event.moment.inputs else ""
     message, explanation, fix = tell(_Refused(case.error, _subject(case, event), dtype, place))
+    fixes = case.fixes(*_ways(case, event, kind, place))
     yield rule.finding(
         message,
         culprit=place,
@@ -169,8 +167,8 @@ def refused_call(case: Case) -> Iterator[Finding]:
         confidence=CERTAIN,
         related=_origins(case, event),
         explanation=explanation,
-        fix=fix,
-        fixes=case.fixes(*_ways(case, event, kind, place)),
+        fix=said(fixes, fix),
+        fixes=fixes,
         nodes=tuple(tensor_id(event.step.template, number) for number in event.moment.inputs[:1]),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import said
 from ...model.moments import Backward, NodeRun, OpCall
 from ...model.records import GradNode, SavedTensor
 from ...model.trace import Step
@@ -16,7 +16,7 @@ from ..evidence.carriers import carrier, is_late_root, update_since
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.write_fixes import Kept, mended
-from ..evidence.writes import OPTIMIZER, Write, deed, out_of_place, same_line, writer, writes
+from ..evidence.writes import OPTIMIZER, Write, deed, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, POSSIBLE, SURE, Rule, check
 
 SAVED_TENSOR_MODIFIED = Rule(
@@ -106,6 +106,7 @@ def _finding(
         return
     write = known[0]
     culprit, more = writer(case, step, write, event.moment.stack)
+    fixes = mended(case, event, write, culprit, Kept(name, node, stack))
     related[1:1] = [*more, *_other_writes(case, known[1:], write, culprit)]
     yield SAVED_TENSOR_MODIFIED.finding(
         f"{name} was changed in place ({deed(case, step, write)}) after {saver} saved it for its backward",
@@ -114,8 +115,8 @@ def _finding(
         confidence=confidence,
         related=related,
         explanation=_explanation(case, step, node, name, saver, write),
-        fix=_fix(write, culprit, name, saver),
-        fixes=mended(case, event, write, culprit, Kept(name, node, stack)),
+        fix=said(fixes, _fix(write, name, saver)),
+        fixes=fixes,
         nodes=nodes,
         severity=severity,
     )
@@ -172,21 +173,19 @@ def _explanation(case: Case, step: Step, node: GradNode, name: str, saver: str, 
     return " ".join(words)
 
 
-def _fix(write: Write, culprit: Place | None, name: str, saver: str) -> str:
+def _fix(write: Write, name: str, saver: str) -> str:
+    """What words can say."""
     if write.cause == OPTIMIZER:
         return (
             "call every backward that goes through these parameters before optimizer.step(), "
             "or compute the second loss anew after it"
         )
-    if write.cause == "__setitem__" or (culprit is not None and re.search(r"\]\s*[-+*/]?=[^=]", culprit.code)):
+    if write.cause == "__setitem__":
         return (
             "collect the pieces in a list and make one tensor of them with torch.stack or torch.cat, "
-            f"or write into a copy: {name}.clone()"
+            f"or let {saver} keep a copy of {name}, as .clone() makes one"
         )
-    better = out_of_place(culprit)
-    if better:
-        return f"make a new tensor instead of writing into this one: {better}"
-    return f"make a new tensor instead of writing into this one, or let {saver} keep a copy: {name}.clone()"
+    return f"make a new tensor instead of writing into this one, or let {saver} keep a copy, as .clone() makes one"
 
 
 @check(SAVED_TENSOR_MODIFIED)
@@ -222,7 +221,7 @@ def _will_be_refused(case: Case, event: Event[OpCall], result: int, write: Write
         related=(*case.places((event.moment.stack, "saved here")), *more),
         explanation=f"The derivative of {event.moment.name} is computed from its own result, so it kept {name} as it "
         "was then. No backward has run yet.",
-        fix=_fix(write, culprit, name, event.moment.name),
+        fix=_fix(write, name, event.moment.name),
         nodes=(tensor_id(step.template, result),),
         severity=Severity.NOTE,
     )

@@ -78,7 +78,7 @@ def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool)
             f"{then}. {happened}",
             fix=f"empty it once its values are used, after each update: {pile}.clear()"
             if pile
-            else f"detach it before the next step: {variable(name)} = {variable(name)}.detach()"
+            else f"detach {name} before the next step"
             ", each tensor of it if it is a tuple" + ("" if freed else "; and leave out retain_graph=True"),
             fixes=case.fixes(*let_go(case, name, pile, culprit, backward)),
             nodes=[tensor_id(step.template, came)],
@@ -91,7 +91,7 @@ def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool)
         confidence=CERTAIN,
         related=places,
         explanation=f"The graph behind {name} is built where it is computed. {happened}",
-        fix=f"compute {variable(name)} inside the loop, anew for each backward (or detach it if it is a constant)",
+        fix=f"compute {name} inside the loop, anew for each backward (or detach it if it is a constant)",
         fixes=case.fixes(*made_anew(case, step, name, culprit, backward, came)),
         nodes=[tensor_id(step.template, came)],
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import grad_node_id, tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import said
 from ...model.moments import Backward, OptimizerStep
 from ...model.records import GradNode, SavedTensor, Stats
 from ...model.trace import Step
@@ -14,8 +15,11 @@ from ...repair.changes.statements import moved
 from ...repair.changes.values import followed_by
 from ...repair.changes.writes import out_of_place
 from ...repair.ways import Way
+from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event, once_a_step
+from ..evidence.model_runs import acts_as_training
 from ..evidence.statistics import Statistics, same_values
+from ..evidence.wording import parameter_names
 from ..evidence.writes import ASSIGNED, OPTIMIZER, Write, deed, owner_of, running_call, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -30,6 +34,12 @@ OUTSIDE_WRITE = Rule(
     "shared-memory-written",
     Severity.ERROR,
     "A tensor that autograd saved shares its memory with numpy, and was changed there before the backward.",
+)
+STATISTICS_REWRITTEN = Rule(
+    "GS153",
+    "statistics-rewritten",
+    Severity.ERROR,
+    "A batch norm's running statistics were moved between a forward in evaluation mode and its backward.",
 )
 
 
@@ -51,6 +61,43 @@ def saved_tensor_modified_unseen(case: Case) -> Iterator[Finding]:
                     if key not in told:  # a loop over parameters writes to many, one line does it
                         told.add(key)
                         yield finding
+
+
+@check(STATISTICS_REWRITTEN)
+def statistics_rewritten(case: Case) -> Iterator[Finding]:
+    """Batch norms run in evaluation mode and then in training mode, before the backward of the first."""
+    told: set[int | None] = set()
+    for step in case.distinct:
+        flow = Dataflow.of(case, step)
+        runs = [(index, op) for index, op in flow.ops.items() if op.name == "batch_norm" and len(op.inputs) >= 3]
+        settled = [(index, op) for index, op in runs if acts_as_training(op) is False and op.grad_nodes]
+        for index, op in settled:
+            backward = next((p for p, b in flow.backwards if p > index and index in flow.behind(b.roots, p)[1]), None)
+            for later, other in runs:
+                moves = acts_as_training(other) is True and other.inputs[1:3] == op.inputs[1:3]
+                if backward is not None and index < later < backward and moves and other.stack not in told:
+                    told.add(other.stack)
+                    yield _rewritten(case, step, index, later, backward)
+
+
+def _rewritten(case: Case, step: Step, index: int, later: int, backward: int) -> Finding:
+    flow = Dataflow.of(case, step)
+    call, first = flow.calls_of(later), flow.calls_of(index)
+    names = parameter_names(case, step.parameters_of(flow.ops[index].inputs[1:3]))
+    moments = step.moments
+    return STATISTICS_REWRITTEN.finding(
+        f"{names} were moved between a forward in evaluation mode and its backward: the gradient is silently wrong",
+        culprit=case.place(call[-1].stack if call else moments[later].stack),
+        step=step.number,
+        confidence=SURE,
+        related=case.places(
+            (first[-1].stack if first else moments[index].stack, "run in evaluation mode here"),
+            (moments[backward].stack, "this backward divides by the new statistics"),
+        ),
+        explanation="In evaluation mode batch norm saves its running statistics for the backward. A forward in "
+        "training mode moves them in place without counting the write, so torch cannot notice and refuse.",
+        fix="call the backward of the first forward before the model is run in training mode",
+    )
 
 
 @once_a_step
@@ -78,6 +125,8 @@ def _modified(
             and same_values(before, after)
         ):
             continue  # it wrote what was there already; numpy's writes were told by their bytes
+        if _put_back(step, write, unseen[step.tensors[saved.tensor].storage], event.position):
+            continue
         yield _finding(case, event, node, saved, write, before, after), write
         return
 
@@ -90,6 +139,18 @@ def _reaches(step: Step, write: Write, saved: SavedTensor) -> bool:
     kept, written = step.tensors[saved.tensor], step.tensors[write.tensor]
     whole = max(t.nbytes for t in step.tensors if t.storage == kept.storage)
     return whole in (kept.nbytes, written.nbytes)
+
+
+def _put_back(step: Step, write: Write, group: Sequence[Write], end: int) -> bool:
+    """Whether the last write to the same elements gives back what a clone had kept of them since before this one."""
+    last = max((one for one in group if one.tensor == write.tensor and one.moment < end), default=write)
+    op = step.op(last.op)
+    kept = step.maker(op.inputs[1]) if op is not None and op.name == "copy_" and len(op.inputs) == 2 else None
+    if op is None or kept is None or kept.name != "clone" or kept.inputs != (write.tensor,):
+        return False
+    first = min(one.moment for one in group if one.tensor == write.tensor)
+    made = step.tensors[op.inputs[1]].made_by
+    return made is not None and made < first
 
 
 def _value_before(case: Case, step: Step, write: Write) -> Stats | None:
@@ -135,6 +196,7 @@ def _finding(
     doing = "was changed" if outside else f"was changed past its version counter ({deed(case, step, write)})"
     through = f" {deed(case, step, write)}" if outside else ""
     culprit, more = writer(case, step, write, event.moment.stack)
+    fixes = case.fixes(*_ways(case, event, write, culprit))
     return rule.finding(
         f"{name} {doing}{through} after {saver} saved it for its backward: the gradient is silently wrong",
         culprit=culprit,
@@ -148,8 +210,8 @@ def _finding(
         ),
         explanation=f"The derivative of {saver} is computed from {name} as it was when {saver} ran. "
         f"{proof}{_why(write)}",
-        fix=_fix(case, event, write, name),
-        fixes=case.fixes(*_ways(case, event, write, culprit)),
+        fix=said(fixes, _fix(case, event, write, name)),
+        fixes=fixes,
         nodes=(tensor_id(step.template, saved.tensor), grad_node_id(step.template, event.moment.graph, node.index)),
     )
 
@@ -214,4 +276,4 @@ def _ways(case: Case, event: Event[Backward], write: Write, culprit: Place | Non
         )
 
 
-CHECKS = (saved_tensor_modified_unseen,)
+CHECKS = (saved_tensor_modified_unseen, statistics_rewritten)

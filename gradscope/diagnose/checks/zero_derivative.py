@@ -23,6 +23,14 @@ from ..rules import SURE, Rule, check
 ZERO_DERIVATIVE = Rule(
     "GS204", "zero-derivative", Severity.WARNING, "Every gradient passes an op whose derivative is zero everywhere."
 )
+ALL_ZERO = Rule(
+    "GS215",
+    "gradients-all-zero",
+    Severity.WARNING,
+    "Backwards reach the parameters, and every gradient is exactly 0 in every step.",
+    frozenset({"GS204", "GS814", "GS823", "GS824", "GS801", "GS802"}),
+)
+_ENOUGH = 3  # steps: the first alone may well begin with zeros
 
 
 @check(ZERO_DERIVATIVE)
@@ -128,4 +136,41 @@ def _zero_norms(case: Case, parameters: set[int]) -> int:
     return sum(1 for row in case.rows if any(grad == 0 for parameter, _, grad in row.norms if parameter in parameters))
 
 
-CHECKS = (zero_derivatives,)
+# -- every gradient is zero ----------------------------------------------------------------------------
+
+
+@check(ALL_ZERO)
+def all_gradients_zero(case: Case) -> Iterator[Finding]:
+    """Trained parameters, all of them, whose gradients are exactly 0 in each step that gave them any."""
+    owned = {one for members in case.members.values() for one in members}
+    rows = [row for row in case.rows if row.number >= 0]
+    given = [[grad for one, _, grad in row.norms if one in owned and grad is not None] for row in rows]
+    steps = [(row, grads) for row, grads in zip(rows, given) if grads]
+    if len(steps) < _ENOUGH or any(grad != 0 for _, grads in steps for grad in grads):
+        return
+    step = case.like(steps[0][0].number)
+    last = next((event.moment for event in reversed(list(case.events(Backward, step)))), None) if step else None
+    if step is None or last is None or not last.roots:
+        return
+    made = step.maker(last.roots[0])
+    names = listed(sorted({case.parameters[one].name for one in owned if one in case.parameters}))
+    alone = made is not None and made.name == "cross_entropy" and step.tensors[made.inputs[0]].shape[1:] == (1,)
+    yield ALL_ZERO.finding(
+        f"every gradient of {names} is exactly 0 in all of {len(steps)} steps",
+        culprit=case.place(made.stack if made is not None else last.stack),
+        step=step.number,
+        confidence=SURE,
+        related=case.places((last.stack, "this backward gives them")),
+        explanation="The softmax of a single class is always 1, whatever the score: the loss is constant, and nothing "
+        "changes it."
+        if alone
+        else "The loss does not change when the parameters change a little: it is constant where they are, or a factor "
+        "of 0 stands before all of it.",
+        fix="give cross_entropy a score for each class, or use binary_cross_entropy_with_logits (one score) or mse_loss"
+        if alone
+        else "look at the values that the loss is made of: a clamp at its end, a mask of zeros, a weight of 0",
+        nodes=[tensor_id(step.template, last.roots[0])],
+    )
+
+
+CHECKS = (zero_derivatives, all_gradients_zero)

@@ -1,4 +1,4 @@
-"""What an op was given besides tensors, read from the text that a trace has of it."""
+"""What an op was given besides tensors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from ...model.arguments import More, Named, Span, Start, Value, is_tensors, word
 from ...model.moments import OpCall
 
-_LONGEST = 120  # characters that a trace keeps: the last argument of a text of this length may be cut
+_LONGEST = 120  # characters that an older trace keeps: the last argument of a text of this length may be cut
 # Commas in strings and in tuples part nothing.
 _ONE = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\([^()]*\)|[^,])+""")
 _NAMED = re.compile(r"(\w+)=(.*)", re.DOTALL)
@@ -45,7 +46,31 @@ class Arguments(NamedTuple):
 
 def arguments(op: OpCall) -> Arguments:
     """The arguments of an op that are no tensors."""
-    return _read(op.arguments)
+    if op.given is None:
+        return _read(op.arguments)
+    return Arguments(
+        tuple([_plain(value) for value in op.given.positional if not (is_tensors(value) or isinstance(value, More))]),
+        {name: _plain(value) for name, value in op.given.named if not is_tensors(value)},
+    )
+
+
+def were_recorded(op: OpCall) -> bool:
+    """Whether the trace has the op's arguments. An older one that has none may tell of a call without any."""
+    return op.given is not None or bool(op.arguments)
+
+
+def _plain(value: Value) -> object:
+    """The value as Python's own, as far as it is."""
+    if isinstance(value, tuple):
+        return tuple([_plain(item) for item in value])
+    if isinstance(value, Named):
+        return value.name
+    if isinstance(value, Start):
+        return value.text
+    return word(value) if isinstance(value, Span) else value
+
+
+# -- older traces, which have a text -----------------------------------------------------------------
 
 
 @lru_cache(maxsize=1024)

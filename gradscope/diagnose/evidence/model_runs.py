@@ -12,7 +12,7 @@ from ...model import op_kinds
 from ...model.moments import Backward, ModeChange, ModuleCall, Mutation, OpCall, OptimizerStep
 from ...model.records import Detail
 from ...model.trace import Step
-from .arguments import arguments
+from .arguments import arguments, were_recorded
 from .dataflow import Dataflow
 from .index import Case, once_a_case, once_a_step
 
@@ -41,7 +41,7 @@ def acts_as_training(op: OpCall) -> bool | None:
     """Whether an op that has two modes acts as in training; None for an op that has one, or was not told in full."""
     given, drops = arguments(op), drop_share(op) > 0
     said: object = None
-    if op.name in op_kinds.DROPOUTS and op.arguments and drops:
+    if op.name in op_kinds.DROPOUTS and were_recorded(op) and drops:
         said = given.get("training", 1) is not False
     elif op.name == "batch_norm" and len(op.inputs) >= 3:
         said = given.named.get("training")
@@ -56,7 +56,7 @@ def acts_as_training(op: OpCall) -> bool | None:
 def _acts_as_training(flow: Dataflow, index: int) -> bool | None:
     """The same of an op of a step; where its arguments were not recorded, by the flag of the module that calls it."""
     op = flow.ops[index]
-    if op.arguments or op.module not in _modules_with_modes(flow.case):
+    if were_recorded(op) or op.module not in _modules_with_modes(flow.case):
         return acts_as_training(op)
     if op.name not in op_kinds.DROPOUTS and op.name != "batch_norm":
         return None

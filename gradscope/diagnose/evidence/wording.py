@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...text import elide_list
+from ...model.records import Tensor
+from ...text import elide_list, sizes
 from .index import Case
 
 _LONGEST = 60
@@ -42,7 +43,7 @@ def listed(names: Iterable[str]) -> str:
     return elide_list(names, 4) or "an input"
 
 
-def variable(name: str, otherwise: str = "state") -> str:
+def variable(name: str, otherwise: str) -> str:
     """A name where code can be written with it (`self.state`), else another."""
     return name if all(part.isidentifier() for part in name.split(".")) else otherwise
 
@@ -50,3 +51,8 @@ def variable(name: str, otherwise: str = "state") -> str:
 def module_name(case: Case, module: int, otherwise: str = "the model") -> str:
     """What a module is called; `otherwise` where it was not seen."""
     return case.names.module(module) if module in case.modules else otherwise
+
+
+def shape_of(tensor: Tensor) -> str:
+    """The shape of a tensor, as torch shows it."""
+    return f"({sizes(tensor.shape)}{',' if len(tensor.shape) == 1 else ''})"

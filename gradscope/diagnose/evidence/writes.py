@@ -126,26 +126,6 @@ def deed(case: Case, step: Step, write: Write) -> str:
 
 
 _AUGMENTED = re.compile(r"^([\w.\[\]'\", ]+?)\s*([-+*/@%]|\*\*|//)=\s*(.+?)\s*(?:#.*)?$")
-_METHOD = re.compile(r"\.(\w*[a-z0-9])_\(")
-_INPLACE = re.compile(r",?\s*inplace\s*=\s*True")
-
-
-def out_of_place(place: Place | None) -> str:
-    """The culprit's line rewritten so that it makes a new tensor; "" where that takes more than a line."""
-    if place is None:
-        return ""
-    code = re.sub(r"\s+#.*$", "", place.code)
-    if _INPLACE.search(code):
-        return _INPLACE.sub("", code).replace("(, ", "(")
-    augmented = _AUGMENTED.match(code)
-    if augmented and "[" not in augmented[1]:
-        target, operator, value = augmented[1].strip(), augmented[2], augmented[3]
-        value = f"({value})" if re.search(r"\s[-+]\s", value) and operator != "+" else value
-        return f"{target} = {target} {operator} {value}"
-    method = re.match(r"^([\w.]+)\.(\w*[a-z0-9])_\((.*)\)$", code)
-    if method and ".data" not in code:
-        return f"{method[1]} = {_METHOD.sub(lambda m: f'.{m[1]}(', code)}"
-    return ""
 
 
 def lines(case: Case, stack: int | None) -> tuple[Place, ...]:

@@ -15,7 +15,7 @@ from ...model.fixes import Fix
 from ...text import cells, printable
 from .excerpt import Sources
 from .look import Look
-from .trial import headline
+from .trial import changed_lines, headline
 
 _LEAST = 40  # columns; a narrower terminal wraps
 _MOST_FIXES = 3  # shown of a finding
@@ -79,21 +79,19 @@ def _finding(finding: Finding, sources: Sources, look: Look) -> Iterator[Text | 
     for label, text in (("why", finding.explanation), ("fix", finding.fix)):
         if text:
             yield Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 2))
-    for fix in finding.fixes[:_MOST_FIXES]:
-        yield from _fix(fix)
+    for position, fix in enumerate(finding.fixes[:_MOST_FIXES]):
+        yield from _fix(fix, "or" if position else "patch")
 
 
-def _fix(fix: Fix) -> Iterator[Text | Padding]:
+def _fix(fix: Fix, label: str) -> Iterator[Text | Padding]:
     """A way to mend it, and the lines that it changes."""
-    sign = "patch" if fix.verified is not False else "no patch"
-    yield Padding(Text.assemble((f"{sign}: ", "bold"), printable(headline(fix))), (0, 0, 0, 2))
-    for edit in fix.patch.edits if fix.patch is not None and fix.verified is not False else ():
-        lines = [("-", "red", code) for code in edit.old] + [("+", "green", code) for code in edit.new]
-        width = len(str(edit.line + len(edit.old)))
-        for number, (mark, colour, code) in enumerate(lines):
-            line = f"{edit.line + number:>{width}}" if mark == "-" else " " * width
-            text = printable(code.rstrip().expandtabs(4))
-            yield Padding(Text.assemble((f"{line} {mark} ", "dim"), (text, colour)), (0, 0, 0, 4))
+    yield Padding(Text.assemble((f"{label}: ", "bold"), printable(headline(fix))), (0, 0, 0, 2))
+    lines = list(changed_lines(fix)) if fix.verified is not False else []
+    width = max((len(number) for number, _, _ in lines), default=0)
+    for number, sign, code in lines:
+        text = printable(code.rstrip().expandtabs(4))
+        colour = "red" if sign == "-" else "green"
+        yield Padding(Text.assemble((f"{number:>{width}} {sign} ", "dim"), (text, colour)), (0, 0, 0, 4))
 
 
 def _excerpt(place: Place, sources: Sources, look: Look, colour: str, before: int) -> Iterator[Text]:

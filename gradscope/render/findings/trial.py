@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...model.fixes import Fix, Trial
 from ...text import elide_list, plural
 
@@ -26,3 +28,10 @@ def went(trial: Trial) -> str:
     if trial.stopped:
         parts.append(f"no longer trained: {elide_list(trial.stopped, 3)}")
     return f"tried, it does not work: {'; '.join(parts)}{untrained}"
+
+
+def changed_lines(fix: Fix) -> Iterator[tuple[str, str, str]]:
+    """(number or "", "-" or "+", text) of each line that goes or comes."""
+    for edit in fix.patch.edits if fix.patch is not None else ():
+        yield from ((str(edit.line + place), "-", code) for place, code in enumerate(edit.old))
+        yield from (("", "+", code) for code in edit.new)

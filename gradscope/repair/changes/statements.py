@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from ...model.findings import Place
 from ..rewrite import Rewrite, body_of
 from ..scope import torch_name, usable
-from ..source import first_line
 from ..spot import Spot, names_read
 from ..ways import Change
 
@@ -43,10 +42,12 @@ def moved(to: Place | None, *, before: bool, same_loops: bool = True) -> Change:
 
 
 def removed() -> Change:
-    """Without the statement."""
+    """Without the statement, if it is one line."""
 
     def change(spot: Spot) -> Rewrite | None:
-        return spot.rewrite().delete(spot.statement) if isinstance(spot.statement, ast.Expr) else None
+        statement, rewrite = spot.statement, spot.rewrite()
+        one = isinstance(statement, ast.Expr) and rewrite.line_text(statement) is not None
+        return rewrite.delete(statement) if one and statement is not None else None
 
     return change
 
@@ -238,8 +239,9 @@ def unwrapped() -> Change:
         if any(_spans_text(one) for one in home.body) or home.body[0].lineno == home.lineno:
             return None
         outer, inner = rewrite.indent(home), rewrite.indent(home.body[0])
-        rewrite.piece(source.line_start(home.lineno), source.line_start(first_line(home.body[0])), "")
-        for line in range(first_line(home.body[0]), (home.end_lineno or home.lineno) + 1):
+        head = source.line_of(source.text.index(":", source.end(home.items[0].context_expr)))
+        rewrite.piece(source.line_start(home.lineno), source.line_start(head + 1), "")
+        for line in range(head + 1, (home.end_lineno or home.lineno) + 1):
             if source.line(line).startswith(inner):
                 at = source.line_start(line)
                 rewrite.piece(at, at + len(inner), outer)

@@ -59,12 +59,11 @@ def rebound(name: str, call: str, *, before: bool) -> Change:
 
 def reading_of(spot: Spot, name: str) -> ast.expr | None:
     """The one expression of the statement that reads `name`; None where there are several."""
-    if spot.statement is None:
-        return None
     wanted = "".join(name.split())
+    nodes = {id(node): node for one in spot.statements for node in ast.walk(one)}
     found = [
         node
-        for node in ast.walk(spot.statement)
+        for node in nodes.values()
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
         and isinstance(node.ctx, ast.Load)
         and "".join(spot.source.segment(node).split()) == wanted

@@ -65,11 +65,23 @@ def _plain_assignment(spot: Spot, statement: ast.AugAssign, attributes: bool) ->
     if not re.fullmatch(rf"\s*{re.escape(sign)}=\s*", between):
         return None
     rewrite.piece(start, end, f" = {name} {sign} ")
-    if rewrite.primary(statement.value) != source.text[slice(*rewrite.span(statement.value))] and not isinstance(
-        statement.value, ast.Constant
-    ):
+    if _binds_less(statement.value, statement.op):
         rewrite.replace(statement.value, rewrite.primary(statement.value))
     return rewrite
+
+
+def _binds_less(value: ast.expr, operator: ast.operator) -> bool:
+    """Whether the right side of an operator needs parentheses: `h - (a + b)`, but `h + a * b`."""
+    if isinstance(value, ast.BinOp):
+        return _rank(value.op) <= _rank(operator)
+    return isinstance(value, (ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.Tuple, ast.Yield))
+
+
+def _rank(operator: ast.operator) -> int:
+    """How tightly an operator binds."""
+    ranks = (("BitOr",), ("BitXor",), ("BitAnd",), ("LShift", "RShift"), ("Add", "Sub"), (), ("Pow",))
+    name = type(operator).__name__
+    return next((rank for rank, names in enumerate(ranks) if name in names), 5)
 
 
 def _without_inplace(spot: Spot, call: ast.Call, attributes: bool) -> Rewrite | None:
@@ -150,7 +162,8 @@ def _own(spot: Spot, target: ast.expr, attributes: bool) -> bool:
     home = spot.source.function_of(spot.statement)
     if isinstance(home, ast.Lambda) or not is_bound(spot.source, target.id, spot.statement):
         return False
-    found = [node for node, line in bindings(home, target.id) if line <= spot.statement.lineno]
+    own = {id(node) for node in ast.walk(spot.statement)}
+    found = [n for n, line in bindings(home, target.id) if line <= spot.statement.lineno and id(n) not in own]
     if not found:
         return False
     nearest = found[-1]
@@ -240,7 +253,7 @@ def taken_one_by_one() -> Change:
         if not isinstance(base, (ast.Name, ast.Attribute, ast.Subscript)):
             return None
         text = spot.source.segment(base)
-        index = next(name for name in ("i", "j", "k", "n") if name not in {*_names_in(loop.iter)})
+        index = next(name for name in ("i", "j", "k", "n") if name not in _names_in(loop.iter) | _names_in(loop.target))
         return rewrite.replace(whole, f"({text}[{index}] for {index} in range(len({text})))")
 
     return change

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ...render.findings.trial import changed_lines, headline
 from ...text import printable
 from ..scene import Scene
 from ..subject import Subject, node_of
@@ -36,6 +37,10 @@ def _findings(scene: Scene, subject: Subject) -> Iterator[Fact]:
             yield Fact(finding.code, printable(finding.message), Tone.BAD)
             if finding.fix:
                 yield Fact("fix", printable(finding.fix))
+            if finding.patched is not None:
+                yield Fact("patch", printable(headline(finding.patched)), Tone.GOOD)
+                for number, sign, code in changed_lines(finding.patched):
+                    yield Fact(f"{number} {sign}".strip(), printable(code.strip()))
 
 
 def _sheet(scene: Scene, subject: Subject) -> Sheet:

@@ -397,7 +397,7 @@ BROKEN: list[tuple[Any, str]] = [
     *_these(recorder.Recorder, "_close_step", "_open_draft", "_record_failure"),
     *_methods(step_rows.Rows),
     *_methods(step_writer.StepWriter),
-    *_these(function_mode, "tensors_in", "describe"),
+    *_these(function_mode, "tensors_in", "describe", "read_given"),
     (tensor_registry, "read_facts"),
     (progress, "template_of"),
     *_methods(progress.Progress),

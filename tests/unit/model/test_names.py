@@ -162,6 +162,17 @@ def test_what_no_op_read_goes_with_the_parameter_before_it() -> None:
     assert [one.root for one in unread.parameters.values()] == ["net", "net", "net (2)", "net (2)"]
 
 
+def test_a_parameter_that_tells_its_model_is_that_ones_whatever_read_it() -> None:
+    modules = models("net", "net", layers=("0",))
+    told = {key: replace(parameter(key, "0.weight", "net"), model=model) for key, model in enumerate((2, 0))}
+    names = Names(modules, told, lambda: [reads((1, 0), (3, 1))])
+    assert [one.root for one in names.parameters.values()] == ["net (2)", "net"]
+    one_is_old = Names(modules, told | {1: parameter(1, "0.weight", "net")}, lambda: [reads((1, 1))])
+    assert [one.root for one in one_is_old.parameters.values()] == ["net (2)", "net"]
+    nowhere = Names(modules, told | {1: replace(told[1], model=99)}, lambda: [reads((1, 1))])
+    assert [one.root for one in nowhere.parameters.values()] == ["net (2)", "net"]
+
+
 def test_losses_made_anew_are_one() -> None:
     modules = {key: Module(key, "MSELoss", "", "MSELoss", None) for key in range(3)}
     names = Names(modules, {0: parameter(0, "w", "")}, lambda: [reads((9, 0))])

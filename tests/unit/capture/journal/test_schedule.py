@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gradscope.capture.journal import schedule
-from gradscope.capture.journal.schedule import ENOUGH, FREE_SECONDS, Schedule
+from gradscope.capture.journal.schedule import ENOUGH, FREE_SECONDS, IN_ANY_CASE, Schedule
 
 PLAIN, WATCHED = 0.01, 0.1  # seconds of a step
 
@@ -46,7 +46,7 @@ def test_the_budget_counts_what_the_first_steps_took(monkeypatch: pytest.MonkeyP
     plain = PLAIN * len(loop.watched)
     assert loop.now <= 1.25 * plain + WATCHED
     assert loop.now >= 1.15 * plain  # what is allowed is used
-    assert loop.watched[: ENOUGH + 2] == [True] * ENOUGH + [False, True]
+    assert loop.watched[: IN_ANY_CASE + 2] == [True] * IN_ANY_CASE + [False, True]
 
 
 def test_while_watching_has_taken_little_each_step_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_steps_that_come_again_late_do_not_exceed_the_budget(monkeypatch: pytest
 
 def test_a_surprise_is_watched_at_once_unless_it_is_no_surprise_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(monkeypatch, 0.25)
-    loop.run(unequal(ENOUGH + 1))
+    loop.run(unequal(IN_ANY_CASE + 1))
     loop.schedule.watch()
     loop.schedule.soon()
     assert loop.schedule.left > 1  # nothing has passed unwatched since the last one: that is not paid for

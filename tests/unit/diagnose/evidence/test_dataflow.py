@@ -5,8 +5,7 @@ from __future__ import annotations
 from gradscope.diagnose import Case
 from gradscope.diagnose.evidence.dataflow import Dataflow
 from gradscope.diagnose.evidence.gradient_cuts import first_cuts
-from gradscope.diagnose.evidence.writes import op_of, out_of_place, writes
-from gradscope.model.findings import Place
+from gradscope.diagnose.evidence.writes import op_of, writes
 from gradscope.model.trace import Trace
 from tests.builders import ab2_trace, cut_trace, inplace_trace
 
@@ -49,17 +48,3 @@ def test_a_write_has_its_op() -> None:
         assert op is not None
         assert op.name == write.cause
         assert op_of(step, write.moment) == write.op
-
-
-def test_lines_are_rewritten_out_of_place() -> None:
-    lines = {
-        "y += 1  # here": "y = y + 1",
-        "h -= a - b": "h = h - (a - b)",
-        "x.mul_(2)": "x = x.mul(2)",
-        "h = F.relu(h, inplace=True)": "h = F.relu(h)",
-        "x[0] += 1": "",
-        "w.data.mul_(2)": "",
-        "print(x)": "",
-    }
-    assert {code: out_of_place(Place("a.py", 1, code)) for code in lines} == lines
-    assert out_of_place(None) == ""

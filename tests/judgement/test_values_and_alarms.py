@@ -1,0 +1,204 @@
+"""Values that go wrong without a word, and healthy code that looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.judgement.loops import SETUP
+from tests.judging import Judging, loud
+
+START = (
+    SETUP
+    + """
+def mlp(i, o, *between):
+    return nn.Sequential(nn.Linear(i, 8), *between, nn.Tanh(), nn.Linear(8, o))
+def learn(opt, loss):
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+"""
+)
+
+BUGS = {
+    "weights of samples meet all samples": (
+        "GS901",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    error = (net(x) - y).square().flatten()
+    weight = torch.exp(-y)
+    learn(opt, (weight * error).mean())  # culprit
+""",
+    ),
+    "the advantage of each action over all values": (
+        "GS901",
+        """
+policy, value = mlp(4, 3), mlp(4, 1)
+opt = torch.optim.Adam([*policy.parameters(), *value.parameters()], 1e-2)
+for _ in range(4):
+    s, _ = batch()
+    gain, action = s.sum(1), torch.randint(0, 3, (8,))
+    with torch.no_grad():
+        edge = gain - value(s)  # culprit
+    score = F.log_softmax(policy(s), 1).gather(1, action[:, None]).squeeze(1)
+    learn(opt, -(score * edge).mean() + F.mse_loss(value(s).squeeze(1), gain))
+""",
+    ),
+    "a row without any partner": (
+        "GS801",
+        """
+net = nn.Linear(4, 4)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, _ = batch()
+    open_ = torch.rand(8, 8) > 0.2
+    open_[3] = False
+    near = torch.where(open_, net(x) @ x.T, -torch.inf).softmax(1)  # culprit
+    out = torch.where(open_.any(1, keepdim=True), near @ net(x), 0.0)
+    learn(opt, out.square().mean())
+""",
+    ),
+    "statistics move between forward and backward": (
+        "GS153",
+        """
+net = mlp(4, 2, nn.BatchNorm1d(8))
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, _ = batch()
+    net.eval()
+    still = net(x)
+    net.train()
+    loss = F.mse_loss(net(x + 0.1), still)  # culprit
+    learn(opt, loss)
+""",
+    ),
+    "one score for many classes": (
+        "GS215",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    loss = F.cross_entropy(net(x), (y > 0).float())  # culprit
+    learn(opt, loss)
+""",
+    ),
+    "a loss that is clamped away": (
+        "GS215",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    gap = (net(x) - y).square().mean()
+    loss = torch.clamp(gap, max=1e-3)  # culprit
+    learn(opt, loss)
+""",
+    ),
+}
+
+HEALTHY = {
+    "all pairs, on purpose": """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    score, rank = net(x).squeeze(1), y.squeeze(1)
+    wrong = (score[:, None] - score) * (rank[:, None] - rank)
+    learn(opt, F.softplus(-wrong).mean())
+""",
+    "a column that is weighed by row": """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, ((net(x) - y) * torch.rand(1)).square().mean())
+""",
+    "an attention with a mask for the future": """
+net = nn.Linear(4, 4)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, _ = batch()
+    near = (net(x) @ x.T).masked_fill(torch.ones(8, 8).triu(1).bool(), -torch.inf).softmax(1)
+    learn(opt, (near @ net(x)).square().mean())
+""",
+    "heads side by side, as long as wide": """
+qkv, out = nn.Linear(8, 24), nn.Linear(8, 8)
+opt = torch.optim.SGD([*qkv.parameters(), *out.parameters()], lr=0.1)
+for _ in range(3):
+    x = torch.randn(2, 8, 8)
+    q, k, v = (part.view(2, 8, 2, 4).transpose(1, 2) for part in qkv(x).chunk(3, 2))
+    y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(2, 8, 8)
+    learn(opt, out(y).square().mean())
+""",
+    "one sequence through a cell": """
+cell = nn.GRUCell(4, 4)
+state = torch.zeros(1, 4)
+for part in torch.randn(6, 1, 4):
+    state = cell(part, state)
+print(state.shape)
+""",
+    "a derivative that is checked by numbers": """
+class Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x ** 3
+    @staticmethod
+    def backward(ctx, g):
+        x, = ctx.saved_tensors
+        return 3 * x ** 2 * g
+x = torch.randn(3, 2, dtype=torch.double, requires_grad=True)
+print(torch.autograd.gradcheck(Cube.apply, (x,)))
+""",
+    "twin critics beside an actor": """
+actor = nn.Linear(4, 2)
+oa = torch.optim.Adam(actor.parameters(), 1e-2)
+class Twins(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for n in "ab":
+            self.add_module(n, mlp(6, 1))
+    def forward(self, x):
+        return self.a(x), self.b(x)
+critics = Twins()
+oc = torch.optim.Adam(critics.parameters(), 1e-2)
+for _ in range(4):
+    s, y = batch()
+    one, two = critics(torch.cat([s, torch.rand(8, 2)], 1))
+    learn(oc, F.mse_loss(one, y) + F.mse_loss(two, y))
+    learn(oa, -torch.min(*critics(torch.cat([s, actor(s)], 1))).mean())
+""",
+    "a batch norm in both modes, each with its backward": """
+net = mlp(4, 2, nn.BatchNorm1d(8))
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    x, _ = batch()
+    net.eval()
+    with torch.no_grad():
+        still = net(x)
+    net.train()
+    learn(opt, F.mse_loss(net(x + 0.1), still))
+""",
+    "zeros in the first step alone": """
+base, a, b = nn.Linear(4, 1).requires_grad_(False), nn.Linear(4, 2, bias=False), nn.Linear(2, 1, bias=False)
+nn.init.zeros_(b.weight)
+opt = torch.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(base(x) + b(a(x)), y))
+""",
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_the_line_is_named(judging: Judging, name: str) -> None:
+    code, script = BUGS[name]
+    judging.expect(code, "# culprit", START + script)
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_is_said_of_healthy_code(judging: Judging, name: str) -> None:
+    assert loud(judging(START + HEALTHY[name])) == []
