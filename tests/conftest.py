@@ -15,10 +15,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.scripts import ScriptServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may have ignored it
+    # The threads of a second worker would wait for a core by spinning, which costs ten times what they compute.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings.register_profile("on a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("on a busy machine")
     os.environ.setdefault("PROMISE_SEED", str(random.SystemRandom().randrange(10**6)))  # workers inherit it
 
 
@@ -138,6 +145,13 @@ def leftovers(before: dict[tuple[str, str], object], state: dict[str, object]) -
         if value != expected:
             found.append(f"{name}: {expected} before, {value} after")
     return found
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
+    """Runs scripts in forks of one process that has imported torch, one for each worker."""
+    with ScriptServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

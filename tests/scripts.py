@@ -75,15 +75,16 @@ def started(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
 class ScriptServer:
     """The process that has imported torch. A context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
+        self._variables = variables  # of its environment
 
     def __enter__(self) -> ScriptServer:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(),
+            env=environment(**self._variables),
             text=True,
         )
         return self

@@ -23,7 +23,7 @@ from ..model.growth import Growth
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.source import TraceSink
 from ..options import CaptureOptions
-from ..text import raised
+from ..text import elide_middle, raised
 from .emit.progress import Progress
 from .emit.step_rows import Rows
 from .emit.step_writer import StepWriter
@@ -41,6 +41,7 @@ from .hooks.watches import Watches
 from .journal.journal import Journal
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
+from .sites.failing_frames import behind_failure, uncopied
 from .step.draft import FLUSH_SECONDS, Draft, StepMark
 from .step.patterns import MatchedStep, Pattern, Patterns
 from .step.raw import Failed, Noted
@@ -216,8 +217,12 @@ class Recorder:
             tb = tb.tb_next
         # the outermost frames first in a traceback; the stack is read from where it struck
         stack = self.sites.locate(tb.tb_frame) if tb is not None else None
-        failed = Failed(type(error).__name__, str(error)[:2000], "", caught=False)
-        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, (), (), failed)
+        behind = behind_failure(self.sites, error.__traceback__)
+        failed = Failed(type(error).__name__, elide_middle(str(error), 2000), "", False, behind)
+        copied = uncopied(error.__traceback__)
+        inputs = () if copied is None or stack is None else (self.table.number(self.tracker.draft, copied, stack),)
+        del copied
+        self.tracker.draft.add("failure", self.journal.here.phase_now(), stack, inputs, (), failed)
         if not self.tracker.draft.with_graph and self.detail is not Detail.STEPS:
             steps = f"--steps {self._next}:{self._next + 1}"
             note = Noted(f"the ops of this step were not recorded; {steps} --detail full records them")
@@ -250,9 +255,9 @@ class Recorder:
         """
         try:
             draft, number = self.tracker.draft, self._next
-            progress = draft.progress()
-            if progress != self._seen:
-                self._seen, self._told = progress, False
+            extent = draft.extent()
+            if extent != self._seen:
+                self._seen, self._told = extent, False
                 return None
             begin = perf_counter()
             if self._told or not self.running or not draft.length or not self.options.keeps(number):
@@ -262,7 +267,7 @@ class Recorder:
             grown = self.writer.grown(draft, number)
             now = perf_counter()
             self._ask_again = now + 20 * (now - begin)
-            if draft is not self.tracker.draft or draft.progress() != progress or self._next != number:
+            if draft is not self.tracker.draft or draft.extent() != extent or self._next != number:
                 return None
             self._told = True
             return grown

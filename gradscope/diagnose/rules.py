@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ..model.fixes import Fix
 
 if TYPE_CHECKING:
     from .evidence.index import Case
+    from .evidence.refusals import Told
 
 CERTAIN = 0.99  # torch raised this very error, or numbers of the trace prove it
 SURE = 0.9  # the structure leaves no other reading, and its effect was seen
@@ -66,6 +67,27 @@ class Rule:
             nodes=tuple(dict.fromkeys(nodes)),
             no_place=no_place if culprit is None else None,
         )
+
+
+def finding_of(case: Case, rule: Rule, told: Told | None) -> Iterator[Finding]:
+    """The finding of a rule that says what an error of torch's means; none if it is another error."""
+    if told is None:
+        return
+    event, cause = told.event, told.cause
+    struck = case.place(event.moment.stack, cause.struck)
+    culprit = cause.place
+    elsewhere = (
+        struck is not None and culprit is not None and (struck.file, struck.line) != (culprit.file, culprit.line)
+    )
+    yield rule.finding(
+        told.message,
+        culprit=culprit,
+        step=event.step.number,
+        confidence=CERTAIN,
+        related=(struck,) if struck is not None and elsewhere else (),
+        explanation=told.why,
+        fix=told.fix,
+    )
 
 
 @dataclass(frozen=True, slots=True)

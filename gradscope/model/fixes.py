@@ -64,9 +64,14 @@ class Trial:
     untrained: tuple[str, ...] = ()
 
     @property
+    def mends(self) -> bool:
+        """Whether it does away with the finding and stops nothing, whatever else is found then."""
+        return self.ran and self.gone and not self.stopped
+
+    @property
     def works(self) -> bool:
         """Whether the patch does what a fix is to do, and no harm that could be seen."""
-        return self.ran and self.gone and not self.others and not self.stopped
+        return self.mends and not self.others
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,8 @@ class ScalerCall(_Moment):
 class Failure(_Moment):
     """An exception left the script here (or a torch call, if the script caught it).
 
-    `inputs` are the tensors that the failed call was given.
+    `inputs` are the tensors that the failed call was given. `behind` is the stack of the script's line that torch
+    worked for: the call of a function transform (vmap), the `return` of a dataset that a worker process asked.
     """
 
     kind: ClassVar[str] = "failure"
@@ -237,6 +238,7 @@ class Failure(_Moment):
     call: str = ""
     caught: bool = False
     inputs: tuple[int, ...] = ()
+    behind: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

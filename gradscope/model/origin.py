@@ -18,8 +18,10 @@ def first_met(step: RecordedStep, tensor: Tensor) -> tuple[RecordedStep, Tensor]
         came = next((item for item in step.row.carried if item[0] == tensor.number), None)
         if came is None or came[1] == step.number or came[1] not in known:
             break
-        step = step.trace.step(came[1])
-        tensor = step.tensors[came[2]]
+        home = step.trace.step(came[1])
+        if came[2] >= len(home.tensors):
+            break  # its ops were not watched, or it is damaged
+        step, tensor = home, home.tensors[came[2]]
     return step, tensor
 
 

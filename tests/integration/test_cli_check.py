@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.diagnose import rule
-from tests.scripts import run
+from tests.scripts import ScriptServer, run
 
 BUG = """\
 import sys
@@ -49,8 +49,8 @@ def test_a_healthy_script_exits_with_0(folder: Path) -> None:
     assert check(folder, "healthy.py")[:2] == (0, "healthy.py: nothing found\n")
 
 
-def test_a_trace_is_judged_without_torch(folder: Path) -> None:
-    run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder)
+def test_a_trace_is_judged_without_torch(server: ScriptServer, folder: Path) -> None:
+    server.traced("--quiet", "bug.py", folder=folder)
     code = "import sys; from gradscope.cli.main import main; s = main(['check', 'bug.gradscope', '--format', 'json']); "
     ran = run(["-c", code + "assert 'torch' not in sys.modules; sys.exit(s)"], folder)
     assert ran.status == 1, ran.stderr
@@ -58,8 +58,8 @@ def test_a_trace_is_judged_without_torch(folder: Path) -> None:
     assert (first["code"], first["culprit"]["file"], first["culprit"]["line"]) == ("GS101", "bug.py", 7)
 
 
-def test_options_select_and_fail(folder: Path) -> None:
-    run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder)
+def test_options_select_and_fail(server: ScriptServer, folder: Path) -> None:
+    server.traced("--quiet", "bug.py", folder=folder)
     assert check(folder, "--select", "GS9", "bug.gradscope")[0] == 0
     assert check(folder, "bug.gradscope", "--ignore", "GS101,GS001")[0] == 0
     assert check(folder, "bug.gradscope", "--fail-on", "error")[0] == 1
@@ -126,20 +126,20 @@ def test_bad_input_is_one_line_and_exit_2(folder: Path, arguments: list[str], sa
     assert "Traceback" not in err.replace("Traceback (most recent call last)", "", "bug.py" in arguments)
 
 
-def test_trace_explains_an_autograd_error_after_the_traceback(folder: Path) -> None:
+def test_trace_explains_an_autograd_error_after_the_traceback(server: ScriptServer, folder: Path) -> None:
     plain = run(["bug.py"], folder)
     traced = run(["-m", "gradscope", "trace", "bug.py"], folder)
     assert (traced.status, traced.stdout) == (plain.status, plain.stdout)
     assert traced.stderr.startswith(plain.stderr)
     assert "bug.py:7: error GS101 saved-tensor-modified" in traced.stderr[len(plain.stderr) :]
-    assert run(["-m", "gradscope", "trace", "--quiet", "bug.py"], folder).stderr == plain.stderr
+    assert server.traced("--quiet", "--force", "bug.py", folder=folder).stderr == plain.stderr
 
 
-def test_an_error_of_another_kind_is_not_explained(folder: Path) -> None:
+def test_an_error_of_another_kind_is_not_explained(server: ScriptServer, folder: Path) -> None:
     (folder / "other.py").write_text(
         "import torch\nx = torch.ones(2, requires_grad=True) * 2\nraise ValueError('mine')\n"
     )
-    assert "GS" not in run(["-m", "gradscope", "trace", "other.py"], folder).stderr
+    assert "GS" not in server.traced("other.py", folder=folder).stderr
 
 
 def test_a_crash_never_passes(folder: Path) -> None:

@@ -29,7 +29,7 @@ from gradscope.model.moments import (
 )
 from gradscope.model.records import Phase, StepKind, Tensor
 from gradscope.model.trace import Step, Trace
-from tests.scripts import ROOT, Ran, run
+from tests.scripts import ROOT, Ran, ScriptServer
 
 DEMOS = sorted((ROOT / "demos").glob("*.py"))
 
@@ -37,9 +37,11 @@ Traced = Callable[[str], Trace]
 M = TypeVar("M", bound=Moment)
 
 
-def run_strictly(arguments: list[str], folder: Path) -> Ran:
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
     """Warnings are errors, and there is no GPU."""
-    return run(arguments, folder, PYTHONWARNINGS="error", CUDA_VISIBLE_DEVICES="")
+    with ScriptServer(tmp_path_factory.mktemp("strict"), PYTHONWARNINGS="error", CUDA_VISIBLE_DEVICES="") as server:
+        yield server
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Run]]:
+def runs(strict: ScriptServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Run]]:
     """Traces a demo the first time it is asked for."""
     found: dict[str, Run] = {}
 
     def run_of(name: str) -> Run:
         if name not in found:
             folder = tmp_path_factory.mktemp(name)
-            done = run_strictly(["-m", "gradscope", "trace", "--quiet", str(ROOT / "demos" / f"{name}.py")], folder)
+            done = strict.traced("--quiet", str(ROOT / "demos" / f"{name}.py"), folder=folder)
             left = sorted(path.name for path in folder.iterdir())
             found[name] = Run(done, left, gradscope.load(folder / f"{name}.gradscope"))
         return found[name]
@@ -97,8 +99,10 @@ def node(trace: Trace, name: str) -> GraphNode:
 
 
 @pytest.mark.parametrize("demo", DEMOS, ids=[demo.stem for demo in DEMOS])
-def test_plain_and_traced_are_the_same(demo: Path, tmp_path: Path, runs: Callable[[str], Run]) -> None:
-    plain = run_strictly([str(demo)], tmp_path)
+def test_plain_and_traced_are_the_same(
+    demo: Path, strict: ScriptServer, tmp_path: Path, runs: Callable[[str], Run]
+) -> None:
+    plain = strict.plain(str(demo), folder=tmp_path)
     assert plain.status == 0, plain.stderr
     assert plain.stdout
     assert plain.stderr == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ WHOLE = ("open/backward_nonscalar.py", "open/grad_of_nonleaf.py", "open/healthy_
 
 def name_of(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
-    with ScriptServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
 
 
 def test_the_zoo_is_whole() -> None:

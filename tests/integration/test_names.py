@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,14 +57,13 @@ for step in range(3):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(server: ScriptServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both scripts and their traces."""
-    with ScriptServer(tmp_path_factory.mktemp("server")) as server:
-        folder = tmp_path_factory.mktemp("models")
-        for name, text in (("gan", GAN), ("nets", NAMELESS)):
-            (folder / f"{name}.py").write_text(text)
-            assert server.traced("--detail", "full", f"{name}.py", folder=folder).status == 0
-        yield folder
+    folder = tmp_path_factory.mktemp("models")
+    for name, text in (("gan", GAN), ("nets", NAMELESS)):
+        (folder / f"{name}.py").write_text(text)
+        assert server.traced("--detail", "full", f"{name}.py", folder=folder).status == 0
+    return folder
 
 
 def gradscope_in(folder: Path, *arguments: str) -> Ran:

@@ -46,12 +46,6 @@ def culprits(path: Path) -> set[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
-    with ScriptServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def score() -> Iterator[dict[str, list[bool]]]:
     """What came out, by family; printed when all scripts were judged."""
     score: dict[str, list[bool]] = {}

@@ -1,16 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.judging import Judging
 from tests.scripts import ScriptServer
-
-
-@pytest.fixture(scope="session")  # one for each worker: it has imported torch
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptServer]:
-    with ScriptServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
 
 
 @pytest.fixture

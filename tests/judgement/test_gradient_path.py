@@ -256,6 +256,17 @@ BUGS = {
         """,
         "does not depend on",
     ),
+    "a slice of the parameter that the loss used whole": (
+        "GS206",
+        """
+        enc = nn.Linear(6, 3)
+        for x, y in batches():
+            first = enc.weight[0]
+            loss = F.cross_entropy(enc(x), y)
+            (g,) = torch.autograd.grad(loss, first)  # culprit
+        """,
+        "not with what is asked for: first",
+    ),
     "a checkpointed embedding": (
         "GS207",
         """

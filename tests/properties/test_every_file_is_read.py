@@ -86,7 +86,8 @@ def told_wrong(trace: Trace) -> Iterator[str]:
 def not_read(path: Path, *, picture: bool) -> Iterator[str]:
     """The commands that cannot read the file."""
     with open_trace(path) as trace:
-        steps = [number for number in trace.source.step_numbers() if trace.step(number).positions(OpCall)]
+        every = [trace.step(number) for number in trace.source.step_numbers()]
+        steps = [step.number for step in every if step.unwatched is None and step.positions(OpCall)]
     some = tuple(sorted({steps[0], steps[len(steps) // 2], steps[-1]})) if steps else ()
     for read in read_by_all(path, steps=some, picture=picture):
         if read.status not in (0, 1) or "Traceback" in read.err or "GS000" in read.out:

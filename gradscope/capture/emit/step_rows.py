@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from time import perf_counter
 from typing import NamedTuple
 
 from ...model.records import Detail, Phase, PhaseSpan, StepKind, StepRow
@@ -58,7 +57,7 @@ class Rows:
         row, marks, rates, measured = self._like
         loss = self.losses.of(draft)
         if (
-            draft.marks != marks
+            draft.timing.marks != marks
             or list(draft.learning_rates) != rates
             or [numbers for _, numbers, _ in draft.norms] != ([measured] if measured else [])
             or (loss is None) is not (row.loss is None)
@@ -71,9 +70,10 @@ class Rows:
             or (draft.matched is None and not self._as_predicted(draft, pattern))
         ):
             return None
-        begin, end = draft.start, perf_counter() if draft.end is None else draft.end
+        timing = draft.timing
+        begin, end = timing.start, timing.over
         found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
-        for start, until in zip(draft.times, (*draft.times[1:], end)):
+        for start, until in zip(timing.times, (*timing.times[1:], end)):
             found += (start - begin, until - start)
         found += draft.learning_rates.values()
         if measured:
@@ -162,8 +162,8 @@ class Rows:
         *,
         open: bool,
     ) -> StepRow:
-        begin, end = draft.start, perf_counter() if draft.end is None else draft.end
-        marks, times = draft.marks, draft.times
+        begin, end = draft.timing.start, draft.timing.over
+        marks, times = draft.timing.marks, draft.timing.times
         if open and len(marks) > OPEN_PHASES:
             marks, times = marks[:OPEN_PHASES], times[:OPEN_PHASES]
         ends = (*times[1:], end)
@@ -246,7 +246,7 @@ def _like(draft: Draft, row: StepRow) -> Like | None:
         parameters = measured[: len(measured) // 2]
         if len(draft.norms) > 1 or measured != with_gradients(parameters) or list(parameters) != sorted(parameters):
             return None
-    return Like(row, draft.marks, list(draft.learning_rates), measured)
+    return Like(row, draft.timing.marks, list(draft.learning_rates), measured)
 
 
 def _carried(draft: Draft) -> tuple[tuple[int, int, int], ...]:

@@ -143,13 +143,13 @@ def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
                 tensor=raw_node.leaf,
                 stack=made.stack if made is not None else None,
                 module=called.module if isinstance(called, Called) else None,
-                saved=tuple(SavedTensor(*saved) for saved in raw_node.saved),
+                saved=tuple([SavedTensor(*saved) for saved in raw_node.saved]) if raw_node.saved else (),
                 carried=raw_node.carried,
                 output_tensors=raw_node.outputs,
                 hooks=raw_node.hooks,
             )
         )
-    return GradGraph(tuple(nodes), tuple(GradEdge(*edge) for edge in raw.edges), raw.roots)
+    return GradGraph(tuple(nodes), tuple([GradEdge(*edge) for edge in raw.edges]), raw.roots)
 
 
 def moment_of(raw: RawMoment) -> Moment:
@@ -212,7 +212,7 @@ def _registration(raw: RawMoment, did: Registered) -> Moment:
 
 
 def _failure(raw: RawMoment, did: Failed) -> Moment:
-    return moments.Failure(raw.phase, raw.stack, *did, raw.inputs)
+    return moments.Failure(raw.phase, raw.stack, *did[:-1], raw.inputs, did.behind)
 
 
 def _simple(kind: Callable[..., Moment]) -> Callable[[RawMoment, Any], Moment]:

@@ -92,7 +92,7 @@ class Gradients:
         stack, direct = here.locate(frame)
         number = here.table.number(here.draft, tensor, stack, 0, True, direct)
         if not now:
-            here.draft.zeroed = True
+            here.draft.progress.zeroed = True
         phase = Phase.OTHER if now else Phase.ZERO_GRAD
         here.draft.add("grad", phase, stack, (number,), (), GradChanged("assigned" if now else "cleared", now))
 
@@ -112,7 +112,7 @@ class Gradients:
         """`zero_grad()` of an optimizer or a module, where these tensors had gradients."""
         here = self.here
         draft = here.tracker.draft
-        draft.zeroed = True
+        draft.progress.zeroed = True
         zeroed = [tensor for tensor in tensors if tensor.grad is not None]
         cleared = [tensor for tensor in tensors if tensor.grad is None] if zeroed else tensors
         draft.add("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, not zeroed, optimizer))

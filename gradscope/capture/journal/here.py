@@ -72,13 +72,13 @@ class Here:
     def backward_called(self, stack: int, decides: bool) -> None:
         """A backward was called. `decides`: it may be one that the script trains by."""
         self.clock.backward()
-        self.tracker.draft.seen_backward += 1
+        self.tracker.draft.progress.seen_backward += 1
         if decides and not self.backwards:  # one inside another is a part of that
             self.tracker.backward(stack)
 
     def phase_now(self) -> Phase:
         """The phase for a fact that has none of its own: forward-like phases last, calls do not."""
-        phase = self.draft.phase
+        phase = self.draft.timing.phase
         return phase if phase in _LASTING else Phase.OTHER
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ...model.records import Phase
+from ...text import elide_middle
 from ..hiding.frames import told_below
 from ..hiding.no_torch_function import Unseen
 from ..hiding.signals import is_the_scripts
@@ -146,7 +147,7 @@ class Journal:
             if told_below(error, self.beneath):
                 return
             stack = where if isinstance(where, int) else self.here.locate(where)[0]
-            failed = Failed(type(error).__name__, str(error)[:2000], name, caught=True)
+            failed = Failed(type(error).__name__, elide_middle(str(error), 2000), name, caught=True)
             inputs = self.ops.numbers_now(tensors, inputs, stack)
             self.draft.add("failure", self.here.phase_now(), stack, inputs, (), failed)
 

@@ -137,7 +137,7 @@ class Matching:
         if self.aside:
             return False
         draft = here.tracker.draft
-        if not draft.stations:
+        if not draft.progress.stations:
             station = _new_tuple(Station, (kind, stack, sequence_number() - self._count, facts))
             if self.schedule.to_match and self.patterns.began(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
@@ -153,7 +153,7 @@ class Matching:
             return False
         here.locate(frame)
         draft = here.tracker.draft
-        if draft.stations or not self.patterns.began(draft, lambda first: first.kind == BACKWARD):
+        if draft.progress.stations or not self.patterns.began(draft, lambda first: first.kind == BACKWARD):
             return False
         return self._begin()
 
@@ -179,7 +179,7 @@ class Matching:
             if self.aside:
                 if kind == UPDATED and self.schedule.left <= 1:
                     self.mode.put_back()  # what comes until the next step begins may be of that
-            elif here.tracker.draft.stations and not (here.clock.depth or here.backwards):
+            elif here.tracker.draft.progress.stations and not (here.clock.depth or here.backwards):
                 self._note(here.tracker.draft, kind, -1, facts)
         except Exception as error:
             self._fault("the end of a station", error)
@@ -187,10 +187,8 @@ class Matching:
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
         count = sequence_number()
         nodes, self._count = count - self._count, count
-        draft.stations.append(_new_tuple(Station, (kind, stack, nodes, facts)))
-        draft.passed_at.append(perf_counter())
-        draft.places.append(draft.length)
-        draft.station_watch = self.here.tracker.watch
+        station = _new_tuple(Station, (kind, stack, nodes, facts))
+        draft.progress.passes(station, perf_counter(), draft.length, self.here.tracker.watch)
 
     def _at(self, kind: str, stack: int, facts: tuple[Any, ...]) -> bool:
         """The step that is being matched passes a station. Whether it still is one that is matched."""
@@ -343,7 +341,7 @@ class Matching:
         pattern, tracker = self._expected, self.here.tracker
         assert pattern is not None
         draft = tracker.draft
-        step = MatchedStep(draft.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
+        step = MatchedStep(draft.timing.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
         self.schedule.passed()
         if self._steady and pattern is self._last and not self._returning:
             draft.losses, draft.norms, draft.learning_rates = [], [], {}
@@ -352,7 +350,7 @@ class Matching:
                 self.flush()
         else:
             self._write(draft, pattern, step)
-        tracker.draft.start = now
+        tracker.draft.timing.start = now
         self._passed, self._times = [], []  # the next is expected to be one of the same
         self.results.forget()
 

@@ -80,7 +80,7 @@ class Schedule:
             self._distance = min(FARTHEST, 2 * self._distance)
             return
         self._distance = NEAREST
-        if self._unequal == IN_ANY_CASE and kept and draft.stations:
+        if self._unequal == IN_ANY_CASE and kept and draft.progress.stations:
             self.left = self._to_wait()
             self.to_lighten = self.left > 0
 

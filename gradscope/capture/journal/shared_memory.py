@@ -144,7 +144,7 @@ class Exposed:
             here.table.number(draft, tensor)
         version = None if entry.version is None else entry.version - entry.base_version
         written = Written(version, version, known.how, counted=False)
-        moment = draft.add("mutation", draft.phase or Phase.OTHER, known.stack, (entry.number,), (), written)
+        moment = draft.add("mutation", draft.timing.phase or Phase.OTHER, known.stack, (entry.number,), (), written)
         if not dispatch_modes() and fits(storage, *known.layout, known.dtype.itemsize):
             now = torch.empty(0, dtype=known.dtype).set_(storage, *known.layout)  # which would enlarge a smaller one
             self.measurements.sample(now, moment, entry.number, False, "value")

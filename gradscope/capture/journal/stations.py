@@ -76,7 +76,7 @@ class Teller:
         self._here.clock.leave(loss)
         if not loss:
             self._here.tracker.root_left(stack)
-        self._here.draft.until = when
+        self._here.draft.timing.until = when
 
     def call_failed(self) -> None:
         """The root that was told last raised."""
@@ -113,7 +113,7 @@ class Teller:
         self, stack: int, when: float, owner: str, number: int | None, set_to_none: bool, *_facts: Any
     ) -> None:
         draft = self._here.draft
-        draft.zeroed = True
+        draft.progress.zeroed = True
         moment = RawMoment("zero_grad", Phase.ZERO_GRAD, stack, (), (), Zeroed(owner, set_to_none, number))
         draft.append(moment, Phase.ZERO_GRAD, when)
 

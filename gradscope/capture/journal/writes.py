@@ -45,12 +45,12 @@ class Versions:
             change = "zeroed" if cause in ("zero_", "_foreach_zero_") else "modified"
             draft.add("grad", phase, stack, (owner,), (), GradChanged(change, has_grad=True))
             if change == "zeroed":
-                draft.zeroed = True
+                draft.progress.zeroed = True
         if before is not None and torch.is_grad_enabled():
             self._history_changed(tensor, number, stack, phase)
         written = (tensor, *(other for _, other in aliases))
         leaf_updated = any(one.requires_grad and not one._is_view() and one.is_leaf for one in written)
-        if (leaf_updated or entry.uncounted) and draft.seen_backward and not here.clock.depth:
+        if (leaf_updated or entry.uncounted) and draft.progress.seen_backward and not here.clock.depth:
             here.tracker.updated_by_hand(stack)
             here.clock.updated()
 
@@ -62,7 +62,7 @@ class Versions:
         entry = here.table.entries[id(tensor)]
         entry.facts = entry.prototype = None
         here.draft.add("mutation", here.phase_now(), stack, (number,), (), Written(None, None, "data =", counted=False))
-        if here.draft.seen_backward and not here.clock.depth and tensor.requires_grad:
+        if here.draft.progress.seen_backward and not here.clock.depth and tensor.requires_grad:
             here.tracker.updated_by_hand(stack)
             here.clock.updated()
 

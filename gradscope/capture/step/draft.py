@@ -9,16 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from ...model.records import Kept, Phase
-from .loop_detection import Watch
-from .raw import Payload, RawCall, RawGraph, RawMoment, RawSample, RawTensor, Station, Updated, Written
+from .raw import Payload, RawCall, RawGraph, RawMoment, RawSample, RawTensor, Updated, Written
+from .step_progress import StepProgress
+from .timing import Timing
 
 FLUSH_SECONDS = 0.2
-# Phases that no call's return ends: they end with the last that was told of them, unless one of these comes next.
-_GO_ON_AS = {
-    Phase.FORWARD: (Phase.LOSS, Phase.BACKWARD),
-    Phase.LOSS: (Phase.BACKWARD,),
-    Phase.EVAL: (),
-}
 TENSOR, MOMENT, GRAPH = range(3)  # what `Draft.changed` speaks of
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
@@ -44,7 +39,10 @@ class StepMark:
 
 
 class Draft:
-    """One step in progress. It asks to be flushed as it grows, so that a killed program leaves it behind."""
+    """One step in progress: what it did. `progress` is how far it has come, `timing` when.
+
+    It asks to be flushed as it grows, so that a killed program leaves it behind.
+    """
 
     __slots__ = (
         "alive",
@@ -55,8 +53,6 @@ class Draft:
         "carried",
         "carriers",
         "changed",
-        "cuts",
-        "end",
         "factors",
         "flush",
         "flush_at",
@@ -67,7 +63,6 @@ class Draft:
         "learning_rates",
         "losses",
         "mark",
-        "marks",
         "matched",
         "memory",
         "met",
@@ -76,56 +71,36 @@ class Draft:
         "nodes_by_sequence",
         "norms",
         "outputs_by_sequence",
-        "passed_at",
-        "phase",
-        "places",
+        "progress",
         "returns",
-        "roots",
         "samples",
         "scaled",
-        "seen_backward",
-        "seen_update",
         "sharing",
         "shifts",
-        "start",
-        "station_watch",
-        "stations",
         "storage_count",
         "storages",
         "tensors",
-        "times",
-        "until",
+        "timing",
         "versions",
-        "watch",
         "with_graph",
-        "zeroed",
     )  # fmt: skip
 
     def __init__(self, full: bool, flush: Callable[[Draft], None] = _no_flush, *, with_graph: bool = True) -> None:
         self.mark = StepMark()
         self.before = 0  # how many moments the steps before it have
-        self.start = perf_counter()
-        self.end: float | None = None  # set where the rest was split off
+        self.timing = Timing(perf_counter())
+        self.progress = StepProgress()
         self.flush = flush
-        self.flush_at = self.start + FLUSH_SECONDS
+        self.flush_at = self.timing.start + FLUSH_SECONDS
         self.full = full
         self.with_graph = with_graph
         self.matched: Any = None  # the Pattern of the step that this one passed the same stations as
-        self.stations: list[Station] = []
-        self.passed_at: list[float] = []  # when it passed each
-        self.places: list[int] = []  # and how many moments there were before
-        self.watch: Watch | None = None  # what showed that it is over
-        self.station_watch: Watch | None = None  # what would have, after its last station
         self.hooked = False  # hooks on saved tensors were at work
         self.moments: list[RawMoment] = []
         self.tensors: list[RawTensor] = []
         self.graphs: list[RawGraph] = []
         self.changed: list[tuple[int, int]] = []  # (TENSOR, MOMENT or GRAPH, place): became another after it was listed
         self.returns: list[tuple[int, tuple[int, ...]]] = []
-        self.phase: Phase | None = None
-        self.marks: list[tuple[Phase, int]] = []  # where phases begin
-        self.times: list[float] = []  # and when
-        self.until = self.start  # when the last op was told, or the last root's call returned
         self.samples: list[RawSample] = []
         self.losses: list[tuple[int, list[float]]] = []  # (backward's moment, what it began at)
         self.factors: list[tuple[int, float]] = []  # (moment of an op, the number that it multiplied a number by)
@@ -144,11 +119,6 @@ class Draft:
         self.storages: dict[int, int] = {}
         self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
         self.storage_count = 0
-        self.cuts: list[int] = []
-        self.roots: dict[int, int] = {}  # the root modules that ran, and the moment before which each did last
-        self.seen_backward = 0
-        self.seen_update = 0
-        self.zeroed = False
         self.module_calls: dict[int, int] = {}
         self.calls: list[RawCall] = []
         self.calling: int | None = None  # the place among them of the one that runs
@@ -179,25 +149,14 @@ class Draft:
         index = len(self.moments)
         self.moments.append(moment)
         now = perf_counter() if now is None else now
-        if phase is not self.phase:
-            self._enters(phase, index, now)
+        timing = self.timing
+        if phase is not timing.phase:
+            timing.enters(phase, index, now)
         if moment.kind == "op":
-            self.until = now
+            timing.until = now
         if now >= self.flush_at:
             self.flush(self)
         return index
-
-    def _enters(self, phase: Phase, index: int, now: float) -> None:
-        """With the moment `index`, at the time `now`, it is `phase`."""
-        after = _GO_ON_AS.get(self.phase) if self.phase is not None else None
-        self.phase = phase
-        if after is not None and phase not in after:
-            self.marks.append((Phase.OTHER, index))
-            self.times.append(self.until)
-            if phase is Phase.OTHER:
-                return
-        self.marks.append((phase, index))
-        self.times.append(now)
 
     def tensor(self, number: int) -> RawTensor:
         """The tensor of that number."""
@@ -225,7 +184,7 @@ class Draft:
         """The last moment; None where nothing happened yet."""
         return self.moments[-1] if self.moments else None
 
-    def progress(self) -> tuple[Any, ...]:
+    def extent(self) -> tuple[Any, ...]:
         """What changes with all that happens in the step."""
         listed: tuple[Sized, ...] = (
             self.moments,
@@ -234,7 +193,7 @@ class Draft:
             self.returns,
             self.graphs,
             self.samples,
-            self.times,
+            self.timing.times,
         )
         return (self.mark, *map(len, listed))
 
@@ -247,21 +206,12 @@ class Draft:
 
     def begins(self, phase: Phase, now: float | None = None) -> None:
         """From now on it is `phase`, whatever moment comes next."""
-        if phase is not self.phase:
-            self._enters(phase, len(self.moments), perf_counter() if now is None else now)
-
-    def hand_on(self, following: Draft) -> None:
-        """The call that showed that this step is over, where it was noted as a station of it, is of the next."""
-        if self.stations and self.stations[-1].kind in ("call", "backward") and self.places[-1] == self.length:
-            first = self.stations.pop()
-            following.stations.append(first)
-            following.passed_at.append(self.passed_at.pop())
-            following.places.append(0)
-            self.places.pop()
+        if phase is not self.timing.phase:
+            self.timing.enters(phase, len(self.moments), perf_counter() if now is None else now)
 
     def returned_to_script(self) -> None:
         """A root's call returned: the phase lasts at least until now."""
-        self.until = perf_counter()
+        self.timing.until = perf_counter()
 
 
 def bumps_in(draft: Draft, first: int, end: int) -> dict[int, int]:

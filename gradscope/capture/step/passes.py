@@ -24,9 +24,9 @@ def kind_of(draft: Draft) -> StepKind:
 
 def kind_so_far(draft: Draft) -> StepKind:
     """The same of a step that goes on, without looking at what it did one by one."""
-    if draft.seen_backward or draft.seen_update:
+    if draft.progress.seen_backward or draft.progress.seen_update:
         return StepKind.TRAIN
-    looks = draft.roots or any(phase is Phase.EVAL for phase, _ in draft.marks)
+    looks = draft.progress.roots or any(phase is Phase.EVAL for phase, _ in draft.timing.marks)
     return StepKind.EVAL if looks else StepKind.OTHER
 
 
@@ -41,7 +41,7 @@ def runs_model(moments: Sequence[RawMoment]) -> bool:
 
 def builds_graph(draft: Draft) -> bool:
     """Whether something ran in the step that a backward may come to."""
-    return any(phase in _WITH_GRAPH for phase, _ in draft.marks)
+    return any(phase in _WITH_GRAPH for phase, _ in draft.timing.marks)
 
 
 class Held(NamedTuple):

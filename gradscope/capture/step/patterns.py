@@ -16,6 +16,7 @@ from ..measure.tensor_facts import version_of
 from .draft import Draft, StepMark, bumps_in
 from .entry import Entry
 from .raw import Passed, Station
+from .timing import Timing
 
 ENOUGH = 3  # steps that did the same, after which the next ones are matched
 _ORDINARY = frozenset(
@@ -40,7 +41,7 @@ class Pattern:
         self.parameters = [
             (number, raw.parameter) for number, raw in enumerate(self.tensors) if raw.parameter is not None
         ]
-        self.seen, self.stations, self.factors = 0, draft.stations, draft.factors
+        self.seen, self.stations, self.factors = 0, draft.progress.stations, draft.factors
         self.carried: list[tuple[int, StepMark | None, int]] = []
         self.note(draft, None)
 
@@ -57,11 +58,12 @@ class Pattern:
 
     def note(self, draft: Draft, before: StepMark | None) -> None:
         """The step that has closed last was of this pattern, and the one of the mark `before` came before it."""
-        same = draft.stations == self.stations and draft.factors == self.factors
+        progress = draft.progress
+        same = progress.stations == self.stations and draft.factors == self.factors
         self.seen = self.seen + 1 if same else 1
-        self.stations, self.watch, self.factors = draft.stations, draft.watch, draft.factors
-        self.ends = draft.station_watch or draft.watch  # what tells that a step of it is over
-        self.marks, self.clock = draft.marks, _clock(draft)
+        self.stations, self.watch, self.factors = progress.stations, progress.watch, draft.factors
+        self.ends = progress.station_watch or progress.watch  # what tells that a step of it is over
+        self.marks, self.clock = draft.timing.marks, _clock(draft)
         self.losses = [index for index, _ in draft.losses]
         self.scaled = [index for index, _ in draft.scaled]
         self.norms = [(index, numbers) for index, numbers, _ in draft.norms]
@@ -75,7 +77,7 @@ class Pattern:
         self.owners = [(parameter, met[number]) for number, parameter in self.parameters if number in met]
         self.lasting, self.shifts = _lasting(draft)
         self._rising = [(one.entry, one.rise) for one in self.lasting if one.rise]
-        self.written = bumps_in(draft, 0, draft.places[0]) if draft.places else {}  # before the first station
+        self.written = bumps_in(draft, 0, progress.places[0]) if progress.places else {}  # before the first station
         self.matchable = self._may_be_matched()
         # One after the other, they differ in nothing but numbers.
         self.steady = not (self.shifts or self.scaled or any(mark is not None for _, mark, _ in self.carried))
@@ -144,9 +146,10 @@ class MatchedStep(NamedTuple):
 
     def fill(self, draft: Draft, pattern: Pattern) -> None:
         """Make the draft one of such a step."""
-        draft.matched, draft.start, draft.end = pattern, self.start, self.end
-        draft.marks, draft.factors = pattern.marks, pattern.factors
-        draft.times = pattern.phase_times(self.start, self.times, self.end)
+        draft.matched, draft.factors = pattern, pattern.factors
+        draft.timing = Timing(self.start)
+        draft.timing.end, draft.timing.marks = self.end, pattern.marks
+        draft.timing.times = pattern.phase_times(self.start, self.times, self.end)
         draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, self.losses)]
         draft.norms = [(place, numbers, cell) for (place, _), (_, numbers, cell) in zip(pattern.norms, self.norms)]
         draft.learning_rates = self.rates
@@ -208,12 +211,12 @@ def _lasting(draft: Draft) -> tuple[list[Lasting], list[Shift]]:
 
 def _clock(draft: Draft) -> list[Span]:
     """Where the phases of the step began, among its stations."""
-    passed = draft.passed_at
-    end = max([draft.start, *passed, *draft.times])
-    times = [draft.start, *passed, end]
+    passed, timing = draft.progress.passed_at, draft.timing
+    end = max([timing.start, *passed, *timing.times])
+    times = [timing.start, *passed, end]
     spans: list[Span] = []
     at = -1
-    for when in draft.times:
+    for when in timing.times:
         while at + 1 < len(passed) and passed[at + 1] <= when:
             at += 1
         begin, until = times[at + 1], times[at + 2] if at + 2 < len(times) else end
@@ -230,7 +233,7 @@ class Patterns:
     def __init__(self, *, matching: bool = True) -> None:
         self._matching = matching
         self._by_size: dict[tuple[int, int], list[Pattern]] = {}
-        self.before: StepMark | None = None  # the mark of the step that closed last
+        self.before: StepMark | None = None  # the mark of the step that closed last; a light one has no tensors to name
 
     def find(self, draft: Draft) -> Pattern | None:
         """The pattern that the finished draft is of; None where it is new."""
@@ -257,7 +260,7 @@ class Patterns:
 
     def closed(self, draft: Draft) -> None:
         """A step has closed."""
-        self.before = draft.mark
+        self.before = draft.mark if draft.with_graph else None
 
     def to_match(self) -> Iterator[Pattern]:
         """Those whose steps can be matched."""

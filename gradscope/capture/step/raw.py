@@ -162,12 +162,13 @@ class Scaled(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A "failure": a call with the `inputs` raised, or the script ended by an error."""
+    """A "failure": a call with the `inputs` raised, or the script ended by an error. `behind`: see `model.moments`."""
 
     type: str
     message: str
     call: str
     caught: bool
+    behind: int | None = None
 
 
 class Switched(NamedTuple):

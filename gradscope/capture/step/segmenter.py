@@ -89,25 +89,26 @@ class StepTracker:
         if self.by_hand:
             return
         draft = self.draft
-        if self.lingering is not None or draft.seen_update:
+        if self.lingering is not None or draft.progress.seen_update:
             loop = self._loops.around(stack)
             other = loop is not None and (self.watch is None or loop != self.watch.loop)
             if self.lingering is not None or (other and not torch.is_grad_enabled()):
                 self._begin_elsewhere(loop)
-        elif self._round is not None and not draft.seen_backward and self._in_pass(module):
+        elif self._round is not None and not draft.progress.seen_backward and self._in_pass(module):
             self._pass_over(*self._round, alone=self._root_at.get(stack) == module)
         self._root_at[stack] = module
-        self.draft.roots[module] = self.draft.length
+        self.draft.progress.roots[module] = self.draft.length
 
     def _in_pass(self, module: int) -> bool:
         """Whether the root was called since the last cut."""
         draft = self.draft
-        return draft.roots.get(module, -1) >= (draft.cuts[-1] if draft.cuts else 0)
+        cuts = draft.progress.cuts
+        return draft.progress.roots.get(module, -1) >= (cuts[-1] if cuts else 0)
 
     def root_left(self, stack: int) -> None:
         """A root module's forward returned."""
         draft = self.draft
-        if self.by_hand or draft.seen_backward or draft.seen_update:
+        if self.by_hand or draft.progress.seen_backward or draft.progress.seen_update:
             return
         self.watch = self._loops.watch("R", stack) or self.watch
 
@@ -118,14 +119,14 @@ class StepTracker:
         loop = self._loops.around(stack)
         if self.lingering is not None:
             self._begin_elsewhere(loop, backward=True)
-        elif self.draft.cuts:
+        elif self.draft.progress.cuts:
             self._judge_cuts(loop)
         self._round = None
         self._backward_at = stack
         draft = self.draft
-        if draft.seen_update and self._update_at is not None:
+        if draft.progress.seen_update and self._update_at is not None:
             self._updated_first(self._update_at, stack)
-        if not draft.seen_update or self.watch is None:
+        if not draft.progress.seen_update or self.watch is None:
             self.watch = self._loops.watch("B", stack)
 
     def _updated_first(self, update: int, stack: int) -> None:
@@ -141,11 +142,11 @@ class StepTracker:
     def updated(self, stack: int) -> None:
         """Parameters were updated (the update's moments are the last of the draft)."""
         draft = self.draft
-        draft.seen_update += 1
+        draft.progress.seen_update += 1
         self._last_update = draft.length - 1
         if self.by_hand:
             return
-        backward = self._backward_at if draft.seen_backward else None
+        backward = self._backward_at if draft.progress.seen_backward else None
         loop = self._loops.around(stack, backward)
         self._round = None
         if backward is not None:
@@ -158,7 +159,7 @@ class StepTracker:
 
     def _end_what_ran_before(self, loop: Loop | None) -> None:
         """Passes that ran before the step's loop began, and are no part of its graphs, are steps of their own."""
-        cuts, self.draft.cuts = self.draft.cuts, []
+        cuts, self.draft.progress.cuts = self.draft.progress.cuts, []
         first = self.draft.first().stack
         if loop is None or (first is not None and self._loops.holds(loop, first)):
             return  # the step began inside the loop: nothing ran before
@@ -193,7 +194,7 @@ class StepTracker:
         """What was told of the step in progress is thrown away: from here on it is told in another way."""
         draft = self.draft
         self.draft = self._open(StepKind.TRAIN)
-        self.draft.before, self.draft.start = draft.before, draft.start
+        self.draft.before, self.draft.timing.start = draft.before, draft.timing.start
         self.watch = self.lingering = None
 
     def elsewhere(self, stack: int, loop: Loop) -> bool:
@@ -210,8 +211,8 @@ class StepTracker:
 
     def stop(self) -> None:
         """The script ended: what is pending becomes steps."""
-        if self.draft.cuts and not self.draft.seen_update:
-            self._cut(self.draft.cuts)
+        if self.draft.progress.cuts and not self.draft.progress.seen_update:
+            self._cut(self.draft.progress.cuts)
         if self.draft.moments:
             self._finish()
 
@@ -233,8 +234,8 @@ class StepTracker:
             if not builds_graph(draft):
                 draft.begins(Phase.OTHER)  # since the last evaluation returned
             return
-        draft.cuts.append(draft.length)
-        draft.zeroed = False
+        draft.progress.cuts.append(draft.length)
+        draft.progress.zeroed = False
         if draft.length >= self._look_at:
             self._shorten(watch.loop)
 
@@ -252,7 +253,7 @@ class StepTracker:
             self._cut([at])
             self.watch = None
             return
-        draft.cuts.append(at)
+        draft.progress.cuts.append(at)
         if draft.length >= self._look_at:
             self._shorten(None)
 
@@ -266,7 +267,7 @@ class StepTracker:
         start = self._first_in(loop, over)
         if backward:
             start = min(start, first_walked(draft, over), draft.length - 1)
-        elif not draft.seen_update and builds_graph(draft):
+        elif not draft.progress.seen_update and builds_graph(draft):
             start = over
         self._cut([start])
         self.watch = self.lingering = None
@@ -274,12 +275,12 @@ class StepTracker:
     def _judge_cuts(self, loop: Loop | None) -> None:
         """A backward after cuts decides whether the pieces were parts of its step, or steps of their own."""
         draft = self.draft
-        if draft.zeroed and draft.seen_backward > 1:
+        if draft.progress.zeroed and draft.progress.seen_backward > 1:
             if loop is not None:
                 self._settled.add(("B", loop))
-            self._cut(draft.cuts, loop)  # gradients were cleared between: nothing accumulated
-        elif draft.seen_backward <= 1:
-            cuts, draft.cuts = draft.cuts, []
+            self._cut(draft.progress.cuts, loop)  # gradients were cleared between: nothing accumulated
+        elif draft.progress.seen_backward <= 1:
+            cuts, draft.progress.cuts = draft.progress.cuts, []
             end = self._first_in(loop, 0) if loop is not None or self.draft.with_graph else 0
             if self.draft.with_graph and cuts[0] <= end:
                 end = min(end, first_walked(draft), held(draft).first)
@@ -293,9 +294,9 @@ class StepTracker:
         draft = self.draft
         living = held(draft)
         waits = not self.draft.with_graph or (loop is not None and self._ready.wait())
-        cuts = [] if waits else [cut for cut in draft.cuts if cut <= living.first]
+        cuts = [] if waits else [cut for cut in draft.progress.cuts if cut <= living.first]
         if not cuts and draft.length >= TOO_LONG and living.ops < draft.length // 2:
-            cuts = list(draft.cuts)
+            cuts = list(draft.progress.cuts)
             text = f"cut after {draft.length:,} moments without an update, each pass is a step of its own"
             draft.add("note", Phase.OTHER, None, (), (), Noted(text))
         if cuts:
@@ -315,7 +316,7 @@ class StepTracker:
         cuts = [cut for cut in cuts if cut > 0]
         if not cuts:
             return
-        draft.cuts = [cut for cut in draft.cuts if cut > cuts[-1]]
+        draft.progress.cuts = [cut for cut in draft.progress.cuts if cut > cuts[-1]]
         parts = pieces(draft, [cut for cut in cuts if cut < draft.length])
         rest = parts.pop() if cuts[-1] < draft.length else None
         for part in parts:
@@ -325,21 +326,22 @@ class StepTracker:
             self.watch = watch
         if rest is not None:
             rest.full, rest.with_graph = self.draft.full, self.draft.with_graph
-            rest.seen_update = sum(moment.kind == "optimizer" for moment in rest.moments)
-            rest.seen_backward = sum(moment.kind == "backward" for moment in rest.moments)
+            rest.progress.seen_update = sum(moment.kind == "optimizer" for moment in rest.moments)
+            rest.progress.seen_backward = sum(moment.kind == "backward" for moment in rest.moments)
             self.draft = rest
 
     def _finish(self, loop: Loop | None = None) -> None:
         """Close the draft and open the next."""
         loop = self._own_loop(loop)
         draft = self._without_setup(loop, len(self.draft.moments)) if loop is not None else self.draft
-        if draft.end is None and draft.phase is not None:
+        if draft.timing.end is None and draft.timing.phase is not None:
             draft.begins(Phase.OTHER)  # since the last phase was over
-        if draft.seen_backward and not draft.norms:
+        if draft.progress.seen_backward and not draft.norms:
             self._ready.measure()
         kind = kind_of(draft)
         watch = self.watch
-        draft.watch = watch if watch is not None and (self.lingering is not None or self._ends_steps(watch)) else None
+        shown = watch is not None and (self.lingering is not None or self._ends_steps(watch))
+        draft.progress.watch = watch if shown else None
         self._ready.leaves = ()
         self.watch = self.lingering = None
         self._round = None
@@ -351,7 +353,7 @@ class StepTracker:
         self.table.sweep()
         self.draft = self._open(kind)
         self.draft.before = draft.before + draft.length
-        draft.hand_on(self.draft)
+        draft.progress.hand_on(self.draft.progress, draft.length)
 
     def _own_loop(self, loop: Loop | None) -> Loop | None:
         """The loop of the first step, which a setup may come before; None for later steps."""

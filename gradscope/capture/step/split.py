@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from time import perf_counter
 
 from .draft import Draft, bumps_in
 from .raw import (
@@ -112,10 +111,11 @@ class _Split:
 
     def parts(self) -> tuple[Draft, Draft, dict[int, int]]:
         draft, head, tail, at = self.draft, self.head, self.tail, self.at
-        head.mark, head.start = draft.mark, draft.start
+        head.mark = draft.mark
         head.before, tail.before = draft.before, draft.before + at
         head.hooked = tail.hooked = draft.hooked
-        self._share_time()
+        head.timing, tail.timing = draft.timing.cut(at)
+        head.progress, tail.progress = draft.progress.cut(at)
         head.learning_rates, tail.learning_rates = dict(draft.learning_rates), dict(draft.learning_rates)
         head.bumps, tail.bumps = bumps_in(draft, 0, at), bumps_in(draft, at, len(draft.moments))
         head.versions, tail.versions = dict(draft.versions), dict(draft.versions)
@@ -151,22 +151,9 @@ class _Split:
             if kept:
                 tail.outputs_by_sequence[sequence] = kept
         self._share_out_calls()
-        self._share_out_stations()
-        tail.memory, tail.zeroed = draft.memory, draft.zeroed
-        head.roots = {module: last for module, last in draft.roots.items() if last < at}
-        tail.roots = {module: last - at for module, last in draft.roots.items() if last >= at}
-        tail.cuts = [cut - at for cut in draft.cuts if cut > at]
-        tail.seen_backward, tail.seen_update = draft.seen_backward, draft.seen_update
+        tail.memory = draft.memory
         tail.storages, tail.storage_count = dict(draft.storages), len(self.storages)
         tail.sharing = {self.storages[old]: sharing for old, sharing in draft.sharing.items() if old in self.storages}
-
-    def _share_out_stations(self) -> None:
-        draft, at = self.draft, self.at
-        for station, when, place in zip(draft.stations, draft.passed_at, draft.places):
-            part, start = (self.head, 0) if place < at else (self.tail, at)
-            part.stations.append(station)
-            part.passed_at.append(when)
-            part.places.append(place - start)
 
     def _share_out_samples(self) -> None:
         draft, head, tail = self.draft, self.head, self.tail
@@ -305,18 +292,3 @@ class _Split:
         if not of_parameter and what not in _OF_NODES:
             (subject,) = self._renumbered((subject,))
         return (moment - self.at, subject, of_parameter, what, reading)
-
-    def _share_time(self) -> None:
-        """The tail begins with its first phase, or with the next one's where that phase began in the head."""
-        marks, times, at, tail = self.draft.marks, self.draft.times, self.at, self.tail
-        first = max((place for place, mark in enumerate(marks) if mark[1] <= at), default=0)
-        (phase, index), time = marks[first], times[first]
-        if index < at:
-            time = times[first + 1] if first + 1 < len(times) else self.draft.end or perf_counter()
-        end = first if index == at else first + 1
-        self.head.marks, self.head.times = marks[:end], times[:end]
-        self.head.end = tail.start = time
-        tail.end = self.draft.end
-        tail.marks = [(phase, 0), *((phase, index - at) for phase, index in marks[first + 1 :])]
-        tail.times = [time, *times[first + 1 :]]
-        tail.phase = self.draft.phase

@@ -206,6 +206,14 @@ def clipped_in_parts(case: Case) -> Iterator[Finding]:
             f"Clipped in between, {parameter_names(case, parts)} follow the last micro-batch more than those before "
             "it, whose gradients are cut again and again.",
             fix=f"call {call} once for each update, after the last backward",
+            fixes=case.fixes(
+                Way(
+                    "clip right before the update",
+                    "the limit is for the sum that the update follows",
+                    case.meeting(slot.between, use.stack),
+                    moved(case.meeting(use.stack, slot.between), before=True),
+                )
+            ),
         )
 
 
@@ -318,6 +326,21 @@ _MISUSES = {
         "the scaler has never scaled a loss, so it knows no scale to divide by",
         "write scaler.scale(loss).backward() instead of loss.backward()",
         "backward",
+    ),
+    ErrorKind.SCALER_UPDATED_EARLY: _Misuse(
+        "scaler.update() runs before any optimizer was stepped by the scaler",
+        "step through the scaler before it: scaler.step(optimizer), then scaler.update()",
+        "call",
+    ),
+    ErrorKind.SCALER_MEETS_HALF: _Misuse(
+        "the parameters themselves are float16, so their gradients are too, and the scaler unscales float32 ones only",
+        "keep the model in float32 (no model.half()) and let torch.autocast choose float16 for each op",
+        "call",
+    ),
+    ErrorKind.SCALER_WANTS_TENSOR: _Misuse(
+        "scaler.scale() was given something that is no tensor",
+        "give it the loss itself, without item() or float(): scaler.scale(loss).backward()",
+        "call",
     ),
     ErrorKind.SCALER_FOUND_NO_GRADIENTS: _Misuse(
         "the scaler has no gradients to look at: no scaled loss has reached this optimizer's parameters",

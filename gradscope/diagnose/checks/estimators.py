@@ -9,6 +9,9 @@ from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.trace import Step
+from ...repair.changes.calls import renamed
+from ...repair.changes.values import named_followed_by
+from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.loss_terms import leaves, trained_by
@@ -150,6 +153,9 @@ def _drawn(case: Case, step: Step, index: int, wanting: frozenset[int], backward
         explanation="sample() draws under no_grad. The layers behind it learn, but the distribution that it was drawn "
         "from does not learn from them.",
         fix="draw with rsample(), which keeps the graph; or add the log-probability times the result to the loss",
+        fixes=case.fixes(
+            Way("draw with rsample()", "the distribution learns", case.place(op.stack), renamed(("sample",), "rsample"))
+        ),
         nodes=[tensor_id(step.template, tensor) for tensor in op.outputs[:1]],
     )
 
@@ -226,6 +232,14 @@ def _not_detached(case: Case, step: Step, index: int, gap: int, value: int) -> F
         explanation=f"The score is weighted by {name}, which says how good an action was: a number to the policy. With "
         "its graph on, this loss also pushes the value up or down to make itself small, against the value's own loss.",
         fix=f"use {variable(name, 'advantage')}.detach() here",
+        fixes=case.fixes(
+            Way(
+                f"detach {name} in the policy's loss",
+                "to the policy it is a number; the value learns by its own loss",
+                case.place(op.stack),
+                named_followed_by(name, ".detach()"),
+            )
+        ),
         nodes=[tensor_id(step.template, gap)],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
@@ -211,6 +212,9 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
     frozen = [tensor for tensor in backward.inputs if not flow.needs_grad(tensor)]
     root = case.called(step, backward.roots[0]) if backward.roots else "the result"
     used = [step.tensors[tensor].first_use for tensor in unused]
+    derived = next((one for tensor in unused if (one := _derived(flow, backward, tensor)) is not None), None)
+    if derived is not None:
+        return _asked_of_derived(case, step, backward, derived, root)
     return UNUSED_INPUT.finding(
         f"{root} does not depend on {names}: torch.autograd.grad has no gradient for it",
         culprit=case.place(backward.stack),
@@ -235,6 +239,50 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
             ),
         ),
         nodes=[tensor_id(step.template, tensor) for tensor in unused],
+    )
+
+
+class _Derived(NamedTuple):
+    """A tensor that was made of what the root is computed from, but took no part in that itself."""
+
+    tensor: int
+    source: int
+    op: int
+
+
+def _derived(flow: Dataflow, backward: Backward, tensor: int) -> _Derived | None:
+    made = flow.step.tensors[tensor].made_by
+    if made not in flow.ops or not backward.roots:
+        return None
+    behind, _ = flow.behind(backward.roots)
+    source = next((one for one in flow.ops[made].inputs if one in behind and flow.needs_grad(one)), None)
+    return _Derived(tensor, source, made) if source is not None and tensor not in behind else None
+
+
+def _asked_of_derived(case: Case, step: Step, backward: Backward, derived: _Derived, root: str) -> Finding:
+    op = Dataflow.of(case, step).ops[derived.op]
+    source, here = case.called(step, derived.source), case.place(backward.stack)
+    name = case.called(step, derived.tensor)
+    name = f"a {op.name} of {source}" if name.startswith("the result of") else name
+    root = "the loss" if root.startswith("the result of") else root
+    return UNUSED_INPUT.finding(
+        f"{root} was computed with {source}, not with what is asked for: {name}",
+        culprit=here,
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((op.stack, f"{name} is made here"), (backward.stack, "its gradient is asked for here")),
+        explanation=f"{op.name} makes a new tensor, a branch off {source}. The loss does not go through it, so "
+        "no path leads from it back there.",
+        fix=f"ask for {source}, and pick the part of its gradient; or compute the loss from the new tensor",
+        fixes=case.fixes(
+            Way(
+                "ask for the tensor that is used",
+                "the gradient is that of what the loss is computed from",
+                here,
+                without_call("clone"),
+            )
+        ),
+        nodes=[tensor_id(step.template, derived.tensor)],
     )
 
 

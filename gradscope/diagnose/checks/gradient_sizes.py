@@ -14,6 +14,8 @@ from ...model.findings import Finding, Place, Severity
 from ...model.moments import LeafChange, Mutation, OpCall
 from ...model.records import Detail, Stats
 from ...model.trace import Step
+from ...repair.changes.calls import argument_replaced
+from ...repair.ways import Way
 from ..evidence.index import Case
 from ..evidence.statistics import Run, Statistics, backwards, main_line, size
 from ..rules import LIKELY, SURE, Rule, check
@@ -259,6 +261,14 @@ def dead_units(case: Case) -> Iterator[Finding]:
             "it, and what leads to it alone stays as it is until other inputs, or changes from elsewhere, bring it "
             f"above 0. {name} pushes it down{numbers}.",
             fix="start the bias at 0 and the weights at their usual size, or use LeakyReLU / GELU",
+            fixes=case.fixes(
+                Way(
+                    "start it at 0",
+                    "about half of the units are on at first",
+                    culprit,
+                    argument_replaced(("constant_", "fill_"), -1, "0.0"),
+                )
+            ),
             nodes=(*first.op.outputs,),
         )
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from ...model.findings import Finding, Severity
 from ...model.moments import LeafChange, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.calls import state_copied
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import GradLifetimes
@@ -90,6 +92,9 @@ def _onto_itself(case: Case, stack: int | None, copies: list[tuple[Step, OpCall]
         related=case.places((stack, "written onto itself here")),
         explanation=explanation,
         fix=fix,
+        fixes=case.fixes(
+            Way("keep copies of the values", "later updates do not change them", case.place(alias), state_copied())
+        ),
     )
 
 

@@ -12,8 +12,11 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.moments import OpCall
 from ...model.trace import Step
+from ...repair.changes.calls import without_call
+from ...repair.ways import Way
 from ...text import number, plural
 from ..evidence.arguments import arguments
+from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, place_of
 from ..evidence.index import Case
@@ -82,6 +85,7 @@ def _term_trains_nobody(
         explanation=f"Its gradients reach {parameter_names(case, sorted(mine), 2)} only, and no update uses those; "
         f"{given} passes on its value alone. In this loss {name} is as good as a constant.",
         fix=f"pass {given} on with its graph in this loss",
+        fixes=rejoined(flow, cut),
         nodes=[tensor_id(step.template, term.tensor)],
     )
 
@@ -255,6 +259,14 @@ def _number_added(case: Case, step: Step, op: int, factor: float, adds: int | No
         explanation=f"A number has no graph. {name} changes the value of the loss, but trains nothing of "
         f"{parameter_names(case, sorted(leaves(flow, call.inputs[0], op)), 2)}.",
         fix=f"add {name} itself, without {call.name}()",
+        fixes=case.fixes(
+            Way(
+                "add it as a tensor",
+                "the term trains what it was made of",
+                case.place(call.stack),
+                without_call(call.name),
+            )
+        ),
         nodes=[tensor_id(step.template, call.inputs[0])],
     )
 

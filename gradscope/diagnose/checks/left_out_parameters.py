@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
 from ...model.trace import Step
+from ...repair.changes.calls import of_the_whole
 from ...repair.changes.leaves import as_parameter, registered
 from ...repair.changes.statements import group_added, moved
 from ...repair.ways import Way
@@ -297,6 +298,9 @@ def _left_out(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None
             explanation=f"{told.optimizer} was built with {plural(len(members), 'parameter')}, these not among them. "
             f"{told.proof}",
             fix="give the optimizer all parameters, or freeze those on purpose: requires_grad_(False)",
+            fixes=case.fixes(
+                Way("give it the parameters of the whole", "the others are trained, too", place, of_the_whole())
+            ),
         )
 
 

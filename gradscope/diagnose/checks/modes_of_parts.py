@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from ...model.findings import Finding, Severity
 from ...model.moments import ModeChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.statements import switched
+from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, once_a_case
@@ -114,6 +116,14 @@ def _teacher_drops(case: Case, step: Step, one: ModelCall) -> Finding:
         explanation=f"Nothing trains {name} here; what it computes goes into the loss as it is. With dropout at work "
         "it gives other values for the same input each time. no_grad() does not change the mode.",
         fix=f"call {variable(name, 'teacher')}.eval() once, before the training",
+        fixes=case.fixes(
+            Way(
+                "switch it to evaluation mode",
+                "it gives the same targets for the same inputs",
+                case.place(one.call.stack),
+                switched(("eval",)),
+            )
+        ),
     )
 
 

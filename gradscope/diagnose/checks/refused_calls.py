@@ -122,10 +122,10 @@ def _parameter_replaced(told: _Refused) -> _Words:
 def _needs_leaf(told: _Refused) -> _Words:
     if told.error.kind is ErrorKind.RESULT_DEEP_COPIED:
         return (
-            "a deep copy met a tensor that is the result of other tensors",
-            "Only leaves can be copied deeply: a result belongs to its graph. A module or object that is copied holds "
-            "such a result as an attribute.",
-            "store a copy without the graph instead: self.x = x.detach(), or build a new model and load_state_dict()",
+            f"a deep copy met {told.name}, which is the result of other tensors",
+            f"Only leaves can be copied deeply: a result belongs to its graph. What is copied holds {told.name} as an "
+            "attribute.",
+            "store it without its graph where it is kept: .detach(); or build a new model and load_state_dict()",
         )
     return (
         f"the requires_grad flag of {told.name} was set, but {told.name} is a result of other tensors",
@@ -196,6 +196,8 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
 def _subject(case: Case, event: Event[Failure]) -> str:
     if event.moment.inputs:
         return case.called(event.step, event.moment.inputs[0])
+    if case.error.kind is ErrorKind.RESULT_DEEP_COPIED:
+        return "a tensor"
     place = case.place(event.moment.stack)
     return place.expression if place is not None and place.expression else "the tensor"
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ...model.findings import Finding, Place, Severity
-from ...model.moments import Failure
+from ...model.moments import Failure, LeafChange, Registration
+from ...model.trace import Step
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Ownership
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import call_at
-from ..rules import CERTAIN, Rule, check
+from ..rules import CERTAIN, SURE, Rule, check
 
 OPTIMIZER_REFUSES = Rule(
     "GS607",
@@ -77,15 +78,37 @@ def _unregistered(case: Case, failure: Event[Failure]) -> Place | None:
 
 
 def _twice(case: Case, failure: Event[Failure]) -> Finding:
+    """A parameter that has two names, if one of the refused group has; else the groups overlap."""
+    event = case.refusal or failure
+    refused = set(event.moment.inputs)
+    ties = [one for one in case.events(Registration, event.step) if refused & set(one.moment.tensors)]
+    ties = [one for one in ties if not any(_made_there(event.step, number, one) for number in one.moment.tensors)]
+    tie = ties[-1].moment if ties else None
+    name = f"{tie.name} of {tie.owner}" if tie is not None else "a parameter"
+    shape = _shape(event.step, refused & set(tie.tensors)) if tie is not None else ""
     return OPTIMIZER_REFUSES.finding(
-        "a parameter is in two groups of the optimizer",
-        culprit=case.place(failure.moment.stack),
+        f"{name}{shape} is in two groups of the optimizer"
+        + (": it is one parameter under two names, tied here" if tie is not None else ""),
+        culprit=case.place(tie.stack if tie is not None else failure.moment.stack),
         step=failure.step.number,
-        confidence=CERTAIN,
+        confidence=CERTAIN if tie is None else SURE,
+        related=case.places((failure.moment.stack, "the optimizer refuses the second of its groups")),
         explanation="Each parameter belongs to one group only, else it would be updated twice. Tied weights appear "
         "under two names but are one parameter.",
-        fix="leave out of each group what another has; compare with `is`, or by id(p)",
+        fix="leave out of each group what another has: seen = {id(p) for p in first}; "
+        "[p for p in second if id(p) not in seen]",
     )
+
+
+def _made_there(step: Step, tensor: int, registered: Event[Registration]) -> bool:
+    """Whether a parameter was made in the call that registered it, as a layer's own is."""
+    changes = (moment for moment in step.moments[: registered.position + 1] if isinstance(moment, LeafChange))
+    return any(one.tensor == tensor and one.stack == registered.moment.stack for one in changes)
+
+
+def _shape(step: Step, tensors: Iterable[int]) -> str:
+    """The shape of the first of some tensors, in brackets."""
+    return next((f" (shape {tuple(step.tensors[number].shape)})" for number in sorted(tensors)), "")
 
 
 def _not_ready(case: Case, failure: Event[Failure]) -> Finding:

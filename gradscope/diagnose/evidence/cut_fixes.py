@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ...model.fixes import Fix
 from ...repair.changes.calls import with_keyword, without_call
-from ...repair.changes.statements import unwrapped
-from ...repair.changes.values import not_rebuilt
+from ...repair.changes.statements import removed_call, unwrapped
+from ...repair.changes.values import compared_straight_through, not_rebuilt
 from ...repair.ways import Way
 from .dataflow import Dataflow
 from .gradient_cuts import Cut, place_of
@@ -25,8 +25,12 @@ def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
     op = flow.ops[cut.op]
     if cut.kind == "mode":
         yield Way("leave gradients on here", _MEANING, place, unwrapped())
+        yield Way("leave gradients on here", _MEANING, place, removed_call("set_grad_enabled"))
     elif cut.kind == "detach":
         yield Way("pass the tensor on as it is", _MEANING, place, without_call("detach"))
+    elif cut.kind == "integer":
+        soft = "the values stay; the gradient is that of what is compared"
+        yield Way("let the gradient pass straight through", soft, place, compared_straight_through())
     elif cut.kind == "copy":
         yield Way("put the tensors themselves together", _MEANING, place, not_rebuilt())
     elif cut.kind == "grad":

@@ -8,11 +8,21 @@ from ...model.findings import Place
 from ...model.moments import Backward, OptimizerStep
 from ...model.trace import Step
 from ...repair.changes.calls import with_keyword
-from ...repair.changes.statements import built_before, emptied, moved
-from ...repair.changes.values import assigned_followed_by, detached_each, named_followed_by, rebound
+from ...repair.changes.statements import built_before, emptied, moved, unguarded
+from ...repair.changes.values import (
+    assigned_followed_by,
+    detached_each,
+    named_followed_by,
+    only_argument_followed_by,
+    rebound,
+)
 from ...repair.ways import Way
+from .dataflow import Dataflow
 from .index import Case, Event
+from .loss_terms import leaves
+from .parameters import Ownership
 from .players import Trespass
+from .step_links import home_of
 
 
 def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Backward) -> Iterator[Way]:
@@ -21,7 +31,7 @@ def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Ba
     if pile:
         yield Way("empty it once it is used", "each update follows its own results", place, emptied(pile))
         return
-    if name.isidentifier():
+    if all(part.isidentifier() for part in name.split(".")):
         yield Way("detach it after the backward", meaning, place, rebound(name, ".detach()", before=False))
         yield Way("detach it before it is used", meaning, culprit, rebound(name, ".detach()", before=True))
         yield Way("detach each tensor of it", meaning, place, detached_each(name))
@@ -30,15 +40,16 @@ def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Ba
 
 
 def made_anew(case: Case, step: Step, name: str, culprit: Place | None, backward: Backward, came: int) -> Iterator[Way]:
-    """The ways to have a graph for each backward; a value that trains nothing is a constant."""
+    """The ways to have a graph for each backward; a value that is seen to train nothing is a constant."""
     use = case.place(step.tensors[came].first_use)
-    graph = step.behind(backward)
-    leaves = [node.tensor for node in graph.nodes if node.tensor is not None and node.carried] if graph else []
-    if any(case.is_optimized(step, leaf) for leaf in leaves) or came in backward.roots:
+    home = home_of(case, step, came)
+    behind = leaves(Dataflow.of(case, home.step), home.tensor, len(home.step.moments))
+    if behind & Ownership.of(case).updated or came in backward.roots:
         meaning = "it is computed with the weights of that step"
         yield Way(f"compute {name} in each step", meaning, use, built_before(name))
         yield Way(f"compute {name} in each step", meaning, culprit, moved(use, before=True, same_loops=False))
-    else:
+        yield Way(f"compute {name} each time, not only the first", meaning, culprit, unguarded())
+    elif home.op is not None:
         yield Way("keep it as a constant", "nothing behind it is trained", culprit, assigned_followed_by(".detach()"))
 
 
@@ -48,6 +59,7 @@ def kept_apart(case: Case, into: Trespass) -> Iterator[Way]:
     place = case.place(into.stack)
     for name in dict.fromkeys((into.home.tensors[into.value].name, case.called(into.home, into.value))):
         yield Way("detach it in this loss", meaning, place, named_followed_by(name, ".detach()"))
+    yield Way("detach it in this loss", meaning, place, only_argument_followed_by(".detach()"))
 
 
 def both_followed(case: Case, earlier: Event[Backward], event: Event[Backward]) -> Iterator[Way]:

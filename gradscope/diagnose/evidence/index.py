@@ -257,10 +257,20 @@ class Case:
     # -- places --------------------------------------------------------------------------------------
 
     def sites(self, stack: int | None) -> tuple[Site, ...]:
-        """The user's call sites of a stack, innermost first."""
-        found = self.trace.source.stacks().get(stack) if stack is not None else None
-        sites = self.trace.source.sites()
-        return tuple(sites[number] for number in (found.sites if found else ()) if number in sites)
+        """The user's call sites of a stack, innermost first, without those of a library that was called there."""
+        if stack is None:
+            return ()
+        known = self._stacks.get(stack)
+        if known is None:
+            found, sites = self.trace.source.stacks().get(stack), self.trace.source.sites()
+            all_sites = tuple(sites[number] for number in (found.sites if found else ()) if number in sites)
+            own = next((place for place, site in enumerate(all_sites) if not _INSTALLED.search(site.file)), 0)
+            known = self._stacks[stack] = all_sites[own:]
+        return known
+
+    @cached_property
+    def _stacks(self) -> dict[int, tuple[Site, ...]]:
+        return {}
 
     def place(self, stack: int | None, note: str = "") -> Place | None:
         """The user's innermost line of a stack; None when none was seen."""
@@ -282,6 +292,7 @@ class Case:
         return tuple(place for place in (self.place(stack, note) for stack, note in pairs) if place is not None)
 
 
+_INSTALLED = re.compile(r"(^|[\\/])(site|dist)-packages[\\/]")
 _NAME = re.compile(r"""(?:[\w.]|\[(?:[\w-]*|"[^"]*"|'[^']*')\])+""")  # `self.fc["a b"].weight`: nothing is computed
 
 

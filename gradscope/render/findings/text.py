@@ -15,7 +15,7 @@ from ...model.fixes import Fix
 from ...text import cells, printable
 from .excerpt import Sources
 from .look import Look
-from .trial import changed_lines, headline
+from .trial import changed_lines, headline, shown
 
 _LEAST = 40  # columns; a narrower terminal wraps
 _MOST_FIXES = 3  # shown of a finding
@@ -28,7 +28,7 @@ def as_text(target: str, findings: Sequence[Finding], look: Look) -> str:
     sources = Sources()
     for finding in findings:
         for block in _finding(finding, sources, look):
-            console.print(block, soft_wrap=False)
+            _print(console, block)
         console.print()
     console.print(_count(target, findings))
     return _printed(console)
@@ -38,7 +38,7 @@ def one(finding: Finding, look: Look) -> str:
     """One finding."""
     console = _console(look)
     for block in _finding(finding, Sources(), look):
-        console.print(block)
+        _print(console, block)
     return _printed(console)
 
 
@@ -54,6 +54,12 @@ def _console(look: Look) -> Console:
         markup=False,
         legacy_windows=False,
     )
+
+
+def _print(console: Console, block: Text | Padding) -> None:
+    """A block, wrapped unless it asks not to be."""
+    whole = isinstance(block, Text) and block.no_wrap is True  # print() would join texts to one without it
+    console.print(block, no_wrap=whole, overflow="ignore" if whole else None, crop=not whole)
 
 
 def _printed(console: Console) -> str:
@@ -86,12 +92,13 @@ def _finding(finding: Finding, sources: Sources, look: Look) -> Iterator[Text | 
 def _fix(fix: Fix, label: str) -> Iterator[Text | Padding]:
     """A way to mend it, and the lines that it changes."""
     yield Padding(Text.assemble((f"{label}: ", "bold"), printable(headline(fix))), (0, 0, 0, 2))
-    lines = list(changed_lines(fix)) if fix.verified is not False else []
+    lines = list(changed_lines(fix)) if shown(fix) else []
     width = max((len(number) for number, _, _ in lines), default=0)
     for number, sign, code in lines:
         text = printable(code.rstrip().expandtabs(4))
         colour = "red" if sign == "-" else "green"
-        yield Padding(Text.assemble((f"{number:>{width}} {sign} ", "dim"), (text, colour)), (0, 0, 0, 4))
+        parts = (f"    {number:>{width}} {sign} ", "dim"), (text, colour)
+        yield Text.assemble(*parts, no_wrap=True)  # whole, to be copied
 
 
 def _excerpt(place: Place, sources: Sources, look: Look, colour: str, before: int) -> Iterator[Text]:

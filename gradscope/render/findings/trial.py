@@ -20,6 +20,9 @@ def went(trial: Trial) -> str:
     untrained = f"; still without a gradient: {elide_list(trial.untrained, 3)}" if trial.untrained else ""
     if trial.works:
         return f"tried, it works{untrained}"
+    if trial.mends:
+        came = f"{plural(len(trial.others), 'other')} came: {elide_list(trial.others, 2)}"
+        return f"tried, {trial.outcome} and the finding is gone, but {came}{untrained}"
     parts = [trial.outcome]
     if trial.ran and not trial.gone:
         parts.append("the finding is still there")
@@ -30,8 +33,14 @@ def went(trial: Trial) -> str:
     return f"tried, it does not work: {'; '.join(parts)}{untrained}"
 
 
+def shown(fix: Fix) -> bool:
+    """Whether its lines are worth a look: not those of a patch that was tried and mends nothing."""
+    return fix.trial is None or fix.trial.mends
+
+
 def changed_lines(fix: Fix) -> Iterator[tuple[str, str, str]]:
-    """(number or "", "-" or "+", text) of each line that goes or comes."""
+    """(number or "", "-" or "+", text) of each line that goes or comes; one that only comes has its place's number."""
     for edit in fix.patch.edits if fix.patch is not None else ():
         yield from ((str(edit.line + place), "-", code) for place, code in enumerate(edit.old))
-        yield from (("", "+", code) for code in edit.new)
+        first = "" if edit.old else str(edit.line)
+        yield from ((first if place == 0 else "", "+", code) for place, code in enumerate(edit.new))

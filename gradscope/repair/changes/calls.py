@@ -239,3 +239,41 @@ def of_module(spot: Spot, node: ast.expr) -> bool:
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name) and is_module(spot.source, node.id, node)
+
+
+def argument_replaced(names: tuple[str, ...], position: int, code: str) -> Change:
+    """Another value for an argument of the call of these names."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, names)
+        if call is None or not call.args or isinstance(call.args[position], ast.Starred):
+            return None
+        return spot.rewrite().replace(call.args[position], code)
+
+    return change
+
+
+def of_the_whole() -> Change:
+    """`model.parameters()` for `model.encoder.parameters()`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, ("parameters",))
+        part = call.func.value if call is not None and isinstance(call.func, ast.Attribute) else None
+        if not isinstance(part, ast.Attribute) or (isinstance(part.value, ast.Name) and part.value.id == "self"):
+            return None
+        return spot.rewrite().piece(spot.source.end(part.value), spot.source.end(part), "")
+
+    return change
+
+
+def state_copied() -> Change:
+    """A `state_dict()` that is kept holds copies."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, ("state_dict",))
+        if call is None or call.args or call.keywords:
+            return None
+        code = spot.source.segment(call)
+        return spot.rewrite().replace(call, f"{{name: value.clone() for name, value in {code}.items()}}")
+
+    return change

@@ -90,6 +90,7 @@ def asked() -> Change:
     return change
 
 
+_CONTAINERS = (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Tuple)
 _REBUILDS = frozenset({"tensor", "as_tensor", "from_numpy", "Tensor", "FloatTensor"})
 _FACTORIES = frozenset(
     [
@@ -162,7 +163,11 @@ def as_parameter() -> Change:
     def change(spot: Spot) -> Rewrite | None:
         value = spot.assignment.value if spot.assignment is not None else None
         nn = nn_name(spot.source, value) if value is not None else None
-        if value is None or nn is None:
+        if (
+            value is None
+            or nn is None
+            or isinstance(value, (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Tuple))
+        ):
             return None
         from .writes import removed_keyword
 

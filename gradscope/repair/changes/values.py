@@ -234,12 +234,12 @@ def _needs_parentheses(spot: Spot, outer: ast.expr, inner: ast.expr) -> bool:
 
 def _stacked(spot: Spot, made: ast.Call, inner: ast.expr) -> Rewrite | None:
     """`torch.stack` of a list of tensors, which keeps their graphs, where numbers were copied out of it."""
-    if made.keywords or not isinstance(made.func, ast.Attribute) or made.func.attr not in ("tensor", "as_tensor"):
+    if not isinstance(made.func, ast.Attribute) or made.func.attr not in ("tensor", "as_tensor"):
         return None
     if not isinstance(inner, (ast.Name, ast.List, ast.ListComp)):
         return None
-    end = spot.source.end(made.func)
-    return spot.rewrite().piece(end - len(made.func.attr), end, "stack")
+    torch, code = spot.source.segment(made.func.value), spot.source.segment(inner)
+    return spot.rewrite().replace(made, f"{torch}.stack({code})")
 
 
 def added_detached() -> Change:
@@ -258,5 +258,34 @@ def added_detached() -> Change:
         if torch is None:
             return followed(spot, call.args[0], ".detach()")
         return spot.rewrite().replace(call.args[0], f"{name}.detach() if {torch}.is_tensor({name}) else {name}")
+
+    return change
+
+
+def compared_straight_through() -> Change:
+    """A mask that was made by comparing lets the gradient pass: `(g > 0.5).float() + g - g.detach()`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        value = getattr(spot.statement, "value", None)
+        found = [one for one in ast.walk(value) if isinstance(one, ast.Compare)] if isinstance(value, ast.Call) else []
+        soft = found[0].left if len(found) == 1 else None
+        if not isinstance(value, ast.Call) or last_name(value) not in ("float", "to", "type", "double"):
+            return None
+        if not isinstance(soft, (ast.Name, ast.Attribute)):
+            return None
+        name, end = spot.source.segment(soft), spot.source.end(value)
+        return spot.rewrite().insert(end, f" + {name} - {name}.detach()")
+
+    return change
+
+
+def only_argument_followed_by(call: str) -> Change:
+    """The one argument of the place's call, with a call after it: `net(fake.detach())`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        node = spot.expression
+        if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
+            return None
+        return followed(spot, node.args[0], call)
 
     return change

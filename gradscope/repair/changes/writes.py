@@ -229,6 +229,9 @@ def _operand(spot: Spot, expression: ast.expr | None, name: str) -> ast.expr | N
         same = [one for one, text in texts.items() if text == alike or (alike[0] == "." and text.endswith(alike))]
         if len(same) == 1:
             return same[0]
+    within = [one for one in operands if any(_text(spot, node).endswith(f".{last}") for node in ast.walk(one))]
+    if len(within) == 1:
+        return within[0]
     given = expression.args if isinstance(expression, ast.Call) else []
     return given[0] if len(given) == 1 else None
 
@@ -257,6 +260,10 @@ def taken_one_by_one() -> Change:
         return rewrite.replace(whole, f"({text}[{index}] for {index} in range(len({text})))")
 
     return change
+
+
+def _text(spot: Spot, node: ast.AST) -> str:
+    return "".join(spot.source.segment(node).split()) if isinstance(node, ast.Attribute) else ""
 
 
 def _names_in(node: ast.AST) -> set[str]:

@@ -405,7 +405,7 @@ BROKEN: list[tuple[Any, str]] = [
 # Called where nothing is caught: an attribute read, a phase noted, or what notes the fault itself.
 NOT_BROKEN = {
     "recording", "follows", "mine", "fault", "guard", "call_failed", "call_ends", "call_left", "detail_has_graph",
-    "begins", "_enters", "returned_to_script",
+    "begins", "returned_to_script",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gradscope.model.leaf import CASES
 from gradscope.model.moments import Failure, LeafChange, ModeChange, Move, OpCall
-from gradscope.model.origin import case_in
+from gradscope.model.origin import case_in, first_met
 from gradscope.model.records import Phase, StepKind
 from gradscope.model.state import State, replay
 from gradscope.model.trace import Trace
@@ -172,6 +172,16 @@ def test_what_nobody_saw_made_is_not_told_apart() -> None:
     x = step.tensor("x")
     step.done()
     assert case_in(trace.trace().step(0), step.tensors[x]).verdict.startswith("case 3 or 4 of 4")
+
+
+def test_what_a_light_step_is_said_to_have_met_is_followed_no_further() -> None:
+    trace, first = script()
+    first.done()
+    step = trace.step(1, StepKind.OTHER)
+    x = step.tensor("x", carried=True)
+    trace.source.put_step(step.done()._replace(carried=((x, 0, 4),)))
+    found = trace.trace().step(1)
+    assert first_met(found, found.tensors[x]) == (found, found.tensors[x])
 
 
 def test_a_state_cannot_be_changed() -> None:

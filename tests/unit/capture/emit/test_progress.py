@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -25,9 +26,10 @@ Every = Callable[[float], None]
 
 @pytest.fixture
 def every(monkeypatch: pytest.MonkeyPatch) -> Every:
-    """Sets after how many seconds a step in progress is told."""
+    """Sets after how many seconds a step in progress is told; that costs no step its being watched."""
 
     def set_to(seconds: float) -> None:
+        monkeypatch.setattr("gradscope.capture.journal.schedule.FREE_SECONDS", math.inf)
         monkeypatch.setattr("gradscope.capture.step.draft.FLUSH_SECONDS", seconds)
         monkeypatch.setattr("gradscope.capture.recorder.FLUSH_SECONDS", seconds)
 

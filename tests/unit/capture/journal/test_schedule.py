@@ -31,7 +31,9 @@ class Loop:
             if not light and self.watched and not self.watched[-1]:
                 self.schedule.watch()
             self.now += PLAIN if light else seconds
-            draft: Any = SimpleNamespace(with_graph=not light, full=False, stations=["a call"])
+            draft: Any = SimpleNamespace(
+                with_graph=not light, full=False, progress=SimpleNamespace(stations=["a call"])
+            )
             self.schedule.closed(draft, pattern, kept=True)
             self.watched.append(not light)
 

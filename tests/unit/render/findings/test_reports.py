@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import pytest
 
 from gradscope.errors import UnknownName
 from gradscope.model.findings import Finding, Place, Severity, findings_from_json
-from gradscope.render.findings import FORMATS, Look, report
+from gradscope.model.fixes import Edit, Fix, Patch, Trial
+from gradscope.render.findings import FORMATS, Look, one, report
+from gradscope.render.findings.trial import went
 from tests.scripts import ROOT
 
 OURS = json.loads(resources.files("gradscope.render.findings").joinpath("findings.schema.json").read_text())
 SARIF = json.loads((ROOT / "tests" / "data" / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
+PATCH = Patch("train.py", "0", (Edit(3, ("z = y.mul_(2) + 1",), ("z = y.mul(2) + 1",)),))
 FOUND = [
     Finding(
         code="GS101",
@@ -30,6 +34,11 @@ FOUND = [
         explanation="pow needs y as it was: 100% of it.",
         fix="z = y * 2 + 1",
         nodes=(1, 2),
+        fixes=(
+            Fix("make a new tensor", "the old one stays", PATCH).tried(Trial("it ran to its end", ran=True, gone=True)),
+            Fix("another", "", Patch("train.py", "0", (Edit(24, (), ("y = 1",)),))),
+            Fix("a third", "", PATCH).tried(Trial("it failed with E", ran=False, gone=False, stopped=("w",))),
+        ),
     ),
     Finding(
         code="GS000",
@@ -121,6 +130,15 @@ def test_text_shows_the_line_a_caret_the_reason_and_the_fix(tmp_path: Path, monk
     assert text.endswith("train.py: 1 error, 1 note; `gradscope explain GS101` tells more\n")
 
 
+def test_the_lines_of_a_patch_are_whole_however_narrow_the_terminal_is() -> None:
+    old, new = f"loss = {'x + ' * 30}x", f"loss = ({'x + ' * 30}x).mean()"
+    fix = Fix("take the mean", patch=Patch("train.py", "", (Edit(3, (old,), (new,)),)))
+    lines = report("train.py", [replace(FOUND[0], fixes=(fix,))], "text", Look(width=40)).splitlines()
+    assert f"    3 - {old}" in lines
+    assert f"      + {new}" in lines
+    assert max(len(line) for line in lines if old not in line and new not in line) <= 40
+
+
 def test_text_never_passes_control_characters_on() -> None:
     text = report("a\x1b[2Jb.py", FOUND, "text", Look())
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
@@ -155,3 +173,32 @@ def test_a_long_line_is_cut_around_its_call() -> None:
 def test_colours_only_where_they_show() -> None:
     assert "\x1b[" in report("train.py", FOUND, "text", Look(colour=True))
     assert "\x1b[" not in report("train.py", FOUND, "text", Look(colour=False))
+
+
+def test_a_patch_is_shown_with_what_it_means_and_how_it_was_tried() -> None:
+    text = one(FOUND[0], Look(width=100))
+    assert "patch: make a new tensor (the old one stays): tried, it works\n    3 - z = y.mul_(2) + 1" in text
+    assert "\n      + z = y.mul(2) + 1" in text
+    assert "or: another\n    24 + y = 1" in text
+    assert "or: a third: tried, it does not work: it failed with E; no longer trained: w" in text
+    assert text.count("- z = y.mul_(2)") == 1
+
+
+def test_sarif_has_the_patches_that_did_not_fail() -> None:
+    log = json.loads(report("train.py", FOUND, "sarif", Look()))
+    first, second = log["runs"][0]["results"]
+    assert [fix["description"]["text"] for fix in first["fixes"]] == [
+        "make a new tensor (the old one stays): tried, it works",
+        "another",
+    ]
+    (change,) = first["fixes"][0]["artifactChanges"]
+    (replacement,) = change["replacements"]
+    assert replacement["deletedRegion"] == {"startLine": 3, "startColumn": 1, "endLine": 4, "endColumn": 1}
+    assert replacement["insertedContent"]["text"] == "z = y.mul(2) + 1\n"
+    assert "fixes" not in second
+
+
+def test_a_trial_that_shows_other_faults_is_no_failure_of_the_patch() -> None:
+    trial = Trial("it ran to its end", ran=True, gone=True, others=("GS204 zero-derivative",))
+    assert not trial.works
+    assert went(trial) == "tried, it ran to its end and the finding is gone, but 1 other came: GS204 zero-derivative"

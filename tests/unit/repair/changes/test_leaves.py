@@ -51,6 +51,7 @@ HEAD = "import torch\nfrom torch import nn\nlr = w = x = net = n = start = value
         ("w = x - lr * w.grad", written_in_place(under_no_grad=False), None),
         ("s = torch.ones([], requires_grad=True)", as_parameter(), "s = nn.Parameter(torch.ones([]))"),
         ("s = torch.ones(2).requires_grad_()", as_parameter(), "s = nn.Parameter(torch.ones(2))"),
+        ("e = [nn.Linear(2, 2) for _ in x]", as_parameter(), None),
         ("e = [nn.Linear(2, 2) for _ in x]", registered(), "e = nn.ModuleList([nn.Linear(2, 2) for _ in x])"),
         ('e = {"a": nn.Linear(2, 2)}', registered(), 'e = nn.ModuleDict({"a": nn.Linear(2, 2)})'),
         ("e = [nn.Parameter(x)]", registered(), "e = nn.ParameterList([nn.Parameter(x)])"),

@@ -69,6 +69,13 @@ def test_an_attribute_is_given_a_new_value_only_if_nobody_keeps_the_old() -> Non
         ("y = self.lin(h)", "self.lin(h)", "states[t]", False, "y = self.lin(h.clone())"),
         ("y = q @ self.w.t()", "q @ self.w.t()", "self.w.t()", False, "y = q @ self.w.t().clone()"),
         ("y = f(a, b)", "f(a, b)", "c", False, None),
+        (
+            "y = q @ self.emb.weight.t()",
+            "q @ self.emb.weight.t()",
+            "m.emb.weight",
+            False,
+            "y = q @ self.emb.weight.t().clone()",
+        ),
     ],
 )
 def test_what_an_op_keeps_is_a_copy(line: str, expression: str, name: str, result: bool, after: str | None) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from gradscope.repair.changes.calls import (
+    argument_replaced,
     conditional,
     kept_in_a_list,
     link_replaced,
+    of_the_whole,
     receiver,
     renamed,
     same_object,
+    state_copied,
     with_keyword,
     without_call,
     without_op,
@@ -54,6 +57,14 @@ HEAD = "import torch\nimport torch.nn.functional as F\nself = x = e = loss = ps 
         ("y = (x @ e).softmax(1)", without_op(("softmax",)), "y = (x @ e)"),
         ("y = x.view(2, 3, 4)", link_replaced(("view",), ".transpose(1, 2)"), "y = x.transpose(1, 2)"),
         ("y = torch.reshape(x, (2, 3))", link_replaced(("reshape",), ".transpose(0, 1)"), None),
+        (
+            "nn.init.constant_(x.bias, -10.0)",
+            argument_replaced(("constant_",), -1, "0.0"),
+            "nn.init.constant_(x.bias, 0.0)",
+        ),
+        ("o = SGD(x.enc.parameters(), lr=1)", of_the_whole(), "o = SGD(x.parameters(), lr=1)"),
+        ("o = SGD(self.enc.parameters(), lr=1)", of_the_whole(), None),
+        ("b = x.state_dict()", state_copied(), "b = {name: value.clone() for name, value in x.state_dict().items()}"),
         ("y = torch.tensor(x)", renamed(("tensor",), "stack"), "y = torch.stack(x)"),
         (
             "self.out.weight = torch.nn.Parameter(self.emb.weight.clone())",
