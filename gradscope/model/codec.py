@@ -79,7 +79,7 @@ def _no_constant(name: str) -> None:
 # -- codecs, made once a type from its annotations -------------------------------------------------
 
 
-def _fields_of(kind: type[Any]) -> list[tuple[str, Any]]:
+def fields_of(kind: type[Any]) -> list[tuple[str, Any]]:
     """(name, default or MISSING) of each field of a record type."""
     if is_dataclass(kind):
         return [(item.name, item.default) for item in fields(kind)]
@@ -97,7 +97,7 @@ class _RecordCodec:
 
     def __init__(self, kind: type[Any]) -> None:
         hints = get_type_hints(kind)
-        parts = [(name, _codec(hints[name]), default) for name, default in _fields_of(kind)]
+        parts = [(name, _codec(hints[name]), default) for name, default in fields_of(kind)]
         self.kind = kind
         self.tag = kind.kind if kind in MOMENT_TYPES else None
         self.encoders = [(name, encode, default) for name, (encode, _), default in parts]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from ..model.arguments import words
-from ..model.codec import dumps, from_json, loads, moment_from_json, to_json
+from ..model.codec import dumps, fields_of, from_json, loads, moment_from_json, to_json
 from ..model.moments import ModuleCall, Moment, OpCall
 from ..model.records import GradEdge, GradNode, Module, Optimizer, Parameter, Site, Stack, Tensor
 
 R = TypeVar("R")
 Row = tuple[Any, ...]
+_PLAIN = frozenset({int, str, bool})  # JSON values as they are
 
 
 def text(value: str) -> str | bytes:
@@ -57,16 +59,38 @@ class Table(Generic[R]):
         return f"SELECT {', '.join(names)} FROM {self.name} {where}"  # noqa: S608
 
     def to_row(self, record: R) -> Row:
-        data = to_json(record)
         row: list[Any] = []
-        for name in self.columns.values():
-            value = data.pop(name, None) if name in data else _default(record, name)
-            if name in self.lists:
-                value = dumps(value)
-            row.append(text(value) if isinstance(value, str) else value)
+        for name, listed in self._fields:
+            value = getattr(record, name)
+            row.append(dumps(value) if listed else text(value) if type(value) is str else value)
         if self.rest:
+            data = self._rest_of(record)
             row.append(text(dumps(data)) if data else None)
         return tuple(row)
+
+    @cached_property
+    def _fields(self) -> list[tuple[str, bool]]:
+        """The field of each column, and whether it is JSON."""
+        return [(name, name in self.lists) for name in self.columns.values()]
+
+    @cached_property
+    def _others(self) -> list[tuple[str, object]]:
+        """The fields that have no column, with their defaults."""
+        known = set(self.columns.values())
+        return [(name, default) for name, default in fields_of(self.kind) if name not in known]
+
+    def _rest_of(self, record: R) -> dict[str, Any]:
+        """The fields without a column that are not at their default, as JSON values."""
+        data: dict[str, Any] = {}
+        for name, default in self._others:
+            value = getattr(record, name)
+            if value is default or value == default:
+                continue
+            kind = type(value)
+            if not (kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value)))):
+                return {name: found for name, found in to_json(record).items() if name in dict(self._others)}
+            data[name] = value
+        return data
 
     def from_row(self, row: Row) -> R:
         data: dict[str, Any] = {}
@@ -88,11 +112,6 @@ class Table(Generic[R]):
 
     def read(self, data: dict[str, Any]) -> R:
         return from_json(self.kind, data)
-
-
-def _default(record: object, name: str) -> Any:
-    value = getattr(record, name)
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _same(*names: str) -> dict[str, str]:

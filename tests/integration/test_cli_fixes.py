@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
-from tests.scripts import run
+from tests.scripts import environment, run
 
 LEAK = """\
 import os, sys, torch
@@ -84,3 +86,37 @@ def test_fix_asks_at_a_terminal_only(folder: Path) -> None:
     assert ran.stderr.startswith("gradscope: --fix asks before it writes")
     assert len(ran.stderr.splitlines()) == 1
     assert (folder / "helper.py").read_text() == HELPER
+
+
+@pytest.mark.parametrize(("answer", "written"), [("y", True), ("n", False), ("", False)])
+def test_at_a_terminal_it_shows_the_change_and_asks(folder: Path, answer: str, written: bool) -> None:
+    words = ["-m", "gradscope", "check", "--fix", "leak.py", "6"]
+    child = pexpect.spawn(sys.executable, words, cwd=folder, env=environment(), encoding="utf-8", timeout=100)
+    child.expect(r"\+        self.kept.append\(loss.detach\(\)\)")
+    child.expect("write this fix")
+    child.sendline(answer)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == (0 if written else 1)
+    assert ("detach" in (folder / "helper.py").read_text()) is written
+    assert (folder / "helper.py.orig").exists() is written
+
+
+def test_a_trial_that_does_not_end_is_stopped(folder: Path) -> None:
+    text = LEAK.replace(
+        "    log.add(loss)\n", "    log.add(loss)\nwhile not loss.grad_fn or not log.kept[0].requires_grad: pass\n"
+    )
+    (folder / "leak.py").write_text(text)  # it ends only as long as graphs are kept
+    (found,) = findings(folder, "--verify", "--timeout", "20", "leak.py", "6")
+    (fix, *_) = found["fixes"]
+    assert fix["verified"] is False
+    assert fix["trial"]["outcome"].startswith("it was still running after 2")
+
+
+def test_a_trace_cannot_be_run_again(folder: Path) -> None:
+    run(["-m", "gradscope", "trace", "--quiet", "leak.py", "6"], folder)
+    ran = run(["-m", "gradscope", "check", "--verify", "leak.gradscope"], folder)
+    assert ran.status == 2
+    assert ran.stderr.splitlines() == [
+        "gradscope: --verify runs the script again: give the SCRIPT in place of its trace"
+    ]

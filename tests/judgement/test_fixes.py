@@ -265,6 +265,56 @@ def test_a_gradient_is_asked_for_of_the_whole_expression(judging: Judging) -> No
     assert tried(judging, finding, finding.fixes[0]).works
 
 
+@pytest.mark.parametrize("weights", ["self.scale", "self.lin.weight[0]", "self.scale.exp() * torch.ones(8)"])
+def test_what_is_kept_from_the_first_call_is_no_constant_if_it_trains(judging: Judging, weights: str) -> None:
+    script = f"""
+        import torch
+        from torch import nn
+
+        class Encoded(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale, self.lin, self.kept = nn.Parameter(torch.ones(8)), nn.Linear(8, 1), None
+
+            def encoding(self, n):
+                if self.kept is None or self.kept.shape[0] != n:
+                    base = torch.linspace(0, 1, n)[:, None].expand(n, 8)
+                    self.kept = base * ({weights})
+                return self.kept
+
+            def forward(self, x):
+                return self.lin(x + self.encoding(len(x))).mean()
+
+        m = Encoded()
+        opt = torch.optim.SGD(m.parameters(), lr=0.1)
+        for _ in range(3):
+            opt.zero_grad()
+            m(torch.randn(6, 8)).pow(2).backward()
+            opt.step()
+    """
+    finding = first(judging, script, "GS402")
+    assert not any("detach" in line for fix in finding.fixes for line in lines_of(fix))
+    assert tried(judging, finding, finding.fixes[0]).works
+
+
+def test_what_trains_nothing_may_be_kept_without_its_graph(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        lin, probe = nn.Linear(3, 1), torch.ones(3, requires_grad=True)
+        offset = torch.sin(probe)
+        opt = torch.optim.SGD(lin.parameters(), lr=0.1)
+        for _ in range(3):
+            opt.zero_grad()
+            lin(torch.randn(6, 3) + offset).pow(2).mean().backward()
+            opt.step()
+    """
+    finding = first(judging, script, "GS402")
+    assert lines_of(finding.fixes[0]) == ["offset = torch.sin(probe).detach()"]
+    assert tried(judging, finding, finding.fixes[0]).works
+
+
 # -- what a trial says -----------------------------------------------------------------------------------
 
 

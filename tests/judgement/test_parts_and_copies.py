@@ -322,6 +322,20 @@ mean.eval()
 with torch.no_grad():
     print(F.mse_loss(mean(3 + batch()[0]), batch()[1]).item())
 """,
+    "a target in training mode that follows by assignment": """
+online, guess = mlp(4, 2, nn.BatchNorm1d(8)), nn.Linear(2, 2)
+target = copy.deepcopy(online)
+for p in target.parameters():
+    p.requires_grad = False
+opt = torch.optim.Adam([*online.parameters(), *guess.parameters()], 1e-2)
+for _ in range(4):
+    x, _ = batch()
+    with torch.no_grad():
+        goal = target(x)
+    learn(opt, -F.cosine_similarity(guess(online(x + 0.1)), goal).mean())
+    for t, o in zip(target.parameters(), online.parameters()):
+        t.data = 0.99 * t.data + 0.01 * o.data
+""",
     "slow and fast weights": """
 net = mlp(4, 1)
 slow = [p.detach().clone() for p in net.parameters()]

@@ -143,13 +143,13 @@ def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
                 tensor=raw_node.leaf,
                 stack=made.stack if made is not None else None,
                 module=called.module if isinstance(called, Called) else None,
-                saved=tuple(SavedTensor(*saved) for saved in raw_node.saved),
+                saved=tuple([SavedTensor(*saved) for saved in raw_node.saved]) if raw_node.saved else (),
                 carried=raw_node.carried,
                 output_tensors=raw_node.outputs,
                 hooks=raw_node.hooks,
             )
         )
-    return GradGraph(tuple(nodes), tuple(GradEdge(*edge) for edge in raw.edges), raw.roots)
+    return GradGraph(tuple(nodes), tuple([GradEdge(*edge) for edge in raw.edges]), raw.roots)
 
 
 def moment_of(raw: RawMoment) -> Moment:

@@ -91,7 +91,7 @@ def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool)
         confidence=CERTAIN,
         related=places,
         explanation=f"The graph behind {name} is built where it is computed. {happened}",
-        fix=f"compute {name} inside the loop, anew for each backward (or detach it if it is a constant)",
+        fix=f"compute {name} inside the loop, anew for each backward; detach it if it trains nothing",
         fixes=case.fixes(*made_anew(case, step, name, culprit, backward, came)),
         nodes=[tensor_id(step.template, came)],
     )

@@ -8,7 +8,7 @@ from ...model.findings import Place
 from ...model.moments import Backward, OptimizerStep
 from ...model.trace import Step
 from ...repair.changes.calls import with_keyword
-from ...repair.changes.statements import built_before, emptied, moved
+from ...repair.changes.statements import built_before, emptied, moved, unguarded
 from ...repair.changes.values import (
     assigned_followed_by,
     detached_each,
@@ -17,8 +17,12 @@ from ...repair.changes.values import (
     rebound,
 )
 from ...repair.ways import Way
+from .dataflow import Dataflow
 from .index import Case, Event
+from .loss_terms import leaves
+from .parameters import Ownership
 from .players import Trespass
+from .step_links import home_of
 
 
 def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Backward) -> Iterator[Way]:
@@ -36,15 +40,16 @@ def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Ba
 
 
 def made_anew(case: Case, step: Step, name: str, culprit: Place | None, backward: Backward, came: int) -> Iterator[Way]:
-    """The ways to have a graph for each backward; a value that trains nothing is a constant."""
+    """The ways to have a graph for each backward; a value that is seen to train nothing is a constant."""
     use = case.place(step.tensors[came].first_use)
-    graph = step.behind(backward)
-    leaves = [node.tensor for node in graph.nodes if node.tensor is not None and node.carried] if graph else []
-    if any(case.is_optimized(step, leaf) for leaf in leaves) or came in backward.roots:
+    home = home_of(case, step, came)
+    behind = leaves(Dataflow.of(case, home.step), home.tensor, len(home.step.moments))
+    if behind & Ownership.of(case).updated or came in backward.roots:
         meaning = "it is computed with the weights of that step"
         yield Way(f"compute {name} in each step", meaning, use, built_before(name))
         yield Way(f"compute {name} in each step", meaning, culprit, moved(use, before=True, same_loops=False))
-    else:
+        yield Way(f"compute {name} each time, not only the first", meaning, culprit, unguarded())
+    elif home.op is not None:
         yield Way("keep it as a constant", "nothing behind it is trained", culprit, assigned_followed_by(".detach()"))
 
 

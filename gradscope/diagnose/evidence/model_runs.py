@@ -15,6 +15,7 @@ from ...model.trace import Step
 from .arguments import arguments, were_recorded
 from .dataflow import Dataflow
 from .index import Case, once_a_case, once_a_step
+from .writes import ASSIGNED, op_before
 
 
 class ModelCall(NamedTuple):
@@ -189,10 +190,13 @@ def followers(case: Case) -> Mapping[int | None, int | None]:
         def memory(tensor: int, step: Step = step) -> set[int | None]:
             return {one.parameter for one in step.lasting.get(step.tensors[tensor].storage, ())}
 
-        for tensor, stack in {event.moment.tensor: event.moment.stack for event in case.events(Mutation, step)}.items():
-            written = memory(tensor) - leading
-            if written and any(memory(one) & leading for one in flow.behind([tensor])[0]):
-                found.update(dict.fromkeys(written, stack))
+        for event in case.events(Mutation, step):
+            written, given = memory(event.moment.tensor) - leading, [event.moment.tensor]
+            if written and event.moment.cause == ASSIGNED:
+                assigned = step.op(op_before(step, event.position))
+                given += assigned.outputs if assigned is not None else ()
+            if written and any(memory(one) & leading for one in flow.behind(given)[0]):
+                found.update(dict.fromkeys(written, event.moment.stack))
     return found
 
 

@@ -39,7 +39,7 @@ def shown(fix: Fix) -> bool:
 
 
 def changed_lines(fix: Fix) -> Iterator[tuple[str, str, str]]:
-    """(number or "", "-" or "+", text) of each line that goes or comes."""
+    """(number or "", "-" or "+", text) of each line that goes or comes; one that only comes has its place's number."""
     for edit in fix.patch.edits if fix.patch is not None else ():
         yield from ((str(edit.line + place), "-", code) for place, code in enumerate(edit.old))
         first = "" if edit.old else str(edit.line)

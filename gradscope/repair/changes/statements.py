@@ -247,20 +247,42 @@ def unwrapped() -> Change:
             return rewrite.piece(start, end, "") if len(mine) == 1 else None
         if not isinstance(home, ast.With) or len(home.items) != 1 or home.items[0].optional_vars is not None:
             return None
-        if any(_spans_text(one) for one in home.body) or home.body[0].lineno == home.lineno:
-            return None
-        outer, inner = rewrite.indent(home), rewrite.indent(home.body[0])
-        head = source.line_of(source.text.index(":", source.end(home.items[0].context_expr)))
-        rewrite.piece(source.line_start(home.lineno), source.line_start(head + 1), "")
-        for line in range(head + 1, (home.end_lineno or home.lineno) + 1):
-            if source.line(line).startswith(inner):
-                at = source.line_start(line)
-                rewrite.piece(at, at + len(inner), outer)
-            elif source.line(line).strip():
-                return None
-        return rewrite
+        return _body_alone(spot, home, home.items[0].context_expr)
 
     return change
+
+
+def unguarded() -> Change:
+    """The `if` around the place, which lets it run the first time only, is left out: it runs each time."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        home = spot.source.parents.get(spot.statement) if spot.statement is not None else None
+        if not isinstance(home, ast.If) or home.orelse or spot.statement not in home.body:
+            return None
+        asked = {spot.source.segment(one) for one in ast.walk(home.test) if isinstance(one, (ast.Name, ast.Attribute))}
+        made = {spot.source.segment(target) for target in getattr(spot.statement, "targets", ())}
+        if not made & asked or not spot.source.segment(home).startswith("if"):
+            return None
+        return _body_alone(spot, home, home.test)
+
+    return change
+
+
+def _body_alone(spot: Spot, home: ast.With | ast.If, head: ast.expr) -> Rewrite | None:
+    """The body of a block whose head ends with the expression `head`, in the place of the block."""
+    source, rewrite = spot.source, spot.rewrite()
+    if any(_spans_text(one) for one in home.body) or home.body[0].lineno == home.lineno:
+        return None
+    outer, inner = rewrite.indent(home), rewrite.indent(home.body[0])
+    last = source.line_of(source.text.index(":", source.end(head)))
+    rewrite.piece(source.line_start(home.lineno), source.line_start(last + 1), "")
+    for line in range(last + 1, (home.end_lineno or home.lineno) + 1):
+        if source.line(line).startswith(inner):
+            at = source.line_start(line)
+            rewrite.piece(at, at + len(inner), outer)
+        elif source.line(line).strip():
+            return None
+    return rewrite
 
 
 def before_its_loop() -> Change:

@@ -15,6 +15,7 @@ from gradscope.repair.changes.statements import (
     removed,
     removed_call,
     switched,
+    unguarded,
     unwrapped,
     without_grad,
 )
@@ -179,3 +180,18 @@ def test_an_optimizer_is_given_a_module_and_nothing_else() -> None:
     assert changed(text.replace("thaw(net.backbone)", "cb.before(epoch)"), added) is None
     text = "def f(net, opt):\n    layer = net.grow()  # here\n"
     assert changed(text, added) == text + '    opt.add_param_group({"params": layer.parameters()})\n'
+
+
+def test_what_runs_the_first_time_only_runs_each_time() -> None:
+    text = (
+        "def f(self, x):\n    if (self.kept is None\n            or x):  # once\n"
+        "        b = g(x)\n        self.kept = b * 2  # here\n    return self.kept\n"
+    )
+    mended = "def f(self, x):\n    b = g(x)\n    self.kept = b * 2  # here\n    return self.kept\n"
+    assert changed(text, unguarded()) == mended
+    for other in ("x.kept is None", "self.training"):
+        assert changed(text.replace("self.kept is None", other), unguarded()) is None  # not about what is made there
+    assert changed(text.replace("    return", "    else:\n        pass\n    return"), unguarded()) is None
+    assert changed("if kept is None: kept = g()  # here\n", unguarded()) is None
+    chosen = "def f(y):\n    if y:\n        pass\n    elif k is None:\n        k = 2  # here\n"
+    assert changed(chosen, unguarded()) is None
