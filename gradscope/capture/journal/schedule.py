@@ -54,6 +54,11 @@ class Schedule:
         if matched:
             self._unequal = max(0, self._unequal - 1)
 
+    def measured(self, finite: bool) -> None:
+        """Numbers of steps became known, all of them `finite` or not: else a step to come is watched at once."""
+        if not finite:
+            self.left = min(self.left, 1)
+
     def watch(self) -> None:
         """A step begins to be watched."""
         self.left = 0
