@@ -253,7 +253,9 @@ def test_a_sum_of_losses_with_their_graphs_is_found(detail: Detail, tmp_path: Pa
 def test_a_learning_rate_of_matched_steps_is_their_own(tmp_path: Path) -> None:
     text = EQUAL + FROM_30.format("step", "optimizer.param_groups[0]['lr'] = 0.0")
     made, found = judged(tmp_path, text, Detail.MATCHED)
-    assert not loud(found)
+    (one,) = loud(found)
+    assert (one.code, one.step, line_of(one)) == ("GS513", 31, "optimizer.step()")
+    assert "the script set it" in one.explanation
     rates = [row.learning_rates[0][2] for row in made.source.step_rows() if row.number >= 0]
     assert rates == [0.05] * 31 + [0.0] * 29
 

@@ -80,9 +80,13 @@ def _rate_zero(case: Case, optimizer: int, idle: Sequence[_Update], updates: Seq
     stack = schedules[0].stack if schedules else built
     rate = "0" if first.rate == 0 else number(first.rate)
     at_first, always = idle[0] is updates[0], len(idle) == len(updates)
-    if not schedules:
+    if not schedules and at_first:
         why = f"{name} was built with that rate, and no scheduler changes it."
         fix = f"give {name} a learning rate above 0"
+    elif not schedules:
+        stack = first.stack
+        why = f"The rate of {name} was above that before, and no scheduler changed it: the script set it."
+        fix = f"give the groups of {name} a learning rate above 0"
     elif at_first and not always:
         call = call_at(case, stack, "the scheduler's step()")
         why = f"The schedule begins at {rate}, and {call} runs only after {plural(len(idle), 'update')}."
