@@ -148,7 +148,7 @@ class Recorder:
             enter_function_mode(self.mode)
             matching = self.journal.matching
             if self.options.last is None and self.options.every == 1 and self.options.steps == (None, None):
-                matching.on_matched = self._close_matched
+                matching.waiting.on_matched = self._close_matched
             matching.start(self.mode)
         return self
 

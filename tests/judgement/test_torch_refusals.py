@@ -282,6 +282,17 @@ BUGS = {
         net(torch.randn(2, 3)).sum().backward()  # culprit
         """,
     ),
+    "a hook on what was detached": Refused(
+        "GS817",
+        "seen",
+        "seen = net(torch.randn(2, 3)).detach()",
+        "seen = net(torch.randn(2, 3))",
+        """
+        net = nn.Linear(3, 1)
+        seen = net(torch.randn(2, 3)).detach()
+        seen.register_hook(print)  # culprit
+        """,
+    ),
     "rows of a table in float64": Refused(
         "GS954",
         "dtypes",

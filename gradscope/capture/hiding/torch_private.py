@@ -9,7 +9,7 @@ Hot paths bind these names when they are imported, so an alias costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
 
@@ -60,6 +60,8 @@ TensorBase: Any = _C.TensorBase
 data_address: Callable[[torch.Tensor], int] = _C._data_address
 # The norms of many tensors in one call. Seen in 2.13; needed.
 foreach_norm: Callable[[list[torch.Tensor]], Any] = torch._foreach_norm
+# The numbers of many tensors in one, in one call. Seen in 2.13; needed.
+flatten: Callable[[Sequence[torch.Tensor]], torch.Tensor] = _C._nn.flatten_dense_tensors
 # Parameters whose sizes are yet to come (lazy modules) are of this class. Seen in 2.13; needed.
 Uninitialized: Any = UninitializedTensorMixin
 

@@ -106,7 +106,7 @@ class BackwardWatch:
                 graph = self._graph([root_node(output) for output in outputs])
                 facts = (
                     "backward" if accumulates else "grad", bool(retain_graph), bool(create_graph), accumulates,
-                    0 if wanted is None else len(wanted), matching.results_state(), graph,
+                    0 if wanted is None else len(wanted), matching.results.state(), graph,
                 )  # fmt: skip
                 if not matching.passes(BACKWARD, frame, facts):
                     return False

@@ -158,7 +158,7 @@ class ModuleCallWatch:
                     known.id, type(module).__name__, known.loss, torch.is_grad_enabled(), journal.here.autocast,
                     torch.is_inference_mode_enabled(), tree.state(), arguments_facts(args, kwargs),
                 )  # fmt: skip
-                known.versions = tree.versions()
+                known.versions = tree.versions() if tree.with_buffers else []
                 return matching.passes(CALL, frame, facts)
         except Exception as error:
             journal.fault("a module call", error)
@@ -188,13 +188,15 @@ class ModuleCallWatch:
             self.journal.matching.fails()
 
     def _passed_end(self, known: KnownModule, result: Any) -> None:
+        tree = known.tree
+        rises: tuple[Any, ...] = ()
         try:
-            with Unseen():
-                if known.tree is not None:
-                    rises = versions_rose(known.versions, known.tree.versions())
-                    self.journal.matching.ends(RETURNED, rises, result)
+            if tree is not None and tree.with_buffers:
+                with Unseen():
+                    rises = versions_rose(known.versions, tree.versions())
         except Exception as error:
             self.journal.fault("a module's result", error)
+        self.journal.matching.ends(RETURNED, rises, result)
 
     def _wanted(self, module: nn.Module) -> KnownModule | None:
         """What is known of a module whose call is recorded; None for a call that is not."""

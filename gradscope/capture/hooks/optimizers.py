@@ -189,7 +189,7 @@ class OptimizerWatch:
         numbers, tensors = known.numbers, parameters
         if len(numbers) != len(tensors):
             tensors = [tensor for number, tensor in zip(known.parameters, parameters) if number is not None]
-        journal.measurements.norms(numbers, tensors)
+        journal.measurements.norms(numbers, tensors, later=journal.matching.on)
         if journal.tracker.draft.full:
             moment = journal.tracker.draft.length - 1
             for number, tensor in zip(numbers, tensors):

@@ -49,7 +49,10 @@ class GraphFacts:
             return False
         room_to_free(len(nodes))
         for place, facts in self._leaves:
-            if _leaf(nodes[place].variable, entries) != facts:
+            leaf: torch.Tensor = nodes[place].variable
+            entry = entries.get(id(leaf))
+            usual = None if entry is None or entry() is not leaf or leaf._backward_hooks else entry.parameter
+            if (usual, leaf.grad is None, 0) != facts and _leaf(leaf, entries) != facts:
                 return False
         return _shapes(nodes, self._shaped) == self._shapes
 

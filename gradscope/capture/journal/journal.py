@@ -71,7 +71,7 @@ class Journal:
         self.exposed = Exposed(here, self.measurements)
         self.on_raised_step: Callable[[], None] = lambda: None
         self.on_compiled: Callable[[], None] = lambda: None
-        self.matching = Matching(here, self.updates, patterns, budget)
+        self.matching = Matching(here, self.updates, patterns, budget, self.fault)
 
     # -- what is recorded -------------------------------------------------------------------------
 

@@ -12,10 +12,7 @@ Steps that equal none, and cost more than the budget, are *light*: told at detai
 
 from __future__ import annotations
 
-import math
-import weakref
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable
 from threading import get_ident
 from time import perf_counter
 from types import FrameType
@@ -23,28 +20,37 @@ from typing import Any
 
 import torch
 
+from ..hiding.no_torch_function import Unseen
 from ..hiding.torch_private import sequence_number
 from ..hiding.torch_state import transforming
-from ..step.draft import FLUSH_SECONDS, Draft
+from ..step.draft import Draft
 from ..step.patterns import MatchedStep, Pattern, Patterns
 from ..step.raw import Passed, Station
 from .here import Here
 from .place_of_mode import PlaceOfMode
 from .schedule import Schedule
-from .station_facts import results_facts
+from .station_facts import Results
 from .stations import BACKWARD, CALL, ENDS, UPDATED, Teller
 from .updates import Updates
+from .waiting import WaitingSteps, finite
 
-TOGETHER = 64  # matched steps that are written at once
 _new_tuple = tuple.__new__  # a named tuple's own constructor is a Python call
 
 
 class Matching:
     """Which steps are watched, matched or light, and the stations of the step in progress. `budget`: see `Schedule`."""
 
-    def __init__(self, here: Here, updates: Updates, patterns: Patterns, budget: float | None) -> None:
-        self.here, self.patterns, self.schedule = here, patterns, Schedule(budget)
+    def __init__(
+        self,
+        here: Here,
+        updates: Updates,
+        patterns: Patterns,
+        budget: float | None,
+        fault: Callable[[str, Exception], None],
+    ) -> None:
+        self.here, self.patterns, self.schedule, self._fault = here, patterns, Schedule(budget), fault
         self.teller = Teller(here, updates)
+        self.waiting = WaitingSteps(updates.measurements.statistics)
         self.mode = PlaceOfMode(None)
         self.listening = False  # stations are noted or compared: not in light steps but the last before a watched one
         self._allowed = False  # steps may be matched, or light
@@ -60,9 +66,7 @@ class Matching:
         self._times: list[float] = []
         self._count = 0
         self._steady = False  # steps that differ from the one before in numbers only wait, to be written together
-        self._waiting: list[MatchedStep] = []
-        self.on_matched: Callable[[Pattern, list[MatchedStep]], None] | None = None
-        self._results: list[weakref.ref[torch.Tensor]] = []  # of the roots since the last backward
+        self.results = Results()  # of the roots since the last backward
 
     def start(self, mode: Any) -> None:
         """Begin to note stations; `mode` sees the ops."""
@@ -93,7 +97,8 @@ class Matching:
 
     def _settle(self, whole: bool) -> None:
         """What is being matched is over: it is one of its pattern, if it may be `whole`, or told as far as it got."""
-        if self.on and whole and self._complete() and self._unwritten():
+        complete = self._complete() if whole else None
+        if self.on and complete is not None and complete.holds():
             self._close(perf_counter())
         elif self.on:
             self._give_up()
@@ -107,18 +112,25 @@ class Matching:
 
     def passes(self, kind: str, frame: FrameType, facts: tuple[Any, ...]) -> bool:
         """A call begins that is a station. Whether that is all that is recorded of it."""
-        here = self.here
-        if not self.listening or get_ident() != here.thread:
+        if not self.listening or get_ident() != self.here.thread:
             return False
-        if self.on:
+        try:
+            if not self.on:
+                return self._notes(kind, frame, facts)
             if self.inside or transforming():
                 return True
-            stack = here.sites.locate(frame)
+            stack = self.here.sites.locate(frame)
             if self._at(kind, stack, facts):
                 return True
             if not self.aside:  # a step that is watched begins with it
-                self._note(here.tracker.draft, kind, stack, facts)
-            return False
+                self._note(self.here.tracker.draft, kind, stack, facts)
+        except Exception as error:
+            self._fault("a station", error)
+        return False
+
+    def _notes(self, kind: str, frame: FrameType, facts: tuple[Any, ...]) -> bool:
+        """The same in a step that is not being matched: it may be from here on."""
+        here = self.here
         if here.clock.depth or here.backwards or not here.recording():
             return False
         stack, _ = here.locate(frame)  # where a new step may begin
@@ -127,7 +139,7 @@ class Matching:
         draft = here.tracker.draft
         if not draft.progress.stations:
             station = _new_tuple(Station, (kind, stack, sequence_number() - self._count, facts))
-            if self.schedule.to_match and self._began_like(draft, lambda first: first == station) and self._begin():
+            if self.schedule.to_match and self.patterns.began(draft, lambda first: first == station) and self._begin():
                 return self._at(kind, stack, facts)
             if self.schedule.to_lighten and self._be_light():
                 return False
@@ -141,7 +153,7 @@ class Matching:
             return False
         here.locate(frame)
         draft = here.tracker.draft
-        if draft.progress.stations or not self._began_like(draft, lambda first: first.kind == BACKWARD):
+        if draft.progress.stations or not self.patterns.began(draft, lambda first: first.kind == BACKWARD):
             return False
         return self._begin()
 
@@ -153,27 +165,24 @@ class Matching:
         station = expected.stations[place]
         return station.facts if station.kind == kind else None
 
-    def results_state(self) -> tuple[Any, ...]:
-        """Which results of roots keep their gradient, and how many hooks each has; then they are forgotten."""
-        results, self._results = self._results, []
-        return results_facts(reference() for reference in results)
-
     def ends(self, kind: str, facts: tuple[Any, ...] = (), result: Any = None) -> None:
         """A call that is a station is over. `result`: what it gave the script."""
-        here, draft = self.here, self.here.tracker.draft
-        if not self.listening or get_ident() != here.thread:
+        if not self.listening or self.inside or get_ident() != self.here.thread:
             return
-        if isinstance(result, torch.Tensor) and not self.inside:
-            self._results.append(weakref.ref(result))
-        if self.on:
-            if not self.inside:
+        if isinstance(result, torch.Tensor):
+            self.results.add(result)
+        try:
+            if self.on:
                 self._at(kind, -1, facts)
-            return
-        if self.aside:
-            if kind == UPDATED and self.schedule.left <= 1:
-                self.mode.put_back()  # what comes until the next step begins may be of that
-        elif draft.progress.stations and not (here.clock.depth or here.backwards):
-            self._note(draft, kind, -1, facts)
+                return
+            here = self.here
+            if self.aside:
+                if kind == UPDATED and self.schedule.left <= 1:
+                    self.mode.put_back()  # what comes until the next step begins may be of that
+            elif here.tracker.draft.progress.stations and not (here.clock.depth or here.backwards):
+                self._note(here.tracker.draft, kind, -1, facts)
+        except Exception as error:
+            self._fault("the end of a station", error)
 
     def _note(self, draft: Draft, kind: str, stack: int, facts: tuple[Any, ...]) -> None:
         count = sequence_number()
@@ -189,7 +198,7 @@ class Matching:
             if not self._ended(stack, kind):
                 self._give_up()
                 return False
-            if not self._unwritten():
+            if not expected.holds():
                 self._give_up()
                 self.here.tracker.look(stack)
                 return False
@@ -203,7 +212,7 @@ class Matching:
         passed.append(station)
         self._times.append(now)
         if expected is None or expected.stations[place] != station:
-            expected = self._expected = self._pattern_with(passed)
+            expected = self._expected = self.patterns.beginning(passed, self._last)
             if expected is None:
                 if kind not in ENDS:
                     passed.pop()
@@ -215,16 +224,10 @@ class Matching:
             self._completed()
         return True
 
-    def _pattern_with(self, passed: Sequence[Passed]) -> Pattern | None:
-        """The pattern that begins with these stations and was seen last."""
-        known = [self._last] if self._last is not None else []
-        for pattern in chain(known, self.patterns.to_match()):
-            if pattern.stations[: len(passed)] == passed:
-                return pattern
-        return None
-
-    def _complete(self) -> bool:
-        return self._expected is not None and len(self._passed) == len(self._expected.stations)
+    def _complete(self) -> Pattern | None:
+        """The pattern whose last station the step has passed."""
+        expected = self._expected
+        return expected if expected is not None and len(self._passed) == len(expected.stations) else None
 
     def _ended(self, stack: int, kind: str = "") -> bool:
         """Whether a call at `stack`, after the last station, is of the next step.
@@ -240,16 +243,12 @@ class Matching:
             return True
         return kind == CALL and watch.kind == "U" and here.tracker.elsewhere(stack, watch.loop)
 
-    def _unwritten(self) -> bool:
-        """Whether tensors of earlier steps are as the pattern's steps left them."""
-        assert self._expected is not None
-        return self._expected.holds()
-
     # -- from watching to matching, and back -------------------------------------------------------
 
     def closed(self, draft: Draft, pattern: Pattern | None, *, kept: bool) -> None:
         """A watched or light step has closed. `kept`: it was compared with those before it."""
-        self._steady, self._results = False, []
+        self._steady = False
+        self.results.forget()
         if self._allowed:
             self.schedule.closed(draft, pattern, kept=kept)
             if self.schedule.to_match:
@@ -266,13 +265,6 @@ class Matching:
             self._see_again()
             return True
         return False
-
-    def _began_like(self, draft: Draft, first: Callable[[Station], bool]) -> bool:
-        """Whether a step that is watched up to its first station began like one that can be matched."""
-        return any(
-            first(pattern.stations[0]) and pattern.moments[: draft.length] == draft.moments
-            for pattern in self.patterns.to_match()
-        )
 
     def _begin(self) -> bool:
         """From this station on, which is the first of its step, compare stations only."""
@@ -307,20 +299,20 @@ class Matching:
 
     def _completed(self) -> None:
         """The last station was passed: if the next step is to be watched, its ops are seen from where it begins."""
-        if self.schedule.left <= 1 or not _finite(self.here.tracker.draft):
+        if self.schedule.left <= 1 or not finite(self.here.tracker.draft):
             self._returning = self.mode.put_back()
 
     def sees(self, frame: FrameType) -> bool:
         """The mode sees an op of a step that is not watched. Whether it is the first of one that is."""
         here = self.here
         if self.on:
-            if self.inside or not self._complete():
+            complete = self._complete()
+            if self.inside or complete is None:
                 return False
             stack = here.sites.locate(frame)
-            ends = self._expected.ends if self._expected is not None else None
-            if ends is None or not ends.judge(stack, here.sites.positions[stack]):
+            if complete.ends is None or not complete.ends.judge(stack, here.sites.positions[stack]):
                 return False
-            if not self._ended(stack) or not self._unwritten():
+            if not self._ended(stack) or not complete.holds():
                 self._give_up()
                 here.locate(frame)
             else:
@@ -339,7 +331,8 @@ class Matching:
             bring_up_to_date()
 
     def _forget(self) -> None:
-        self._passed, self._times, self._expected, self._results = [], [], None, []
+        self._passed, self._times, self._expected = [], [], None
+        self.results.forget()
 
     # -- the end of a step -------------------------------------------------------------------------
 
@@ -351,18 +344,19 @@ class Matching:
         step = MatchedStep(draft.timing.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
         self.schedule.passed()
         if self._steady and pattern is self._last and not self._returning:
-            self._waiting.append(step)
             draft.losses, draft.norms, draft.learning_rates = [], [], {}
             pattern.step_is_over()
-            if len(self._waiting) >= TOGETHER or now - self._waiting[0].start > FLUSH_SECONDS:
+            if self.waiting.add(pattern, step):
                 self.flush()
         else:
             self._write(draft, pattern, step)
         tracker.draft.timing.start = now
-        self._passed, self._times, self._results = [], [], []  # the next is expected to be one of the same
+        self._passed, self._times = [], []  # the next is expected to be one of the same
+        self.results.forget()
 
     def _write(self, draft: Draft, pattern: Pattern, step: MatchedStep) -> None:
         self.flush()
+        self.schedule.measured(finite(step))
         step.fill(draft, pattern)
         draft.scaled = [(place, cell) for place, (_, cell) in zip(pattern.scaled, draft.scaled)]
         draft.shifts = tuple([shift for one in pattern.shifts if (shift := one.now()) is not None])
@@ -372,7 +366,9 @@ class Matching:
             met_in = mark or before
             if met_in is not None:
                 draft.carried.append((number, met_in, old))
-        together = self.on_matched is not None and not torch.cuda.is_initialized()  # which has a memory each step
+        together = (
+            self.waiting.on_matched is not None and not torch.cuda.is_initialized()
+        )  # which has a memory each step
         self._last, self._steady = pattern, pattern.steady and together
         if self._returning:
             self._see_again()
@@ -380,9 +376,7 @@ class Matching:
 
     def flush(self) -> None:
         """Write the steps that wait."""
-        waiting, self._waiting = self._waiting, []
-        if waiting and self._last is not None and self.on_matched is not None:
-            self.on_matched(self._last, waiting)
+        self.schedule.measured(self.waiting.flush())
 
     def _give_up(self) -> None:
         """The step is none of those that were seen: tell what it has passed, as a step whose ops are not recorded."""
@@ -399,16 +393,6 @@ class Matching:
         losses, draft.losses = draft.losses, []
         norms, draft.norms = draft.norms, []
         draft.scaled = []
-        self.teller.tell(passed, times, losses)
+        with Unseen():
+            self.teller.tell(passed, times, losses)
         tracker.draft.norms += [(max(0, draft.length - 1), numbers, cell) for _, numbers, cell in norms]
-
-
-def _finite(draft: Draft) -> bool:
-    """Whether all that was measured in the step, as far as it is known, is finite, as its sum is."""
-    total = 0.0
-    for _, cell in draft.losses:
-        total += sum(cell)
-    for _, _, measured in draft.norms:
-        for norms in measured:
-            total += sum(norms)
-    return math.isfinite(total)

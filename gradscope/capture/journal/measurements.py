@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import torch
 
-from ..measure.askable import WITH_NORM, all_in_memory, dense, is_plain, readable
+from ..measure.askable import WITH_NORM, all_in_memory, dense, is_number, is_plain, readable
 from ..measure.reading import Reading
 from ..measure.stats import Statistics
 from ..measure.tensor_facts import count_of
@@ -43,20 +43,29 @@ class Measurements:
 
         None where it is more than a number, or cannot be read.
         """
-        if not readable(root):
-            return
-        if not is_plain(root):
-            root = dense(root)
-        if root.numel() != 1 or not root.is_floating_point():
-            return
+        if not is_number(root):
+            if not readable(root):
+                return
+            if not is_plain(root):
+                root = dense(root)
+            if root.numel() != 1 or not root.is_floating_point():
+                return
         cell: list[float] = []
         draft = self.here.tracker.draft
         (draft.scaled if scaled else draft.losses).append((draft.length - 1, cell))
         self.statistics.scalar(root, cell.append)
 
-    def norms(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor]) -> None:
-        """Norms of parameters and of their gradients, one fused call a device."""
+    def norms(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor], later: bool = False) -> None:
+        """Norms of parameters and of their gradients, one fused call a device. `later`: when statistics settle."""
         every = [*tensors, *map(_GRADIENT, tensors)]
+        cell: list[list[float]] = []
+        small = self.statistics.small_norms
+        if small.take(every, cell.append):
+            draft = self.here.tracker.draft
+            draft.norms.append((len(draft.moments) - 1, with_gradients(numbers), cell))
+            if not later:
+                small.settle()
+            return
         if all_in_memory(every):
             try:
                 self._fused_norms(with_gradients(numbers), every)

@@ -53,6 +53,11 @@ class Schedule:
         self._running = 0
         self.left -= 1
 
+    def measured(self, finite: bool) -> None:
+        """Numbers of steps became known, all of them `finite` or not: else a step to come is watched at once."""
+        if not finite:
+            self.left = min(self.left, 1)
+
     def watch(self) -> None:
         """A step begins to be watched."""
         self.left = 0

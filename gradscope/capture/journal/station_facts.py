@@ -16,20 +16,21 @@ from ..measure.tensor_facts import version_of
 from .graph_facts import tensor_facts
 
 Facts = tuple[Any, ...]
-_PLAIN = (bool, int, str, type(None))
+_PLAIN = frozenset({bool, int, str, type(None)})
 _hooks = itemgetter(*HOOKS)
 
 
 class Tree:
     """A root module with all in it, looked at anew at each of its calls."""
 
-    __slots__ = ("_buffers", "_generation", "_modules", "depth")
+    __slots__ = ("_buffers", "_generation", "_modules", "depth", "with_buffers")
 
     def __init__(self, root: nn.Module, generation: int) -> None:
         self._generation = generation
         named = list(root.named_modules())
         self._modules = [weakref.ref(module) for _, module in named]
         self._buffers = [weakref.ref(buffer) for buffer in root.buffers()]
+        self.with_buffers = bool(self._buffers)
         self.depth = 1 + max(path.count(".") + bool(path) for path, _ in named)  # how deep its calls can go
 
     def of(self, generation: int) -> bool:
@@ -46,8 +47,11 @@ class Tree:
                 continue
             own = module.__dict__
             found.append(own.get("training"))
-            if "forward" not in own and _without_hooks(own):
-                continue
+            try:
+                if not (any(_hooks(own)) or "forward" in own):
+                    continue
+            except KeyError:
+                pass  # an odd one, without some of the attributes
             for name in HOOKS:
                 hooks = own.get(name)
                 if hooks:
@@ -68,14 +72,6 @@ def versions_of_living(references: Iterable[Callable[[], torch.Tensor | None]]) 
         tensor = reference()
         found.append(None if tensor is None else version_of(tensor))
     return found
-
-
-def _without_hooks(own: Mapping[str, Any]) -> bool:
-    """Whether a module with these attributes has no hooks; False where some are not there."""
-    try:
-        return not any(_hooks(own))
-    except KeyError:
-        return False
 
 
 def versions_rose(before: Sequence[int | None], after: Sequence[int | None]) -> Facts:
@@ -100,16 +96,34 @@ def arguments_facts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Facts:
     return tuple(found) if not kwargs else (*found, *kwargs)
 
 
-def results_facts(results: Iterable[torch.Tensor | None]) -> Facts:
-    """Which of these keep their gradient, and how many hooks each has."""
-    found: list[object] = []
-    for tensor in results:
-        if tensor is None or not is_plain(tensor) or not tensor.requires_grad:
-            found.append(None)
-        else:
-            hooks = tensor._backward_hooks
-            found.append((tensor.retains_grad, len(hooks) if hooks else 0))
-    return tuple(found)
+class Results:
+    """What roots gave the script since the last backward; no result lives longer for it."""
+
+    __slots__ = ("_references",)
+
+    def __init__(self) -> None:
+        self._references: list[weakref.ref[torch.Tensor]] = []
+
+    def add(self, result: torch.Tensor) -> None:
+        """A root returned it."""
+        self._references.append(weakref.ref(result))
+
+    def forget(self) -> None:
+        """A step is over."""
+        self._references = []
+
+    def state(self) -> Facts:
+        """Which of them keep their gradient, and how many hooks each has; then they are forgotten."""
+        found: list[object] = []
+        for reference in self._references:
+            tensor = reference()
+            if tensor is None or not is_plain(tensor) or not tensor.requires_grad:
+                found.append(None)
+            else:
+                hooks = tensor._backward_hooks
+                found.append((tensor.retains_grad, len(hooks) if hooks else 0))
+        self._references = []
+        return tuple(found)
 
 
 def groups_facts(groups: Sequence[Mapping[str, Any]]) -> Facts:

@@ -30,6 +30,7 @@ PLAIN: frozenset[type] = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.B
 WITH_NORM = frozenset({
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
 })  # fmt: skip
+_USUAL = frozenset({torch.float32, torch.float64})
 NUMBERS = WITH_NORM | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 DEVICES = frozenset({"cpu", "cuda"})
 # Classes of torch's own that tell their size, layout or device in code of theirs, and do nothing else for that.
@@ -139,6 +140,18 @@ def lies_at(tensor: torch.Tensor, passing: bool = False) -> int:
         return begin + skipped if begin else 0
     except RuntimeError:
         return 0  # it stands for another tensor
+
+
+def is_number(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is one number of the usual kind, with no dimension, in the CPU's memory. False for odd ones."""
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.dtype in _USUAL
+        and not (tensor.dim() or dispatch_modes())
+        and tensor.layout is _STRIDED
+        and _has_memory(tensor)
+    )
 
 
 def all_in_memory(tensors: Sequence[Any]) -> bool:

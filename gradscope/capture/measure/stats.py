@@ -18,6 +18,7 @@ from ...model.records import Stats
 from ..hiding.no_torch_function import Unseen
 from ..hiding.torch_private import foreach_norm, set_grad_enabled
 from .askable import address_of, capturing, dense, lies_at, readable
+from .norms import SmallNorms
 from .reading import Reading
 from .stats_batch import Slab
 
@@ -115,6 +116,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self.pending: list[Pending] = []
+        self.small_norms = SmallNorms()
         self._forms: dict[tuple[int, ...], Form] = {}  # by shape
         self._slabs = {torch.float32: Slab("f4"), torch.float64: Slab("f8")}
 
@@ -179,6 +181,7 @@ class Statistics:
 
     def settle(self) -> None:
         """Compute the statistics of what was read on the CPU."""
+        self.small_norms.settle()
         for slab in self._slabs.values():
             slab.settle()
 

@@ -6,7 +6,8 @@ are not watched. What its row tells beside numbers that were measured in it is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from ...model.records import StepKind
@@ -14,6 +15,7 @@ from ..measure.askable import is_plain
 from ..measure.tensor_facts import version_of
 from .draft import Draft, StepMark, bumps_in
 from .entry import Entry
+from .raw import Passed, Station
 from .timing import Timing
 
 ENOUGH = 3  # steps that did the same, after which the next ones are matched
@@ -263,6 +265,20 @@ class Patterns:
     def to_match(self) -> Iterator[Pattern]:
         """Those whose steps can be matched."""
         return (pattern for recent in self._by_size.values() for pattern in recent if pattern.matchable)
+
+    def beginning(self, passed: Sequence[Passed], last: Pattern | None) -> Pattern | None:
+        """The pattern to match that begins with these stations: the `last` one if it does."""
+        for pattern in chain(() if last is None else (last,), self.to_match()):
+            if pattern.stations[: len(passed)] == passed:
+                return pattern
+        return None
+
+    def began(self, draft: Draft, first: Callable[[Station], bool]) -> bool:
+        """Whether a step that is watched up to its `first` station began like one that can be matched."""
+        return any(
+            first(pattern.stations[0]) and pattern.moments[: draft.length] == draft.moments
+            for pattern in self.to_match()
+        )
 
 
 def _size(draft: Draft) -> tuple[int, int]:

@@ -17,7 +17,11 @@ GRADCHECK_FAILED = Rule(
     "GS816", "gradcheck-failed", Severity.ERROR, "gradcheck found a wrong gradient, or could not check it."
 )
 HOOK_REFUSED = Rule(
-    "GS817", "hook-refused", Severity.ERROR, "A hook returned what does not fit, or cannot stand there."
+    "GS817",
+    "hook-refused",
+    Severity.ERROR,
+    "A hook returned what does not fit, or cannot stand there.",
+    yields_to=frozenset({"GS201", "GS303", "GS309"}),  # why the tensor requires no gradient
 )
 TRANSFORM_REFUSED = Rule(
     "GS431", "function-transform-refused", Severity.ERROR, "vmap, grad or jvp cannot follow what the function does."
@@ -97,6 +101,11 @@ _HOOKS = {
         "a module's backward hook returned {given} gradients, and the module has {wanted} inputs",
         "What it returns takes the place of grad_input: one gradient for each positional input of the module.",
         "return a tuple of {wanted}, or nothing",
+    ),
+    ErrorKind.WANTS_NO_GRAD: Meaning(
+        "a hook, or retain_grad(), is asked of {name}, which requires no gradient",
+        "No gradient ever comes to it: it was detached, made under no_grad, or made of tensors that require none.",
+        "ask the tensor before the detach(); or let it require a gradient when it is made: {code}.requires_grad_()",
     ),
     ErrorKind.HOOK_WANTS_LEAF: Meaning(
         "a hook on accumulated gradients was registered on {name}, which is a result",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.capture.journal import schedule
+from gradscope.capture.journal import schedule, waiting
 from gradscope.model.moments import Backward, Note, OpCall, ZeroGrad
 from gradscope.model.records import Detail
 from gradscope.model.trace import Step
@@ -87,6 +87,27 @@ def test_after_a_number_that_is_not_finite_the_next_step_is_watched(tmp_path: Pa
     recorded = record_text(tmp_path, loop(30, before="x[0, 0] = float('nan') if step == 17 else x[0, 0]"), "auto")
     details = [step.row.detail for step in numbered(recorded)]
     assert Detail.GRAPH in details[17:20]
+
+
+def test_after_a_norm_that_is_not_finite_a_step_is_soon_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Norms of small tensors are computed for several matched steps at once."""
+    monkeypatch.setattr(waiting, "TOGETHER", 4)
+    text = loop(90, middle="aside.grad = torch.full((2,), float('nan') if step >= at else 0.0)").replace(
+        "x = torch", "aside = nn.Parameter(torch.ones(2)); opt.add_param_group({'params': [aside]})\nx = torch"
+    )
+
+    def watched_from(at: int) -> list[bool]:
+        """Which of the steps are watched where the norm is NaN from step `at` on."""
+        recorded = record_text(tmp_path, text.replace("at else", f"{at} else"), "auto")
+        assert (recorded.error, recorded.faults) == (None, ())
+        return [step.row.detail is not Detail.MATCHED for step in numbered(recorded)]
+
+    healthy = watched_from(1000)
+    last = max(step for step, seen in enumerate(healthy) if seen)
+    assert last + 12 < len(healthy)
+    assert any(watched_from(last + 2)[last + 2 : last + 10])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +220,7 @@ def test_nothing_is_kept_of_results_that_no_backward_comes_to(tmp_path: Path) ->
     text = HEAD + "with torch.no_grad():\n    for _ in range(300):\n        net(x)\n"
     recorded = record_text(tmp_path, text, "auto")
     assert Detail.MATCHED in {step.row.detail for step in numbered(recorded)}
-    assert len(recorded.recorder.journal.matching._results) <= 2
+    assert len(recorded.recorder.journal.matching.results._references) <= 2
 
 
 @pytest.mark.parametrize(
