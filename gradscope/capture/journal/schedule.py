@@ -31,6 +31,7 @@ class Schedule:
         self._since = 0.0  # when the thread was last asked for its time
         self._watched, self._unwatched = 0, 0  # steps
         self._watching, self._passing = 0.0, 0.0  # seconds in watched steps, and in others
+        self._running = 0  # watched steps since the last that was not
         self._others = 0  # unwatched steps whose seconds are not in `_passing` yet
         self._recent: deque[Pattern | None] = deque(maxlen=ENOUGH)  # of the last ones, all watched
         self._unequal = 0  # how many watched steps more equal none of the last ones before them than equal one
@@ -50,6 +51,7 @@ class Schedule:
     def passed(self, *, matched: bool = False) -> None:
         """A step that is not watched has closed."""
         self._others += 1
+        self._running = 0
         self.left -= 1
         if matched:
             self._unequal = max(0, self._unequal - 1)
@@ -72,6 +74,7 @@ class Schedule:
             self._recent.clear()
             return
         self._watched += 1
+        self._running += 1
         self._watching += self._lap()
         repeats = pattern is not None and pattern.seen > 1 and pattern in self._recent
         if repeats or not draft.full:  # the first steps, which are at full, are like no later one
@@ -85,7 +88,8 @@ class Schedule:
             return
         self._distance = NEAREST
         if self._unequal == IN_ANY_CASE and kept and draft.progress.stations:
-            self.left = self._to_wait()
+            learn = self.budget is not None and self._running >= NEAREST  # anew what a light step takes
+            self.left = self._to_wait() or int(learn)
             self.to_lighten = self.left > 0
 
     def _to_wait(self) -> int:
@@ -103,7 +107,9 @@ class Schedule:
     def _count_others(self) -> None:
         """Note how long the unwatched steps took that have closed since the last watched one."""
         if self._others:
-            self._passing += self._lap()
+            spent = self._lap()
+            most = self._others * self._watching / self._watched if self._watched else spent
+            self._passing += min(spent, most)  # watching costs something: more was a step that did something else
             self._unwatched += self._others
             self._others = 0
 

@@ -93,3 +93,13 @@ def test_a_surprise_is_watched_at_once_unless_it_is_no_surprise_any_more(monkeyp
     loop.schedule.passed()
     loop.schedule.soon()
     assert loop.schedule.left == 1
+
+
+def test_one_slow_light_step_does_not_make_all_later_ones_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(monkeypatch, 0.01)
+    loop.run(unequal(IN_ANY_CASE))
+    assert loop.schedule.left == 1
+    loop.now += 1000 * WATCHED
+    loop.run(unequal(60))
+    loop.run(unequal(60), seconds=1.01 * WATCHED)
+    assert loop.watched[-60:].count(True) < 30
