@@ -60,6 +60,18 @@ for _ in range(3):
     learn(opt, out.square().mean())
 """,
     ),
+    "labels that are missing are masked after the loss": (
+        "GS802",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+labels = torch.tensor([[1.0], [float("nan")]]).repeat(4, 1)
+for _ in range(3):
+    x, _ = batch()
+    each = (net(x) - labels).square()  # culprit
+    learn(opt, torch.where(labels.isnan(), torch.zeros(()), each).mean())
+""",
+    ),
     "statistics move between forward and backward": (
         "GS153",
         """

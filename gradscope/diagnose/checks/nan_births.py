@@ -248,7 +248,8 @@ def _in_backward(case: Case, values: Statistics) -> Finding | None:
         inputs = {tensor: known[tensor] for tensor in op.inputs if tensor in known}
         hidden = [tensor for tensor, stats in inputs.items() if stats.nans]
         born = _birth(case, values, hidden, run.node.op or 0) if hidden else None
-        if born is not None:
+        maker = born.step.op(born.moment) if born is not None else None
+        if born is not None and maker is not None and maker.inputs:  # data that lacks values is masked on purpose
             return _forward_finding(case, born, step.stack(run.moment), hidden=True)
         count, total = sum(bad(stats) for stats in spoilt.values()), sum(stats.numel for stats in spoilt.values())
         trap = TRAPS.get(op.name)
