@@ -204,7 +204,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None, hidden:
         confidence=CERTAIN,
         related=related,
         explanation=(trap.why if trap else f"For these values {op.name} gives {what}.")
-        + (f" Its inputs were finite: {_ranges(case, step, born.inputs)}." if _finite(born) else "")
+        + f" Its inputs were {'finite' if _finite(born) else 'infinite, not NaN'}: {_ranges(case, step, born.inputs)}."
         + (" A mask behind it hides them from the loss, not from the backward: 0 · NaN is NaN." if hidden else ""),
         fix=trap.fix if trap else "look at the values of its inputs, and keep them in the range where it is finite",
         fixes=case.fixes(*avoided(op.name, place, half=half, inputs=born.inputs.values())),
