@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
-from ...model.moments import Backward, LeafChange, Mutation, OpCall
+from ...model.moments import Backward, GradChange, LeafChange, Mutation, OpCall
 from ...model.order import reached
 from ...model.records import StepKind, Tensor
 from ...model.trace import Step
@@ -86,7 +86,7 @@ def result_thrown_away(case: Case) -> Iterator[Finding]:
     lost: dict[int | None, list[tuple[Step, OpCall, int]]] = defaultdict(list)
     used: set[int | None] = set()
     for step in case.training():
-        given = {op_before(step, e.position) for e in case.events(Mutation, step) if e.moment.cause == ASSIGNED}
+        given = {op_before(step, position) for position in _assignments(case, step)}
         for event in case.events(OpCall, step):
             op = event.moment
             plain = op.direct and op.module is None and op.name in _CHANGES and bool(op.outputs)
@@ -102,6 +102,12 @@ def result_thrown_away(case: Case) -> Iterator[Finding]:
     for stack, group in lost.items():
         if stack not in used and sum(len(case.repeats(step)) for step, *_ in group) > 1:
             yield _lost_result(case, stack, group)
+
+
+def _assignments(case: Case, step: Step) -> Iterator[int]:
+    """The moments that gave a tensor its `.data` or its `.grad`."""
+    yield from (event.position for event in case.events(Mutation, step) if event.moment.cause == ASSIGNED)
+    yield from (event.position for event in case.events(GradChange, step) if event.moment.change == "assigned")
 
 
 def _changed(case: Case, step: Step, op: OpCall) -> int | None:
