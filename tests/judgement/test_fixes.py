@@ -262,7 +262,52 @@ def test_a_gradient_is_asked_for_of_the_whole_expression(judging: Judging) -> No
     """
     finding = first(judging, script, "GS309")
     assert lines_of(finding.fixes[0]) == ["x = ((image - 0.5) / 0.25).requires_grad_()"]
+    assert finding.fix.endswith(": x = ((image - 0.5) / 0.25).requires_grad_()")
     assert tried(judging, finding, finding.fixes[0]).works
+
+
+@pytest.mark.parametrize(
+    ("value", "mended"),
+    [
+        ("np.abs(out.detach().numpy()).mean()", None),
+        ("(out.sum().item() - 1) ** 2", ["return (out.sum() - 1) ** 2"]),
+        ("float(out.sum()) ** 2", None),
+        ("np.square([one.item() for one in out]).sum()", None),
+    ],
+)
+def test_no_gradient_is_asked_of_numbers_that_were_the_models(
+    judging: Judging, value: str, mended: list[str] | None
+) -> None:
+    script = f"""
+        import numpy as np
+        import torch
+        from torch import nn
+
+        def loss_of(out):
+            return torch.tensor({value})
+
+        net = nn.Linear(3, 1)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        loss = loss_of(net(torch.ones(5, 3)))
+        loss.backward()
+        opt.step()
+    """
+    finding = first(judging, script, "GS201")
+    assert "requires_grad" not in finding.fix
+    assert [lines_of(fix) for fix in finding.fixes] == ([mended] if mended else [])
+
+
+def test_a_new_tensor_beside_a_model_is_asked_for_a_gradient(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        net = nn.Linear(3, 1)
+        print(net(torch.ones(5, 3)).sum().item())
+        w = torch.tensor([1.0, 2.0])
+        (w * 2).sum().backward()
+    """
+    assert lines_of(first(judging, script, "GS309").fixes[0]) == ["w = torch.tensor([1.0, 2.0], requires_grad=True)"]
 
 
 @pytest.mark.parametrize("weights", ["self.scale", "self.lin.weight[0]", "self.scale.exp() * torch.ones(8)"])

@@ -72,7 +72,7 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         if hidden:
             yield _checkpointed(case, step, flow, root, min(hidden), backward)
             return
-        exit_ = _last_exit(flow, position)
+        exit_ = flow.last_exit(position)
         if exit_ is None:
             return
         yield _rebuilt(case, step, flow, root, exit_, backward)
@@ -118,7 +118,7 @@ def _checkpointed(case: Case, step: Step, flow: Dataflow, root: int, op: int, ba
 def _number(case: Case, step: Step, failure: Failure, position: int) -> Iterator[Finding]:
     """backward() of a plain number: the call that made it one."""
     flow = Dataflow.of(case, step)
-    exit_ = _last_exit(flow, position)
+    exit_ = flow.last_exit(position)
     if exit_ is None:
         return
     op = flow.ops[exit_]
@@ -140,32 +140,21 @@ def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, back
     name = case.called(step, root)
     op = flow.ops[exit_]
     stack = step.moments[made].stack if made is not None else op.stack
+    place, left = case.place(stack), case.place(op.stack)
+    themselves = Way("compute with the tensors themselves", "the loss keeps its graph", place, not_rebuilt())
+    in_place = place is not None and left is not None and (place.file, place.line) == (left.file, left.line)
     return NO_GRAPH.finding(
         f"{name} was built from plain numbers: {op.name} took them out of the graph",
-        culprit=case.place(stack),
+        culprit=place,
         step=step.number,
         confidence=SURE,
         related=case.places((op.stack, "the value leaves the graph here"), (backward.stack, "this backward raises")),
         explanation=f".{op.name}() gives a number (or array) that autograd knows nothing of. A tensor made of it is "
         "new: no parameter lies behind it.",
         fix="compute with the tensors themselves, without item() / numpy() / float()",
-        fixes=case.fixes(
-            Way("compute with the tensors themselves", "the loss keeps its graph", case.place(stack), not_rebuilt())
-        ),
+        fixes=case.fixes(themselves) if in_place and op.name != "numpy" else (),
         nodes=[tensor_id(step.template, root)],
     )
-
-
-def _last_exit(flow: Dataflow, before: int) -> int | None:
-    """The last value with a gradient path that was taken out of torch before a moment."""
-    for op in sorted(flow.exits, reverse=True):
-        if op < before and _has_gradient_behind(flow, flow.ops[op].inputs):
-            return op
-    return None
-
-
-def _has_gradient_behind(flow: Dataflow, tensors: Sequence[int]) -> bool:
-    return any(flow.needs_grad(tensor) for tensor in flow.behind(tensors)[0])
 
 
 def _entry(flow: Dataflow, tensors: Sequence[int], after: int) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.fixes import said
 from ...model.moments import Backward, LeafChange, OpCall
 from ...model.records import StepKind, Tensor
 from ...model.trace import Step
@@ -105,8 +106,19 @@ def _guessed(case: Case, family: list[Made], related: tuple[Place, ...]) -> Iter
     last = {one.step.number: one.moment for one in made_here}
     left = [one for one in made_here if _first_use(case, one) > last[one.step.number]]
     subject = min(left, key=lambda one: one.tensor.nbytes, default=None)
-    if subject is not None:
+    if subject is not None and not _is_rebuilt(case, subject):
         yield _finding(case, subject, subject.tensor.name, subject.stack, related, LIKELY)
+
+
+def _is_rebuilt(case: Case, subject: Made) -> bool:
+    """Whether it may hold what was taken out of torch just before, of parameters that an optimizer has.
+
+    A gradient that is asked of such numbers trains none of these.
+    """
+    flow = Dataflow.of(case, subject.step)
+    left = flow.last_exit(subject.moment)
+    behind = flow.behind(flow.ops[left].inputs)[0] if left is not None else ()
+    return any(case.is_optimized(subject.step, tensor) for tensor in behind)
 
 
 def _first_use(case: Case, one: Made) -> float:
@@ -187,6 +199,7 @@ def _finding(
         fix = f"ask for the gradient when it is made: {call[:-1]}, requires_grad=True)"
     elif where and call:
         fix = f"ask for the gradient when it is made: {call}.requires_grad_()"
+    fixes = case.fixes(Way("ask for the gradient here", f"{name} gets one", culprit, asked())) if where else ()
     return FORGOTTEN.finding(
         f"{name} never asked for a gradient (requires_grad is False), so it gets none",
         culprit=culprit,
@@ -195,8 +208,8 @@ def _finding(
         related=related,
         explanation="A tensor gets a gradient only if it requires one when the loss is computed from it. Parameters of "
         f"modules do so by themselves; {name} is a plain tensor, for which nobody asked.",
-        fix=fix,
-        fixes=case.fixes(Way("ask for the gradient here", f"{name} gets one", culprit, asked())) if where else (),
+        fix=said(fixes, fix),
+        fixes=fixes,
         nodes=nodes,
         severity=severity,
     )

@@ -134,6 +134,11 @@ class Dataflow:
         """Ops that take a value out of torch: item, numpy, tolist."""
         return [index for index, op in self.ops.items() if op.name in op_kinds.LEAVES_TORCH and op.inputs]
 
+    def last_exit(self, before: int) -> int | None:
+        """The last of them before a moment whose value has something behind it that requires a gradient."""
+        found = (op for op in reversed(self.exits) if op < before)
+        return next((op for op in found if any(map(self.needs_grad, self.behind(self.ops[op].inputs)[0]))), None)
+
     @cached_property
     def backwards(self) -> Sequence[tuple[int, Backward]]:
         """The step's backwards that ran to their end, with their moment."""

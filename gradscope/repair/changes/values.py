@@ -216,6 +216,8 @@ def not_rebuilt() -> Change:
         if not exits:
             return _stacked(spot, made, inner)
         source = spot.source
+        if not all(_is_only_reckoned_with(spot, node, made) for node in exits):
+            return None
         start, end = rewrite.span(made)
         first, last = source.start(inner), source.end(inner)
         rewrite.piece(start, first, "(" if _needs_parentheses(spot, made, inner) else "")
@@ -225,6 +227,14 @@ def not_rebuilt() -> Change:
         return rewrite.piece(last, end, ")" if _needs_parentheses(spot, made, inner) else "")
 
     return change
+
+
+def _is_only_reckoned_with(spot: Spot, node: ast.AST, until: ast.AST) -> bool:
+    """Whether there is but arithmetic, which tensors can do as well, around `node` up to `until`."""
+    parent = spot.source.parents.get(node)
+    while isinstance(parent, (ast.BinOp, ast.UnaryOp)):
+        parent = spot.source.parents.get(parent)
+    return parent is until
 
 
 def _needs_parentheses(spot: Spot, outer: ast.expr, inner: ast.expr) -> bool:

@@ -111,6 +111,7 @@ def test_a_name_is_bound_anew_before_or_after() -> None:
         ("y = torch.round(f(x))", straight_through(("round",)), None),  # it would be called three times
         ("y = torch.tensor(a.item() + b.item())", not_rebuilt(), "y = a + b"),
         ("y = torch.tensor(a.item() + b.item()).sqrt()", not_rebuilt(), "y = (a + b).sqrt()"),
+        ("y = torch.tensor(math.log(a.item()) + 1)", not_rebuilt(), None),
         ("y = torch.tensor(losses).mean()", not_rebuilt(), "y = torch.stack(losses).mean()"),
         ("y = torch.tensor(3.0)", not_rebuilt(), None),
         ("y = torch.tensor(losses, requires_grad=False).mean()", not_rebuilt(), "y = torch.stack(losses).mean()"),
