@@ -797,3 +797,50 @@ train(model, opt, 3)
     assert "In 3 steps a backward gives them gradients" in found.explanation
     assert "opt.add_param_group" in found.fix
     assert [place.line for place in found.related] == [judging.line("# built")]
+
+
+LIBRARY = """
+import sys, pathlib
+folder = pathlib.Path("site-packages")
+folder.mkdir(exist_ok=True)
+(folder / "wordlib.py").write_text('''
+import torch
+from torch import nn
+class Dense(nn.Module):
+    def __init__(self, a, b):
+        super().__init__()
+        empty = torch.empty(a, b)
+        self.weight = nn.Parameter(empty)
+        nn.init.normal_(self.weight)
+    def forward(self, x):
+        return x @ self.weight
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.a, self.b, self.out = nn.Embedding(5, 4), Dense(4, 4), Dense(4, 4), nn.Linear(4, 5, bias=False)
+        self.out.weight = self.emb.weight
+    def forward(self, ids):
+        return self.out(self.b(self.a(self.emb(ids))))
+''')
+sys.path.insert(0, str(folder))
+import wordlib
+torch.manual_seed(0)
+model = wordlib.Words()
+"""
+READ = """
+opt = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(3):
+    ids = torch.randint(0, 5, (6,))
+    opt.zero_grad()
+    F.cross_entropy(model(ids), ids).backward()
+    opt.step()
+"""
+
+
+def test_what_a_librarys_layers_make_for_themselves_is_no_tie(judging: Judging) -> None:
+    assert not loud(judging(NET + LIBRARY + READ))
+
+
+def test_a_librarys_tie_that_the_script_undoes(judging: Judging) -> None:
+    undone = "model.emb = nn.Embedding(5, 4)  # culprit"
+    judging.expect("GS606", "# culprit", NET + LIBRARY + undone + READ)

@@ -171,7 +171,8 @@ def tie_undone(case: Case) -> Iterator[Finding]:
         made = owners.made.get(one)
         if made is None or one not in trained or owners.made_by_the_script(one):
             continue
-        tied = next((fact for fact in facts if fact.when > made.when and fact.stack != made.stack), None)
+        own = made.when._replace(moment=made.when.moment + 1)  # what made it keeps it in the same breath
+        tied = next((fact for fact in facts if fact.when > own and fact.stack != made.stack), None)
         if tied is not None and tied.what.rpartition(".")[2] in case.names.path(one).split(".")[:-1]:
             continue  # its layer was put into a container, under that name
         if tied is None or len(_layers(case, one)) != 1:
