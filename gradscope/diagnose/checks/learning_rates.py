@@ -17,8 +17,8 @@ RATE_ZERO = Rule("GS513", "learning-rate-zero", Severity.WARNING, "Updates run a
 SCHEDULE_TOO_FAST = Rule(
     "GS514",
     "schedule-too-fast",
-    Severity.WARNING,
-    "A schedule that is stepped once for each batch was made for something longer.",
+    Severity.NOTE,
+    "A cosine schedule is stepped beyond its end, and rises again.",
 )
 _NOTHING = 1e-6  # of the largest rate: float32 parameters of usual size do not change any more
 _ENOUGH = 2  # updates at rate 0: a warm-up's first is harmless
@@ -117,7 +117,7 @@ def cosine_turns(case: Case) -> Iterator[Finding]:
         turn, name = updates[rises], optimizer_name(case, optimizer)
         call = call_at(case, turn.schedule, "the scheduler's step()")
         yield SCHEDULE_TOO_FAST.finding(
-            f"the cosine of {name} reaches its end after {turn.steps - 1} calls of {call} and rises again",
+            f"the cosine of {name} reaches its end after {turn.steps - 1} calls of {call} and rises again: is it to?",
             culprit=case.place(turn.schedule),
             step=turn.step,
             confidence=LIKELY,
