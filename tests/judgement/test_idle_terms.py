@@ -283,3 +283,16 @@ def test_the_line_is_named(judging: Judging, name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_said_of_healthy_code(judging: Judging, name: str) -> None:
     assert loud(judging(PARTS + HEALTHY[name])) == []
+
+
+def test_a_number_that_is_added_is_told_once(judging: Judging) -> None:
+    script = """
+net = mlp(4, 1)
+opt = adam(net)
+for _ in range(4):
+    x, y = batch()
+    out = net(x)
+    near_zero = F.mse_loss(out, torch.zeros_like(out)).item()
+    learn(opt, F.mse_loss(out, y) + near_zero)
+"""
+    assert [one.code for one in judging(PARTS + script)] == ["GS212"]

@@ -19,7 +19,7 @@ from ..evidence.arguments import arguments
 from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, place_of
-from ..evidence.index import Case
+from ..evidence.index import Case, once_a_case
 from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, trained_by
 from ..evidence.parameters import Ownership
 from ..evidence.wording import call_at, parameter_names
@@ -116,6 +116,9 @@ def losses_never_used(case: Case) -> Iterator[Finding]:
     for step in case.training():
         for idle in _idle(case, step):
             found[Dataflow.of(case, step).ops[idle.op].stack].append(idle)
+    for step, op, *_ in _numbers_added(case):  # told as that
+        made = step.maker(Dataflow.of(case, step).ops[op].inputs[0])
+        found.pop(made.stack if made is not None else None, None)
     for stack, group in found.items():
         overwritten = [one for one in group if one.overwritten]
         if overwritten:
@@ -204,7 +207,14 @@ def _has_gradient_of_gradient(flow: Dataflow, tensor: int) -> bool:
 
 @check(NUMBER_ADDED)
 def numbers_added(case: Case) -> Iterator[Finding]:
-    """Numbers that ops add to a loss, in two steps or more in the same proportion to a value that item() took out."""
+    """Values that item() or float() took out, and that are then added to a loss, step after step."""
+    for added in _numbers_added(case):
+        yield _number_added(case, *added)
+
+
+@once_a_case
+def _numbers_added(case: Case) -> Sequence[tuple[Step, int, float, int | None]]:
+    """(step, op that took it out, factor, stack of the sum) of each such value, once for each two lines."""
     pairs: dict[tuple[int | None, int | None], list[tuple[Step, int, float]]] = defaultdict(list)
     for step in case.training():
         flow = Dataflow.of(case, step)
@@ -214,11 +224,11 @@ def numbers_added(case: Case) -> Iterator[Finding]:
             for op, value in taken.items():
                 if len(added) == 1 and op < index:
                     pairs[flow.ops[index].stack, flow.ops[op].stack].append((step, op, added[0] / value))
-    for (adds, _), group in pairs.items():
-        factors = [factor for *_, factor in group]
-        if len(group) > 1 and all(math.isclose(one, factors[0], rel_tol=1e-4) for one in factors):
-            step, op, factor = group[0]
-            yield _number_added(case, step, op, factor, adds)
+    return [
+        (*group[0], adds)
+        for (adds, _), group in pairs.items()
+        if len(group) > 1 and all(math.isclose(one, group[0][2], rel_tol=1e-4) for *_, one in group)
+    ]
 
 
 def _taken_out(flow: Dataflow) -> dict[int, float]:
