@@ -313,7 +313,9 @@ class Recorder:
             self.writer.leave_out(number)
         self.statistics.collect()
         self.writer.settle()
-        self._patterns.closed(draft)
+        if pattern is not None and draft.with_graph:
+            draft.mark.template = pattern.template
+        self._patterns.closed(draft.mark)
         if draft.matched is None and number >= 0:
             self.journal.matching.closed(draft, pattern, kept=kept)
 
@@ -325,15 +327,12 @@ class Recorder:
                 if not self.writer.rows.repeats(pattern, step, number):
                     draft = Draft(full=False)
                     step.fill(draft, pattern)
-                    before, draft.mark.number = StepMark(), number
-                    before.number = number - 1
-                    draft.carried = [(tensor, before, old) for tensor, _, old in pattern.carried]
+                    draft.mark.number = number
+                    draft.carried = list(pattern.carried_after(StepMark(number - 1, pattern.template)))
                     self.writer.write(draft, pattern.kind, number)
             kind = pattern.kind._value_
             self._counts[kind] = self._counts.get(kind, 0) + len(steps)
-            last = StepMark()
-            last.number = self._next - 1
-            self._patterns.before = last
+            self._patterns.closed(StepMark(self._next - 1, pattern.template))
             self.statistics.collect()
             self.writer.settle()
 

@@ -362,14 +362,10 @@ class Matching:
         draft.shifts = tuple([shift for one in pattern.shifts if (shift := one.now()) is not None])
         pattern.step_is_over()
         before = self.patterns.before
-        for number, mark, old in pattern.carried:
-            met_in = mark or before
-            if met_in is not None:
-                draft.carried.append((number, met_in, old))
-        together = (
-            self.waiting.on_matched is not None and not torch.cuda.is_initialized()
-        )  # which has a memory each step
-        self._last, self._steady = pattern, pattern.steady and together
+        draft.carried += pattern.carried_after(before)
+        alone = self.waiting.on_matched is None or torch.cuda.is_initialized()  # which has a memory each step
+        again = before is not None and before.template == pattern.template  # so the next has the numbers of this one
+        self._last, self._steady = pattern, pattern.steady and again and not alone
         if self._returning:
             self._see_again()
         self.here.tracker.over(pattern.kind)

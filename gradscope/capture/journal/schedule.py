@@ -14,7 +14,7 @@ from ..step.patterns import ENOUGH, Pattern
 
 NEAREST, FARTHEST = 8, 1024  # steps between two that are watched
 IN_ANY_CASE = ENOUGH + 2  # unequal steps: what three do is a habit to the checks, which need the ones around them, too
-FREE_SECONDS = 0.05  # of the thread: while the steps that were watched took no longer, each is
+FREE_SECONDS = 0.1  # of the thread: while the steps that were watched took no longer, each is
 
 
 class Schedule:

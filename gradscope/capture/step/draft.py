@@ -32,10 +32,11 @@ def with_gradients(parameters: tuple[int, ...]) -> tuple[int, ...]:
 class StepMark:
     """Where a closed step ended up; live tensors point here to say in which step they were made."""
 
-    __slots__ = ("number",)
+    __slots__ = ("number", "template")
 
-    def __init__(self) -> None:
-        self.number: int | None = None
+    def __init__(self, number: int | None = None, template: int | None = None) -> None:
+        self.number = number
+        self.template = template  # None: it names no tensors by numbers that a later step could count on
 
 
 class Draft:

@@ -29,9 +29,9 @@ class Pattern:
     """A step that was written, as the draft of one that does the same would have it."""
 
     __slots__ = (
-        "_rising", "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind", "lasting",
-        "losses", "marks", "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled", "seen",
-        "shifts", "stations", "steady", "template", "tensors", "watch", "written",
+        "_rising", "after", "bumps", "calls", "carried", "clock", "ends", "factors", "full", "graphs", "kind",
+        "lasting", "losses", "marks", "matchable", "moments", "norms", "owners", "parameters", "returns", "scaled",
+        "seen", "shifts", "stations", "steady", "template", "tensors", "watch", "written",
     )  # fmt: skip
 
     def __init__(self, draft: Draft, template: int, kind: StepKind) -> None:
@@ -43,6 +43,7 @@ class Pattern:
         ]
         self.seen, self.stations, self.factors = 0, draft.progress.stations, draft.factors
         self.carried: list[tuple[int, StepMark | None, int]] = []
+        self.after: int | None = None  # the template of the step before those that `carried` numbers as of just before
         self.note(draft, None)
 
     def equals(self, draft: Draft) -> bool:
@@ -68,7 +69,11 @@ class Pattern:
         self.scaled = [index for index, _ in draft.scaled]
         self.norms = [(index, numbers) for index, numbers, _ in draft.norms]
         # (number here, the step that met it before or None for the one just before, number there)
-        just_before = {(number, old) for number, mark, old in self.carried if mark is None}  # or steps that match it
+        after = None if before is None else before.template
+        just_before = {  # or in steps that match it
+            (number, old) for number, mark, old in self.carried if mark is None and after == self.after
+        }
+        self.after = after
         self.carried = [
             (number, None if mark is before or (number, old) in just_before else mark, old)
             for number, mark, old in draft.carried
@@ -94,6 +99,17 @@ class Pattern:
             and kinds.count("optimizer") == passed.count("updated")
             and len(self.norms) == passed.count("update")  # else the script updates by hand what it trains
         )
+
+    def carried_after(self, before: StepMark | None) -> Iterator[tuple[int, StepMark, int]]:
+        """What a step of it carries that comes after the step of the mark `before`, as far as its numbers are known."""
+        lasting = {one.entry.number for one in self.lasting}
+        for number, mark, old in self.carried:
+            if mark is not None:
+                yield number, mark, old
+            elif before is not None and before.template == self.after is not None:
+                yield number, before, old
+            elif before is not None and before.template == self.template and number in lasting:
+                yield number, before, number
 
     def holds(self) -> bool:
         """Whether tensors of earlier steps are as a step of it leaves them that began where the last one ended."""
@@ -233,7 +249,7 @@ class Patterns:
     def __init__(self, *, matching: bool = True) -> None:
         self._matching = matching
         self._by_size: dict[tuple[int, int], list[Pattern]] = {}
-        self.before: StepMark | None = None  # the mark of the step that closed last; a light one has no tensors to name
+        self.before: StepMark | None = None  # the mark of the step that closed last
 
     def find(self, draft: Draft) -> Pattern | None:
         """The pattern that the finished draft is of; None where it is new."""
@@ -258,9 +274,9 @@ class Patterns:
             del self._by_size[next(iter(self._by_size))]
         return pattern
 
-    def closed(self, draft: Draft) -> None:
+    def closed(self, mark: StepMark) -> None:
         """A step has closed."""
-        self.before = draft.mark if draft.with_graph else None
+        self.before = mark
 
     def to_match(self) -> Iterator[Pattern]:
         """Those whose steps can be matched."""
