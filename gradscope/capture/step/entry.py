@@ -6,7 +6,8 @@ import weakref
 
 import torch
 
-from ..measure.tensor_facts import Facts
+from ..measure.askable import is_plain
+from ..measure.tensor_facts import Facts, is_leaf, storage_key
 from .draft import StepMark
 from .raw import RawTensor
 
@@ -35,3 +36,17 @@ class Entry(weakref.ref[torch.Tensor]):
         self.gradient_of: Entry | None = None  # the tensor whose `.grad` the script read it as
         self.made_at = -1  # the stack that made it, once its step has closed
         self.outlived = False  # found alive, with its graph, at the end of a later step
+
+
+def key_of(entry: Entry) -> int | None:
+    """The storage of its tensor, if that still lives."""
+    tensor = entry()
+    return storage_key(tensor) if tensor is not None else None
+
+
+def outlives_steps(entry: Entry, tensor: torch.Tensor, moment: int | None, step: StepMark) -> bool:
+    """Whether it is a parameter, or a leaf that wants a gradient and was already there before `step`."""
+    if type(tensor) is torch.nn.Parameter:
+        return True
+    earlier = moment is None and entry.mark is not None and entry.mark is not step
+    return earlier and is_plain(tensor) and tensor.requires_grad and is_leaf(tensor)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ...model.records import Parameter
-from ..measure.askable import is_plain
 from ..measure.tensor_facts import Facts, is_leaf, read_facts, storage_key, version_of
 from .draft import TENSOR, Draft
-from .entry import Entry
+from .entry import Entry, key_of, outlives_steps
 from .raw import RawTensor
 
 SWEEP_AT = 256  # dead tensors' entries are let go of when there are so many, and twice as many as were alive
@@ -141,7 +140,7 @@ class TensorTable:
             if number is not None:
                 return number
         number = len(draft.tensors)
-        if entry.parameter is None and self._outlives_steps(entry, tensor, moment, draft):
+        if entry.parameter is None and outlives_steps(entry, tensor, moment, draft.mark):
             role = "parameter" if isinstance(tensor, torch.nn.Parameter) else "leaf"
             self.adopt(tensor, self._name_of_operand(stack, position, method, direct), "", role)
         parameter = entry.parameter
@@ -217,14 +216,6 @@ class TensorTable:
         draft.met.append(entry)
         return number
 
-    @staticmethod
-    def _outlives_steps(entry: Entry, tensor: torch.Tensor, moment: int | None, draft: Draft) -> bool:
-        """A parameter, or a leaf that wants a gradient and was already there in an earlier step."""
-        if type(tensor) is torch.nn.Parameter:
-            return True
-        earlier = moment is None and entry.mark is not None and entry.mark is not draft.mark
-        return earlier and is_plain(tensor) and tensor.requires_grad and is_leaf(tensor)
-
     def _storage(self, draft: Draft, entry: Entry, tensor: torch.Tensor, sources: tuple[torch.Tensor, ...]) -> int:
         """The storage's number in the step. Keys are addresses, so a key counts only while its owner lives."""
         known = self.source(draft, tensor, sources)
@@ -236,7 +227,7 @@ class TensorTable:
             owner = draft.storages.get(key)
             if owner is not None:
                 live = self._live(owner)
-                if live is not None and live.mark is draft.mark and self._key_of(live) == key:
+                if live is not None and live.mark is draft.mark and key_of(live) == key:
                     draft.sharing.setdefault(live.storage, [live]).append(entry)
                     return live.storage
             draft.storages[key] = id(tensor)
@@ -277,11 +268,6 @@ class TensorTable:
     def _live(self, identity: int) -> Entry | None:
         entry = self.entries.get(identity)
         return entry if entry is not None and entry() is not None else None
-
-    @staticmethod
-    def _key_of(entry: Entry) -> int | None:
-        tensor = entry()
-        return storage_key(tensor) if tensor is not None else None
 
     def read_as_gradient(self, draft: Draft, gradient: torch.Tensor, leaf: Entry) -> None:
         """The script read `gradient` as the leaf's `.grad`."""
