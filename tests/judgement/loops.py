@@ -14,6 +14,17 @@ def batch():
     x = torch.randn(8, 4)
     return x, x.sum(1, keepdim=True)
 """
+NETS = (
+    SETUP
+    + """
+def mlp(i, o, *between):
+    return nn.Sequential(nn.Linear(i, 8), *between, nn.Tanh(), nn.Linear(8, o))
+def learn(opt, loss):
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+"""
+)
 NET = SETUP + "net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))\n"
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.judgement.loops import SETUP
+from tests.judgement.loops import NETS
 from tests.judging import Judging, loud
 
 PARTS = (
-    SETUP
+    NETS
     + """
 from torch.distributions import Categorical, Normal, kl_divergence
-def mlp(i, o):
-    return nn.Sequential(nn.Linear(i, 8), nn.Tanh(), nn.Linear(8, o))
 def adam(*nets):
     return torch.optim.Adam([p for net in nets for p in net.parameters()], 1e-2)
-def learn(opt, loss):
-    opt.zero_grad()
-    loss.backward()
-    opt.step()
 """
 )
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.judgement.loops import SETUP
+from tests.judgement.loops import NETS
 from tests.judging import Judging, loud
 
 START = (
-    SETUP
+    NETS
     + """
-def mlp(i, o, *between):
-    return nn.Sequential(nn.Linear(i, 8), *between, nn.Tanh(), nn.Linear(8, o))
-def learn(opt, loss):
-    opt.zero_grad()
-    loss.backward()
-    opt.step()
 def train(net, opt, times=4):
     for _ in range(times):
         x, y = batch()

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.judgement.loops import SETUP
+from tests.judgement.loops import NETS
 from tests.judging import Judging, loud
-
-START = (
-    SETUP
-    + """
-def mlp(i, o, *between):
-    return nn.Sequential(nn.Linear(i, 8), *between, nn.Tanh(), nn.Linear(8, o))
-def learn(opt, loss):
-    opt.zero_grad()
-    loss.backward()
-    opt.step()
-"""
-)
 
 BUGS = {
     "weights of samples meet all samples": (
@@ -208,9 +196,9 @@ for _ in range(4):
 @pytest.mark.parametrize("name", BUGS)
 def test_the_line_is_named(judging: Judging, name: str) -> None:
     code, script = BUGS[name]
-    judging.expect(code, "# culprit", START + script)
+    judging.expect(code, "# culprit", NETS + script)
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_said_of_healthy_code(judging: Judging, name: str) -> None:
-    assert loud(judging(START + HEALTHY[name])) == []
+    assert loud(judging(NETS + HEALTHY[name])) == []

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.judgement.loops import SETUP
+from tests.judgement.loops import NETS
 from tests.judging import Judging, loud
-
-PLAYERS = (
-    SETUP
-    + """
-def mlp(i, o):
-    return nn.Sequential(nn.Linear(i, 8), nn.Tanh(), nn.Linear(8, o))
-"""
-)
 
 BUGS = {
     "the generator's loss is still in the discriminator": (
@@ -275,9 +267,9 @@ for kind, times in ((torch.optim.lr_scheduler.CosineAnnealingLR, 6),
 @pytest.mark.parametrize("name", BUGS)
 def test_the_line_is_named(judging: Judging, name: str) -> None:
     code, script = BUGS[name]
-    judging.expect(code, "# culprit", PLAYERS + script)
+    judging.expect(code, "# culprit", NETS + script)
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_said_of_healthy_code(judging: Judging, name: str) -> None:
-    assert loud(judging(PLAYERS + HEALTHY[name])) == []
+    assert loud(judging(NETS + HEALTHY[name])) == []
