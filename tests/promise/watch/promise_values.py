@@ -94,9 +94,17 @@ def _of_class(value: type) -> Iterator[tuple[str, object]]:
 
 
 def _of_mapping(value: Mapping[Any, object]) -> Iterator[tuple[str, object]]:
+    hooks = _are_hooks(value)
     for number, (key, item) in enumerate(value.items()):
-        simple = isinstance(key, (str, int, float, bool, tuple)) and len(repr(key)) < 80
+        simple = not hooks and isinstance(key, (str, int, float, bool, tuple)) and len(repr(key)) < 80
         yield (f"[{key!r}]" if simple else f"[<{number}>]"), item
+
+
+def _are_hooks(value: Mapping[Any, object]) -> bool:
+    """Its keys are ids of handles: how many hooks were made before, which FSDP does in the order of a set of modules."""
+    return isinstance(value, collections.OrderedDict) and all(
+        isinstance(key, int) and callable(item) for key, item in value.items()
+    )
 
 
 def _of_set(value: Set[Any]) -> Iterator[tuple[str, object]]:
