@@ -9,6 +9,7 @@ from ..errors import UnknownName
 from ..model.findings import Severity
 from .checks import (
     broken_ties,
+    checkpoints,
     clipping,
     custom_backwards,
     devices,
@@ -61,6 +62,7 @@ _FAMILIES = (
     second_backward,
     graph_leaks,
     missing_detach,
+    checkpoints,
     wrong_mode,
     modes_of_parts,
     not_the_leaf,
