@@ -31,7 +31,7 @@ class Gradient:
 class Figures:
     """What a row of the table shows. `ratio` is how far the last update moved the parameter, by its norm.
 
-    None before an update, and where that was not measured, which `exact` tells. `status`: frozen, no grad, in no optimizer.
+    None before an update, and where that was not measured: then it is not `exact`. `status`: frozen, no grad, …
     """
 
     norm: float | None
