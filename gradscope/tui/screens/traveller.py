@@ -207,6 +207,7 @@ class Traveller(Screen[None]):
                 step_numbers=self.steps,
                 samples=loaded.samples,
                 touches=loaded.touches,
+                before=loaded.before,
             )
         )
 
