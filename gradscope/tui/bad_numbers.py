@@ -23,8 +23,8 @@ class Range(NamedTuple):
 
 
 def bad_norms(row: StepRow) -> bool:
-    """Whether a step's loss, or the norm of a parameter or of its gradient, is not finite."""
-    numbers = (row.loss, *(norm for _, *norms in row.norms for norm in norms))
+    """Whether a step's loss, the norm of a parameter or of its gradient, or how far it was moved is not finite."""
+    numbers = (row.loss, *(norm for _, *norms in (*row.norms, *row.distances) for norm in norms))
     return not all(map(_finite, numbers))
 
 

@@ -38,7 +38,7 @@ def _digits(value: float | None) -> str:
 
 
 def _ratio_words(figures: Figures) -> str:
-    return "" if figures.ratio is None else f"{'' if figures.exact else '≥'}{number(figures.ratio, 2)}"
+    return "?" if not figures.exact else "" if figures.ratio is None else number(figures.ratio, 2)
 
 
 def status_words(status: tuple[str, ...]) -> str:

@@ -31,9 +31,9 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a row of the table shows. `ratio` is how far the update moved the parameter, by its norm.
+    """What a row of the table shows. `ratio` is how far the last update moved the parameter, by its norm.
 
-    `exact` is False where the ratio is only known to be at least that. `status`: frozen, no grad, in no optimizer.
+    None before an update, and where that was not measured: then it is not `exact`. `status`: frozen, no grad, …
     """
 
     norm: float | None
@@ -58,7 +58,8 @@ class StepFigures:
         self.tensor_of = {tensor.parameter: tensor.number for tensor in step.tensors if tensor.parameter is not None}
         self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
-        self._updates: dict[int, int] = {}  # tensor -> the moment of its last update
+        self._distances = dict(step.row.distances)
+        self._updates: dict[int, list[int]] = defaultdict(list)  # tensor -> the moments of its updates
         self._written: dict[int, int] = {}  # tensor -> the first moment that wrote it
         self._backward_end: int | None = None
         backward = False
@@ -69,7 +70,7 @@ class StepFigures:
                     self._changes[tensor].append((index, moment.change))
             elif isinstance(moment, OptimizerStep):
                 for tensor in wanted.intersection(moment.updated):
-                    self._updates[tensor] = index
+                    self._updates[tensor].append(index)
                     self._written.setdefault(tensor, index)
             elif isinstance(moment, Mutation) and moment.tensor in wanted:
                 self._written.setdefault(moment.tensor, index)
@@ -77,6 +78,7 @@ class StepFigures:
                 backward = True
             if backward and moment.phase is Phase.BACKWARD:
                 self._backward_end = index
+        self.unmeasured = not all(self._ratio(parameter, len(step.moments))[1] for parameter in self.tensor_of)
         optimizers = step.trace.source.optimizers()
         self.optimized = bool(optimizers)
         rates = {(optimizer, group): rate for optimizer, group, rate in step.row.learning_rates}
@@ -169,21 +171,25 @@ class StepFigures:
         return self.samples.of(self.step.tensors[tensor], what) if tensor is not None else ()
 
     def _ratio(self, parameter: int, moment: int) -> tuple[float | None, bool]:
-        """|update| / |parameter|, once the optimizer has stepped; exact where the values were sampled."""
-        tensor = self.tensor_of.get(parameter)
-        update = self._updates.get(tensor) if tensor is not None else None
+        """|update| / |parameter| of the last update up to `moment`, and whether that is all there is to know."""
+        updates = self._updates.get(self.tensor_of.get(parameter, -1), [])
+        done = bisect_right(updates, moment)
+        if not done:
+            return None, True
+        norm, distance = self._norms.get(parameter, (None, None))[0], self._distances.get(parameter)
+        ratio = self._ratio_of_values(parameter, updates[done - 1], moment)
+        if ratio is None and done == len(updates) and norm is not None and distance is not None:
+            ratio = _ratio(distance, norm)
+        return ratio, ratio is not None
+
+    def _ratio_of_values(self, parameter: int, update: int, moment: int) -> float | None:
+        """The same of a parameter whose values are known before and after the update."""
         found = self._samples(parameter, "value")
         place = bisect_right(found, moment, key=lambda sample: sample.moment) - 1
-        if update is None or update > moment or place < 1 or found[place].moment < update:
-            return None, True
-        before, after = found[place - 1], found[place]
-        if before.stats is None or after.stats is None or not before.stats.norm:
-            return None, True
-        if before.values is not None and after.values is not None:
-            return math.dist(before.values, after.values) / before.stats.norm, True
-        moved = abs(after.stats.norm - before.stats.norm)
-        mean = abs(after.stats.sum - before.stats.sum) / math.sqrt(max(after.stats.numel, 1))
-        return max(moved, mean) / before.stats.norm, False
+        if place < 1 or found[place].moment < update:
+            return None
+        before, after = found[place - 1].values, found[place].values
+        return None if before is None or after is None else _ratio(math.dist(before, after), math.hypot(*before))
 
     def _status(self, parameter: Parameter, state: State) -> tuple[str, ...]:
         if parameter.role == "buffer":
@@ -206,6 +212,10 @@ class StepFigures:
     def _filled(self, parameter: int, now: TensorState | None) -> bool:
         """Whether a backward has filled its `.grad`; what this step did not touch, this step did not fill."""
         return bool(now.has_grad) if now is not None else self._norms.get(parameter, (None, None))[1] is not None
+
+
+def _ratio(distance: float, norm: float) -> float:
+    return distance / norm if norm else math.inf if distance else 0.0
 
 
 def figures_before(trace: Trace, number: int) -> StepFigures | None:

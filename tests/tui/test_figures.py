@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from gradscope.model.records import Phase, StepKind
 from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
+from gradscope.tui.columns import COLUMNS
 from gradscope.tui.figures import KNOWN, NONE, ZERO, Figures, StepFigures, five_phases
 from tests.builders import TraceBuilder, mlp_trace
 
@@ -96,6 +99,39 @@ def test_how_far_the_update_moved_it() -> None:
     assert after.ratio == 0.2
     assert after.exact
     assert (figures(trace, 0, 0, before).sum, after.sum) == (7.0, 8.0)
+
+
+def updated_twice(*distances: tuple[int, float], number: int = 0) -> Trace:
+    """`w`, of norm 5, is updated at the moments 0 and 1; only these distances are known."""
+    trace = TraceBuilder("optimizer.step()\noptimizer.step()\n")
+    w = trace.parameter("w", (2,))
+    trace.optimizer("SGD", [w])
+    step = trace.step(number, StepKind.TRAIN)
+    tensor = step.tensor("w", (2,), requires_grad=True, parameter=w, role="parameter")
+    step.update(0, [tensor], line=1)
+    step.update(0, [tensor], line=2)
+    trace.source.put_step(step.done(lr=1.0)._replace(norms=((w, 5.0, 1.0),), distances=distances))
+    return trace.trace()
+
+
+def test_how_far_the_last_update_of_a_step_moved_it_is_known_from_there_on() -> None:
+    trace = updated_twice((0, 0.5))
+    found = [figures(trace, 0, 0, moment) for moment in (-1, 0, 1)]
+    assert [(row.ratio, row.exact) for row in found] == [(None, True), (None, False), (0.1, True)]
+
+
+def test_an_update_that_was_not_measured_is_shown_as_unknown() -> None:
+    trace = updated_twice()
+    found = figures(trace, 0, 0, 1)
+    assert (found.ratio, found.exact) == (None, False)
+    assert COLUMNS["Δ/|p|"].words(found) == "?"
+    assert COLUMNS["Δ/|p|"].words(figures(trace, 0, 0, -1)) == ""
+
+
+def test_what_began_at_zero_moved_without_measure() -> None:
+    trace = updated_twice((0, 0.5))
+    trace.source.put_step(trace.step(0).row._replace(norms=((0, 0.0, 1.0),)))  # type: ignore[attr-defined]
+    assert figures(trace, 0, 0, 1).ratio == math.inf
 
 
 def test_what_no_backward_reaches_and_no_optimizer_trains() -> None:

@@ -225,6 +225,23 @@ def test_thousands_are_ranked_in_a_worker() -> None:
     host(ParametersPane(), trace.trace(), walk, size=(90, 12))
 
 
+def test_a_step_whose_updates_were_not_measured_says_what_measures_them() -> None:
+    trace = mlp_trace(3)
+    trace.source.put_step(trace.step(1).row._replace(distances=()))  # type: ignore[attr-defined]
+
+    async def walk(stage: Stage) -> None:
+        assert "--budget none" not in str(stage.pane.border_subtitle)
+        await stage.go(step=1)
+        await stage.go(moment=len(stage.scene.step.moments) - 1)
+        assert cells_of(stage, "fc1.weight")["Δ/|p|"] == "?"
+        assert "gradscope trace --budget none train.py" in str(stage.pane.border_subtitle)
+        await stage.go(step=2)
+        assert cells_of(stage, "fc1.weight")["Δ/|p|"] == "0.25"
+        assert "--budget none" not in str(stage.pane.border_subtitle)
+
+    host(ParametersPane(), trace, walk, step=0, size=WIDE)
+
+
 def test_a_trace_without_parameters_is_an_empty_table() -> None:
     trace = TraceBuilder("")
     trace.step(0).done()

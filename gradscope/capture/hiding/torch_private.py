@@ -60,6 +60,8 @@ TensorBase: Any = _C.TensorBase
 data_address: Callable[[torch.Tensor], int] = _C._data_address
 # The norms of many tensors in one call. Seen in 2.13; needed.
 foreach_norm: Callable[[list[torch.Tensor]], Any] = torch._foreach_norm
+# Many tensors less many others, in place, in one call. Seen in 2.13; needed.
+foreach_subtract: Callable[[list[torch.Tensor], list[torch.Tensor]], None] = torch._foreach_sub_
 # The numbers of many tensors in one, in one call. Seen in 2.13; needed.
 flatten: Callable[[Sequence[torch.Tensor]], torch.Tensor] = _C._nn.flatten_dense_tensors
 # Parameters whose sizes are yet to come (lazy modules) are of this class. Seen in 2.13; needed.
@@ -111,6 +113,9 @@ TRACING, TRACERS = "torch.jit._trace", ("trace", "trace_module", "_get_trace_gra
 # Files and folders of torch's in which a forward runs once more, or a compiled one: what it calls is told already, or
 # stays unseen. Seen in 2.13; missing: such calls are told twice.
 RUNS_AGAIN = ("checkpoint.py", "_dynamo", "_functorch", "_inductor", "fx")
+# Of torch.utils.checkpoint: what a checkpoint begins with, and the Function of a reentrant one. Seen in 2.13; missing:
+# checkpoints are not noted.
+CHECKPOINT_ENTRY, CHECKPOINT_FUNCTION = "_checkpoint_without_reentrant_generator", "CheckpointFunction"
 # The file that `Tensor.backward` is written in. Seen in 2.13; needed.
 TENSOR_FILE = torch._tensor.__file__
 
