@@ -55,6 +55,10 @@ LIKE_SECOND = _names("expand_as reshape_as to type_as view_as")  # so do these o
 # -- derivatives -----------------------------------------------------------------------------------
 
 DRAWS = _names("bernoulli poisson normal")
+RANDOM = DRAWS | _names(
+    "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ multinomial normal_ rand rand_like randint randint_like "
+    "randn randn_like random_ randperm rrelu uniform_"
+)
 ZERO_DERIVATIVE = DRAWS | _names("round floor ceil trunc sign sgn heaviside")
 # The derivative is computed from the result, so that the op keeps it.
 KEEPS_RESULT = _names("tanh sigmoid exp expm1 sqrt rsqrt reciprocal tan softmax log_softmax relu")

@@ -111,6 +111,9 @@ TRACING, TRACERS = "torch.jit._trace", ("trace", "trace_module", "_get_trace_gra
 # Files and folders of torch's in which a forward runs once more, or a compiled one: what it calls is told already, or
 # stays unseen. Seen in 2.13; missing: such calls are told twice.
 RUNS_AGAIN = ("checkpoint.py", "_dynamo", "_functorch", "_inductor", "fx")
+# Of torch.utils.checkpoint: what a checkpoint begins with, and the Function of a reentrant one. Seen in 2.13; missing:
+# checkpoints are not noted.
+CHECKPOINT_ENTRY, CHECKPOINT_FUNCTION = "_checkpoint_without_reentrant_generator", "CheckpointFunction"
 # The file that `Tensor.backward` is written in. Seen in 2.13; needed.
 TENSOR_FILE = torch._tensor.__file__
 

@@ -8,6 +8,7 @@ from ..hiding.torch_private import all_function_modes
 from ..journal.journal import Journal
 from .backward import BackwardWatch
 from .backward_ops import BackwardMode
+from .checkpoints import CheckpointWatch
 from .clipping import ClipWatch
 from .compiled import CompiledWatch
 from .creation_sites import Births
@@ -51,6 +52,7 @@ class Watches:
             self._births,
             ModuleHookWatch(journal, self._names),
             ClipWatch(journal, pause),
+            CheckpointWatch(journal),
             ModeWatch(journal, pause, self._births),
             FunctionWatch(journal, pause),
             CompiledWatch(journal, pause),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,15 +11,18 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, GradChange, LeafChange, Mutation, OpCall
 from ...model.order import reached
-from ...model.records import StepKind, Tensor
+from ...model.records import Phase, StepKind, Tensor
 from ...model.trace import Step
 from ...repair.changes.leaves import written_in_place
+from ...repair.changes.statements import replaced_by
 from ...repair.ways import Way
 from ...text import elide_list
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Origin, once_a_case, once_a_step
-from ..evidence.writes import ASSIGNED, op_before
+from ..evidence.statements import lets_go
+from ..evidence.wording import variable
+from ..evidence.writes import ASSIGNED, op_before, op_of
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 UPDATE_LOST = Rule(
@@ -28,7 +32,7 @@ RESULT_LOST = Rule(
     "GS524",
     "result-thrown-away",
     Severity.WARNING,
-    "A new value of a module's tensor is computed and never read: it was to be written into it.",
+    "A new value is computed and never read: it was to be written into a tensor, or to take its place.",
 )
 
 
@@ -89,7 +93,7 @@ def result_thrown_away(case: Case) -> Iterator[Finding]:
         given = {op_before(step, position) for position in _assignments(case, step)}
         for event in case.events(OpCall, step):
             op = event.moment
-            plain = op.direct and op.module is None and op.name in _CHANGES and bool(op.outputs)
+            plain = _is_of_the_loop(op) and op.module is None and op.name in _CHANGES and bool(op.outputs)
             if not plain or event.position in given or op.outputs[:1] == op.inputs[:1]:
                 continue
             leaf = _changed(case, step, op)
@@ -102,6 +106,41 @@ def result_thrown_away(case: Case) -> Iterator[Finding]:
     for stack, group in lost.items():
         if stack not in used and sum(len(case.repeats(step)) for step, *_ in group) > 1:
             yield _lost_result(case, stack, group)
+
+
+@check(RESULT_LOST)
+def statement_without_effect(case: Case) -> Iterator[Finding]:
+    """`F.relu(h)` as a whole statement of a step that trains: the new tensor has no name, and `h` stays as it was."""
+    lost: dict[int | None, list[tuple[Step, OpCall]]] = defaultdict(list)
+    for step in case.training():
+        written = {op_of(step, event.position) for event in case.events(Mutation, step)}
+        for event in case.events(OpCall, step) if step.positions(Backward) else ():
+            if event.position in written or not _only_returns(step, event.moment):
+                continue
+            if _changed(case, step, event.moment) is None:  # else told above
+                lost[event.moment.stack].append((step, event.moment))
+    for stack, group in lost.items():
+        if sum(len(case.repeats(step)) for step, _ in group) > 1 and lets_go(case, stack):
+            yield _without_effect(case, stack, *group[0])
+
+
+def _only_returns(step: Step, op: OpCall) -> bool:
+    """Whether the script's own line called an op that gives a tensor of the same size, and does nothing else."""
+    if (
+        not _is_of_the_loop(op)
+        or op.name.endswith("_")
+        or len(op.outputs) != 1
+        or not op.inputs
+        or op.outputs[0] in op.inputs
+    ):
+        return False
+    sizes = [math.prod(step.tensors[tensor].shape) for tensor in (op.outputs[0], op.inputs[0])]
+    return sizes[0] == sizes[1] and op.name not in op_kinds.LEAVES_TORCH
+
+
+def _is_of_the_loop(op: OpCall) -> bool:
+    """Whether the script's own line called it, and not in a hook, whose result is the engine's."""
+    return op.direct and op.phase is not Phase.BACKWARD
 
 
 def _assignments(case: Case, step: Step) -> Iterator[int]:
@@ -143,6 +182,33 @@ def _lost_result(case: Case, stack: int | None, group: Sequence[tuple[Step, OpCa
         fix=f"write in place, under torch.no_grad(): {op.name}_(…), mul_(…).add_(…), lerp_(…) or copy_(…)",
         nodes=(tensor_id(step.template, op.outputs[0]),),
     )
+
+
+def _without_effect(case: Case, stack: int | None, step: Step, op: OpCall) -> Finding:
+    operand = _begun_with(case, step, op)
+    name, place = case.called(step, operand), case.place(stack)
+    assigned = f"{variable(name, 'x')} = {place.expression if place is not None else op.name}"
+    return RESULT_LOST.finding(
+        f"the result of {op.name} is thrown away: {name} stays as it was",
+        culprit=place,
+        step=step.number,
+        confidence=SURE,
+        explanation=f"{op.name} gives a new tensor and leaves {name} alone. Here its call is the whole statement: the "
+        f"new tensor has no name, and what follows goes on with {name}.",
+        fix=assigned,
+        fixes=case.fixes(Way("give the result the name", "what follows goes on with it", place, replaced_by(assigned)))
+        if variable(name, "")
+        else (),
+        nodes=(tensor_id(step.template, op.outputs[0]),),
+    )
+
+
+def _begun_with(case: Case, step: Step, op: OpCall) -> int:
+    """What the chain of calls on the op's line begins with: `x` of `x.sub(1).div(2)`."""
+    operand = op.inputs[0]
+    while (made := step.maker(operand)) is not None and made.inputs and _line(case, made) == _line(case, op):
+        operand = made.inputs[0]
+    return operand
 
 
 def _owner(step: Step, leaf: int) -> Tensor | None:
@@ -217,4 +283,4 @@ def _is_written(case: Case, step: Step, leaf: int) -> bool:
     return False
 
 
-CHECKS = (update_thrown_away, result_thrown_away)
+CHECKS = (update_thrown_away, result_thrown_away, statement_without_effect)

@@ -101,7 +101,7 @@ def _of_mapping(value: Mapping[Any, object]) -> Iterator[tuple[str, object]]:
 
 
 def _are_hooks(value: Mapping[Any, object]) -> bool:
-    """Its keys are ids of handles: how many hooks were made before, which FSDP does in the order of a set of modules."""
+    """Its keys are ids of handles: how many hooks were made before, which FSDP does in the order of a set."""
     return isinstance(value, collections.OrderedDict) and all(
         isinstance(key, int) and callable(item) for key, item in value.items()
     )

@@ -1,0 +1,63 @@
+"""What the user's text tells of a value beyond the trace: whether the statement that makes it lets go of it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import chain
+
+from ...model.findings import Place
+from ...repair.source import Source, heads_end
+from ...repair.spot import Spot
+from .index import Case
+
+
+def spot_of(case: Case, stack: int | None) -> Spot | None:
+    """The innermost line of a stack in the user's text; None where the text is not what ran."""
+    place = case.place(stack)
+    source = case.sources.of(place.file) if place is not None else None
+    return Spot(source, place) if source is not None and place is not None else None
+
+
+def lets_go(case: Case, stack: int | None) -> bool:
+    """Whether the call at a stack is a whole statement: `x.clamp(0, 1)`. Nothing can keep what it returns."""
+    spot = spot_of(case, stack)
+    statement = spot.statement if spot is not None else None
+    return spot is not None and isinstance(statement, ast.Expr) and statement.value is spot.expression
+
+
+def forgets(case: Case, stack: int | None) -> bool:
+    """The same, or it is given to a local name that the function does not read afterwards."""
+    spot = spot_of(case, stack)
+    statement = spot.statement if spot is not None else None
+    if spot is None or not isinstance(statement, ast.Assign) or statement.value is not spot.expression:
+        return lets_go(case, stack)
+    names = {one.id for one in statement.targets if isinstance(one, ast.Name)}
+    function = spot.source.function_of(statement)
+    if len(names) != len(statement.targets) or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    nodes = list(ast.walk(function))
+    outer = (name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names)
+    later = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+             if node.lineno > heads_end(statement))  # fmt: skip
+    return names.isdisjoint(chain(outer, later))
+
+
+def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:
+    """Statements of functions that ran which only name an attribute: `optimizer.step`."""
+    lines: dict[str, set[int]] = {}
+    for site in case.trace.source.sites().values():
+        lines.setdefault(site.file, set()).add(site.line)
+    for file, ran in lines.items():
+        source = case.sources.of(file)
+        for node in ast.walk(source.tree) if source is not None else ():
+            if source is not None and isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
+                function = source.function_of(node)
+                first, last = getattr(function, "lineno", 0), getattr(function, "end_lineno", None)
+                if any(first <= line and (last is None or line <= last) for line in ran):
+                    code = source.line(node.lineno).strip()
+                    yield node.value, Place(file, node.lineno, code, "", _flat(source, node.value))
+
+
+def _flat(source: Source, node: ast.expr) -> str:
+    return " ".join(source.segment(node).split())
