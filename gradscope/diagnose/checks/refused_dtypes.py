@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...model import op_kinds
 from ...model.findings import Finding, Place, Severity
 from ...model.fixes import said
-from ...repair.changes.values import followed_by
+from ...repair.changes.values import followed_by, only_argument_followed_by
 from ...repair.ways import Way
 from ..evidence.ancestry import Made
 from ..evidence.index import Case
@@ -80,9 +80,11 @@ def refused_dtypes(case: Case) -> Iterator[Finding]:
         return
     number, wanted = odd
     born = born_as(case, refused, number)
-    culprit, struck = case.place(born.stack), case.place(refused.event.moment.stack, "the dtypes meet here")
+    delivered = born.op is not None and born.op.behind is not None  # by a DataLoader: the loop's line did not make it
+    struck = case.place(refused.event.moment.stack, "the dtypes meet here")
+    culprit = case.place(born.stack) if not delivered else None
     name, dtype = case.called(refused.event.step, number), refused.tensor(number).dtype
-    fixes = case.fixes(*_ways(born, culprit, wanted))
+    fixes = case.fixes(*_ways(born, culprit, struck, wanted))
     yield DTYPES_MIXED.finding(
         f"{name} is {dtype}, and {refused.written} needs {wanted} there: {dtypes(case, refused)}",
         culprit=culprit or struck,
@@ -137,11 +139,14 @@ def _cast(wanted: str) -> str:
     return _CAST.get(wanted, f".to(torch.{wanted})")
 
 
-def _ways(born: Made, place: Place | None, wanted: str) -> Iterator[Way]:
+def _ways(born: Made, place: Place | None, struck: Place | None, wanted: str) -> Iterator[Way]:
     """The cast where the dtype comes in; not of a leaf, which would be none any more, nor of what loses half of it."""
     if not born.tensor.requires_grad and not born.tensor.dtype.startswith("complex"):
         words = f"make it {wanted} where it comes in"
         yield Way(words, "all that follows has one dtype", place, followed_by(_cast(wanted)))
+        yield Way(
+            "convert what comes in", "it is computed in that dtype", struck, only_argument_followed_by(_cast(wanted))
+        )
 
 
 CHECKS = (refused_dtypes,)

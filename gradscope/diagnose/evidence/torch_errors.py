@@ -213,9 +213,12 @@ class ErrorKind(Enum):
     )
     MASK_SUBTRACTED = "Subtraction, the `-` operator, with (?:a|two) bool tensor"
     DTYPES_MIXED = (
-        "(?:must|to) have the same dtype|[Ii]nput type .* should be the same|does not match weight dtype"
-        "|Found dtype \\w+ but expected|expected scalar type|expected dtype \\w+ for|dtypes match, got"
-        r"|dtype to be equal to src|expected m1 and m2 to have|unsupported data type"
+        r"(?:m1 and m2 to|mat1 and mat2 must) have the same dtype, but got:? (?P<one>\w+) (?:!=|and) (?P<other>\w+)"
+        r"|Input type \((?P<given>[\w ]+)\) and (?:bias|weight) type \((?P<wanted>\w+)\) should be the same"
+        r"|RNN input dtype \(torch.(?P<input>\w+)\) does not match weight dtype \(torch.(?P<weight>\w+)\)"
+        r"|Found dtype (?P<found>\w+) but expected (?P<expected>\w+)"
+        "|have the same dtype|expected scalar type|expected dtype \\w+ for|dtypes match, got|dtype to be equal to src"
+        "|get_mkldnn_dtype: unsupported data type"
     )
     DEVICES_MIXED = "(?i:same device|expected device|device type|different devices|found at least two devices)"
     # Python's own words, where None stands in a tensor's place.
