@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 from typing import ClassVar, cast
 
 from textual import events
@@ -10,14 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
 from ...model.findings import Finding
 from ...model.trace import Trace
+from ...text import printable
 from ..cursor import Place
-from ..follow import INTERVAL
 from ..keys import KEYS
 from ..scene import Pane
 from ..session import Session
@@ -58,10 +58,9 @@ class Instrument(Taking):
         self.script = name
         self.active = "graph"
         self.narrow = False
-        self._looking: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield HeaderPane(self.script, follows=self._follower is not None, id="header")
+        yield HeaderPane(self.script, follows=self.follows, id="header")
         yield TabStrip(PANES, id="tabs")
         with Horizontal(id="panes"):
             with Vertical(id="left"):
@@ -75,10 +74,9 @@ class Instrument(Taking):
         yield Hints(id="hints")
 
     def on_mount(self) -> None:
+        self.begin_following()
+        self.tell_following()
         self.open()
-        self.call_after_refresh(self.judge)
-        if self._follower is not None:
-            self._looking = self.set_interval(INTERVAL, self.look)
 
     def on_unmount(self) -> None:
         close = getattr(self._findings, "close", None)
@@ -87,11 +85,15 @@ class Instrument(Taking):
         if self._follower is not None:
             self._follower.close()
 
-    def stop_following(self) -> None:
-        if self._looking is not None:
-            self._looking.stop()
-            self._looking = None
-        self.query_one("#header", HeaderPane).follows(False)
+    def tell_following(self) -> None:
+        self.query_one("#header", HeaderPane).follows(self.follows and self.grows)
+        words = "following the newest step, L pauses" if self.follows else "paused here, L follows the newest step"
+        self.query_one("#timeline").border_subtitle = words if self.grows else ""
+
+    def named(self, script: str) -> None:
+        if script:
+            self.script = PurePath(script).name
+            self.query_one("#header", HeaderPane).script = printable(self.script)
 
     def say(self, note: str) -> None:
         self.query_one("#header", HeaderPane).say(note)

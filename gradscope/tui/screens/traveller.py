@@ -78,7 +78,8 @@ class Traveller(Screen[None]):
         if not steps:
             self.say("no step yet")
             return
-        self.travel(self.aim or self.first_place())
+        self.go(self.aim or self.first_place())
+        self.call_after_refresh(self.judge)
 
     def first_place(self) -> Place:
         """Where to begin if nobody said: the start of the first step of a loop."""
@@ -104,7 +105,7 @@ class Traveller(Screen[None]):
         self.say("")
         self.notify(str(error), severity="error", timeout=10, markup=False)
 
-    @work(thread=True, group="findings")
+    @work(thread=True, exclusive=True, group="findings")
     def judge(self) -> None:
         """Ask for the findings; they come when they come."""
         if self._findings is None:
@@ -130,7 +131,11 @@ class Traveller(Screen[None]):
     # -- travelling ----------------------------------------------------------------------------------------
 
     def travel(self, place: Place, *, unfold: bool = False) -> None:
-        """Go to `place`: at once if its step was read, else when it is. `unfold` what its node is folded into."""
+        """The user goes to `place`. `unfold` what its node is folded into."""
+        self.go(place, unfold=unfold)
+
+    def go(self, place: Place, *, unfold: bool = False) -> None:
+        """Show `place`: at once if its step was read, else when it is."""
         self.aim = place
         self._unfolds = unfold
         loaded = self.session.step(place.step)
@@ -206,13 +211,13 @@ class Traveller(Screen[None]):
 
     def action_edge(self, by: int) -> None:
         if (here := self.here()) is not None:
-            self.travel(Place(here[0].step, cursor.LAST if by > 0 else cursor.START))
+            self.travel(Place(here[0].step, len(here[1]) - 1 if by > 0 else cursor.START))
 
     def action_kind(self) -> None:
         kinds = list(GraphKind)
         self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
         if self.aim is not None:
-            self.travel(self.aim)
+            self.go(self.aim)
 
     # -- what is selected ------------------------------------------------------------------------------------
 
