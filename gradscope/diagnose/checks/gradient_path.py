@@ -73,9 +73,9 @@ def _cuts_of(flow: Dataflow, parameters: frozenset[int], roots: Sequence[int], b
     found: dict[int, Cut] = {}
     for parameter, tensor in tensors.items():
         ahead, ops = flow.ahead([tensor], with_grad=True)
-        here = sorted(op for op in relevant if op in ops)
-        if here:
-            found[parameter] = cut_of(flow, here[0])
+        here = [cut_of(flow, op) for op in sorted(relevant) if op in ops]
+        if here:  # an index that was chosen by values has no gradient, and is seldom the way that was meant
+            found[parameter] = next((cut for cut in here if cut.kind != "integer"), here[0])
             continue
         left = _left_torch(flow, ahead, roots, before)
         if left is not None:

@@ -43,6 +43,18 @@ def forgets(case: Case, stack: int | None) -> bool:
     return names.isdisjoint(chain(outer, later))
 
 
+def loop_over_itself(case: Case, stack: int | None) -> Place | None:
+    """The loop around a line that pairs something with itself: `for a, b in zip(net.buffers(), net.buffers())`."""
+    spot = spot_of(case, stack)
+    statement = spot.statement if spot is not None else None
+    for node in spot.source.around(statement) if spot is not None and statement is not None else ():
+        if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
+            pairs = [ast.unparse(argument) for argument in node.iter.args]
+            if len(pairs) > 1 and len(set(pairs)) == 1 and spot is not None:
+                return Place(spot.place.file, node.lineno, spot.source.line(node.lineno).strip())
+    return None
+
+
 def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:
     """Statements of functions that ran which only name an attribute: `optimizer.step`."""
     lines: dict[str, set[int]] = {}
