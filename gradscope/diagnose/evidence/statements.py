@@ -55,6 +55,21 @@ def loop_over_itself(case: Case, stack: int | None) -> Place | None:
     return None
 
 
+def alias_of(case: Case, stack: int | None) -> Place | None:
+    """Where one of the two names that a line joins was made another name of the other: `old = new`, for `new - old`."""
+    spot = spot_of(case, stack)
+    statement = spot.statement if spot is not None else None
+    if spot is None or statement is None:
+        return None
+    read = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    for node in ast.walk(spot.source.function_of(statement)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.lineno < statement.lineno:
+            named = {one.id for one in node.targets if isinstance(one, ast.Name)}
+            if named & read and node.value.id in read:
+                return Place(spot.place.file, node.lineno, spot.source.line(node.lineno).strip())
+    return None
+
+
 def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:
     """Statements of functions that ran which only name an attribute: `optimizer.step`."""
     lines: dict[str, set[int]] = {}
