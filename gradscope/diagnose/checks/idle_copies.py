@@ -40,7 +40,7 @@ MOVED_TWICE = Rule(
     Severity.WARNING,
     "Parameters that follow another network are moved by gradients as well.",
 )
-_COPIES = frozenset({"copy_", "lerp_"})
+_COPIES = frozenset({"copy_", "lerp_", "add_", "iadd"})
 
 
 # -- GS521 -----------------------------------------------------------------------------------------

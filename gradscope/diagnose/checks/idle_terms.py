@@ -22,6 +22,7 @@ from ..evidence.gradient_cuts import Cut, cut_of, place_of
 from ..evidence.index import Case, once_a_case
 from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, trained_by
 from ..evidence.parameters import Ownership
+from ..evidence.statements import in_loop
 from ..evidence.wording import call_at, parameter_names
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -158,7 +159,7 @@ def _overwritten(case: Case, group: Sequence[_Idle]) -> Finding:
     starts = _start(flow)
     return NEVER_USED.finding(
         f"{name} is computed {lost + 1} times before {call_at(case, starts, 'the backward')}: only the last one counts",
-        culprit=case.meeting(flow.ops[index].stack, starts),
+        culprit=in_loop(case, flow.ops[index].stack, starts) or case.meeting(flow.ops[index].stack, starts),
         step=step.number,
         confidence=LIKELY,
         related=case.places((starts, "starts from the last one alone")),

@@ -17,7 +17,7 @@ from ...model.moments import GradChange, Moment, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
 from .arguments import arguments
 from .index import Case, once_a_case
-from .writes import op_before
+from .writes import op_before, op_of
 
 FILLS = ("created", "accumulated")
 CLEARS = ("cleared", "zeroed")
@@ -231,7 +231,13 @@ class GradLifetimes:
             state[one] = slot._replace(used=used, stale=None, between=None, cleared=None, lost=None, losses=0)
 
     def _by_hand(self, step: Step, number: int, index: int, write: Mutation, state: State) -> None:
-        """A parameter that no optimizer has was written to while it holds a gradient: an update by hand."""
+        """A parameter that no optimizer has was written to while it holds a gradient: an update by hand.
+
+        Not one that was given nothing but numbers, such as a clamp.
+        """
+        op = step.op(op_of(step, index))
+        if op is not None and len(set(op.inputs)) < 2:
+            return
         sharing = step.lasting.get(step.tensors[write.tensor].storage, ())
         one = next((tensor.parameter for tensor in reversed(sharing) if tensor.requires_grad), None)
         slot = state.get(one, EMPTY) if one is not None else EMPTY

@@ -9,7 +9,7 @@ from itertools import chain
 from ...model.findings import Place
 from ...repair.source import Source, heads_end
 from ...repair.spot import Spot
-from .index import Case
+from .index import Case, at, shared_frames
 
 
 def spot_of(case: Case, stack: int | None) -> Spot | None:
@@ -41,6 +41,23 @@ def forgets(case: Case, stack: int | None) -> bool:
     later = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
              if node.lineno > heads_end(statement))  # fmt: skip
     return names.isdisjoint(chain(outer, later))
+
+
+def in_loop(case: Case, stack: int | None, other: int | None) -> Place | None:
+    """The innermost line of a stack that a loop of its own function repeats, within what does not run `other` as well.
+
+    None where no such loop was seen, or the text is not what ran.
+    """
+    sites = case.sites(stack)
+    for site in sites[: len(sites) - shared_frames(sites, case.sites(other))]:
+        source = case.sources.of(site.file)
+        statement = Spot(source, at(site)).statement if source is not None else None
+        for node in source.around(statement) if source is not None and statement is not None else ():
+            if isinstance(node, (ast.For, ast.While)):
+                return at(site)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                break
+    return None
 
 
 def loop_over_itself(case: Case, stack: int | None) -> Place | None:

@@ -67,7 +67,7 @@ def _lost_before(values: Statistics, leaf: Run) -> Loss | None:
             elif edge.source not in seen:
                 seen.add(edge.source)
                 waiting.append(sender)
-        if alive:
+        if alive and run is not leaf:  # two runs of a layer that are subtracted leave its last bias nothing
             losses.append(Loss(values.step, min(alive), cancels=True))
     return min(losses, key=lambda one: one.op, default=None)
 
