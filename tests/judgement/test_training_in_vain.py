@@ -258,6 +258,34 @@ for _ in range(4):
     learn(opt, F.mse_loss(dec(z + (q - z).detach()), x) + codes)
 """,
     ),
+    "weights of an ensemble in no optimizer": (
+        "GS601",
+        """
+nets, weights = nn.ModuleList(mlp(4, 1) for _ in range(2)), torch.zeros(2, requires_grad=True)
+opt = torch.optim.SGD(nets.parameters(), lr=0.1)  # culprit
+for _ in range(4):
+    x, y = batch()
+    mix = sum(w * net(x) for w, net in zip(weights.softmax(0), nets))
+    learn(opt, F.mse_loss(mix, y))
+""",
+    ),
+    "a coefficient that nothing is computed with": (
+        "GS604",
+        """
+class Scores(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(4, 3)
+        self.log_scale = nn.Parameter(torch.zeros(()))  # culprit
+    def forward(self, x):
+        return 14.3 * self.lin(x)
+net = Scores()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.cross_entropy(net(x), (y[:, 0] > 0).long()))
+""",
+    ),
     "the best model, copied back": (
         "GS602",
         """
@@ -378,6 +406,12 @@ for _ in range(4):
     x, _ = batch()
     one, other = net(x), net(x + 0.1)
     learn(opt, F.mse_loss(guess(one), other.detach()) + F.mse_loss(guess(other), one.detach()))
+""",
+    "data that happens to want a gradient": """
+net, data = mlp(4, 1), torch.randn(8, 4, requires_grad=True)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    learn(opt, F.mse_loss(net(data) * data.sum(1, keepdim=True), torch.ones(8, 1)))
 """,
     "a bootstrapped value": """
 value = mlp(4, 1)
