@@ -87,6 +87,7 @@ def finding_of(case: Case, rule: Rule, told: Told | None) -> Iterator[Finding]:
         related=(struck,) if struck is not None and elsewhere else (),
         explanation=told.why,
         fix=told.fix,
+        fixes=told.fixes,
     )
 
 

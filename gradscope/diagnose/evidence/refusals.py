@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ...model.findings import Place
+from ...model.fixes import Fix, said
 from ...model.moments import Failure
 from .index import Case, Event
+from .refusal_fixes import Refusal, mends
 from .torch_errors import ErrorKind
 from .wording import call_at, variable
 
@@ -39,11 +41,12 @@ class Meaning(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A meaning whose gaps are filled."""
+    """A meaning whose gaps are filled, and the fixes that code can say."""
 
     message: str
     why: str
     fix: str
+    fixes: tuple[Fix, ...]
     cause: Cause
     event: Event[Failure]
 
@@ -66,7 +69,8 @@ def told(case: Case, meanings: Mapping[ErrorKind, Meaning]) -> Told | None:
         name=name, code=variable(name, "x"), call=call, thing=found.thing if found is not None and found.thing else call
     )
     message, why, fix = (text.format_map(words) for text in meaning[:3])
-    return Told(message, why, fix, cause, case.failure)
+    fixes = case.fixes(*mends(kind, Refusal(case.error.parts, name, cause.place, case.place(struck))))
+    return Told(message, why, said(fixes, fix), fixes, cause, case.failure)
 
 
 def subject(call: str) -> str:

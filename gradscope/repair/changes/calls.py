@@ -40,6 +40,20 @@ def without_keyword(keyword: str) -> Change:
     return change
 
 
+def without_arguments(*names: str) -> Change:
+    """The call of these names without anything in its parentheses."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, names)
+        if call is None or not (call.args or call.keywords):
+            return None
+        end = spot.source.end(call)
+        opening = spot.source.text.index("(", spot.rewrite().span(call.func)[1])
+        return spot.rewrite().piece(opening, end, "()")
+
+    return change
+
+
 def without_call(*names: str) -> Change:
     """Without a method call of these names in the chain: `x.detach()` becomes `x`."""
 

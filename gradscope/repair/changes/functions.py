@@ -1,12 +1,13 @@
-"""Changes of what a function returns: the backward of a custom Function, a hook."""
+"""Changes of functions that torch calls: what a backward or a hook returns, what a Function keeps, an `__init__`."""
 
 from __future__ import annotations
 
 import ast
 
 from ..rewrite import Rewrite
-from ..spot import Spot
+from ..spot import Spot, method_call
 from ..ways import Change
+from .elsewhere import after_words
 
 
 def padded_return(*, least: int) -> Change:
@@ -84,3 +85,73 @@ def _sibling(spot: Spot, function: ast.FunctionDef, name: str) -> ast.FunctionDe
 def _has_context(forward: ast.FunctionDef) -> bool:
     """Whether forward's first parameter is the context; with `setup_context` it has none."""
     return bool(forward.args.args) and forward.args.args[0].arg in ("ctx", "context", "self", "c")
+
+
+def saved_apart(position: int) -> Change:
+    """What is no tensor is kept as an attribute of the context, and read from there in the backward.
+
+    `ctx.save_for_backward(x, scale)` as `ctx.save_for_backward(x); ctx.scale = scale`.
+    """
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = method_call(spot.statement, "save_for_backward")
+        home = spot.source.function_of(spot.anchor) if found is not None else None
+        if found is None or not isinstance(home, ast.FunctionDef) or not position < len(found[0].args):
+            return None
+        call, context = found
+        value = call.args[position]
+        backward = _sibling(spot, home, "backward")
+        if not isinstance(value, ast.Name) or not isinstance(context, ast.Name) or backward is None:
+            return None
+        read = [one for one in backward.body if isinstance(one, ast.Assign) and _reads_saved(one.value)]
+        target = read[0].targets[0] if len(read) == 1 and len(read[0].targets) == 1 else None
+        if not isinstance(target, ast.Tuple) or len(target.elts) != len(call.args) or not backward.args.args:
+            return None
+        source, name = spot.source, target.elts[position]
+        rewrite = spot.rewrite()
+        given = [one for one in call.args if one is not value]
+        tensors = ", ".join(source.segment(one) for one in given)
+        rewrite.piece(source.start(call.args[0]), rewrite.span(call.args[-1])[1], tensors)
+        rewrite.after(spot.anchor, f"{context.id}.{value.id} = {value.id}")
+        kept = [source.segment(one) for one in target.elts if one is not name]
+        if not kept:
+            return None
+        names = f"{kept[0]}," if len(kept) == 1 else ", ".join(kept)
+        rewrite.piece(source.start(target), source.end(target), names)
+        return rewrite.after(read[0], f"{source.segment(name)} = {backward.args.args[0].arg}.{value.id}")
+
+    return change
+
+
+def _reads_saved(value: ast.expr) -> bool:
+    return isinstance(value, ast.Attribute) and value.attr == "saved_tensors"
+
+
+def super_first() -> Change:
+    """A module's `__init__` begins with that of its parents."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        statement = spot.statement
+        home = spot.source.function_of(statement) if statement is not None else None
+        if not isinstance(home, ast.FunctionDef) or home.name != "__init__" or not home.args.args:
+            return None
+        first = after_words(home.body)
+        late = [one for one in home.body if _is_super(one)]
+        if first is None or len(late) > 1 or any(isinstance(one, ast.Call) and one.args for one in map(_called, late)):
+            return None
+        rewrite = spot.rewrite()
+        for one in late:
+            rewrite.delete(one)
+        return rewrite.before(first, "super().__init__()")
+
+    return change
+
+
+def _called(statement: ast.stmt) -> ast.expr | None:
+    return statement.value if isinstance(statement, ast.Expr) else None
+
+
+def _is_super(statement: ast.stmt) -> bool:
+    """Whether a statement is `super().__init__(…)`."""
+    found = method_call(statement, "__init__")
+    return found is not None and isinstance(found[1], ast.Call) and ast.unparse(found[1].func) == "super"

@@ -37,7 +37,7 @@ def moved(to: Place | None, *, before: bool, same_loops: bool = True) -> Change:
         there = spot.beside(to)
         if there is None or spot.statement is None or there.statement is None:
             return None
-        return _moved(spot, [spot.statement], there.statement, before, same_loops)
+        return moved_to(spot, [spot.statement], there.statement, before, same_loops)
 
     return change
 
@@ -107,7 +107,7 @@ def built_before_use(name: str, after: Place | None, through: Place | None) -> C
             return None
         chain = _only_for(body, {name}, body.index(spot.statement), spot.statement)
         chain = [one for one in chain if one.lineno < there.place.line]
-        return _moved(spot, chain, spot.statement, before=True) if inner.statement in chain else None
+        return moved_to(spot, chain, spot.statement, before=True) if inner.statement in chain else None
 
     return change
 
@@ -124,7 +124,7 @@ def built_before(name: str) -> Change:
         if body is None:
             return None
         chain = _only_for(body, {name}, body.index(loops[0]), loops[0])
-        return _moved(spot, chain, statement, before=True, same_loops=False) if chain else None
+        return moved_to(spot, chain, statement, before=True, same_loops=False) if chain else None
 
     return change
 
@@ -198,19 +198,20 @@ def _only_for(body: list[ast.stmt], wanted: set[str], end: int, use: ast.stmt) -
     """The assignments before `body[end]` that make `wanted`, and those that nothing but these needs, in their order."""
     chain: list[ast.stmt] = []
     for statement in reversed(body[:end]):
-        bound = _names(statement, ast.Store)
+        bound = names_of(statement, ast.Store)
         if not isinstance(statement, ast.Assign) or not bound or not bound <= wanted:
             continue
         later = [one for one in body[body.index(statement) + 1 : end + 1] if one not in chain]
         others = [one for one in later if one is not use or chain]
-        if any(_names(one, ast.Load) & bound for one in others):
+        if any(names_of(one, ast.Load) & bound for one in others):
             continue
         chain.insert(0, statement)
-        wanted = wanted | _names(statement, ast.Load)
+        wanted = wanted | names_of(statement, ast.Load)
     return chain
 
 
-def _names(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:
+def names_of(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:
+    """The names that a statement reads or binds."""
     nodes = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
     return {node.id for node in nodes if isinstance(node.ctx, context)}
 
@@ -232,6 +233,29 @@ def within(spot: Spot, statement: ast.stmt, head: str, code: str | None = None) 
         at = source.line_start(line)
         rewrite.insert(at, f"{indent}{head.format(torch=torch)}{source.newline}{step}" if line == first else step)
     return rewrite.piece(start, end, code) if code is not None else rewrite
+
+
+def under(head: str) -> Change:
+    """The statement within a block; `{torch}` in its head stands for what the file calls torch."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        statement = spot.statement
+        simple = isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr, ast.Return))
+        return within(spot, statement, head) if simple and statement is not None else None
+
+    return change
+
+
+def removed_flag(name: str) -> Change:
+    """Without the statement that sets an attribute of this name."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        assignment = spot.assignment
+        target = assignment.targets[0] if assignment is not None else None
+        known = isinstance(target, ast.Attribute) and target.attr == name
+        return spot.rewrite().delete(assignment) if known and assignment is not None else None
+
+    return change
 
 
 def unwrapped() -> Change:
@@ -295,11 +319,11 @@ def before_its_loop() -> Change:
         loop = next((one for one in spot.source.around(statement) if isinstance(one, (ast.For, ast.While))), None)
         if loop is None or not isinstance(loop, ast.stmt):
             return None
-        names = _names(statement, ast.Load)
+        names = names_of(statement, ast.Load)
         own = {node.id for node in ast.walk(loop) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         if names & own or spot.source.function_of(loop) is not spot.source.function_of(statement):
             return None
-        return _moved(spot, [statement], loop, before=True, same_loops=False)
+        return moved_to(spot, [statement], loop, before=True, same_loops=False)
 
     return change
 
@@ -318,9 +342,10 @@ def replaced_by(code: str) -> Change:
     return change
 
 
-def _moved(
+def moved_to(
     spot: Spot, statements: list[ast.stmt], there: ast.stmt, before: bool, same_loops: bool = True
 ) -> Rewrite | None:
+    """Statements of one line each go before or after another one of their function."""
     source, rewrite = spot.source, spot.rewrite()
     if source.function_of(there) is not source.function_of(statements[0]) or there in statements:
         return None
@@ -346,8 +371,8 @@ def _loops(spot: Spot, statement: ast.stmt) -> list[ast.AST]:
 def _needed_between(spot: Spot, statements: list[ast.stmt], there: ast.stmt) -> bool:
     """Whether what is passed over needs what the statements bind, or binds what they need."""
     first, last = min(one.lineno for one in (*statements, there)), max(one.lineno for one in (*statements, there))
-    binds = set().union(*(_names(one, ast.Store) for one in statements))
-    reads = set().union(*(_names(one, ast.Load) for one in statements))
+    binds = set().union(*(names_of(one, ast.Store) for one in statements))
+    reads = set().union(*(names_of(one, ast.Load) for one in statements))
     inside = {id(node) for one in (*statements, there) for node in ast.walk(one)}
     for node in ast.walk(spot.source.function_of(there)):
         if isinstance(node, ast.Name) and id(node) not in inside and first <= node.lineno <= last:

@@ -56,7 +56,7 @@ def out_of_place(*, attributes: bool) -> Change:
 def _plain_assignment(spot: Spot, statement: ast.AugAssign, attributes: bool) -> Rewrite | None:
     target = statement.target
     sign = _OPERATORS.get(type(statement.op))
-    if sign is None or not _own(spot, target, attributes):
+    if sign is None or not own_name(spot, target, attributes):
         return None
     source, rewrite = spot.source, spot.rewrite()
     start, end = source.end(target), rewrite.span(statement.value)[0]
@@ -90,7 +90,7 @@ def _without_inplace(spot: Spot, call: ast.Call, attributes: bool) -> Rewrite | 
     statement = spot.statement
     if rewrite is None or not isinstance(statement, ast.Expr) or statement.value is not call:
         return rewrite
-    if not call.args or not _own(spot, call.args[0], attributes):
+    if not call.args or not own_name(spot, call.args[0], attributes):
         return None
     return rewrite.insert(spot.source.start(statement), f"{spot.source.segment(call.args[0])} = ")
 
@@ -115,7 +115,7 @@ def _renamed(spot: Spot, call: ast.Call, attributes: bool) -> Rewrite | None:
         if isinstance(receiver, ast.Attribute) and receiver.attr == "data" and first.func.value is receiver:
             rewrite.piece(source.end(receiver.value), source.end(receiver), "")
             receiver = receiver.value
-        if not _own(spot, receiver, attributes):
+        if not own_name(spot, receiver, attributes):
             return None
         return rewrite.insert(source.start(statement), f"{source.segment(receiver)} = ")
     bare = receiver
@@ -153,7 +153,7 @@ def _names_module(spot: Spot, node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and spot.statement is not None and is_module(spot.source, node.id, spot.statement)
 
 
-def _own(spot: Spot, target: ast.expr, attributes: bool) -> bool:
+def own_name(spot: Spot, target: ast.expr, attributes: bool) -> bool:
     """Whether a new value under this name does all that the write did: no caller, loop or container waits for it."""
     if isinstance(target, ast.Attribute):
         return attributes and isinstance(target.value, ast.Name) and not _names_module(spot, target)
