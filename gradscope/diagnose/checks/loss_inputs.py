@@ -86,7 +86,8 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
         if not shapes[1] or shapes[0] != (shapes[1][0], *(1 for _ in shapes[1])) or shapes[1][0] < 2:
             continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
-        if not alike and not _stood_up(step, column) and _only_summed(case, event):
+        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
+        if not pairs and _only_summed(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
