@@ -19,7 +19,7 @@ from gradscope.store import TraceWriter, open_trace
 from gradscope.tui import cursor
 from gradscope.tui.keys import KEYS
 from gradscope.tui.messages import Select
-from gradscope.tui.screens import instrument as instrument_module
+from gradscope.tui.screens import taking
 from gradscope.tui.screens.instrument import PANES, Instrument
 from gradscope.tui.widgets.chart import ChartScreen
 from gradscope.tui.widgets.header import HeaderPane
@@ -310,7 +310,7 @@ def test_an_export_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert cancelled()
         return False
 
-    monkeypatch.setattr(instrument_module.export, "export_graph", slow)
+    monkeypatch.setattr(taking.export, "export_graph", slow)
 
     async def walk(driver: Driver) -> None:
         for key in ("x", "enter"):
@@ -371,7 +371,7 @@ def test_the_editor_gets_the_line_and_the_file_is_read_anew(tmp_path: Path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("EDITOR", "vim")
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setattr(instrument_module.subprocess, "run", editor)
+    monkeypatch.setattr(taking.subprocess, "run", editor)
 
     async def walk(driver: Driver) -> None:
         monkeypatch.setattr(driver.app, "suspend", nullcontext)
