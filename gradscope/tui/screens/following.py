@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ class Following(Traveller):
     ) -> None:
         super().__init__(session, start, ascii=ascii, findings=findings)
         self._follower = Follower(reopen) if reopen is not None else None
+        self._one_look = threading.Lock()
         self._looking: Timer | None = None
         self.follows = reopen is not None and start is None
 
@@ -46,7 +48,7 @@ class Following(Traveller):
     def begin_following(self) -> None:
         """Look at the file from now on, if it is to be followed."""
         if self._follower is not None:
-            self._looking = self.set_interval(INTERVAL, self.look)
+            self._looking = self.set_interval(INTERVAL, self._look_again)
             self.look()
 
     def end_following(self) -> None:
@@ -74,9 +76,17 @@ class Following(Traveller):
         else:
             super().opened(steps)
 
-    @work(thread=True, exclusive=True, group="follow")
+    def _look_again(self) -> None:
+        if not any(worker.group == "follow" and not worker.is_finished for worker in self.app.workers):
+            self.look()
+
+    @work(thread=True, group="follow")
     def look(self) -> None:
         """Look whether the running script has written more."""
+        with self._one_look:  # news are told in order, and none is dropped for a later look
+            self._look()
+
+    def _look(self) -> None:
         assert self._follower is not None
         try:
             news = self._follower.look()
