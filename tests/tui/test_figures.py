@@ -9,27 +9,34 @@ from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
 from gradscope.tui.columns import COLUMNS
-from gradscope.tui.figures import CARRIED, KNOWN, NONE, ZERO, Figures, StepFigures, five_phases
+from gradscope.tui.figures import KNOWN, NONE, ZERO, Figures, StepFigures, five_phases
 from tests.builders import TraceBuilder, mlp_trace
 
 
 def figures(trace: Trace, step: int, parameter: int, moment: int) -> Figures:
     found = trace.step(step)
     at = moment if moment >= -1 else len(found.moments) - 1
-    return StepFigures(found, SampleIndex(found.samples)).of(trace.source.parameters()[parameter], State.at(found, at))
+    return figures_of(trace, step).of(trace.source.parameters()[parameter], State.at(found, at))
+
+
+def figures_of(trace: Trace, number: int) -> StepFigures:
+    step = trace.step(number)
+    before = figures_of(trace, number - 1) if number - 1 in trace.source.step_numbers() else None
+    return StepFigures(step, SampleIndex(step.samples), before)
 
 
 def end_of(trace: Trace, step: int, phase: Phase) -> int:
     return max(index for index, moment in enumerate(trace.step(step).moments) if moment.phase is phase)
 
 
-def test_the_gradient_is_carried_then_none_then_there() -> None:
+def test_the_gradient_is_that_of_the_step_before_then_none_then_there() -> None:
     trace = mlp_trace()
+    assert figures(trace, 1, 0, -1).gradient == figures(trace, 0, 0, -2).gradient
     kinds = [
         figures(trace, 1, 0, moment).gradient.kind
         for moment in (-1, end_of(trace, 1, Phase.ZERO_GRAD), end_of(trace, 1, Phase.BACKWARD))
     ]
-    assert kinds == [CARRIED, NONE, KNOWN]
+    assert kinds == [KNOWN, NONE, KNOWN]
     assert figures(trace, 1, 0, -2).gradient.norm is not None
 
 
@@ -137,7 +144,7 @@ def test_what_no_backward_reaches_and_no_optimizer_trains() -> None:
 def test_the_phases_of_a_step_as_the_tutorials_plot_them() -> None:
     trace = mlp_trace()
     step = trace.step(1)
-    points = five_phases(trace, StepFigures(step, SampleIndex(step.samples)), 0, lambda moment: State.at(step, moment))
+    points = five_phases(figures_of(trace, 1), 0, lambda moment: State.at(step, moment))
     assert [point.phase for point in points] == [
         "start",
         "zero_grad",

@@ -35,7 +35,7 @@ def cells_of(stage: Stage, name: str) -> dict[str, str]:
 def test_every_parameter_has_a_row_with_its_figures_then() -> None:
     async def walk(stage: Stage) -> None:
         assert [line.split()[0] for line in stage.lines()[1:5]] == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
-        assert cells_of(stage, "fc1.weight")["|grad|"] == "from before"
+        assert float(cells_of(stage, "fc1.weight")["|grad|"]) > 0, "the step before left it"
         await stage.go(moment=end_of(stage, Phase.ZERO_GRAD))
         assert cells_of(stage, "fc1.weight")["|grad|"] == "None"
         await stage.go(moment=end_of(stage, Phase.BACKWARD))

@@ -106,13 +106,13 @@ def test_one_whole_walk(folder: Path) -> None:
     terminal.until("type what to find")
     terminal.type("fc1.weight\r")
     terminal.until("fc1.weight  float32[8, 4]")
-    terminal.until("Not touched yet: it is as it was before this step")
+    terminal.until("None so far: train.py:")
     terminal.type(".")
     terminal.until("fc1.weight.grad: was None, now filled")
     terminal.until("It is there: the backward of")
     terminal.until(lambda text: re.search(r"gradient .*\n.*statistics +norm", text))  # it is read
     terminal.type("\x1b[D")
-    terminal.until("Not touched yet: it is as it was before this step")
+    terminal.until("None so far: train.py:")
     terminal.type("x")
     terminal.until("Export this graph")
     terminal.type("walk.json\r")
@@ -157,5 +157,19 @@ def test_what_is_typed_ahead_belongs_to_the_search(folder: Path) -> None:
     terminal.until("before the first moment")
     terminal.type("/fc2.weight\r")
     terminal.until("fc2.weight  float32[3, 8]")
+    terminal.type("q")
+    assert terminal.wait() == 0
+
+
+def test_following_waits_for_the_file_and_a_key_leaves(folder: Path) -> None:
+    terminal = Terminal(["view", "--follow", "live.gradscope"], folder, (100, 30))
+    terminal.until("waiting for live.gradscope, which is not there yet: q leaves")
+    (folder / "train.gradscope").rename(folder / "live.gradscope")
+    terminal.until("train.py ran to its end")
+    terminal.until("step 2")
+    terminal.type("q")
+    assert terminal.wait() == 0
+    terminal = Terminal(["view", "--follow", "never.gradscope"], folder, (100, 30))
+    terminal.until("waiting for never.gradscope")
     terminal.type("q")
     assert terminal.wait() == 0

@@ -16,8 +16,7 @@ from textual.worker import get_current_worker
 from ...errors import GradscopeError
 from ...model.graph import NodeKind
 from ...model.records import Parameter
-from ...model.samples import SampleIndex
-from ...model.trace import Step, Trace
+from ...model.trace import Trace
 from ...model.watching import recorded_exactly
 from ...render.signs import to_ascii
 from ...text import cells, elide, elide_middle, plural, printable
@@ -93,23 +92,23 @@ class ParametersPane(Rows):
     def show(self, scene: Scene) -> None:
         before, self.scene = self.scene, scene
         if self.figures is None or self.figures.step is not scene.step or self.figures.samples is not scene.samples:
-            self._figure(scene.step, scene.samples)
+            self._figure(scene)
         else:
             self._list()
         if before is None or before.selected != scene.selected:
             self._follow(scene)
         self.refresh()
 
-    def _figure(self, step: Step, samples: SampleIndex) -> None:
-        if len(step.moments) <= _AT_ONCE:
-            self._figured(StepFigures(step, samples))
+    def _figure(self, scene: Scene) -> None:
+        if len(scene.step.moments) <= _AT_ONCE:
+            self._figured(StepFigures(scene.step, scene.samples, scene.before))
         else:
-            self._figure_apart(step, samples)
+            self._figure_apart(scene)
 
     @work(thread=True, exclusive=True, group="figures")
-    def _figure_apart(self, step: Step, samples: SampleIndex) -> None:
+    def _figure_apart(self, scene: Scene) -> None:
         worker = get_current_worker()
-        figures = StepFigures(step, samples)
+        figures = StepFigures(scene.step, scene.samples, scene.before)
         if not worker.is_cancelled:
             self.app.call_from_thread(self._figured, figures)
 
