@@ -33,7 +33,6 @@ NO_LOGARITHM = Rule(
     "GS903", "probabilities-not-logarithms", Severity.WARNING, "A loss that needs log-probabilities got something else."
 )
 BATCH_OF_ONE = Rule("GS905", "batch-of-one", Severity.ERROR, "BatchNorm in training got one value for each channel.")
-BAD_TARGET = Rule("GS906", "bad-target", Severity.ERROR, "The loss refused its target: wrong shape, type or class.")
 
 
 def _source(step: Step, tensor: int) -> tuple[int, OpCall] | None:
@@ -84,10 +83,11 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
             continue
         column, row = sorted(call.inputs, key=lambda one: -len(step.tensors[one].shape))
         shapes = step.tensors[column].shape, step.tensors[row].shape
-        if len(shapes[1]) != 1 or shapes[0] != (shapes[1][0], 1) or not _spreads(*shapes):
-            continue
+        if not shapes[1] or shapes[0] != (shapes[1][0], *(1 for _ in shapes[1])) or shapes[1][0] < 2:
+            continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
-        if not alike and not _stood_up(step, column) and _only_summed(case, event):
+        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
+        if not pairs and _only_summed(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
@@ -127,15 +127,16 @@ def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int
 def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
     step, call = event.step, event.moment
     names = case.called(step, column), case.called(step, row)
-    count = step.tensors[row].shape[0]
+    shapes = shape_of(step.tensors[column]), shape_of(step.tensors[row])
+    made = _times(step.tensors[call.outputs[0]].shape)
     return BROADCAST.finding(
-        f"{names[0]} has shape ({count}, 1) and {names[1]} ({count},): {call.name} makes {count} × {count} of them",
+        f"{names[0]} has shape {shapes[0]} and {names[1]} {shapes[1]}: {call.name} makes {made} of them",
         culprit=case.place(call.stack),
         step=step.number,
         confidence=LIKELY,
         related=case.places((step.stack(step.tensors[column].made_by), "the column")),
         explanation=f"Each value of {names[0]} meets every value of {names[1]}, not its own. All that follows is the "
-        "mean or sum of that matrix, so nothing tells one sample from another.",
+        "mean or sum of that, so nothing tells one sample from another.",
         fix=f"give both the same shape: {names[0]}.squeeze(-1)",
         nodes=(column, row, op_id(step.template, event.position)),
     )
@@ -281,32 +282,15 @@ def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -
     )
 
 
-# -- what torch refuses ----------------------------------------------------------------------------------
+# -- a batch of one ----------------------------------------------------------------------------------
 
 
-@check(BATCH_OF_ONE, BAD_TARGET)
-def refused(case: Case) -> Iterator[Finding]:
-    """The call that raised the script's last error, by what was given to it."""
+@check(BATCH_OF_ONE)
+def batch_of_one(case: Case) -> Iterator[Finding]:
+    """The error that ended the script, if BatchNorm was given one value for each channel."""
     failure = case.failure
-    if failure is None:
-        return
-    step = failure.step
-    if case.error.kind is ErrorKind.BATCH_OF_ONE:
+    if failure is not None and case.error.kind is ErrorKind.BATCH_OF_ONE:
         yield _batch_of_one(case, failure)
-        return
-    told = next((event for event in case.events(Failure, step) if event.moment.call in op_kinds.LOSSES), None)
-    if told is None:
-        return
-    call = told.moment.call
-    yield BAD_TARGET.finding(
-        f"{call} refused what it was given: {failure.moment.message.splitlines()[0]}",
-        culprit=case.place(told.moment.stack),
-        step=step.number,
-        confidence=CERTAIN,
-        explanation="cross_entropy wants scores (N, C, …) and class numbers (N, …) of type int64 from 0 to C-1; the "
-        "losses that compare numbers want two tensors of one shape and floating type.",
-        fix="print both shapes and dtypes at this line; change the target to what the loss wants",
-    )
 
 
 def _batch_of_one(case: Case, failure: Event[Failure]) -> Finding:
@@ -367,4 +351,4 @@ def _carried_batch(case: Case, step: Step) -> OpCall | None:
     return None
 
 
-CHECKS = (broadcast, becomes_a_matrix, probabilities, refused)
+CHECKS = (broadcast, becomes_a_matrix, probabilities, batch_of_one)
