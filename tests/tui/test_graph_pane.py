@@ -25,7 +25,7 @@ def test_one_node_a_row_with_lanes_names_and_grad_fns() -> None:
         await stage.go(moment=len(stage.scene.step.moments) - 1)
         rows = [line.split() for line in stage.lines()[:5]]
         assert [row[:2] for row in rows[:2]] == [["●", "A"], ["│", "●"]]
-        assert rows[2][:3] == ["○", "F", "MulBackward0"]
+        assert rows[2][:3] == ["○─╯", "F", "MulBackward0"]
         assert rows[3][:2] == ["○", "G"]
 
     host(GraphPane(), ab2_trace(), walk)
