@@ -20,7 +20,7 @@ def inserted(code: str, *, before: bool) -> Change:
         statement = spot.statement
         if statement is None:
             return None
-        if not all(usable(spot.source, name, statement, after=not before) for name in names_read(code)):
+        if not usable(spot.source, code, statement, after=not before):
             return None
         if not before and isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
             return None
@@ -68,9 +68,10 @@ def without_grad(*, writes_only: bool = False) -> Change:
 
     def change(spot: Spot) -> Rewrite | None:
         statement = spot.statement
-        if not isinstance(
-            statement, (ast.AugAssign, ast.Expr) if writes_only else (ast.Assign, ast.AugAssign, ast.Expr)
-        ):
+        writes = isinstance(statement, (ast.AugAssign, ast.Expr)) or (
+            isinstance(statement, ast.Assign) and all(isinstance(one, ast.Subscript) for one in statement.targets)
+        )
+        if statement is None or not (writes or (isinstance(statement, ast.Assign) and not writes_only)):
             return None
         return within(spot, statement, "with {torch}.no_grad():")
 
@@ -223,7 +224,9 @@ def within(spot: Spot, statement: ast.stmt, head: str, code: str | None = None) 
     start, end = source.start(statement), source.end(statement)
     first, last = source.line_of(start), source.line_of(end - 1)
     indent = rewrite.indent(statement)
-    if torch is None or source.text[source.line_start(first) : start].strip() or _spans_text(statement):
+    if torch is None and "{torch}" in head:
+        return None
+    if source.text[source.line_start(first) : start].strip() or _spans_text(statement):
         return None
     rest = source.line(last)[end - source.line_start(last) :].strip()
     if rest and not rest.startswith("#"):
@@ -335,7 +338,7 @@ def replaced_by(code: str) -> Change:
         statement = spot.statement
         if not isinstance(statement, (ast.Expr, ast.Assign)):
             return None
-        if not all(usable(spot.source, name, statement) for name in names_read(code)):
+        if not usable(spot.source, code, statement):
             return None
         return spot.rewrite().piece(spot.source.start(statement), spot.source.end(statement), code)
 
