@@ -11,9 +11,9 @@ from ...model.findings import Finding, Place, Severity
 from ...model.fixes import said
 from ...model.moments import Failure
 from ...repair.changes.attributes import kept_for_looking
+from ...repair.changes.heads import without_grad
 from ...repair.changes.leaves import floating, leaf_begun
 from ...repair.changes.results import local_instead, value_copied
-from ...repair.changes.statements import without_grad
 from ...repair.changes.values import followed_by, side_followed_by
 from ...repair.changes.writes import out_of_place, taken_one_by_one
 from ...repair.ways import Way

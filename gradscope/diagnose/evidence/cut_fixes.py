@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ...model.fixes import Fix
 from ...repair.changes.calls import with_keyword, without_call
+from ...repair.changes.heads import unwrapped
 from ...repair.changes.rebuilt import not_rebuilt
-from ...repair.changes.statements import removed_call, unwrapped
+from ...repair.changes.statements import removed_call
 from ...repair.changes.values import compared_straight_through, without_attribute
 from ...repair.ways import Way
 from .dataflow import Dataflow

@@ -9,7 +9,8 @@ from ...model.moments import Backward, OptimizerStep
 from ...model.trace import Step
 from ...repair.changes.attributes import computed_where_used, emptied_by_its_owner
 from ...repair.changes.calls import with_keyword
-from ...repair.changes.statements import built_before, emptied, moved, unguarded
+from ...repair.changes.heads import unguarded
+from ...repair.changes.statements import built_before, emptied, moved
 from ...repair.changes.values import (
     assigned_followed_by,
     detached_each,

@@ -18,6 +18,7 @@ from ...repair.changes.calls import (
 )
 from ...repair.changes.elsewhere import at_call, at_keyword, class_says, undecorated
 from ...repair.changes.functions import applied, saved_apart, summed
+from ...repair.changes.heads import decorated, under
 from ...repair.changes.results import (
     chosen,
     fitted,
@@ -28,7 +29,7 @@ from ...repair.changes.results import (
     mask_multiplied,
     result_bound,
 )
-from ...repair.changes.statements import decorated, inserted, removed_call, removed_flag, under
+from ...repair.changes.statements import inserted, removed_call, removed_flag
 from ...repair.changes.values import (
     argument_followed_by,
     only_argument_followed_by,
