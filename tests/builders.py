@@ -465,6 +465,7 @@ class StepBuilder:
             ),
             versions=versions,
             norms=norms,
+            distances=tuple((parameter, (1.0 + parameter) / 4) for parameter in sorted(bumps)),
         )
         self.trace.source.put_step(row)
         self.trace.source.put_samples(self.samples)

@@ -39,6 +39,7 @@ from .hiding.transparency import Transparency
 from .hooks.function_mode import OpMode
 from .hooks.watches import Watches
 from .journal.journal import Journal
+from .journal.measurements import COPIED_AT_MOST, COPIED_FREELY
 from .measure.stats import Statistics
 from .sites.call_sites import Frames, Sites
 from .sites.failing_frames import behind_failure, uncopied
@@ -105,6 +106,7 @@ class Recorder:
             threading.get_ident(),
             self._patterns,
             self._budget(),
+            COPIED_AT_MOST if self._budget() is None else COPIED_FREELY,
         )
         self.mode = OpMode(self.journal) if self.detail is not Detail.STEPS else None
         self._watches = Watches(self.journal, sink, self.mode)

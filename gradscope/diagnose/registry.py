@@ -32,11 +32,14 @@ from .checks import (
     never_called,
     not_the_leaf,
     refused_calls,
+    refused_dtypes,
     refused_functions,
     refused_gradients,
     refused_parameters,
     refused_runs,
     refused_settings,
+    refused_shapes,
+    refused_targets,
     requires_grad_missing,
     saved_tensors,
     scrambled_axes,
@@ -89,8 +92,11 @@ _FAMILIES = (
     refused_runs,
     gradient_sizes,
     loss_inputs,
+    refused_targets,
     scrambled_axes,
+    refused_shapes,
     devices,
+    refused_dtypes,
 )
 CHECKS: tuple[Check, ...] = tuple(check for family in _FAMILIES for check in family.CHECKS)
 # What the judgement says of itself, not of a cause.

@@ -59,6 +59,9 @@ class Boxes:
         known = self._grad_changes.get(tensor.number)
         if known is not None:
             return known
+        before = self.step.grads_before.of(tensor) if requires_grad and tensor.made_by is None else None
+        if before is not None:
+            return before
         if not requires_grad or tensor.made_by is not None or tensor.parameter is None:
             return False if retains or not self._unknown_before(tensor) else None
         return self._had_grad.get(tensor.parameter)

@@ -110,10 +110,14 @@ class Names:
 
     def box_of(self, parameter: int | None) -> str | None:
         """The path of the module that owns a parameter, if that module was seen."""
+        return self.box(self.module_of(parameter))
+
+    def module_of(self, parameter: int | None) -> int | None:
+        """The module that owns a parameter, if that module was seen."""
         known = self.parameters.get(parameter) if parameter is not None else None
         if known is None:
             return None
-        return self.box(self._places.get((known.root, self.path(known.id).rpartition(".")[0])))
+        return self._places.get((known.root, self.path(known.id).rpartition(".")[0]))
 
     def module(self, module: int) -> str:
         """What a sentence calls a module: its path, or the model's name. Raises KeyError for one that is not there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -9,7 +10,7 @@ from enum import Enum
 from typing import Any, cast
 
 from .json_values import encode_float
-from .moments import Backward, Failure, GradChange, Move, Mutation, Template
+from .moments import Backward, Failure, GradChange, Move, Mutation, OptimizerStep, Template
 from .records import Json, Parameter, StepKind, StepRow, TraceInfo
 from .sizes import elements
 from .taking_part import in_use, only_evaluated
@@ -88,6 +89,8 @@ class Overview:
     last_graph: GraphSize | None
     largest_graph: GraphSize | None
     loss: tuple[float, float] | None  # of the first and of the last step that has one
+    update_ratio: tuple[float, float] | None  # how far the updates moved all parameters, by their norm; the same steps
+    unmeasured_updates: int  # steps whose updates moved parameters, not all by a known distance
     parameters: tuple[str, ...]
     elements: int
     nbytes: int
@@ -111,8 +114,11 @@ def overview(trace: Trace) -> Overview:
     rows = list(source.step_rows())
     uses = Counter(row.template for row in rows)
     templates = {number: trace.template(number) for number in uses}
+    updated = {number: _updated(template) for number, template in templates.items()}
     numbered = [row for row in rows if row.number >= 0]
     losses = [row.loss for row in numbered if row.loss is not None]
+    updates = [_update_ratio(row, moved) for row in numbered if (moved := updated[row.template])]
+    ratios = [ratio for ratio in updates if ratio is not None]
     got = _with_gradient(trace.parameters(), rows, templates)
     known = in_use(trace.parameters(), templates.values(), got | {number for row in rows for number, *_ in row.norms})
     trained = [item for item in known if item.role == "parameter"]
@@ -136,6 +142,8 @@ def overview(trace: Trace) -> Overview:
         last_graph=graphs[-1] if graphs else None,
         largest_graph=max(graphs, key=lambda size: (size.nodes, size.edges, -size.step), default=None),
         loss=(losses[0], losses[-1]) if losses else None,
+        update_ratio=(ratios[0], ratios[-1]) if ratios else None,
+        unmeasured_updates=len(updates) - len(ratios),
         parameters=tuple(item.name for item in trained),
         elements=sum(elements(item.shape) for item in trained),
         nbytes=sum(item.nbytes for item in trained),
@@ -234,6 +242,23 @@ def _with_gradient(
                 found = (template.tensors[tensor].parameter for tensor in moment.tensors)
                 seen.update(parameter for parameter in found if parameter is not None)
     return frozenset(item.id for item in parameters if item.id in seen)
+
+
+def _updated(template: Template) -> frozenset[int]:
+    """The parameters that optimizers moved."""
+    tensors = (tensor for moment in template.moments if isinstance(moment, OptimizerStep) for tensor in moment.updated)
+    return frozenset(one for tensor in tensors if (one := template.tensors[tensor].parameter) is not None)
+
+
+def _update_ratio(row: StepRow, moved: Iterable[int]) -> float | None:
+    """How far a step's last updates moved these parameters, by their norm; None where that is not known."""
+    distances, norms = dict(row.distances), {parameter: norm for parameter, norm, _ in row.norms}
+    known = [(distances.get(one), norms.get(one)) for one in moved]
+    far = [distance for distance, norm in known if distance is not None and norm is not None]
+    if len(far) < len(known):
+        return None
+    distance, norm = math.hypot(*far), math.hypot(*[norm for _, norm in known if norm is not None])
+    return distance / norm if norm else math.inf if distance else 0.0
 
 
 def _moves(uses: Mapping[int, int], templates: Mapping[int, Template]) -> tuple[Moves, ...]:

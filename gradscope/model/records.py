@@ -300,6 +300,7 @@ class StepRow(NamedTuple):
     kept: tuple[Kept, ...] = ()
     alive: tuple[int, int] | None = None
     shifts: tuple[tuple[int, int], ...] = ()  # (tensor, what to add to the template's versions of it)
+    distances: tuple[tuple[int, float], ...] = ()  # (parameter, how far its last update moved it) where that is known
 
     @property
     def watched(self) -> bool:

@@ -15,7 +15,7 @@ class Repeats:
     """Steps that are like `row`. The one who writes them adds, and the one who keeps them takes, in any thread.
 
     The numbers of a step are its number, start, duration and loss (0 where `row` has none), then as in `row`, in its
-    order: start and duration of each phase, the learning rates, norm and gradient norm of each parameter.
+    order: start and duration of each phase, the learning rates, norm and gradient norm of each parameter, distances.
     What it carried was met last as many steps before as what `row` carried.
     """
 
@@ -24,7 +24,7 @@ class Repeats:
 
     def __init__(self, row: StepRow) -> None:
         self.row = row
-        self.width = 4 + 2 * len(row.phases) + len(row.learning_rates) + 2 * len(row.norms)
+        self.width = 4 + 2 * len(row.phases) + len(row.learning_rates) + 2 * len(row.norms) + len(row.distances)
         self.over = False  # nothing is added any more
         self._numbers = array("d")
         self._taken = 0
@@ -63,6 +63,7 @@ def step_like(row: StepRow, number: int, numbers: Sequence[float]) -> StepRow:
         phases=tuple([span._replace(start=next(values), duration=next(values)) for span in row.phases]),
         learning_rates=tuple([(*rate[:2], next(values)) for rate in row.learning_rates]),
         norms=tuple([(norm[0], next(values), next(values)) for norm in row.norms]),
+        distances=tuple([(parameter, next(values)) for parameter, _ in row.distances]),
         carried=carried_at(row, number),
         versions=(),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from types import MappingProxyType
 
+from .before import Grads
 from .leaf import AutogradStatus
 from .moments import (
     Backward,
@@ -36,8 +37,8 @@ _OFF = ("off", "False", "")
 class TensorState(AutogradStatus):
     """One tensor at a moment. `version` is as torch counts it.
 
-    `exists` is False before the moment that makes it. `has_grad` is None for a tensor from before the
-    step whose gradient no moment has touched yet.
+    `exists` is False before the moment that makes it. `has_grad` is None where it is not known: neither the steps
+    before nor a moment up to now tells (see `GradsBefore`).
     """
 
     version: int | None
@@ -88,8 +89,8 @@ class State:
     @classmethod
     def start(cls, step: RecordedStep) -> State:
         """The state before the step's first moment."""
-        bases = step.versions
-        tensors = {tensor.number: _met(tensor, bases) for tensor in step.tensors}
+        bases, grads = step.versions, step.grads_before
+        tensors = {tensor.number: _met(tensor, bases, grads) for tensor in step.tensors}
         mapping = MappingProxyType(tensors)
         return cls(step.number, -1, None, mapping, _modes_before(step), frozenset(), frozenset(), None, False)
 
@@ -131,12 +132,12 @@ def _is_on(value: str) -> bool:
     return value.lower() in ("on", "true", "1", "train")
 
 
-def _met(tensor: Tensor, bases: Mapping[int, int]) -> TensorState:
+def _met(tensor: Tensor, bases: Mapping[int, int], grads: Grads) -> TensorState:
     version = tensor.version
     if version is not None and tensor.parameter is not None:
         version += bases.get(tensor.parameter, 0)
     before = tensor.made_by is None
-    unknown = before and tensor.requires_grad and tensor.is_leaf
+    may_have = before and tensor.requires_grad and tensor.is_leaf
     return TensorState(
         exists=before,
         version=version,
@@ -144,7 +145,7 @@ def _met(tensor: Tensor, bases: Mapping[int, int]) -> TensorState:
         is_leaf=tensor.is_leaf,
         grad_fn=tensor.grad_fn,
         retains_grad=tensor.retains_grad,
-        has_grad=None if unknown else False,
+        has_grad=grads.of(tensor) if may_have else False,
         device=tensor.device,
         dtype=tensor.dtype,
     )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ..errors import NoSuchStep
+from .before import Grads, GradsBefore
 from .build import build_graph
 from .graph import Graph, GraphKind, SourceLine
 from .moments import Backward, Moment, OpCall, Template
@@ -33,6 +34,7 @@ class Trace:
     """
 
     _named: Names | None = None
+    _grads: GradsBefore | None = None
 
     def __init__(self, source: TraceSource, path: str | None = None) -> None:
         self.source = source
@@ -80,6 +82,14 @@ class Trace:
         if known is None or not known.made_of(modules, parameters):
             known = self._named = Names(modules, parameters, lambda: _first_templates(source), self._variable)
         return known
+
+    @property
+    def grads_before(self) -> GradsBefore:
+        """Which `.grad` each step began with."""
+        source = self.source
+        if self._grads is None or self._grads.source is not source:
+            self._grads = GradsBefore(source)
+        return self._grads
 
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(self.names.parameters.values())
@@ -249,6 +259,11 @@ class Step:
         would give another.
         """
         return self.trace.source.versions(self.number)
+
+    @cached_property
+    def grads_before(self) -> Grads:
+        """Which `.grad` were there when the step began."""
+        return self.trace.grads_before.at(self.number)
 
     def absolute(self, tensor: int, version: int | None) -> int | None:
         """A version of the tensor as torch counts it: those of parameters are relative to the step's start."""

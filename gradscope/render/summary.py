@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..model.overview import Fault, GraphSize, Moves, Overview, overview
 from ..model.records import Detail, TraceInfo
 from ..model.trace import Trace
+from ..model.watching import recorded_exactly
 from ..text import byte_count, duration, elide, elide_list, number, plural, printable
 
 NAMES_SHOWN = 4
@@ -61,6 +62,8 @@ def _facts(facts: Overview) -> Iterator[tuple[str, str]]:
     if facts.loss is not None:
         first, last = facts.loss
         yield "loss", f"{number(first)} → {number(last)}" if first != last else number(first)
+    if facts.update_ratio is not None or facts.unmeasured_updates:
+        yield "updates", _updates(facts)
     yield "graph", _graph(facts)
     yield from _parameter_facts(facts)
     for moves in facts.moves[:3]:
@@ -121,6 +124,20 @@ def _phases(phases: Mapping[str, float]) -> str:
         return ", ".join(phases)
     shares = [(name, round(100 * spent / total)) for name, spent in phases.items()]
     return ", ".join(f"{name} {share} %" for name, share in shares if share) or ", ".join(phases)
+
+
+def _updates(facts: Overview) -> str:
+    """How far updates moved the parameters, by their norm, and what measures those that were not."""
+    parts = []
+    if facts.update_ratio is not None:
+        first, last = (number(ratio, 2) for ratio in facts.update_ratio)
+        parts.append(f"Δ/|p| {first}" + f" → {last}" * (first != last))
+    if facts.unmeasured_updates:
+        command = recorded_exactly(facts.info)
+        parts.append(
+            f"not measured in {plural(facts.unmeasured_updates, 'step')} ({command}: up to 1 GiB of parameters)"
+        )
+    return "; ".join(parts)
 
 
 def _graph(facts: Overview) -> str:

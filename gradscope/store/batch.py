@@ -266,7 +266,9 @@ class Batch:
         except Exception as error:  # noqa: BLE001  # the step is there, without the numbers that go with it
             self._faults.add(row, error)
             self._step(
-                row._replace(loss=None, learning_rates=(), norms=(), phases=(), memory=None, kept=(), alive=None)
+                row._replace(
+                    loss=None, learning_rates=(), norms=(), distances=(), phases=(), memory=None, kept=(), alive=None
+                )
             )
 
     def _step(self, row: StepRow) -> None:

@@ -16,7 +16,7 @@ from ..model.records import StepRow
 from .packed import pack, unpack
 
 LARGEST = 4096  # steps of a block
-SINGLES = "f"  # how the times of phases and the norms are packed; all other numbers as "d"
+SINGLES = "f"  # how the times of phases, norms and distances are packed; all other numbers as "d"
 
 
 class Columns(NamedTuple):
@@ -28,10 +28,11 @@ class Columns(NamedTuple):
     times: list[Sequence[float]]
     rates: list[Sequence[float]]
     norms: list[Sequence[float]]
+    distances: list[Sequence[float]]
 
     def of(self, place: int) -> list[float]:
         """The numbers of one step, as `step_like` takes them."""
-        columns = (self.starts, self.durations, self.losses, *self.times, *self.rates, *self.norms)
+        columns = (self.starts, self.durations, self.losses, *self.times, *self.rates, *self.norms, *self.distances)
         return [column[place] for column in columns]
 
     def gradient_norms(self) -> Iterator[float | None]:
@@ -51,8 +52,8 @@ def runs(numbers: array[float], width: int) -> Iterator[tuple[int, array[float]]
 
 def pack_block(like: StepRow, numbers: array[float]) -> tuple[int, bytes]:
     """(how many steps, their numbers) of the steps like that row with these numbers, laid out as `Repeats` has them."""
-    times, rates, norms = _counts(like)
-    width = 4 + times + rates + norms
+    times, rates, *measured = _counts(like)
+    width = 4 + times + rates + sum(measured)
     columns = [numbers[place::width] for place in range(1, width)]
     exact = (*columns[:3], *columns[3 + times : 3 + times + rates])
     doubles = b"".join([pack("d", column) for column in exact])
@@ -62,10 +63,10 @@ def pack_block(like: StepRow, numbers: array[float]) -> tuple[int, bytes]:
 
 def unpack_block(like: StepRow, count: int, packed: object) -> Columns:
     """What `pack_block` packed. Raises ValueError for anything else."""
-    times, rates, norms = _counts(like)
+    times, rates, norms, distances = _counts(like)
     if not (0 < count <= LARGEST and isinstance(packed, bytes)):
         raise ValueError("repeats.numbers are no block of steps")
-    wide, narrow = 8 * (3 + rates) * count, 4 * (times + norms) * count
+    wide, narrow = 8 * (3 + rates) * count, 4 * (times + norms + distances) * count
     try:
         data = zlib.decompressobj().decompress(packed, wide + narrow + 1)
     except zlib.error as error:
@@ -73,16 +74,17 @@ def unpack_block(like: StepRow, count: int, packed: object) -> Columns:
     if len(data) != wide + narrow:
         raise ValueError("repeats.numbers are not as many as its steps have")
     doubles = unpack("d", _together(data[:wide], 8), (3 + rates) * count)
-    singles = unpack(SINGLES, _together(data[wide:], 4), (times + norms) * count)
+    singles = unpack(SINGLES, _together(data[wide:], 4), (times + norms + distances) * count)
     columns = iter([each[at : at + count] for each in (doubles, singles) for at in range(0, len(each), count)])
     starts, durations, losses = islice(columns, 3)
-    lists = {name: list(islice(columns, many)) for name, many in (("rates", rates), ("times", times), ("norms", norms))}
+    counts = (("rates", rates), ("times", times), ("norms", norms), ("distances", distances))
+    lists = {name: list(islice(columns, many)) for name, many in counts}
     return Columns(starts, durations, losses, **lists)
 
 
-def _counts(like: StepRow) -> tuple[int, int, int]:
-    """How many times of phases, learning rates and norms a step like that row has."""
-    return 2 * len(like.phases), len(like.learning_rates), 2 * len(like.norms)
+def _counts(like: StepRow) -> tuple[int, int, int, int]:
+    """How many times of phases, learning rates, norms and distances a step like that row has."""
+    return 2 * len(like.phases), len(like.learning_rates), 2 * len(like.norms), len(like.distances)
 
 
 def _apart(data: bytes, size: int) -> bytes:

@@ -74,6 +74,7 @@ class Layout:
     phases: tuple[tuple[str, int], ...]
     rates: tuple[tuple[int, int], ...]
     norms: tuple[tuple[int, bool, bool], ...]
+    distances: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, row: StepRow) -> Layout:
@@ -81,13 +82,14 @@ class Layout:
             tuple([(phase.value, moment) for phase, moment, _, _ in row.phases]),
             tuple([rate[:2] for rate in row.learning_rates]),
             tuple([(parameter, norm is not None, grad is not None) for parameter, norm, grad in row.norms]),
+            tuple([parameter for parameter, _ in row.distances]),
         )
 
     def to_row(self) -> Row:
         return (
             dumps([list(phase) for phase in self.phases]),
-            dumps([list(rate) for rate in self.rates]),
-            dumps([[parameter, int(norm), int(grad)] for parameter, norm, grad in self.norms]),
+            dumps(_lists(self.rates)),
+            dumps([*_lists(self.norms), *_lists((parameter,) for parameter in self.distances)]),
         )
 
     @classmethod
@@ -95,10 +97,13 @@ class Layout:
         phases, rates, norms = (_pairs(plain(value)) for value in row)
         if not all(len(each) == 2 and isinstance(each[0], str) for each in phases):
             raise ValueError("layouts.phases names no phases")
+        if not {len(each) for each in norms} <= {1, 3}:
+            raise ValueError("layouts.norms names neither norms nor distances")
         return cls(
             tuple((each[0], whole(each[1])) for each in phases),
             tuple((whole(optimizer), whole(group)) for optimizer, group in rates),
-            tuple((whole(parameter), bool(whole(norm)), bool(whole(grad))) for parameter, norm, grad in norms),
+            tuple((whole(each[0]), bool(whole(each[1])), bool(whole(each[2]))) for each in norms if len(each) != 1),
+            tuple(whole(each[0]) for each in norms if len(each) == 1),
         )
 
     def places_of(self, parameter: int) -> tuple[int | None, int | None, int]:
@@ -109,19 +114,23 @@ class Layout:
             if owner == parameter:
                 at = (place if norm else None, place + norm if grad else None)
             place += norm + grad
-        return (*at, place)
+        return (*at, place + len(self.distances))
 
     @cached_property
     def _gradients(self) -> tuple[int, tuple[int, ...]]:
-        """How many norms are packed, and which of them are gradients'."""
+        """How many numbers are packed with the norms, and which of them are gradients'."""
         has = [is_gradient for _, norm, grad in self.norms for is_gradient, there in ((0, norm), (1, grad)) if there]
-        return len(has), tuple(place for place, is_gradient in enumerate(has) if is_gradient)
+        return len(has) + len(self.distances), tuple(place for place, is_gradient in enumerate(has) if is_gradient)
 
     def gradient_norm(self, norms: object) -> float | None:
         """The norm of all gradients together; None where a step has none. Raises ValueError."""
         count, places = self._gradients
         values = unpack("f", norms or b"", count)
         return math.hypot(*[values[place] for place in places]) if places else None
+
+
+def _lists(values: Iterable[Iterable[int]]) -> list[Json]:
+    return [list(map(int, each)) for each in values]
 
 
 def _pairs(value: object) -> list[list[Any]]:
@@ -144,6 +153,7 @@ def layout_key(row: StepRow) -> object:
         [span[:2] for span in row.phases],
         [rate[:2] for rate in row.learning_rates],
         [(parameter, norm is not None, grad is not None) for parameter, norm, grad in row.norms],
+        [parameter for parameter, _ in row.distances],
     )
 
 
@@ -161,9 +171,7 @@ def step_row(row: StepRow, layout: int) -> Row:
         None if loss is None else encode_float(loss),
         pack("f", [time for span in row.phases for time in span[2:]]) if row.phases else None,
         pack("d", [rate for _, _, rate in row.learning_rates]) if row.learning_rates else None,
-        pack("f", [one for _, norm, grad in row.norms for one in (norm, grad) if one is not None])
-        if row.norms
-        else None,
+        pack("f", _norms_and_distances(row)) if row.norms or row.distances else None,
         _listed(row.versions),
         _listed(row.carried),
         dumps(list(row.memory)) if row.memory is not None else None,
@@ -174,11 +182,16 @@ def step_row(row: StepRow, layout: int) -> Row:
     )
 
 
+def _norms_and_distances(row: StepRow) -> list[float]:
+    norms = [one for _, norm, grad in row.norms for one in (norm, grad) if one is not None]
+    return [*norms, *[distance for _, distance in row.distances]]
+
+
 def repeated_rows(row: StepRow, width: int, numbers: array[float], layout: int) -> Iterator[Row]:
     """The rows of `steps` for steps like that row, with numbers as `Repeats` has them."""
     usual = step_row(row, layout)
     begin, end = usual[1:5], usual[13:]
-    times, rates, norms = 2 * len(row.phases), len(row.learning_rates), 2 * len(row.norms)
+    times, rates, norms = 2 * len(row.phases), len(row.learning_rates), 2 * len(row.norms) + len(row.distances)
     singles, doubles = pack("f", numbers), pack("d", numbers)
     steps_before = [row.number - step for _, step, _ in row.carried]
     carried = f"[{','.join([f'[{tensor},%d,{old}]' for tensor, _, old in row.carried])}]"
@@ -211,7 +224,7 @@ def step_of(row: Row, layout: Callable[[int], Layout]) -> StepRow:
     times = unpack("f", row[8] or b"", 2 * len(found.phases))
     rates = unpack("d", row[9] or b"", len(found.rates))
     count = sum(norm + grad for _, norm, grad in found.norms)
-    norms = iter(unpack("f", row[10] or b"", count))
+    norms = iter(unpack("f", row[10] or b"", count + len(found.distances)))
     data: dict[str, Any] = {
         "number": row[0],
         "kind": row[1],
@@ -241,6 +254,7 @@ def step_of(row: Row, layout: Callable[[int], Layout]) -> StepRow:
             [parameter, encode_float(next(norms)) if norm else None, encode_float(next(norms)) if grad else None]
             for parameter, norm, grad in found.norms
         ],
+        "distances": [[parameter, encode_float(next(norms))] for parameter in found.distances],
     }
     return from_json(StepRow, data)
 

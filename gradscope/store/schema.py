@@ -29,7 +29,8 @@ cannot hold is a BLOB. Packed BLOBs are little-endian: f4 is a 4-byte float, f8 
 A row of `steps` holds what differs between steps that did the same, packed as its `layout` says:
 `phase_times` has two f4 (seconds from the step's start, duration) for each [phase, moment] in
 `layouts.phases`; `rates` has one f8 for each [optimizer, group] in `layouts.rates`; `norms` has f4
-for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present, in that order.
+for each [parameter, has_norm, has_grad_norm] in `layouts.norms`, those present, in that order, then for
+each [parameter] there how far the step's last update moved it, the 2-norm of the difference.
 `versions` (JSON [[parameter, version]]) are the versions at the step's start that counting the
 templates' bumps on from the step before would get wrong. `shifts` (JSON [[tensor, version]]) are to be
 added to the template's versions of these tensors, which are relative to the step's start, too. `kept` is a
@@ -37,8 +38,9 @@ JSON list of `Kept` records, `alive` JSON [tensors, grad nodes].
 
 A row of `repeats` stands for the steps `first` to `first` + `count` - 1. They are as the last row of `steps` before
 them, but for their numbers; what that one carried from so many steps before, they did, too. `numbers` is made by zlib:
-f8 for each step's start, then each one's duration, loss, and learning rates, then f4 for phases (start, duration) and
-norms, one kind after the other; of the f8, and of the f4, first each one's first byte, then each one's second.
+f8 for each step's start, then each one's duration, loss, and learning rates, then f4 for phases (start, duration),
+norms and distances, one kind after the other; of the f8, and of the f4, first each one's first byte, then each one's
+second.
 
 A row of `samples` holds the statistics of tensors, packed as its `layout` says: `sample_layouts.entries` is a
 JSON list of [moment, what, of_parameter, subject, shape, has_stats, how many values or null]. `stats` has 72
@@ -59,8 +61,9 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x47524144
-VERSION = 7
-# Read, too: without the tables of `SINCE`; records lack `op` of a mutation, `given` of an op, `model` of a parameter.
+VERSION = 8
+# Read, too: without the tables of `SINCE`; records lack `op` of a mutation, `given` of an op, `model` of a parameter,
+# and distances.
 OLDEST = 5
 
 TABLES: dict[str, str] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..model.records import Parameter
 from ..model.sizes import elements
 from ..text import number
-from .figures import CARRIED, NONE, ZERO, Figures
+from .figures import CARRIED, NONE, UNKNOWN, ZERO, Figures
 
 SPARK = 12  # cells of a curve, where there is room
 
@@ -30,7 +30,7 @@ def _gradient_words(row: Figures, value: float | None) -> str:
         return ""
     if gradient.kind in (NONE, ZERO):
         return "None" if gradient.kind == NONE else "0"
-    return "from before" if gradient.kind == CARRIED else _digits(value)
+    return {CARRIED: "from before", UNKNOWN: "?"}.get(gradient.kind) or _digits(value)
 
 
 def _digits(value: float | None) -> str:
@@ -38,7 +38,7 @@ def _digits(value: float | None) -> str:
 
 
 def _ratio_words(figures: Figures) -> str:
-    return "" if figures.ratio is None else f"{'' if figures.exact else '≥'}{number(figures.ratio, 2)}"
+    return "?" if not figures.exact else "" if figures.ratio is None else number(figures.ratio, 2)
 
 
 def status_words(status: tuple[str, ...]) -> str:

@@ -6,7 +6,6 @@ A place is (step, moment). Some moments are only known once their step is read: 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..model.moments import Move, Mutation, Template
-from ..model.records import StepRow
-from ..model.samples import not_finite
 from ..model.trace import Step
+from .bad_numbers import bad_moments
 
 START = -1
 LAST = -2
@@ -70,20 +68,6 @@ def writes_and_moves(template: Template) -> tuple[tuple[int, ...], tuple[int, ..
     """The moments at which a tensor was written in place, and those at which one was copied elsewhere."""
     mutations = tuple(index for index, moment in enumerate(template.moments) if isinstance(moment, Mutation))
     return mutations, tuple(index for index, moment in enumerate(template.moments) if isinstance(moment, Move))
-
-
-def bad_moments(step: Step) -> tuple[int, ...]:
-    """The moments whose samples hold NaN or Inf; the step's last one where only its norms do."""
-    found = {sample.moment for sample in step.samples if not_finite(sample)}
-    if not found and bad_norms(step.row):
-        found = {len(step.moments) - 1}
-    return tuple(sorted(found))
-
-
-def bad_norms(row: StepRow) -> bool:
-    """Whether a step's loss, or the norm of a parameter or of its gradient, is not finite."""
-    numbers = (row.loss, *(norm for _, *norms in row.norms for norm in norms))
-    return any(number is not None and not math.isfinite(number) for number in numbers)
 
 
 def by_moments(place: Place, by: int, count: int, steps: Sequence[int]) -> Place:

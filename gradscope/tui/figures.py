@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model.moments import Backward, GradChange, OptimizerStep
+from ..model.moments import Backward, GradChange, Mutation, OptimizerStep
 from ..model.records import Parameter, Phase, Sample, Stats
 from ..model.samples import SampleIndex
 from ..model.state import State, TensorState
@@ -20,7 +20,9 @@ FIVE = (Phase.ZERO_GRAD, Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMI
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """A `.grad`. `kind`: NONE, ZERO, KNOWN (its norm at least), CARRIED from before the step, UNKNOWN."""
+    """A `.grad`. `kind`: NONE, ZERO, KNOWN (its norm at least), CARRIED (there since before the step; its numbers are
+    not known), UNKNOWN (not even whether there is one).
+    """
 
     kind: str
     norm: float | None = None
@@ -29,9 +31,9 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a row of the table shows. `ratio` is how far the update moved the parameter, by its norm.
+    """What a row of the table shows. `ratio` is how far the last update moved the parameter, by its norm.
 
-    `exact` is False where the ratio is only known to be at least that. `status`: frozen, no grad, in no optimizer.
+    None before an update, and where that was not measured: then it is not `exact`. `status`: frozen, no grad, …
     """
 
     norm: float | None
@@ -44,15 +46,21 @@ class Figures:
 
 
 class StepFigures:
-    """The figures of one step's parameters. Making it is linear in the step; asking it is not."""
+    """The figures of one step's parameters. Making it is linear in the step; asking it is not.
 
-    def __init__(self, step: Step, samples: SampleIndex) -> None:
+    `before` are those of the step before it, which tell what held when this one began.
+    """
+
+    def __init__(self, step: Step, samples: SampleIndex, before: StepFigures | None = None) -> None:
         self.step = step
         self.samples = samples
+        self.before = before
         self.tensor_of = {tensor.parameter: tensor.number for tensor in step.tensors if tensor.parameter is not None}
         self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
-        self._updates: dict[int, int] = {}  # tensor -> the moment of its last update
+        self._distances = dict(step.row.distances)
+        self._updates: dict[int, list[int]] = defaultdict(list)  # tensor -> the moments of its updates
+        self._written: dict[int, int] = {}  # tensor -> the first moment that wrote it
         self._backward_end: int | None = None
         backward = False
         wanted = set(self.tensor_of.values())
@@ -61,11 +69,16 @@ class StepFigures:
                 for tensor in wanted.intersection(moment.tensors):
                     self._changes[tensor].append((index, moment.change))
             elif isinstance(moment, OptimizerStep):
-                self._updates.update(dict.fromkeys(wanted.intersection(moment.updated), index))
+                for tensor in wanted.intersection(moment.updated):
+                    self._updates[tensor].append(index)
+                    self._written.setdefault(tensor, index)
+            elif isinstance(moment, Mutation) and moment.tensor in wanted:
+                self._written.setdefault(moment.tensor, index)
             elif isinstance(moment, Backward):
                 backward = True
             if backward and moment.phase is Phase.BACKWARD:
                 self._backward_end = index
+        self.unmeasured = not all(self._ratio(parameter, len(step.moments))[1] for parameter in self.tensor_of)
         optimizers = step.trace.source.optimizers()
         self.optimized = bool(optimizers)
         rates = {(optimizer, group): rate for optimizer, group, rate in step.row.learning_rates}
@@ -82,7 +95,7 @@ class StepFigures:
         """A parameter's figures in `state`, a state of this step."""
         value = self.value(parameter.id, state.moment)
         ratio, exact = self._ratio(parameter.id, state.moment)
-        norm = value.norm if value is not None else self._norms.get(parameter.id, (None, None))[0]
+        norm = value.norm if value is not None else self._norm(parameter.id, state.moment)
         return Figures(
             norm=norm,
             sum=value.sum if value is not None else None,
@@ -99,28 +112,54 @@ class StepFigures:
         place = max(bisect_right(found, moment, key=lambda sample: sample.moment) - 1, 0)
         return found[place].stats if found else None
 
+    def _norm(self, parameter: int, moment: int) -> float | None:
+        """|p| where it was not sampled: of the row, as of the step's end; until it is written, of the row before."""
+        tensor = self.tensor_of.get(parameter)
+        written = self._written.get(tensor) if tensor is not None else None
+        if written is None and self.step.row.light:
+            written = len(self.step.moments) - 1
+        if written is None or moment >= written:
+            return self._norms.get(parameter, (None, None))[0]
+        return self.before._norm(parameter, len(self.before.step.moments)) if self.before is not None else None
+
     def gradient(self, parameter: int, state: State) -> Gradient:
         """The parameter's `.grad` in `state`."""
         tensor = self.tensor_of.get(parameter)
-        norm = self._norms.get(parameter, (None, None))[1]
         if tensor is None:
-            return Gradient(KNOWN if norm is not None else UNKNOWN, norm)
+            return self._untouched(parameter)
         has_grad = state.tensors[tensor].has_grad
         if has_grad is False:
             return Gradient(NONE)
         changes = self._changes.get(tensor, [])
         place = bisect_right(changes, (state.moment, "\uffff")) - 1
-        if place < 0 and changes and changes[0][1] == "created":
-            return Gradient(NONE)  # it is None until this step's backward makes it
-        if place < 0:
-            return Gradient(CARRIED if has_grad is None else UNKNOWN)
-        last, change = changes[place]
-        if change == "zeroed":
+        if place >= 0:
+            return self._changed(parameter, changes[place], state.moment)
+        if has_grad is None:
+            return Gradient(UNKNOWN)
+        found = self.before.left(parameter) if self.before is not None else Gradient(UNKNOWN)
+        return found if found.kind in (ZERO, KNOWN) else Gradient(CARRIED)
+
+    def left(self, parameter: int) -> Gradient:
+        """The parameter's `.grad` at the step's end."""
+        tensor = self.tensor_of.get(parameter)
+        changes = self._changes.get(tensor, []) if tensor is not None else []
+        return self._changed(parameter, changes[-1], len(self.step.moments)) if changes else self._untouched(parameter)
+
+    def _untouched(self, parameter: int) -> Gradient:
+        norm = self._norms.get(parameter, (None, None))[1]
+        return Gradient(KNOWN if norm is not None else UNKNOWN, norm)
+
+    def _changed(self, parameter: int, change: tuple[int, str], moment: int) -> Gradient:
+        """The gradient that a change left, as of a later `moment` without another change."""
+        last, what = change
+        if what == "cleared":
+            return Gradient(NONE)
+        if what == "zeroed":
             return Gradient(ZERO, 0.0, 0.0)
-        sample = self._last_gradient(parameter, state.moment, last)
+        sample = self._last_gradient(parameter, moment, last)
         if sample is not None and sample.stats is not None:
             return Gradient(KNOWN, sample.stats.norm, sample.stats.sum)
-        return Gradient(KNOWN if norm is not None else UNKNOWN, norm)
+        return self._untouched(parameter)
 
     def _last_gradient(self, parameter: int, moment: int, since: int) -> Sample | None:
         found = self._samples(parameter, "grad")
@@ -132,21 +171,25 @@ class StepFigures:
         return self.samples.of(self.step.tensors[tensor], what) if tensor is not None else ()
 
     def _ratio(self, parameter: int, moment: int) -> tuple[float | None, bool]:
-        """|update| / |parameter|, once the optimizer has stepped; exact where the values were sampled."""
-        tensor = self.tensor_of.get(parameter)
-        update = self._updates.get(tensor) if tensor is not None else None
+        """|update| / |parameter| of the last update up to `moment`, and whether that is all there is to know."""
+        updates = self._updates.get(self.tensor_of.get(parameter, -1), [])
+        done = bisect_right(updates, moment)
+        if not done:
+            return None, True
+        norm, distance = self._norms.get(parameter, (None, None))[0], self._distances.get(parameter)
+        ratio = self._ratio_of_values(parameter, updates[done - 1], moment)
+        if ratio is None and done == len(updates) and norm is not None and distance is not None:
+            ratio = _ratio(distance, norm)
+        return ratio, ratio is not None
+
+    def _ratio_of_values(self, parameter: int, update: int, moment: int) -> float | None:
+        """The same of a parameter whose values are known before and after the update."""
         found = self._samples(parameter, "value")
         place = bisect_right(found, moment, key=lambda sample: sample.moment) - 1
-        if update is None or update > moment or place < 1 or found[place].moment < update:
-            return None, True
-        before, after = found[place - 1], found[place]
-        if before.stats is None or after.stats is None or not before.stats.norm:
-            return None, True
-        if before.values is not None and after.values is not None:
-            return math.dist(before.values, after.values) / before.stats.norm, True
-        moved = abs(after.stats.norm - before.stats.norm)
-        mean = abs(after.stats.sum - before.stats.sum) / math.sqrt(max(after.stats.numel, 1))
-        return max(moved, mean) / before.stats.norm, False
+        if place < 1 or found[place].moment < update:
+            return None
+        before, after = found[place - 1].values, found[place].values
+        return None if before is None or after is None else _ratio(math.dist(before, after), math.hypot(*before))
 
     def _status(self, parameter: Parameter, state: State) -> tuple[str, ...]:
         if parameter.role == "buffer":
@@ -171,6 +214,18 @@ class StepFigures:
         return bool(now.has_grad) if now is not None else self._norms.get(parameter, (None, None))[1] is not None
 
 
+def _ratio(distance: float, norm: float) -> float:
+    return distance / norm if norm else math.inf if distance else 0.0
+
+
+def figures_before(trace: Trace, number: int) -> StepFigures | None:
+    """The figures of the step just before `number`; None where it was not recorded. Reads it."""
+    if number - 1 not in trace.source.step_numbers():
+        return None
+    step = trace.step(number - 1)
+    return StepFigures(step, SampleIndex(step.samples))
+
+
 @dataclass(frozen=True, slots=True)
 class PhasePoint:
     """A parameter after one phase of a step: the sums of its gradient and of itself."""
@@ -180,34 +235,16 @@ class PhasePoint:
     sum: float | None
 
 
-def five_phases(trace: Trace, figures: StepFigures, parameter: int, state_at: object) -> list[PhasePoint]:
-    """A parameter at its step's start and after each of its phases. `state_at(moment)` is the step's state then.
-
-    Reads the step before, for the gradient that a step begins with.
-    """
-    assert callable(state_at)
-    step = figures.step
+def five_phases(figures: StepFigures, parameter: int, state_at: Callable[[int], State]) -> list[PhasePoint]:
+    """A parameter at its step's start and after each of its phases. `state_at(moment)` is the step's state then."""
     ends: dict[Phase, int] = {}
-    for index, record in enumerate(step.moments):
+    for index, record in enumerate(figures.step.moments):
         if record.phase in FIVE:
             ends[record.phase] = index
     points = [("start", -1), *((phase.value, end) for phase, end in sorted(ends.items(), key=lambda item: item[1]))]
     found = []
     for name, moment in points:
-        gradient = figures.gradient(parameter, state_at(moment))
-        if gradient.kind == CARRIED:
-            gradient = _carried(trace, step.number, parameter)
         value = figures.value(parameter, moment)
+        gradient = figures.gradient(parameter, state_at(moment))
         found.append(PhasePoint(name, gradient, value.sum if value is not None else None))
     return found
-
-
-def _carried(trace: Trace, number: int, parameter: int) -> Gradient:
-    """The gradient that a parameter has at the end of the step before; CARRIED where that is not known."""
-    earlier = [step for step in trace.source.step_numbers() if step < number]
-    if not earlier:
-        return Gradient(CARRIED)
-    step = trace.step(earlier[-1])
-    state = State.at(step, len(step.moments) - 1)
-    gradient = StepFigures(step, SampleIndex(step.samples)).gradient(parameter, state)
-    return gradient if gradient.kind != UNKNOWN else Gradient(CARRIED)

@@ -7,17 +7,19 @@ are looked at once. Reads the file: for worker threads.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..model.findings import Finding
-from ..model.moments import Template
+from ..model.moments import NodeRun, Template
 from ..model.records import Detail, StepRow, Tensor
 from ..model.trace import Step
 from . import cursor
+from .bad_numbers import bad_norms
 from .cursor import Place
 from .session import Loaded, Session
+from .subject import grad_of
 from .touches import Touch, Touches, changes_of
 from .words import tensor_word
 
@@ -93,7 +95,7 @@ class BadNumbers:
     word = "NaN or Inf"
 
     def possible(self, row: StepRow, session: Session) -> bool:  # noqa: ARG002  # the row tells it
-        return row.detail is Detail.FULL or cursor.bad_norms(row)
+        return row.detail is Detail.FULL or bad_norms(row)
 
     def moments(self, loaded: Loaded) -> Sequence[int]:
         return loaded.landmarks.bad
@@ -134,30 +136,44 @@ class FindingPlaces:
 
 
 def finding_moment(step: Step, finding: Finding) -> int:
-    """The moment of `step` that a finding speaks of: where its line ran, else its node's, else the start."""
-    if finding.culprit is not None:
-        found = moment_of_line(step, finding.culprit.file, finding.culprit.line)
-        if found is not None:
-            return found
-    tensors = len(step.template.tensors)
-    for node in finding.nodes:
-        if tensors <= node < tensors + len(step.moments):
-            return node - tensors
-        if node < tensors and (made := step.tensors[node].made_by) is not None:
-            return made
-    return cursor.START
+    """The moment of `step` that a finding speaks of: of those of its line that of its nodes, else of its call."""
+    named = list(dict.fromkeys(moments_of_nodes(step, finding.nodes)))
+    culprit = finding.culprit
+    if culprit is not None:
+        here = moments_of_line(step, culprit.file, culprit.line)
+        call = moments_of_line(step, culprit.file, culprit.line, culprit.expression) if culprit.expression else ()
+        for found in ([at for at in named if at in here], call, here):
+            if found:
+                return found[0]
+    return named[0] if named else cursor.START
 
 
-def moment_of_line(step: Step, file: str, line: int) -> int | None:
-    """The first moment that a line of the user's file led to."""
+def moments_of_nodes(step: Step, nodes: Iterable[int]) -> Iterator[int]:
+    """When each of some nodes of the step's graph was made, or ran."""
+    template = step.template
+    runs = {(one.graph, one.node): at for at, one in enumerate(step.moments) if isinstance(one, NodeRun)}
+    for node in nodes:
+        if node < len(template.tensors):
+            moment = template.tensors[node].made_by
+        elif node < len(template.tensors) + len(template.moments):
+            moment = node - len(template.tensors)
+        else:
+            grad = grad_of(template, node)
+            moment = runs.get(grad) if grad is not None else None
+        if moment is not None:
+            yield moment
+
+
+def moments_of_line(step: Step, file: str, line: int, expression: str | None = None) -> Sequence[int]:
+    """The moments that a line of the user's file led to; only those of one call on it, where it is told."""
     source = step.trace.source
-    sites, stacks = source.sites(), source.stacks()
-    wanted = {
+    sites = {
         number
-        for number, stack in stacks.items()
-        if any(site in sites and (sites[site].file, sites[site].line) == (file, line) for site in stack.sites[:1])
+        for number, site in source.sites().items()
+        if (site.file, site.line) == (file, line) and expression in (None, site.expression)
     }
-    return next((index for index, moment in enumerate(step.moments) if moment.stack in wanted), None)
+    stacks = {number for number, stack in source.stacks().items() if sites.intersection(stack.sites[:1])}
+    return [index for index, moment in enumerate(step.moments) if moment.stack in stacks]
 
 
 def origin(loaded: Loaded, tensor: int) -> Place | None:

@@ -13,6 +13,7 @@ from ..model.history import History
 from ..model.samples import SampleIndex
 from ..model.trace import Step, Trace
 from .cursor import Landmarks, landmarks
+from .figures import StepFigures, figures_before
 from .memory import kept
 from .touches import Touches
 
@@ -22,13 +23,14 @@ _STEPS, _GRAPHS = 8, 6  # how many are kept
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One step, read: nothing asked of it reads the file again."""
+    """One step, read: nothing asked of it reads the file again. `before`: the figures of the step before it."""
 
     step: Step
     history: History
     samples: SampleIndex
     landmarks: Landmarks
     touches: Touches
+    before: StepFigures | None
 
     @property
     def template(self) -> int:
@@ -88,7 +90,8 @@ class Session:
         read_tables(self.trace)
         step = self.trace.step(number)
         history = History(step)
-        return Loaded(step, history, SampleIndex(step.samples), landmarks(step), Touches(step.template))
+        before = figures_before(self.trace, number)
+        return Loaded(step, history, SampleIndex(step.samples), landmarks(step), Touches(step.template), before)
 
 
 def _key(loaded: Loaded, kind: GraphKind) -> tuple[int, int, GraphKind]:

@@ -29,10 +29,10 @@ def subject_of(template: Template, node: GraphNode) -> Subject:
         return Subject(tensor=_tensor_of(template, node, tensors, moments))
     if node.kind is NodeKind.OP:
         return Subject(op=node.id - tensors if tensors <= node.id < tensors + moments else None)
-    return Subject(grad=_grad_of(template, node.id))
+    return Subject(grad=grad_of(template, node.id))
 
 
-def _grad_of(template: Template, node: int) -> tuple[int, int] | None:
+def grad_of(template: Template, node: int) -> tuple[int, int] | None:
     """The (graph, index) of the grad node with that id."""
     place = node - len(template.tensors) - len(template.moments)
     for graph, found in enumerate(template.graphs):
@@ -48,7 +48,7 @@ def sights_of(template: Template, graph: Graph, node: GraphNode) -> Sequence[Sub
     if first.grad is None or len(template.graphs) < 2:
         return (first,)
     again = sorted(own for own, home in graph.elsewhere.items() if home == node.id)
-    found = [_grad_of(template, own) for own in again]
+    found = [grad_of(template, own) for own in again]
     return (first, *(Subject(grad=grad) for grad in found if grad is not None))
 
 

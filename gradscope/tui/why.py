@@ -96,7 +96,7 @@ def _not_reached(scene: Scene, tensor: Tensor, now: TensorState) -> Because:
     first = next((moment for moment in coming if _fills(scene, moment)), None)
     if now.has_grad is None:
         then = f"; {_line(scene, first)} fills it at moment {first + 1}" if first is not None else ""
-        return Because(f"Not touched yet: it is as it was before this step{then}.", first)
+        return Because(f"Not known: the recording did not see what it was before this step{then}.", first)
     if first is not None:
         return Because(f"None so far: {_line(scene, first)} fills it at moment {first + 1}.", first)
     backwards = [index for index, moment in enumerate(scene.step.moments) if isinstance(moment, Backward)]

@@ -246,3 +246,43 @@ def test_a_step_between_losses_of_an_earlier_step(judging: Judging) -> None:
     assert "freed" not in found.message + found.explanation
     healed = text.replace("    opts[name].step()  # culprit", "") + "for name in losses: opts[name].step()\n"
     assert not loud(judging(healed))
+
+
+@pytest.mark.parametrize("begin", ["for _ in range(3):\n", "if True:\n"], ids=["each step", "once"])
+def test_losses_of_one_value_in_a_loop_belong_together(judging: Judging, begin: str) -> None:
+    script = HEAD + """
+body, heads = nn.Linear(4, 8), nn.ModuleList(nn.Linear(8, 1) for _ in range(3))
+opt = adam(body, heads)
+""" + begin + """
+    h = torch.tanh(body(torch.randn(6, 4)))
+    opt.zero_grad()
+    for head in heads:
+        loss = (head(h) - 1).square().mean()
+        loss.backward()  # culprit
+    opt.step()
+"""  # fmt: skip
+    found = judging.expect("GS403", "# culprit", script)
+    assert "graph of h" in found.message
+    assert "retain_graph=True" in found.fixes[0].code
+    assert not loud(judging(script.replace("loss.backward()", "loss.backward(retain_graph=True)")))
+
+
+@pytest.mark.parametrize(
+    ("then", "keyword"),
+    [("(out + g.norm()).backward()", "create_graph"), ("out.backward()", "retain_graph")],
+    ids=["its gradients are part of the loss", "the loss alone"],
+)
+def test_a_graph_that_autograd_grad_freed(judging: Judging, then: str, keyword: str) -> None:
+    script = (
+        HEAD
+        + f"""
+net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+x = torch.randn(2, 3, requires_grad=True)
+out = net(x).mean()
+(g,) = torch.autograd.grad(out, x)  # culprit
+{then}
+"""
+    )
+    found = judging.expect("GS403", "# culprit", script)
+    assert f"{keyword}=True" in found.fixes[0].code
+    assert not loud(judging(script.replace("grad(out, x)", f"grad(out, x, {keyword}=True)")))

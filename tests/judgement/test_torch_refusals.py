@@ -1,4 +1,4 @@
-"""What torch itself refuses (GS231, GS232, GS312, GS4xx, GS6xx, GS8xx, GS954): the cause, and the repaired twin.
+"""What torch itself refuses (GS231, GS232, GS312, GS4xx, GS6xx, GS8xx): the cause, and the repaired twin.
 
 In each script the text before `->` is wrong and the one after it right; `# culprit` marks the line to blame.
 """
@@ -291,17 +291,6 @@ BUGS = {
         net = nn.Linear(3, 1)
         seen = net(torch.randn(2, 3)).detach()
         seen.register_hook(print)  # culprit
-        """,
-    ),
-    "rows of a table in float64": Refused(
-        "GS954",
-        "dtypes",
-        "torch.from_numpy(np.random.rand(4, 3))",
-        "torch.from_numpy(np.random.rand(4, 3)).float()",
-        """
-        net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
-        rows = torch.from_numpy(np.random.rand(4, 3))
-        net(rows).sum().backward()  # culprit
         """,
     ),
     "tied weights in two groups": Refused(

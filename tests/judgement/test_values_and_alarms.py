@@ -190,6 +190,61 @@ for _ in range(4):
     x, y = batch()
     learn(opt, F.mse_loss(base(x) + b(a(x)), y))
 """,
+    "an advantage that is detached as a whole": """
+body, policy, value = nn.Linear(4, 8), nn.Linear(8, 3), nn.Linear(8, 1)
+opt = torch.optim.Adam([*body.parameters(), *policy.parameters(), *value.parameters()], 1e-2)
+def worth(s):
+    return value(body(s).relu())
+for _ in range(4):
+    s, gain = batch()
+    later, action = torch.randn(8, 4), torch.randint(0, 3, (8, 1))
+    target = gain + 0.9 * worth(later)
+    edge = target - worth(s)
+    chosen = policy(body(s).relu()).softmax(1).gather(1, action)
+    learn(opt, (-chosen.log() * edge.detach() + F.smooth_l1_loss(worth(s), target.detach())).mean())
+""",
+    "a target network that is copied, and whose gradients nobody reads": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.out = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.out(self.body(x).relu())
+
+online, target = Net(), Net()
+target.load_state_dict(online.state_dict())
+opt = torch.optim.Adam(online.parameters(), 1e-2)
+for epoch in range(3):
+    for _ in range(4):
+        x, gain = batch()
+        best = gain + 0.9 * target(torch.randn(8, 4)).max(1, keepdim=True)[0]
+        learn(opt, F.smooth_l1_loss(online(x).gather(1, torch.randint(0, 2, (8, 1))), best))
+    target.load_state_dict(online.state_dict())
+""",
+    "a policy that acts with gradients on, one variable for all its acts": """
+policy = mlp(4, 2)
+opt = torch.optim.Adam(policy.parameters(), 1e-2)
+for episode in range(4):
+    rows = []
+    for t in range(5):
+        s = torch.randn(4)
+        chances = policy(s).softmax(0)
+        act = torch.distributions.Categorical(chances).sample().item()
+        rows.append((s, act, chances[act].item()))
+    s, act = torch.stack([row[0] for row in rows]), torch.tensor([row[1] for row in rows])
+    for _ in range(2):
+        learn(opt, -policy(s).log_softmax(1).gather(1, act[:, None]).mean())
+""",
+    "small weights under an optimizer that makes up for them": """
+net = nn.Sequential(*[layer for _ in range(7) for layer in (nn.Linear(32, 32), nn.LeakyReLU(0.2))], nn.Linear(32, 1))
+for layer in net:
+    if isinstance(layer, nn.Linear):
+        nn.init.normal_(layer.weight, 0.0, 0.06)
+opt = torch.optim.Adam(net.parameters(), 2e-4)
+for _ in range(4):
+    learn(opt, (net(torch.randn(16, 32)) - 1).square().mean())
+""",
 }
 
 

@@ -86,6 +86,7 @@ def step_rows(draw: st.DrawFn) -> StepRow:
     return row._replace(
         phases=tuple(span._replace(start=draw(FLOATS), duration=draw(FLOATS)) for span in row.phases),
         norms=tuple((owner, draw(st.none() | FLOATS), draw(st.none() | FLOATS)) for owner, _, _ in row.norms),
+        distances=tuple((owner, draw(FLOATS)) for owner, _ in row.distances),
     )
 
 

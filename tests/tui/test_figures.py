@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import math
+
 from gradscope.model.records import Phase, StepKind
 from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
-from gradscope.tui.figures import CARRIED, KNOWN, NONE, ZERO, Figures, StepFigures, five_phases
+from gradscope.tui.columns import COLUMNS
+from gradscope.tui.figures import KNOWN, NONE, ZERO, Figures, StepFigures, five_phases
 from tests.builders import TraceBuilder, mlp_trace
 
 
 def figures(trace: Trace, step: int, parameter: int, moment: int) -> Figures:
     found = trace.step(step)
     at = moment if moment >= -1 else len(found.moments) - 1
-    return StepFigures(found, SampleIndex(found.samples)).of(trace.source.parameters()[parameter], State.at(found, at))
+    return figures_of(trace, step).of(trace.source.parameters()[parameter], State.at(found, at))
+
+
+def figures_of(trace: Trace, number: int) -> StepFigures:
+    step = trace.step(number)
+    before = figures_of(trace, number - 1) if number - 1 in trace.source.step_numbers() else None
+    return StepFigures(step, SampleIndex(step.samples), before)
 
 
 def end_of(trace: Trace, step: int, phase: Phase) -> int:
     return max(index for index, moment in enumerate(trace.step(step).moments) if moment.phase is phase)
 
 
-def test_the_gradient_is_carried_then_none_then_there() -> None:
+def test_the_gradient_is_that_of_the_step_before_then_none_then_there() -> None:
     trace = mlp_trace()
+    assert figures(trace, 1, 0, -1).gradient == figures(trace, 0, 0, -2).gradient
     kinds = [
         figures(trace, 1, 0, moment).gradient.kind
         for moment in (-1, end_of(trace, 1, Phase.ZERO_GRAD), end_of(trace, 1, Phase.BACKWARD))
     ]
-    assert kinds == [CARRIED, NONE, KNOWN]
+    assert kinds == [KNOWN, NONE, KNOWN]
     assert figures(trace, 1, 0, -2).gradient.norm is not None
 
 
@@ -91,6 +101,39 @@ def test_how_far_the_update_moved_it() -> None:
     assert (figures(trace, 0, 0, before).sum, after.sum) == (7.0, 8.0)
 
 
+def updated_twice(*distances: tuple[int, float], number: int = 0) -> Trace:
+    """`w`, of norm 5, is updated at the moments 0 and 1; only these distances are known."""
+    trace = TraceBuilder("optimizer.step()\noptimizer.step()\n")
+    w = trace.parameter("w", (2,))
+    trace.optimizer("SGD", [w])
+    step = trace.step(number, StepKind.TRAIN)
+    tensor = step.tensor("w", (2,), requires_grad=True, parameter=w, role="parameter")
+    step.update(0, [tensor], line=1)
+    step.update(0, [tensor], line=2)
+    trace.source.put_step(step.done(lr=1.0)._replace(norms=((w, 5.0, 1.0),), distances=distances))
+    return trace.trace()
+
+
+def test_how_far_the_last_update_of_a_step_moved_it_is_known_from_there_on() -> None:
+    trace = updated_twice((0, 0.5))
+    found = [figures(trace, 0, 0, moment) for moment in (-1, 0, 1)]
+    assert [(row.ratio, row.exact) for row in found] == [(None, True), (None, False), (0.1, True)]
+
+
+def test_an_update_that_was_not_measured_is_shown_as_unknown() -> None:
+    trace = updated_twice()
+    found = figures(trace, 0, 0, 1)
+    assert (found.ratio, found.exact) == (None, False)
+    assert COLUMNS["Δ/|p|"].words(found) == "?"
+    assert COLUMNS["Δ/|p|"].words(figures(trace, 0, 0, -1)) == ""
+
+
+def test_what_began_at_zero_moved_without_measure() -> None:
+    trace = updated_twice((0, 0.5))
+    trace.source.put_step(trace.step(0).row._replace(norms=((0, 0.0, 1.0),)))  # type: ignore[attr-defined]
+    assert figures(trace, 0, 0, 1).ratio == math.inf
+
+
 def test_what_no_backward_reaches_and_no_optimizer_trains() -> None:
     trace = updated_trace()
     assert figures(trace, 0, 1, -1).status == ("in no optimizer",)
@@ -101,7 +144,7 @@ def test_what_no_backward_reaches_and_no_optimizer_trains() -> None:
 def test_the_phases_of_a_step_as_the_tutorials_plot_them() -> None:
     trace = mlp_trace()
     step = trace.step(1)
-    points = five_phases(trace, StepFigures(step, SampleIndex(step.samples)), 0, lambda moment: State.at(step, moment))
+    points = five_phases(figures_of(trace, 1), 0, lambda moment: State.at(step, moment))
     assert [point.phase for point in points] == [
         "start",
         "zero_grad",

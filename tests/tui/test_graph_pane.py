@@ -175,8 +175,11 @@ def test_search_finds_by_name_op_and_mark() -> None:
 
 def test_search_selects_what_lies_in_a_folded_module() -> None:
     async def walk(stage: Stage) -> None:
-        await stage.press("M", "slash", *"fc2.weight", "enter")
+        await stage.press("M", "slash", *"fc2.weight")
         assert stage.pane.picture.nodes[stage.pane.cursor].name == "fc2"
+        assert stage.scene.graph.by_id[stage.scene.selected].name == "fc2.weight", "what an inspector shows"
+        await stage.press("enter")
+        assert stage.pane.picture.nodes[stage.pane.cursor].name == "fc2.weight", "it is unfolded to"
 
     host(GraphPane(), mlp_trace(), walk, step=1, kind=GraphKind.FORWARD)
 

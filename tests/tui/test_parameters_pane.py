@@ -35,7 +35,7 @@ def cells_of(stage: Stage, name: str) -> dict[str, str]:
 def test_every_parameter_has_a_row_with_its_figures_then() -> None:
     async def walk(stage: Stage) -> None:
         assert [line.split()[0] for line in stage.lines()[1:5]] == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
-        assert cells_of(stage, "fc1.weight")["|grad|"] == "from before"
+        assert float(cells_of(stage, "fc1.weight")["|grad|"]) > 0, "the step before left it"
         await stage.go(moment=end_of(stage, Phase.ZERO_GRAD))
         assert cells_of(stage, "fc1.weight")["|grad|"] == "None"
         await stage.go(moment=end_of(stage, Phase.BACKWARD))
@@ -223,6 +223,23 @@ def test_thousands_are_ranked_in_a_worker() -> None:
         assert stage.pane.shown[0].name == "layer.1499.weight"
 
     host(ParametersPane(), trace.trace(), walk, size=(90, 12))
+
+
+def test_a_step_whose_updates_were_not_measured_says_what_measures_them() -> None:
+    trace = mlp_trace(3)
+    trace.source.put_step(trace.step(1).row._replace(distances=()))  # type: ignore[attr-defined]
+
+    async def walk(stage: Stage) -> None:
+        assert "--budget none" not in str(stage.pane.border_subtitle)
+        await stage.go(step=1)
+        await stage.go(moment=len(stage.scene.step.moments) - 1)
+        assert cells_of(stage, "fc1.weight")["Δ/|p|"] == "?"
+        assert "gradscope trace --budget none train.py" in str(stage.pane.border_subtitle)
+        await stage.go(step=2)
+        assert cells_of(stage, "fc1.weight")["Δ/|p|"] == "0.25"
+        assert "--budget none" not in str(stage.pane.border_subtitle)
+
+    host(ParametersPane(), trace, walk, step=0, size=WIDE)
 
 
 def test_a_trace_without_parameters_is_an_empty_table() -> None:

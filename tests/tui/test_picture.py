@@ -252,8 +252,9 @@ def test_a_run_of_equal_blocks_is_open_where_one_of_them_is() -> None:
 def test_search_takes_all_words_and_finds_what_is_folded() -> None:
     trace = builders.mlp_trace()
     picture = picture_of(trace, 1, GraphKind.FORWARD, Shape(frozenset()))
-    (row,) = picture.search("fc1 WEIGHT")
-    assert picture.nodes[row].name == "fc1"
+    (node,) = picture.search("fc1 WEIGHT")
+    assert picture.graph.by_id[node].name == "fc1.weight"
+    assert picture.nodes[picture.row_of[node]].name == "fc1"
     assert not picture.search("no such thing")
     assert not picture.search("  ")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ class Like(NamedTuple):
     marks: list[tuple[Phase, int]]
     rates: list[tuple[int, int]]
     measured: tuple[int, ...]  # the numbers of `Draft.norms`
+    moved: tuple[int, ...]  # those of `Draft.distances`
 
 
 class Rows:
@@ -54,12 +55,13 @@ class Rows:
         """The numbers of a step as `Repeats` has them; None where something else differs from the last row."""
         if pattern is not self._repeated or self._like is None or self._like.row.detail is not _detail(draft):
             return None
-        row, marks, rates, measured = self._like
+        row, marks, rates, measured, moved = self._like
         loss = self.losses.of(draft)
         if (
             draft.timing.marks != marks
             or list(draft.learning_rates) != rates
             or [numbers for _, numbers, _ in draft.norms] != ([measured] if measured else [])
+            or [numbers for _, numbers, _ in draft.distances] != ([moved] if moved else [])
             or (loss is None) is not (row.loss is None)
             or draft.memory is not None
             or draft.kept != row.kept
@@ -71,42 +73,31 @@ class Rows:
         ):
             return None
         timing = draft.timing
-        begin, end = timing.start, timing.over
-        found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
-        for start, until in zip(timing.times, (*timing.times[1:], end)):
-            found += (start - begin, until - start)
-        found += draft.learning_rates.values()
-        if measured:
-            norms = draft.norms[0][2][0]
-            found += chain.from_iterable(zip(norms, norms[len(norms) // 2 :]))
-        return found
+        start, end = timing.start - self._started_at, timing.over
+        step = MatchedStep(
+            timing.start, end, timing.times, draft.losses, draft.norms, draft.distances, draft.learning_rates
+        )
+        return _numbers(step, timing.times, [number, start, end - timing.start, 0.0 if loss is None else loss])
 
     def repeats(self, pattern: Pattern, step: MatchedStep, number: int) -> bool:
         """Whether a matched step, after one of the same pattern, needs no row; then its numbers are added."""
         if self._like is None or pattern is not self._repeated:
             return False
-        row, marks, rates, measured = self._like
-        loss, norms = self._loss(pattern, step), step.norms
+        row, marks, rates, measured, moved = self._like
+        loss = self._loss(pattern, step)
         if (
             pattern.marks != marks
             or list(step.rates) != rates
-            or len(norms) != bool(measured)
-            or (norms and (norms[0][1] != measured or not norms[0][2]))
+            or [numbers for _, numbers, cell in step.norms if cell] != ([measured] if measured else [])
+            or [numbers for _, numbers, cell in step.distances if cell] != ([moved] if moved else [])
             or (loss is None) is not (row.loss is None)
             or not all(cell for _, cell in step.losses)
             or any(met_in != row.number - 1 for _, met_in, _ in row.carried)
         ):
             return False
-        begin, end = step.start, step.end
-        found = [number, begin - self._started_at, end - begin, 0.0 if loss is None else loss]
-        times = pattern.phase_times(begin, step.times, end)
-        for start, until in zip(times, (*times[1:], end)):
-            found += (start - begin, until - start)
-        found += step.rates.values()
-        if measured:
-            values = norms[0][2][0]
-            found += chain.from_iterable(zip(values, values[len(values) // 2 :]))
-        self._add(found, self._like.row)
+        times = pattern.phase_times(step.start, step.times, step.end)
+        start, duration = step.start - self._started_at, step.end - step.start
+        self._add(_numbers(step, times, [number, start, duration, 0.0 if loss is None else loss]), row)
         return True
 
     def _add(self, numbers: list[float], row: StepRow) -> None:
@@ -190,7 +181,12 @@ class Rows:
             draft.kept,
             draft.alive,
             draft.shifts,
+            distances_of(draft),
         )
+
+    def settled(self, row: StepRow, draft: Draft) -> StepRow:
+        """The row, made before its numbers were known, with those."""
+        return row._replace(loss=self.losses.of(draft), norms=norms_of(draft), distances=distances_of(draft))
 
     def _versions(self, draft: Draft, pattern: Pattern | None) -> tuple[tuple[int, int], ...]:
         """Versions at the step's start that counting on from the last written step would get wrong.
@@ -241,12 +237,30 @@ def _detail(draft: Draft) -> Detail:
 def _like(draft: Draft, row: StepRow) -> Like | None:
     """What the next steps are compared with; None where not each parameter measured has a gradient, in order."""
     measured: tuple[int, ...] = ()
+    moved: tuple[int, ...] = ()
     if draft.norms:
         measured = draft.norms[-1][1]
         parameters = measured[: len(measured) // 2]
         if len(draft.norms) > 1 or measured != with_gradients(parameters) or list(parameters) != sorted(parameters):
             return None
-    return Like(row, draft.timing.marks, list(draft.learning_rates), measured)
+    if draft.distances:
+        moved = draft.distances[-1][1]
+        if len(draft.distances) > 1 or list(moved) != sorted(moved):
+            return None
+    return Like(row, draft.timing.marks, list(draft.learning_rates), measured, moved)
+
+
+def _numbers(step: MatchedStep, times: Sequence[float], begin: list[float]) -> list[float]:
+    """The numbers of a step as `Repeats` has them; its phases began at `times`. `begin`: those before them."""
+    found, start = begin, step.start
+    for at, until in zip(times, (*times[1:], step.end)):
+        found += (at - start, until - at)
+    found += step.rates.values()
+    for _, _, (norms,) in step.norms:
+        found += chain.from_iterable(zip(norms, norms[len(norms) // 2 :]))
+    for _, _, (distances,) in step.distances:
+        found += distances
+    return found
 
 
 def _carried(draft: Draft) -> tuple[tuple[int, int, int], ...]:
@@ -274,6 +288,18 @@ def norms_of(draft: Draft) -> tuple[tuple[int, float | None, float | None], ...]
     return tuple((number, parameters[number], gradients.get(number)) for number in sorted(parameters))
 
 
+def distances_of(draft: Draft) -> tuple[tuple[int, float], ...]:
+    """(parameter, how far it was moved) by the last update of each, in parameter order."""
+    found = {
+        number: one for _, numbers, cell in draft.distances for number, one in zip(numbers, cell[0] if cell else ())
+    }
+    return tuple(sorted(found.items()))
+
+
 def unsettled(draft: Draft) -> bool:
     """Whether the device still owes a loss or norms of this step."""
-    return any(not cell for _, cell in (*draft.losses, *draft.scaled)) or any(not cell for _, _, cell in draft.norms)
+    cells = (
+        *[cell for _, cell in (*draft.losses, *draft.scaled)],
+        *[cell for *_, cell in (*draft.norms, *draft.distances)],
+    )
+    return not all(cells)

@@ -15,7 +15,7 @@ from ..step.patterns import Pattern, Patterns
 from ..step.raw import RawSample
 from ..step.relative import relate
 from .progress import Progress
-from .step_rows import Rows, norms_of, unsettled
+from .step_rows import Rows, unsettled
 from .to_records import samples_of
 
 
@@ -56,6 +56,7 @@ class StepWriter:
 
     def write(self, draft: Draft, kind: StepKind, number: int) -> Pattern:
         """Write a step that has closed."""
+        self.statistics.settle()
         pattern = self._pattern(draft, kind)
         if not self.rows.repeated(draft, pattern, number):
             row = self.rows.row(draft, pattern, kind, number)
@@ -63,7 +64,6 @@ class StepWriter:
             if unsettled(draft):
                 self._waiting.append((row, draft))
         if draft.samples:
-            self.statistics.settle()
             self._put_samples(number, draft.samples)
         if number >= 0 and self._last is not None:
             self._kept.append(number)
@@ -94,7 +94,7 @@ class StepWriter:
             if unsettled(draft):
                 still.append((row, draft))
             elif self._last is None or row.number in self._kept or row.number < 0:
-                self.sink.put_step(row._replace(loss=self.rows.losses.of(draft), norms=norms_of(draft)))
+                self.sink.put_step(self.rows.settled(row, draft))
         self._waiting = still
         owed, self._owed = self._owed, []
         for number, samples in owed:

@@ -60,6 +60,8 @@ TensorBase: Any = _C.TensorBase
 data_address: Callable[[torch.Tensor], int] = _C._data_address
 # The norms of many tensors in one call. Seen in 2.13; needed.
 foreach_norm: Callable[[list[torch.Tensor]], Any] = torch._foreach_norm
+# Many tensors less many others, in place, in one call. Seen in 2.13; needed.
+foreach_subtract: Callable[[list[torch.Tensor], list[torch.Tensor]], None] = torch._foreach_sub_
 # The numbers of many tensors in one, in one call. Seen in 2.13; needed.
 flatten: Callable[[Sequence[torch.Tensor]], torch.Tensor] = _C._nn.flatten_dense_tensors
 # Parameters whose sizes are yet to come (lazy modules) are of this class. Seen in 2.13; needed.

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from ...model import records
 from ..hiding.patch_set import HookSet
 from ..journal.journal import Journal
+from ..journal.measurements import Before
 from ..journal.stations import CHANGE
 from ..measure.tensor_facts import tensors_in
 from ..sites.call_sites import NOWHERE
@@ -33,6 +34,7 @@ class KnownOptimizer:
     record: records.Optimizer | None = None
     state: tuple[str, ...] | None = None
     versions: list[int | None] = field(default_factory=list)  # of its parameters, as they were left
+    before: list[Before] = field(default_factory=list)  # its parameters, as they were when its step began
 
 
 def parameters_in(optimizer: Optimizer) -> list[torch.Tensor]:

@@ -137,6 +137,7 @@ class OptimizerWatch:
             with Unseen():
                 known = self.groups.met(optimizer)
                 before, known.versions = known.versions, versions_of(parameters_in(optimizer))
+                self._moved(known)
                 journal.matching.ends(UPDATED, (known.number, versions_rose(before, known.versions)))
         except Exception as error:
             journal.fault("an optimizer's step", error)
@@ -189,11 +190,16 @@ class OptimizerWatch:
         numbers, tensors = known.numbers, parameters
         if len(numbers) != len(tensors):
             tensors = [tensor for number, tensor in zip(known.parameters, parameters) if number is not None]
-        journal.measurements.norms(numbers, tensors, later=journal.matching.on)
+        known.before = journal.measurements.norms(numbers, tensors, updated=True)
         if journal.tracker.draft.full:
             moment = journal.tracker.draft.length - 1
             for number, tensor in zip(numbers, tensors):
                 journal.measurements.sample(tensor, moment, number, True, "value")
+
+    def _moved(self, known: KnownOptimizer) -> None:
+        """Its step is over: how far it moved each parameter."""
+        before, known.before = known.before, []
+        self.journal.measurements.distances(before)
 
     def _after(self, optimizer: Optimizer, *_arguments: Any) -> None:
         journal = self.journal
@@ -227,6 +233,7 @@ class OptimizerWatch:
             if storage is not None and now is not None and was is not None and checksum(storage).written(was):
                 risen.append((tensor, now, now))
         journal.updates.parameters_updated(run.number, risen, stack)
+        self._moved(self.groups.met(run.optimizer))
         if journal.tracker.draft.full:
             moment = journal.tracker.draft.length - 1
             entries = journal.table.entries  # each has its entry since the update was told

@@ -55,6 +55,7 @@ class Journal:
         thread: int,
         patterns: Patterns,
         budget: float | None,
+        room: int,
     ) -> None:
         self.here = here = Here(frames, sites, table, tracker, thread)
         self.frames, self.sites, self.table, self.tracker, self.clock = frames, sites, table, tracker, here.clock
@@ -63,7 +64,7 @@ class Journal:
         self.with_optimizer = False  # one was built, or has stepped
         self.faults: list[str] = []
         self.probes: dict[int, Probe] = {}  # of custom Functions' calls, by their grad node's sequence number
-        self.measurements = Measurements(here, statistics)
+        self.measurements = Measurements(here, statistics, room)
         self.switches, self.versions = Switches(here), Versions(here)
         self.ops = Ops(here, self.switches, self.versions, self.measurements)
         self.leaves, self.updates = Leaves(here), Updates(here, self.measurements)

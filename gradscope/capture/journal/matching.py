@@ -341,10 +341,11 @@ class Matching:
         pattern, tracker = self._expected, self.here.tracker
         assert pattern is not None
         draft = tracker.draft
-        step = MatchedStep(draft.timing.start, now, self._times, draft.losses, draft.norms, draft.learning_rates)
+        numbers = (draft.losses, draft.norms, draft.distances, draft.learning_rates)
+        step = MatchedStep(draft.timing.start, now, self._times, *numbers)
         self.schedule.passed(matched=True)
         if self._steady and pattern is self._last and not self._returning:
-            draft.losses, draft.norms, draft.learning_rates = [], [], {}
+            draft.losses, draft.norms, draft.distances, draft.learning_rates = [], [], [], {}
             pattern.step_is_over()
             if self.waiting.add(pattern, step):
                 self.flush()
@@ -388,7 +389,10 @@ class Matching:
         draft.with_graph = False
         losses, draft.losses = draft.losses, []
         norms, draft.norms = draft.norms, []
+        distances, draft.distances = draft.distances, []
         draft.scaled = []
         with Unseen():
             self.teller.tell(passed, times, losses)
-        tracker.draft.norms += [(max(0, draft.length - 1), numbers, cell) for _, numbers, cell in norms]
+        last, told = max(0, draft.length - 1), tracker.draft
+        told.norms += [(last, numbers, cell) for _, numbers, cell in norms]
+        told.distances += [(last, numbers, cell) for _, numbers, cell in distances]

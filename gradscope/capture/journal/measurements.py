@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import torch
 
 from ..measure.askable import WITH_NORM, all_in_memory, dense, is_number, is_plain, readable
+from ..measure.norms import Copied
 from ..measure.reading import Reading
 from ..measure.stats import Statistics
-from ..measure.tensor_facts import count_of
+from ..measure.tensor_facts import bytes_of, count_of
 from ..step.draft import with_gradients
 from .here import Here
 
 _GRADIENT = attrgetter("grad")
+COPIED_FREELY = 1 << 25  # bytes of parameters, up to which each update's length is worth a copy of them
+COPIED_AT_MOST = 1 << 30  # the same where recording may cost what it will
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
 
-class Measurements:
-    """Measures tensors for the step in progress."""
+Measurable = tuple[int, torch.Tensor, torch.Tensor]  # its number, and itself as one whose norm can be read
 
-    def __init__(self, here: Here, statistics: Statistics) -> None:
-        self.here, self.statistics = here, statistics
+
+class Before(NamedTuple):
+    """Parameters as they were before an update: small ones copied with their gradients, others each for itself."""
+
+    numbers: tuple[int, ...]
+    tensors: Sequence[torch.Tensor]
+    small: Copied | None
+    copies: list[torch.Tensor]
+
+
+class Measurements:
+    """Measures tensors for the step in progress. `room`: bytes that a copy of parameters may take."""
+
+    def __init__(self, here: Here, statistics: Statistics, room: int = COPIED_FREELY) -> None:
+        self.here, self.statistics, self.room = here, statistics, room
 
     def value(self, moment: int, number: int, name: str, tensor: torch.Tensor) -> None:
         """The value that the op `name` gave a tensor."""
@@ -55,36 +71,42 @@ class Measurements:
         (draft.scaled if scaled else draft.losses).append((draft.length - 1, cell))
         self.statistics.scalar(root, cell.append)
 
-    def norms(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor], later: bool = False) -> None:
-        """Norms of parameters and of their gradients, one fused call a device. `later`: when statistics settle."""
+    def norms(
+        self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor], *, updated: bool = False
+    ) -> list[Before]:
+        """Norms of parameters and of their gradients, one fused call a device.
+
+        `updated`: an update of them begins; what is returned is for `distances`, when it is over.
+        """
         every = [*tensors, *map(_GRADIENT, tensors)]
         cell: list[list[float]] = []
-        small = self.statistics.small_norms
-        if small.take(every, cell.append):
+        small = self.statistics.small_norms.take(every, cell.append)
+        if small is not None:
             draft = self.here.tracker.draft
             draft.norms.append((len(draft.moments) - 1, with_gradients(numbers), cell))
-            if not later:
-                small.settle()
-            return
+            return [Before(numbers, tensors, small, [])]
         if all_in_memory(every):
             try:
                 self._fused_norms(with_gradients(numbers), every)
-                return
+                return self._copied(numbers, tensors) if updated else []
             except RuntimeError:
                 pass  # one of them has no norm: they are told apart below
-        kept: list[tuple[int, torch.Tensor]] = []
-        graded: list[tuple[int, torch.Tensor]] = []
-        for number, tensor in zip(numbers, tensors):
-            plain = _measurable(tensor)
-            if plain is not None:
-                kept.append((number, plain))
-                gradient = _measurable(tensor.grad)
-                if gradient is not None:
-                    graded.append((-1 - number, gradient))
-        kept += graded
-        for device in {plain.device for _, plain in kept}:
-            there = [(number, plain) for number, plain in kept if plain.device == device]
-            self._fused_norms(tuple([number for number, _ in there]), [plain for _, plain in there])
+        before: list[Before] = []
+        for there in _by_device(numbers, tensors):
+            parameters = tuple([number for number, *_ in there])
+            self._norms_told_apart(there)
+            if updated:
+                before += self._copied(parameters, [tensor for _, tensor, _ in there])
+        return before
+
+    def _norms_told_apart(self, there: Sequence[Measurable]) -> None:
+        """The same of tensors on one device, of which some gradients may have no norm."""
+        found = [(number, plain) for number, _, plain in there]
+        for number, tensor, _ in there:
+            gradient = _measurable(tensor.grad)
+            if gradient is not None:
+                found.append((-1 - number, gradient))
+        self._fused_norms(tuple([number for number, _ in found]), [plain for _, plain in found])
 
     def _fused_norms(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         draft = self.here.tracker.draft
@@ -92,8 +114,44 @@ class Measurements:
         self.statistics.norms(tensors, cell.append)
         draft.norms.append((draft.length - 1, numbers, cell))
 
+    def _copied(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor]) -> list[Before]:
+        """Measurable parameters, on one device, as they are; nothing where a copy of them takes too much."""
+        plain = list(map(dense, tensors))
+        if sum(map(bytes_of, plain)) > self.room:
+            return []
+        return [Before(numbers, tensors, None, self.statistics.copies(plain))]
+
+    def distances(self, before: Sequence[Before]) -> None:
+        """The update is over: how far it moved each parameter."""
+        draft = self.here.tracker.draft
+        for numbers, tensors, small, copies in before:
+            cell: list[list[float]] = []
+            if small is not None:
+                known = self.statistics.small_norms.take_distance(small, tensors, cell.append)
+            else:
+                now = [one for one in map(_measurable, tensors) if one is not None]
+                known = list(map(_form, now)) == list(map(_form, copies))
+                if known:
+                    self.statistics.distances(copies, now, cell.append)
+            if known:
+                draft.distances.append((len(draft.moments) - 1, numbers, cell))
+
 
 def _measurable(tensor: torch.Tensor | None) -> torch.Tensor | None:
     """The tensor as one whose norm can be read; None where it cannot."""
     plain = dense(tensor) if tensor is not None and readable(tensor) else None
     return plain if plain is not None and plain.dtype in WITH_NORM else None
+
+
+def _by_device(numbers: Sequence[int], tensors: Sequence[torch.Tensor]) -> list[list[Measurable]]:
+    """The tensors that have a norm, those on one device together."""
+    found: dict[torch.device, list[Measurable]] = {}
+    for number, tensor in zip(numbers, tensors):
+        plain = _measurable(tensor)
+        if plain is not None:
+            found.setdefault(plain.device, []).append((number, tensor, plain))
+    return list(found.values())
+
+
+def _form(tensor: torch.Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, tensor.device

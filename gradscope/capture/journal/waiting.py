@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import chain
 
 from ..measure.stats import Statistics
 from ..step.draft import FLUSH_SECONDS, Draft
@@ -41,7 +42,7 @@ def finite(step: Draft | MatchedStep) -> bool:
     total = 0.0
     for _, cell in step.losses:
         total += sum(cell)
-    for _, _, measured in step.norms:
+    for _, _, measured in chain(step.norms, step.distances):
         for norms in measured:
             total += sum(norms)
     return math.isfinite(total)

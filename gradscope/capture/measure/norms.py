@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,47 +20,86 @@ _numel = TensorBase.numel
 _KINDS = (torch.float32, torch.float64)
 
 
+class Copied(NamedTuple):
+    """Tensors as they were: all their numbers in a row (an array of numpy's), and how many each has."""
+
+    numbers: Any
+    counts: tuple[int, ...]
+
+
+class _Waiting(NamedTuple):
+    """Numbers in a row whose norms are wanted, of the tensors that begin at `starts`.
+
+    `before`: numbers that are taken from them first, one from each.
+    """
+
+    numbers: Any
+    before: Any
+    starts: Any
+    deliver: Deliver
+
+
 class SmallNorms:
     """Copies of tensors, all of a step together, whose norms are computed when somebody settles."""
 
     def __init__(self) -> None:
-        self._copies: list[tuple[torch.Tensor, Any, Deliver]] = []
+        self._waiting: list[_Waiting] = []
         self._count = 0  # numbers in them
 
-    def take(self, tensors: Sequence[torch.Tensor], deliver: Deliver) -> bool:
-        """Copy tensors, which must not be written to meanwhile. False where they are not small, or no usual ones."""
-        if len(tensors) < 2 or not set(map(type, tensors)) <= PLAIN or dispatch_modes():
-            return False  # of one alone, torch makes no copy
-        starts, count = _layout(tuple(map(_numel, tensors)))
-        if starts is None:
+    def take(self, tensors: Sequence[torch.Tensor], deliver: Deliver) -> Copied | None:
+        """Copy tensors, whose norms are to be delivered. None where they are not small, or no usual ones."""
+        copied = _copied(tensors)
+        if copied is not None:
+            self._wait(copied, None, deliver)
+        return copied
+
+    def take_distance(self, before: Copied, tensors: Sequence[torch.Tensor], deliver: Deliver) -> bool:
+        """Copy tensors, whose distances from what they were are to be delivered: `before` begins with theirs.
+
+        False where they became others.
+        """
+        now = _copied(tensors)
+        if now is None or before.counts[: len(now.counts)] != now.counts or before.numbers.dtype != now.numbers.dtype:
             return False
-        grad_mode = torch.is_grad_enabled()
-        set_grad_enabled(False)
-        try:
-            if not all(map(data_address, tensors)):
-                return False  # one was freed
-            numbers = flatten(tensors)
-        except RuntimeError:
-            return False  # one of them has no numbers in a row
-        finally:
-            set_grad_enabled(grad_mode)
-        if not numbers.is_cpu or numbers.dtype not in _KINDS:
-            return False
-        self._copies.append((numbers, starts, deliver))
+        self._wait(now, before.numbers[: len(now.numbers)], deliver)
+        return True
+
+    def _wait(self, copied: Copied, before: Any, deliver: Deliver) -> None:
+        starts, count = _layout(copied.counts)
+        self._waiting.append(_Waiting(copied.numbers, before, starts, deliver))
         self._count += count
         if self._count > ROOM:
             self.settle()
-        return True
 
     def settle(self) -> None:
         """Compute the norms of all that was taken."""
-        copies, self._copies, self._count = self._copies, [], 0
-        if copies:
+        waiting, self._waiting, self._count = self._waiting, [], 0
+        if waiting:
             with Unseen(), np.errstate(all="ignore"):
-                for copy, starts, deliver in copies:
-                    numbers = copy.numpy()
-                    np.multiply(numbers, numbers, out=numbers)
-                    deliver(np.sqrt(np.add.reduceat(numbers, starts)).tolist())
+                for numbers, before, starts, deliver in waiting:
+                    if before is not None:
+                        np.subtract(numbers, before, out=numbers)
+                    deliver(np.sqrt(np.add.reduceat(numbers * numbers, starts)).tolist())
+
+
+def _copied(tensors: Sequence[torch.Tensor]) -> Copied | None:
+    """A copy of tensors. None where they are not small, or no usual ones."""
+    if not set(map(type, tensors)) <= PLAIN or dispatch_modes():
+        return None
+    counts = tuple(map(_numel, tensors))
+    if _layout(counts)[0] is None:
+        return None
+    grad_mode = torch.is_grad_enabled()
+    set_grad_enabled(False)
+    try:
+        if not all(map(data_address, tensors)):
+            return None  # one was freed
+        numbers = flatten(tensors) if len(tensors) > 1 else flatten(tensors).clone()  # of one alone, it makes no copy
+    except RuntimeError:
+        return None  # one of them has no numbers in a row
+    finally:
+        set_grad_enabled(grad_mode)
+    return Copied(numbers.numpy(), counts) if numbers.is_cpu and numbers.dtype in _KINDS else None
 
 
 @lru_cache(maxsize=256)

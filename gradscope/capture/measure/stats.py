@@ -16,7 +16,7 @@ import torch
 from ...model.packed_samples import Form, pack_stats, pack_values
 from ...model.records import Stats
 from ..hiding.no_torch_function import Unseen
-from ..hiding.torch_private import foreach_norm, set_grad_enabled
+from ..hiding.torch_private import foreach_norm, foreach_subtract, set_grad_enabled
 from .askable import address_of, capturing, dense, lies_at, readable
 from .norms import SmallNorms
 from .reading import Reading
@@ -197,6 +197,17 @@ class Statistics:
                 self.pending.append(Pending(torch.stack(norms), deliver))
         finally:
             set_grad_enabled(grad_mode)
+
+    def copies(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The same numbers, of `tensors` (readable floats, all on one device, of torch's own class)."""
+        return [tensor.clone() for tensor in tensors]
+
+    def distances(
+        self, before: list[torch.Tensor], tensors: list[torch.Tensor], deliver: Callable[[list[float]], None]
+    ) -> None:
+        """The 2-norms of what `tensors` are more than `before`, their copies, which are used up."""
+        foreach_subtract(before, tensors)
+        self.norms(before, deliver)
 
     def scalar(self, tensor: torch.Tensor, deliver: Callable[[float], None]) -> None:
         """The value of a readable tensor of one element, of torch's own class."""

@@ -54,6 +54,7 @@ class Draft:
         "carried",
         "carriers",
         "changed",
+        "distances",
         "factors",
         "flush",
         "flush_at",
@@ -113,6 +114,7 @@ class Draft:
         # Those whose making was noted when their step closed: (number, the table's entry, step, number there).
         self.carriers: list[tuple[int, Any, StepMark, int]] = []
         self.norms: list[tuple[int, tuple[int, ...], list[list[float]]]] = []
+        self.distances: list[tuple[int, tuple[int, ...], list[list[float]]]] = []  # that updates moved parameters
         self.memory: tuple[int, int] | None = None
         self.nodes_by_sequence: dict[int, int] = {}
         self.outputs_by_sequence: dict[int, list[int]] = {}

@@ -158,6 +158,7 @@ class MatchedStep(NamedTuple):
     times: list[float]
     losses: list[tuple[int, list[float]]]
     norms: list[tuple[int, tuple[int, ...], list[list[float]]]]
+    distances: list[tuple[int, tuple[int, ...], list[list[float]]]]
     rates: dict[tuple[int, int], float]
 
     def fill(self, draft: Draft, pattern: Pattern) -> None:
@@ -168,6 +169,7 @@ class MatchedStep(NamedTuple):
         draft.timing.times = pattern.phase_times(self.start, self.times, self.end)
         draft.losses = [(place, cell) for place, (_, cell) in zip(pattern.losses, self.losses)]
         draft.norms = [(place, numbers, cell) for (place, _), (_, numbers, cell) in zip(pattern.norms, self.norms)]
+        draft.distances = self.distances
         draft.learning_rates = self.rates
 
 

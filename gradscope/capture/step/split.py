@@ -139,7 +139,7 @@ class _Split:
                 head.returns.append((stack, outputs))
             else:
                 tail.returns.append((stack, self._renumbered(outputs)))
-        for name in ("losses", "scaled", "factors", "norms"):
+        for name in ("losses", "scaled", "factors", "norms", "distances"):
             for index, *measured in getattr(draft, name):
                 part, start = (head, 0) if index < at else (tail, at)
                 getattr(part, name).append((index - start, *measured))

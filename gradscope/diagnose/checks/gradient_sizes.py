@@ -38,6 +38,9 @@ SATURATED = Rule(
 
 _GROWTH = 1e4  # from the first layer of a line to its last
 _LAYERS = 6
+_LEAST_RESCALED = 1e-6  # of a gradient's norm: below it the eps of Adam is no longer small
+# What optimizers remember of a parameter's gradients to divide by their size.
+_SQUARES = frozenset({"exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "sum", "acc_delta"})
 _LOOKED_AT = 3  # training steps with statistics of every node
 
 
@@ -126,6 +129,8 @@ def _vanishing(case: Case, values: Statistics, graph: int, layers: Sequence[Laye
     op = _op(step, layers[-1])
     if op is not None:
         related = case.places((op.stack, "the layer that gets almost nothing"))
+    rescaled = norms[-1] > _LEAST_RESCALED and _is_rescaled(case, step, layers[-1])
+    ends = "its optimizer makes up for the size; in plain SGD the first layers would hardly learn."
     return VANISHING.finding(
         f"the gradient shrinks to {norms[-1] / norms[0]:.1e} of its size over {len(norms)} layers",
         culprit=culprit or (case.place(op.stack) if op is not None else None),
@@ -133,10 +138,19 @@ def _vanishing(case: Case, values: Statistics, graph: int, layers: Sequence[Laye
         confidence=LIKELY,
         related=related,
         explanation=f"{why} From {norms[0]:.2g} at the last layer {norms[-1]:.2g} is left at the first, about "
-        f"{each:.2g} of it for each layer: the first layers hardly learn.",
+        f"{each:.2g} of it for each layer: {ends if rescaled else 'the first layers hardly learn.'}",
         fix=fix,
+        severity=Severity.NOTE if rescaled else None,
         nodes=[grad_node_id(step.template, layer.run.graph, layer.run.node.index) for layer in layers],
     )
+
+
+def _is_rescaled(case: Case, step: Step, layer: Layer) -> bool:
+    """Whether the layer's weight has an optimizer that divides a gradient by its usual size, as Adam and RMSprop do."""
+    weight = _weight(step, layer)
+    owner = case.parameter(step, weight) if weight is not None else None
+    remembered = [word for number in (owner.optimizers if owner else ()) for word in case.optimizers[number].state]
+    return not _SQUARES.isdisjoint(remembered)
 
 
 def _op(step: Step, layer: Layer) -> OpCall | None:

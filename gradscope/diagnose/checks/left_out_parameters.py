@@ -16,6 +16,7 @@ from ...repair.ways import Way
 from ...text import plural
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
+from ..evidence.model_runs import followers
 from ..evidence.parameters import BEFORE_ALL, Fact, Ownership, first_uses
 from ..evidence.wording import optimizer_name, parameter_names
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
@@ -60,7 +61,7 @@ class _Orphan(NamedTuple):
 
 def _orphans(case: Case, owners: Ownership) -> Iterator[_Orphan]:
     for one, parameter in case.parameters.items():
-        if one in owners.updated or one not in owners.filled or _thrown_away(owners, one):
+        if one in owners.updated or one not in owners.filled or _thrown_away(owners, one) or one in followers(case):
             continue
         for step in owners.filled[one]:
             acting = owners.acting.get(step.number, ())

@@ -33,7 +33,6 @@ NO_LOGARITHM = Rule(
     "GS903", "probabilities-not-logarithms", Severity.WARNING, "A loss that needs log-probabilities got something else."
 )
 BATCH_OF_ONE = Rule("GS905", "batch-of-one", Severity.ERROR, "BatchNorm in training got one value for each channel.")
-BAD_TARGET = Rule("GS906", "bad-target", Severity.ERROR, "The loss refused its target: wrong shape, type or class.")
 
 
 def _source(step: Step, tensor: int) -> tuple[int, OpCall] | None:
@@ -289,32 +288,15 @@ def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -
     )
 
 
-# -- what torch refuses ----------------------------------------------------------------------------------
+# -- a batch of one ----------------------------------------------------------------------------------
 
 
-@check(BATCH_OF_ONE, BAD_TARGET)
-def refused(case: Case) -> Iterator[Finding]:
-    """The call that raised the script's last error, by what was given to it."""
+@check(BATCH_OF_ONE)
+def batch_of_one(case: Case) -> Iterator[Finding]:
+    """The error that ended the script, if BatchNorm was given one value for each channel."""
     failure = case.failure
-    if failure is None:
-        return
-    step = failure.step
-    if case.error.kind is ErrorKind.BATCH_OF_ONE:
+    if failure is not None and case.error.kind is ErrorKind.BATCH_OF_ONE:
         yield _batch_of_one(case, failure)
-        return
-    told = next((event for event in case.events(Failure, step) if event.moment.call in op_kinds.LOSSES), None)
-    if told is None:
-        return
-    call = told.moment.call
-    yield BAD_TARGET.finding(
-        f"{call} refused what it was given: {failure.moment.message.splitlines()[0]}",
-        culprit=case.place(told.moment.stack),
-        step=step.number,
-        confidence=CERTAIN,
-        explanation="cross_entropy wants scores (N, C, …) and class numbers (N, …) of type int64 from 0 to C-1; the "
-        "losses that compare numbers want two tensors of one shape and floating type.",
-        fix="print both shapes and dtypes at this line; change the target to what the loss wants",
-    )
 
 
 def _batch_of_one(case: Case, failure: Event[Failure]) -> Finding:
@@ -375,4 +357,4 @@ def _carried_batch(case: Case, step: Step) -> OpCall | None:
     return None
 
 
-CHECKS = (broadcast, becomes_a_matrix, probabilities, refused)
+CHECKS = (broadcast, becomes_a_matrix, probabilities, batch_of_one)

@@ -64,6 +64,8 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
     if not all(flow.needs_grad(tensor, op) for tensor in inputs):
         return
     sides = [_side(flow, tensor, op) for tensor in inputs]
+    if any(side is None for side in sides) or not _trains(flow, op, backward):
+        return
     for target, value in (sides, sides[::-1]):
         if target is None or value is None or not target.bootstrapped or value.bootstrapped:
             continue
@@ -99,6 +101,11 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
             nodes=[tensor_id(step.template, result)],
         )
         return
+
+
+def _trains(flow: Dataflow, op: int, backward: Backward) -> bool:
+    """Whether the backward comes back through an op: an advantage that is detached as a whole trains nothing."""
+    return not flow.ahead(flow.ops[op].outputs, with_grad=True)[0].isdisjoint(backward.roots)
 
 
 def _next_value(case: Case, step: Step, flow: Dataflow, op: int, target: Side, backward: Backward) -> Finding:

@@ -1,4 +1,4 @@
-"""Optimizers, schedulers, saved states and dtypes that do not fit what they are given."""
+"""Optimizers, schedulers and saved states that do not fit what they are given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ SETTING_REFUSED = Rule(
 STATE_REFUSED = Rule(
     "GS610", "state-does-not-fit", Severity.ERROR, "A state that is loaded, or a module, is not ready or does not fit."
 )
-DTYPES_MIXED = Rule("GS954", "dtypes-do-not-fit", Severity.ERROR, "An op was given tensors whose dtypes do not fit.")
 
 _SETTINGS = {
     ErrorKind.OPTIMIZER_WANTS_TENSORS: Meaning(
@@ -123,42 +122,11 @@ _STATES = {
     ),
 }
 
-_DTYPES = {
-    ErrorKind.DTYPES_MIXED: Meaning(
-        "{call} was given tensors of different dtypes",
-        "A layer's input has the dtype of its weights, and a target that of the prediction. numpy arrays are float64, "
-        "autocast and half() give float16 or bfloat16.",
-        "convert what comes in: x.float() (or x.to(model.dtype)); or move the model: model.double()",
-    ),
-    ErrorKind.DTYPE_OF_TARGET: Meaning(
-        "the target is {given}, and class numbers are needed",
-        "cross_entropy and nll_loss take the number of the right class (int64), or one probability for each class "
-        "in the "
-        "prediction's own shape.",
-        "target.long(); for regression another loss (mse_loss), for yes and no binary_cross_entropy_with_logits",
-    ),
-    ErrorKind.DTYPE_OF_INDEX: Meaning(
-        "an embedding was given {given} values, and needs whole numbers",
-        "Its input are row numbers.",
-        "ids.long(), or make them whole where they come from",
-    ),
-    ErrorKind.DTYPE_OF_RESULT: Meaning(
-        "a {given} result cannot be written into a {wanted} tensor in place",
-        "An op in place keeps the dtype of what it writes to.",
-        "work out of place: x = x + y; or make the tensor float from the start",
-    ),
-    ErrorKind.DTYPE_OF_MEAN: Meaning(
-        "the mean of {given} values is asked for",
-        "A mean is seldom whole, and torch keeps the dtype.",
-        "x.float().mean()",
-    ),
-}
 
-
-@check(SETTING_REFUSED, STATE_REFUSED, DTYPES_MIXED)
+@check(SETTING_REFUSED, STATE_REFUSED)
 def refused_settings(case: Case) -> Iterator[Finding]:
-    """The error that ended the script, if an optimizer, a scheduler, a state or a dtype was refused."""
-    for rule, meanings in ((SETTING_REFUSED, _SETTINGS), (STATE_REFUSED, _STATES), (DTYPES_MIXED, _DTYPES)):
+    """The error that ended the script, if an optimizer, a scheduler or a state was refused."""
+    for rule, meanings in ((SETTING_REFUSED, _SETTINGS), (STATE_REFUSED, _STATES)):
         yield from finding_of(case, rule, told(case, meanings))
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
+from ...model.fixes import said
 from ...model.moments import Backward
 from ...model.records import Kept
 from ...model.trace import Step
-from ..evidence.carriers import carrier, is_late_root
+from ..evidence.carriers import carrier, is_late_root, updated_between
 from ..evidence.dataflow import Dataflow
-from ..evidence.graph_fixes import both_followed, kept_apart, let_go, made_anew
+from ..evidence.graph_fixes import both_followed, each_followed, graph_of_grad_kept, kept_apart, let_go, made_anew
 from ..evidence.index import Case, Event, Origin
 from ..evidence.players import Trespass, trespass
 from ..evidence.step_links import binding, container, home_of
@@ -39,7 +40,9 @@ def second_backwards(case: Case) -> Iterator[Finding]:
         if not freed and not changed:
             continue
         came = carrier(case, event, stale=changed)
-        if came is not None and not is_late_root(case, event, came):
+        if came is not None and freed and not updated_between(case, event, came):
+            yield _several(case, event, came)
+        elif came is not None and not is_late_root(case, event, came):
             yield _carried(case, event.step, event.moment, came, freed)
         elif freed:
             yield _twice(case, event)
@@ -97,6 +100,30 @@ def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool)
     )
 
 
+def _several(case: Case, event: Event[Backward], came: int) -> Finding:
+    """One loss after the other goes back through the same value, and no update lies between them."""
+    step, backward = event.step, event.moment
+    home = home_of(case, step, came)
+    name = case.called(home.step, home.tensor)
+    before = _backward_of(case, home.number, home.step)
+    return BACKWARD_TWICE.finding(
+        f"a loop calls backward for one loss after the other, and all go back through the graph of {name}",
+        culprit=case.place(backward.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places(
+            (home.op.stack if home.op is not None else None, f"{name} is computed here, once for all of them"),
+            (before.stack if before is not None else None, "this backward freed the graph"),
+        ),
+        explanation=f"A backward frees what its graph saved. The first one freed the graph of {name}; no update lies "
+        "between, so all of them belong together.",
+        fix="add the losses and call backward once after the loop; where each gradient is wanted by itself, "
+        "retain_graph=True in all but the last",
+        fixes=case.fixes(*each_followed(case, backward)),
+        nodes=[tensor_id(step.template, tensor) for tensor in backward.roots],
+    )
+
+
 def _kept_in(case: Case, step: int, tensor: int) -> Kept | None:
     """What kept the tensor beyond its step, if the statement that put it there was found."""
     kept = (one for row in case.rows for one in row.kept)
@@ -122,6 +149,8 @@ def _twice(case: Case, event: Event[Backward]) -> Finding:
     into = trespass(case, earlier, event) if earlier is not None else None
     if earlier is not None and into is not None:
         return _trespassing(case, earlier, event, into)
+    if earlier is not None and earlier.moment.call == "grad" and earlier.step is step:
+        return _after_grad(case, earlier, event)
     root = _root(case, event, "the loss")
     other = _root(case, earlier, "the first loss") if earlier is not None else "the first loss"
     shared = _shared(case, step, earlier.moment, backward) if earlier is not None and earlier.step is step else ""
@@ -146,6 +175,31 @@ def _twice(case: Case, event: Event[Backward]) -> Finding:
         fix=fix,
         fixes=case.fixes(*both_followed(case, earlier, event)) if both and earlier is not None else (),
         nodes=[tensor_id(step.template, tensor) for tensor in backward.roots],
+    )
+
+
+def _after_grad(case: Case, earlier: Event[Backward], event: Event[Backward]) -> Finding:
+    """torch.autograd.grad freed a graph that is needed again: for what its gradients are part of, or another time."""
+    step, flow = event.step, Dataflow.of(case, event.step)
+    gradients = {out for op, call in flow.ops.items() if call.stack == earlier.moment.stack for out in call.outputs}
+    used = bool(gradients & flow.behind(event.moment.roots, event.position)[0])
+    keyword = "create_graph" if used else "retain_graph"
+    fixes = case.fixes(*graph_of_grad_kept(case, earlier.moment, keyword))
+    return BACKWARD_TWICE.finding(
+        f"torch.autograd.grad freed the graph of {_root(case, earlier, 'its result')}, and a later backward needs it",
+        culprit=case.place(earlier.moment.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places((event.moment.stack, "this backward raises")),
+        explanation="autograd.grad frees what the graph saved, as backward() does"
+        + (
+            ", and without create_graph=True its gradients are constants: the term made of them would train nothing."
+            if used
+            else "."
+        ),
+        fix=said(fixes, f"pass {keyword}=True to torch.autograd.grad"),
+        fixes=fixes,
+        nodes=[tensor_id(step.template, tensor) for tensor in event.moment.roots],
     )
 
 

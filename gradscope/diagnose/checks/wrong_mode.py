@@ -33,7 +33,7 @@ from ..evidence.model_runs import (
     model_lives,
     trained_modules,
 )
-from ..evidence.step_links import differentiated_later, outlasting, unseen_after
+from ..evidence.step_links import Lasting, differentiated_later, outlasting, unseen_after
 from ..evidence.wording import module_name, variable
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -54,11 +54,11 @@ _LONGEST = 60  # characters of an expression that a message repeats
 
 
 class Vain(NamedTuple):
-    """A call that built a graph for no backward: in which row, whether that graph is kept, the evaluation's line."""
+    """A call that built a graph for no backward: in which row, what of it outlived that row, the evaluation's line."""
 
     row: int
     one: ModelCall
-    kept: bool
+    lasting: Sequence[Lasting]
     site: Site | None
 
 
@@ -311,7 +311,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
                 for row in case.repeats(step):
                     used = any((row.number, tensor) in later for tensor in made)
                     if not used and not unseen_after(case, row.number):
-                        kept = any((row.number, tensor) in lasting for tensor in made)
+                        kept = [lasting[row.number, tensor] for tensor in made if (row.number, tensor) in lasting]
                         site = _own_site(case, one.call.stack)
                         found[site.id if site is not None else one.call.stack].append(Vain(row.number, one, kept, site))
     for calls in found.values():
@@ -339,7 +339,7 @@ def _expression(site: Site | None) -> str:
 
 def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
     row, one, _, site = calls[0]
-    kept = sum(1 for call in calls if call.kept)
+    kept = _kept(calls)
     modules = {call.one.call.module for call in calls}
     name = module_name(case, one.call.module) if len(modules) == 1 else _expression(site)
     step = one.step
@@ -348,13 +348,13 @@ def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
     stays = f" What is made of it is kept beyond its batch in {kept} of {len(calls)} calls, each with its whole graph."
     return GRAPH_IN_EVALUATION.finding(
         f"evaluating {name} builds a graph of {plural(nodes, 'node')} in each {'call' if len(modules) == 1 else 'step'}"
-        + (", and the graphs are kept" if kept else ", for no backward"),
+        + (", and the graphs are kept" if kept > 1 else ", for no backward"),
         culprit=place_of(site) if site is not None else None,
         step=step.number,
         confidence=SURE if kept > 1 else POSSIBLE,
         related=case.places(*((held, "kept here") for held in _holders(case, step)[:1])),
         explanation="Gradients are on, so autograd records every op and saves what its backward would need; no "
-        f"backward follows.{stays if kept else ''}",
+        f"backward follows.{stays if kept > 1 else ''}",
         fix="run the evaluation under torch.no_grad()",
         fixes=case.fixes(
             Way(
@@ -367,6 +367,16 @@ def _graph_in_evaluation(case: Case, calls: Sequence[Vain]) -> Finding:
         severity=None if kept > 1 else Severity.NOTE,
         nodes=[tensor_id(step.template, tensor) for tensor in sorted(one.results)[:1]],
     )
+
+
+def _kept(calls: Sequence[Vain]) -> int:
+    """How many calls' graphs outlive their step, more than the newest one at a time: a variable always has that."""
+    used = {call.row for call in calls if any(one.used for one in call.lasting)}
+    there: dict[int, set[int]] = defaultdict(set)
+    for call in calls:
+        for row in {row for one in call.lasting for row in one.rows}:
+            there[row].add(call.row)
+    return max(len(used), *(len(rows) for rows in there.values()), 0)
 
 
 def _holders(case: Case, step: Step) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...model.moments import Backward, OptimizerStep
+from ...model.moments import Backward, Mutation, OptimizerStep
 from ...model.trace import Step
 from .dataflow import Dataflow
 from .index import Case, Event
@@ -51,6 +51,27 @@ def _was_root(case: Case, event: Event[Backward], tensor: int) -> bool:
             if any(case.origin(here, root) == origin for root in before.moment.roots):
                 return True
     return False
+
+
+def updated_between(case: Case, event: Event[Backward], tensor: int) -> bool:
+    """Whether anything was updated since a carried tensor was made: an optimizer stepped, or a leaf was written to."""
+    origin, here = case.origin(event.step, tensor), event.step.number
+    for row in case.rows:
+        home = case.like(row.number) if origin.step <= row.number <= here else None
+        if home is None:
+            continue
+        positions = [one.position for one in case.events(OptimizerStep, home)]
+        positions += [one.position for one in case.events(Mutation, home) if _of_leaf(one)]
+        made = home.tensors[origin.tensor].made_by if row.number == origin.step else None
+        end = event.position if row.number == here else len(home.moments)
+        if any((made is None or made < one) and one < end for one in positions):
+            return True
+    return False
+
+
+def _of_leaf(event: Event[Mutation]) -> bool:
+    record = event.step.tensors[event.moment.tensor]
+    return record.is_leaf and record.requires_grad
 
 
 def update_since(case: Case, event: Event[Backward], tensor: int) -> Event[OptimizerStep] | None:

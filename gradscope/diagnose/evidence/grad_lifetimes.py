@@ -30,8 +30,9 @@ class Slot(NamedTuple):
     `used`: the update that read what is in it; `stale`: that backward then added to what an update had read.
     `cleared` and `lost`: the clearing that threw away what no update had read, and the backward that it came from,
     since the last update; `losses` how many backwards were lost so. `read`: the script looked at it, or the backward
-    also served other leaves; `clipped`: the clipping since the last backward, `between` one after which a backward
-    added more; `rescaled`: the script changed it itself; `scaled`: it is multiplied by a GradScaler's scale.
+    also served other leaves; `looked`: the script itself did since it was filled; `clipped`: the clipping since the
+    last backward, `between` one after which a backward added more; `rescaled`: the script changed it itself;
+    `scaled`: it is multiplied by a GradScaler's scale.
     `unseen`: what it holds is not known, since backwards of light steps are not seen to fill anything.
     """
 
@@ -45,6 +46,7 @@ class Slot(NamedTuple):
     losses: int = 0
     here: bool = False
     read: bool = False
+    looked: bool = False
     clipped: int | None = None
     between: int | None = None
     rescaled: bool = False
@@ -231,12 +233,12 @@ class GradLifetimes:
             state[one] = slot._replace(used=used, stale=None, between=None, cleared=None, lost=None, losses=0)
 
     def _by_hand(self, step: Step, number: int, index: int, write: Mutation, state: State) -> None:
-        """A parameter that no optimizer has was written to while it holds a gradient: an update by hand."""
+        """A parameter that no optimizer has was written to once its gradient was read: an update by hand."""
         sharing = step.lasting.get(step.tensors[write.tensor].storage, ())
         one = next((tensor.parameter for tensor in reversed(sharing) if tensor.requires_grad), None)
         slot = state.get(one, EMPTY) if one is not None else EMPTY
-        if one is None or slot.empty or self.case.parameters[one].optimizers:
-            return
+        if one is None or slot.empty or not slot.looked or self.case.parameters[one].optimizers:
+            return  # what nobody looked at, a write of other values (load_state_dict) does not use
         last = self.updates[-1] if self.updates else None
         if last is not None and (last.number, last.optimizer, last.stack) == (number, None, write.stack):
             self.updates[-1] = last._replace(slots={**last.slots, one: slot})
@@ -284,7 +286,7 @@ def _filled(slot: Slot, change: GradChange, scaled: bool, aside: bool) -> Slot:
     between = slot.clipped if slot.fresh and slot.clipped is not None else slot.between
     return slot._replace(
         fills=slot.fills + 1, sources=sources, filled=change.stack, used=None, stale=stale, here=True,
-        read=slot.read or aside, clipped=None, between=between, scaled=scaled,
+        read=slot.read or aside, looked=False, clipped=None, between=between, scaled=scaled,
     )  # fmt: skip
 
 
@@ -311,7 +313,7 @@ def _read(step: Step, call: OpCall, state: State) -> None:
         leaf = step.tensors[number].gradient_of
         one = step.tensors[leaf].parameter if leaf is not None else None
         if one is not None and one in state:
-            state[one] = state[one]._replace(read=True)
+            state[one] = state[one]._replace(read=True, looked=True)
 
 
 def _slots(state: State, members: Iterable[int]) -> Mapping[int, Slot]:

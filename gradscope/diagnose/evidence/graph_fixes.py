@@ -79,3 +79,20 @@ def both_followed(case: Case, earlier: Event[Backward], event: Event[Backward]) 
             case.place(earlier.moment.stack),
             with_keyword(("backward",), "retain_graph", "True"),
         )
+
+
+def each_followed(case: Case, backward: Backward) -> Iterator[Way]:
+    """The losses of one graph, which no update lies between, are followed one after the other."""
+    yield Way(
+        "keep the graph for the next loss",
+        "all losses are followed, as their sum would be",
+        case.place(backward.stack),
+        with_keyword(("backward",), "retain_graph", "True"),
+    )
+
+
+def graph_of_grad_kept(case: Case, earlier: Backward, keyword: str) -> Iterator[Way]:
+    """The call of autograd.grad that leaves its graph to what comes after it."""
+    meaning = "its gradients have a graph too" if keyword == "create_graph" else "the graph serves once more"
+    words = "let autograd.grad keep the graph"
+    yield Way(words, meaning, case.place(earlier.stack), with_keyword(("grad",), keyword, "True"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,6 +29,14 @@ class Home(NamedTuple):
     tensor: int
     op: OpCall | None
     number: int
+
+
+@dataclass
+class Lasting:
+    """A tensor beyond its step: the later rows in which it was still there, and whether one of them used it."""
+
+    rows: set[int] = field(default_factory=set)
+    used: bool = False
 
 
 def home_of(case: Case, step: Step, tensor: int) -> Home:
@@ -66,10 +77,14 @@ def differentiated_later(case: Case) -> set[tuple[int, int]]:
 
 
 @once_a_case
-def outlasting(case: Case) -> set[tuple[int, int]]:
+def outlasting(case: Case) -> Mapping[tuple[int, int], Lasting]:
     """Tensors (step, number) that outlived their step, or were used in a later one."""
-    found = {(kept.step, kept.tensor) for row in case.rows for kept in row.kept}
-    found.update((came, number) for row in case.rows for _, came, number in row.carried)
+    found: dict[tuple[int, int], Lasting] = defaultdict(Lasting)
+    for row in case.rows:
+        for kept in row.kept:
+            found[kept.step, kept.tensor].rows.add(row.number)
+        for _, came, number in row.carried:
+            found[came, number].used = True
     return found
 
 

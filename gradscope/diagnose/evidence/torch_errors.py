@@ -173,18 +173,53 @@ class ErrorKind(Enum):
     PARALLEL_WITHOUT_GROUP = "Default process group has not been initialized"
     PARALLEL_WITHOUT_ADDRESS = "environment variable (?P<variable>\\w+) expected, but not set"
 
-    DTYPES_MIXED = (
-        r"(?:m1 and m2 to|mat1 and mat2 must) have the same dtype, but got:? (?P<one>\w+) (?:!=|and) (?P<other>\w+)"
-        r"|Input type \((?P<given>\w+)\) and (?:bias|weight) type \((?P<wanted>\w+)\) should be the same"
-        r"|RNN input dtype \(torch.(?P<input>\w+)\) does not match weight dtype \(torch.(?P<weight>\w+)\)"
-        r"|Found dtype (?P<found>\w+) but expected (?P<expected>\w+)"
+    # Shapes, and places in a tensor.
+    VIEW_NEEDS_COPY = "view size is not compatible with input tensor's size and stride"
+    VIEW_OF_OTHER_COUNT = (
+        r"shape '(?P<wanted>\[[^']*\])' is invalid for input of size (?P<count>\d+)|split_sizes to sum exactly"
     )
+    WRITTEN_IS_SMALLER = r"output with shape (?P<shape>\[[\d, ]*\]) doesn't match the broadcast shape"
+    STATE_OF_OTHER_BATCH = r"Expected hidden(?:\[\d\])? size (?P<wanted>\([\d, ]*\)), got (?P<given>\[[\d, ]*\])"
+    LAYER_HAS_OTHER_SIZE = (
+        r"expected input\[[\d, ]*\] to have (?P<wanted>\d+) channels, but got \d+"
+        r"|mat1 and mat2 shapes cannot be multiplied|should contain \d+ elements not|Given normalized_shape="
+    )
+    INPUT_OF_OTHER_WIDTH = r"input.size\(-1\) must be equal to input_size. Expected (?P<wanted>\d+), got (?P<given>\d+)"
+    TOO_SMALL_FOR_KERNEL = "Kernel size can't be greater than actual input size|Output size is too small"
+    INDEX_OUT_OF_RANGE = (
+        "out of bounds for dimension|index out of range in self|not in the valid range|Class values must be"
+    )
+    SHAPES_DIFFER = (
+        "size mismatch, got|Expected size for first two dimensions of batch2"
+        r"|size of tensor a \(-?\d+\) must match|Sizes of tensors must match|stack expects each tensor to be equal size"
+        "|doesn't match the broadcast shape|expanded size of the tensor|does not broadcast with previously seen"
+        "|The shape of the mask|shape mismatch:|inconsistent tensor size|same number of dimensions as"
+        "|attn_mask is .* but should be|was expecting embedding dimension"
+    )
+    DIMENSIONS_DIFFER = r"Dimension out of range|number of dimensions in the tensor|Expected \dD"
+
+    # Dtypes, named one by one where the message tells more than that they differ.
     DTYPE_OF_TARGET = r"expected target dtype to be Long or Byte, but got (?P<given>\w+)"
     DTYPE_OF_INDEX = (
         r"to have one of the following scalar types: Long, Int; but got torch.(?:\w+\.)?(?P<given>\w+)Tensor"
+        "|tensors used as indices must be|Expected dtype int32/int64 for index|only applicable to index tensor"
     )
+    DTYPE_OF_MASK = "only supports boolean masks|expected condition to be a boolean tensor"
     DTYPE_OF_RESULT = "result type (?P<given>\\w+) can't be cast to the desired output type (?P<wanted>\\w+)"
     DTYPE_OF_MEAN = r"could not infer output dtype.*Got: (?P<given>\w+)"
+    DTYPE_HAS_NO_OP = (
+        r"\"(?P<op>\w+)\" not implemented for '(?P<given>\w+)'"
+        r"|Expected a floating point or complex tensor as input. Got (?P<got>\w+)"
+    )
+    MASK_SUBTRACTED = "Subtraction, the `-` operator, with (?:a|two) bool tensor"
+    DTYPES_MIXED = (
+        r"(?:m1 and m2 to|mat1 and mat2 must) have the same dtype, but got:? (?P<one>\w+) (?:!=|and) (?P<other>\w+)"
+        r"|Input type \((?P<given>[\w ]+)\) and (?:bias|weight) type \((?P<wanted>\w+)\) should be the same"
+        r"|RNN input dtype \(torch.(?P<input>\w+)\) does not match weight dtype \(torch.(?P<weight>\w+)\)"
+        r"|Found dtype (?P<found>\w+) but expected (?P<expected>\w+)"
+        "|have the same dtype|expected scalar type|expected dtype \\w+ for|dtypes match, got|dtype to be equal to src"
+        "|get_mkldnn_dtype: unsupported data type"
+    )
     DEVICES_MIXED = "(?i:same device|expected device|device type|different devices|found at least two devices)"
     # Python's own words, where None stands in a tensor's place.
     NONE_USED = "NoneType|unsupported operand|can't convert|must be Tensor"

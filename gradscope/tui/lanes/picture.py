@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from ...model.graph import EdgeKind, Graph, GraphNode
+from ...model.graph import EdgeKind, Graph, GraphNode, NodeKind
 from ...render.lanes import Lanes, order
 from ...render.view import Density, GraphView
 from ...text import sizes
@@ -107,18 +107,26 @@ class Picture:
         """Every module that some node of the whole graph lies in."""
         return modules_of(self.graph)
 
+    def unfolded(self, node: int) -> Shape:
+        """The shape in which a node of the graph is drawn by itself."""
+        path = self.graph.by_id[node].module
+        inside = set(prefixes(path)) if path else set()
+        opened = None if self.shape.opened is None else self.shape.opened | inside
+        row = self.nodes[self.row_of[node]]
+        many = not inside.isdisjoint(self._drawn_in) or not inside.isdisjoint(self._drawn_in.values())
+        alike = many or row.kind is not NodeKind.MODULE
+        return replace(self.shape, opened=opened, repeats=self.shape.repeats and not alike)
+
     @cached_property
     def words(self) -> Sequence[tuple[str, int]]:
-        """What a search looks at: each node of the whole graph in small letters, and its row; rows rise."""
-        found = [(_words(node), self.row_of[node.id]) for node in self.graph.nodes if node.id in self.row_of]
-        return sorted(found, key=lambda entry: entry[1])
+        """What a search looks at: each node of the whole graph in small letters, and its id, in the order of rows."""
+        found = [(_words(node), node.id) for node in self.graph.nodes if node.id in self.row_of]
+        return sorted(found, key=lambda entry: self.row_of[entry[1]])
 
     def search(self, wanted: str) -> Sequence[int]:
-        """The rows whose nodes, or the nodes folded into them, have all of the words in `wanted`."""
+        """The ids of the nodes, folded ones too, that have all of the words in `wanted`; in the order of rows."""
         parts = wanted.lower().split()
-        if not parts:
-            return ()
-        return list(dict.fromkeys(row for words, row in self.words if all(part in words for part in parts)))
+        return [node for words, node in self.words if all(part in words for part in parts)] if parts else ()
 
 
 def modules_of(graph: Graph) -> frozenset[str]:

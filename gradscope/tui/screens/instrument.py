@@ -141,6 +141,9 @@ class Instrument(Traveller):
             if pane.display:
                 yield cast(Pane, pane)
 
+    def unfold(self, node: int) -> None:
+        self.query_one("#graph", GraphPane).unfold_to(node)
+
     def action_pane(self, name: str) -> None:
         if name != "timeline" and name != self.active:
             self.active = name
@@ -270,7 +273,7 @@ class Instrument(Traveller):
             self.tell(self.complain, error)
             return
         place = Place(number, jumps.finding_moment(loaded.step, finding))
-        self.tell(self.travel, place)
+        self.tell(self.travel, place, unfold=True)
         text = "\n".join(printable(part) for part in (finding.message, finding.fix) if part)
         self.tell(self.notify, text, title=finding.code, timeout=10, markup=False)
 

@@ -15,7 +15,7 @@ from ...model.graph import Graph, GraphKind
 from ...model.trace import Trace
 from ...render.summary import ended
 from ...text import printable
-from .. import cursor, jumps
+from .. import bad_numbers, cursor, jumps
 from ..cursor import Place
 from ..follow import Follower, News
 from ..jumps import Goal
@@ -53,6 +53,7 @@ class Traveller(Screen[None]):
         self.steps: Sequence[int] = ()
         self.found: tuple[Finding, ...] = ()
         self.scene: Scene | None = None
+        self._unfolds = False
 
     def panes(self) -> Iterable[Pane]:
         """What shows the scene now."""
@@ -169,9 +170,10 @@ class Traveller(Screen[None]):
 
     # -- travelling ----------------------------------------------------------------------------------------
 
-    def travel(self, place: Place) -> None:
-        """Go to `place`: at once if its step was read, else when it is."""
+    def travel(self, place: Place, *, unfold: bool = False) -> None:
+        """Go to `place`: at once if its step was read, else when it is. `unfold` what its node is folded into."""
         self.aim = place
+        self._unfolds = unfold
         loaded = self.session.step(place.step)
         graph = self.session.graph(loaded, self.kind) if loaded is not None else None
         if loaded is not None and graph is not None:
@@ -207,8 +209,17 @@ class Traveller(Screen[None]):
                 step_numbers=self.steps,
                 samples=loaded.samples,
                 touches=loaded.touches,
+                before=loaded.before,
             )
         )
+        if self._unfolds:
+            self._unfolds = False
+            node = node_of(loaded.step.template, graph, subject_at(loaded.step.template, self.aim.moment))
+            if node is not None:
+                self.unfold(node)
+
+    def unfold(self, node: int) -> None:
+        """Have a node of the graph drawn by itself, where it can be."""
 
     def display_scene(self, scene: Scene) -> None:
         self.scene = scene
@@ -277,14 +288,18 @@ class Traveller(Screen[None]):
         except GradscopeError as error:
             self.tell(self._failed, error)
             return
-        self.tell(self._sought, goal, place, by)
+        bad = place is not None and isinstance(goal, jumps.BadNumbers)
+        told = bad_numbers.told(self.session.load(place.step).step) if bad and place is not None else ""
+        self.tell(self._sought, goal, place, by, told)
 
-    def _sought(self, goal: Goal, place: Place | None, by: int) -> None:
+    def _sought(self, goal: Goal, place: Place | None, by: int, told: str) -> None:
         self.say("")
         if place is None:
-            self.notify(f"There is no {goal.word} {'after' if by > 0 else 'before'} this moment.", markup=False)
+            told = f"There is no {goal.word} {'after' if by > 0 else 'before'} this moment."
         else:
-            self.travel(place)
+            self.travel(place, unfold=True)
+        if told:
+            self.notify(told, timeout=10 if place else 5, markup=False)
 
     def action_origin(self) -> None:
         tensor, here = self.tensor(), self.here()

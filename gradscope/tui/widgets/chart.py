@@ -21,7 +21,7 @@ from ...model.state import State
 from ...render.signs import to_ascii
 from ...text import number, printable, tensor_type
 from ..curves import Curves
-from ..figures import CARRIED, KNOWN, NONE, Gradient, PhasePoint, StepFigures, five_phases
+from ..figures import CARRIED, KNOWN, NONE, UNKNOWN, Gradient, PhasePoint, StepFigures, five_phases
 from ..plots import bars, bounds, curve
 from ..scene import Scene
 from ..words import step_word
@@ -131,8 +131,8 @@ class ChartScreen(ModalScreen[None]):
         scene, step = self.scene, self.scene.step
         curves = Curves()
         try:
-            figures = StepFigures(step, scene.samples)
-            points = five_phases(scene.trace, figures, self.parameter.id, lambda moment: State.at(step, moment))
+            figures = StepFigures(step, scene.samples, scene.before)
+            points = five_phases(figures, self.parameter.id, lambda moment: State.at(step, moment))
             series = scene.trace.source.series(self.parameter.id)
             curves.read(scene.trace, lambda: not worker.is_cancelled)
         except GradscopeError as error:
@@ -150,8 +150,8 @@ def _name(point: PhasePoint) -> str:
 def _words(gradient: Gradient) -> str:
     if gradient.kind == NONE:
         return "None"
-    if gradient.kind == CARRIED:
-        return "from before"
+    if gradient.kind in (CARRIED, UNKNOWN):
+        return "from before" if gradient.kind == CARRIED else "not known"
     if gradient.sum is None and gradient.kind == KNOWN and gradient.norm is not None:
         return f"norm {number(gradient.norm)}"
     return _number(gradient.sum)

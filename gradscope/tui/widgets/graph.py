@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -17,8 +15,9 @@ from ...model.graph import EdgeKind, GraphNode, NodeKind
 from ...render.signs import to_ascii
 from ...render.view import NodeView
 from ...text import plural
+from ..lanes.found import Found
 from ..lanes.gallery import Gallery
-from ..lanes.picture import Focus, Picture, Relation, Shape, nearby
+from ..lanes.picture import Focus, Picture, Relation, Shape
 from ..lanes.rows import Reader
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
@@ -81,7 +80,8 @@ class GraphPane(Rows):
         self.picture: Picture | None = None
         self.reader: Reader | None = None
         self.mark: int | None = None  # the node that a path begins at
-        self.matches: Sequence[int] = ()
+        self.found = Found()
+        self._to_unfold: int | None = None  # once the picture is made
         self.gallery = Gallery()
         self._views: dict[int, NodeView] = {}
         self._first_lane = 0
@@ -151,7 +151,7 @@ class GraphPane(Rows):
             self.picture = picture
             self._views = {}
             self._first_lane = 0
-            self.matches = picture.search(self.wanted)
+            self.found = Found(picture, self.wanted)
         self.reader = self.gallery.reader(picture, scene)
         self.cursor = picture.row_of.get(scene.selected) if scene.selected is not None else None
         self.set_count(len(picture))
@@ -159,6 +159,9 @@ class GraphPane(Rows):
         self.border_subtitle = self._status()
         if fresh:
             self._reveal_place()
+        if self._to_unfold is not None and picture.graph is scene.graph:
+            node, self._to_unfold = self._to_unfold, None
+            self.unfold_to(node)
         if not picture.nodes and picture.shape.focus is not None:
             self.post_message(Notice("no path leads from one of the two nodes to the other", "warning"))
             self._reshape(replace(picture.shape, focus=None))
@@ -194,7 +197,7 @@ class GraphPane(Rows):
         if self.picture is None or self.scene is None:
             return ""
         if self.typing or self.wanted:
-            found = f"{len(self.matches):,} found" if self.wanted else "type what to find"
+            found = f"{len(self.found):,} found" if self.wanted else "type what to find"
             return self._plain(f"/{self.wanted}{'▏' if self.typing else ''}  {found}")
         nodes, total = len(self.picture), len(self.picture.graph.nodes)
         parts = [_KINDS[self.scene.kind.value]]
@@ -221,7 +224,7 @@ class GraphPane(Rows):
         if self._first_lane and drawn:
             drawn = "‥" + drawn[1:]
         paint = RowPaint(self.ink, dark=self.app.current_theme.dark, ascii=scene.ascii)
-        strip = paint.strip(words, drawn, width, found=self._matches(row))
+        strip = paint.strip(words, drawn, width, found=row in self.found.rows)
         if row == self.cursor:
             cursor = self.get_component_rich_style("graph--cursor")
             strip = strip.crop_extend(0, width, None).apply_style(Style(bgcolor=cursor.bgcolor, bold=True))
@@ -232,10 +235,6 @@ class GraphPane(Rows):
         if row not in self._views:
             self._views[row] = self.picture.view.node(self.picture.nodes[row])
         return self._views[row]
-
-    def _matches(self, row: int) -> bool:
-        place = bisect_left(self.matches, row)
-        return place < len(self.matches) and self.matches[place] == row
 
     # -- folding -------------------------------------------------------------------------------------
 
@@ -278,6 +277,16 @@ class GraphPane(Rows):
         if self.scene is not None:
             shape = self.wanted_shape()
             self._reshape(replace(shape, repeats=not shape.repeats))
+
+    def unfold_to(self, node: int) -> None:
+        """Draw a node of the graph by itself: open the modules, and the run of equal blocks, that it is folded into."""
+        picture, scene = self.picture, self.scene
+        if scene is None or picture is None or picture.graph is not scene.graph:
+            self._to_unfold = node
+            return
+        row = picture.row_of.get(node)
+        if row is not None and len(picture.nodes[row].members) > 1:
+            self._reshape(picture.unfolded(node))
 
     def _reshape(self, shape: Shape) -> None:
         self.shape = shape
@@ -334,27 +343,30 @@ class GraphPane(Rows):
     # -- search --------------------------------------------------------------------------------------
 
     def typed(self) -> None:
-        self.matches = self.picture.search(self.wanted) if self.picture is not None else ()
-        if self.matches and self.picture is not None:
-            start = self.cursor if self.cursor is not None else -1
-            row, _ = nearby(self.matches, start - 1, 1)
-            self.post_message(Select(self.picture.nodes[row].id))
+        self.found = Found(self.picture, self.wanted)
+        node = self.found.from_row(self.cursor or 0)
+        if node is not None:
+            self.post_message(Select(node))
         self.border_subtitle = self._status()
 
     def typed_out(self) -> None:
-        if not self.matches and self.wanted:
+        selected = self.scene.selected if self.scene is not None else None
+        if not self.found and self.wanted:
             words = f"no node has {self.wanted!r} in its name, op, module, type or marks"
             self.post_message(Notice(words, "warning"))
+        elif selected is not None and selected in self.found.nodes:
+            self.unfold_to(selected)
         self.border_subtitle = self._status()
 
     def action_match(self, by: int) -> None:
-        """To the next match, or the previous one."""
-        if not self.matches or self.picture is None:
+        """To the next match, or the previous one; it gets a row of its own."""
+        if not self.found or self.scene is None:
             self.post_message(Notice("press / and type what to find"))
             return
-        row, place = nearby(self.matches, self.cursor if self.cursor is not None else -1, by)
-        self.post_message(Select(self.picture.nodes[row].id))
-        self.border_subtitle = self._plain(f"/{self.wanted}  {place + 1:,} of {len(self.matches):,}")
+        node, place = self.found.beside(self.scene.selected, -1 if self.cursor is None else self.cursor, by)
+        self.post_message(Select(node))
+        self.unfold_to(node)
+        self.border_subtitle = self._plain(f"/{self.wanted}  {place + 1:,} of {len(self.found):,}")
 
     # -- rows ----------------------------------------------------------------------------------------
 

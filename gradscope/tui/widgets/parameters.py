@@ -16,8 +16,8 @@ from textual.worker import get_current_worker
 from ...errors import GradscopeError
 from ...model.graph import NodeKind
 from ...model.records import Parameter
-from ...model.samples import SampleIndex
-from ...model.trace import Step, Trace
+from ...model.trace import Trace
+from ...model.watching import recorded_exactly
 from ...render.signs import to_ascii
 from ...text import cells, elide, elide_middle, plural, printable
 from ..columns import COLUMNS, ORDER, SPARK, Column, fitting, ranked, status_words
@@ -92,23 +92,23 @@ class ParametersPane(Rows):
     def show(self, scene: Scene) -> None:
         before, self.scene = self.scene, scene
         if self.figures is None or self.figures.step is not scene.step or self.figures.samples is not scene.samples:
-            self._figure(scene.step, scene.samples)
+            self._figure(scene)
         else:
             self._list()
         if before is None or before.selected != scene.selected:
             self._follow(scene)
         self.refresh()
 
-    def _figure(self, step: Step, samples: SampleIndex) -> None:
-        if len(step.moments) <= _AT_ONCE:
-            self._figured(StepFigures(step, samples))
+    def _figure(self, scene: Scene) -> None:
+        if len(scene.step.moments) <= _AT_ONCE:
+            self._figured(StepFigures(scene.step, scene.samples, scene.before))
         else:
-            self._figure_apart(step, samples)
+            self._figure_apart(scene)
 
     @work(thread=True, exclusive=True, group="figures")
-    def _figure_apart(self, step: Step, samples: SampleIndex) -> None:
+    def _figure_apart(self, scene: Scene) -> None:
         worker = get_current_worker()
-        figures = StepFigures(step, samples)
+        figures = StepFigures(scene.step, scene.samples, scene.before)
         if not worker.is_cancelled:
             self.app.call_from_thread(self._figured, figures)
 
@@ -116,6 +116,7 @@ class ParametersPane(Rows):
         if self.scene is not None and figures.step is self.scene.step:
             self.figures = figures
             self._list()
+            self.border_subtitle = self._status()
 
     def _follow(self, scene: Scene) -> None:
         """Put the cursor on the selected node's parameter, if it is one's."""
@@ -176,8 +177,14 @@ class ParametersPane(Rows):
             words = f"/{self.wanted}{'▏' if self.typing else ''}  {len(self.shown):,} found"
         else:
             by = f" · by {self.sort} {'▼' if self.descending else '▲'}" if self.sort != "name" else ""
-            words = f"{plural(len(self.shown), 'tensor')}{by}"
+            words = f"{plural(len(self.shown), 'tensor')}{by}{self._unmeasured()}"
         return to_ascii(words.replace("▲", "^")) if self.scene is not None and self.scene.ascii else words
+
+    def _unmeasured(self) -> str:
+        """What measures the updates of which this step does not know how far they went."""
+        if self.scene is None or self.figures is None or not self.figures.unmeasured:
+            return ""
+        return f" · ?: {recorded_exactly(self.scene.trace.info)}"
 
     # -- drawing -------------------------------------------------------------------------------------
 
@@ -243,7 +250,7 @@ class ParametersPane(Rows):
     def _plain(self, words: str) -> str:
         if self.scene is None or not self.scene.ascii:
             return words
-        return to_ascii(words.translate({ord("Δ"): "d", ord("≥"): ">", ord("▲"): "^"}))
+        return to_ascii(words.translate({ord("Δ"): "d", ord("▲"): "^"}))
 
     # -- curves over the steps -------------------------------------------------------------------------
 

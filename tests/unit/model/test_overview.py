@@ -58,6 +58,24 @@ def test_a_parameter_without_a_gradient_is_named() -> None:
     assert overview(builder.trace()).without_gradient == ("unused.weight",)
 
 
+def test_how_far_updates_moved_the_parameters_together() -> None:
+    trace = mlp_trace(3)
+    last = trace.step(2).row
+    trace.source.put_step(last._replace(distances=tuple((one, 2 * far) for one, far in last.distances)))  # type: ignore[attr-defined]
+    assert overview(trace).update_ratio == (pytest.approx(0.25), pytest.approx(0.5))
+    assert overview(trace).unmeasured_updates == 0
+    assert overview(ab2_trace()).update_ratio is None
+
+
+def test_steps_of_which_some_distance_is_not_known_are_counted() -> None:
+    trace = mlp_trace(3)
+    for number in (0, 2):
+        row = trace.step(number).row
+        trace.source.put_step(row._replace(distances=row.distances[1:]))  # type: ignore[attr-defined]
+    facts = overview(trace)
+    assert (facts.update_ratio, facts.unmeasured_updates) == ((pytest.approx(0.25),) * 2, 2)
+
+
 def test_leaves_of_a_script_without_modules() -> None:
     facts = overview(ab2_trace())
     assert sorted(facts.filled) == ["A", "B"]

@@ -130,9 +130,10 @@ def test_status_device_and_failure_follow_their_moments() -> None:
     assert [found.at(0, moment).failed for moment in (3, 4, 5)] == [False, False, True]
 
 
-def test_a_gradient_from_before_the_step_is_not_made_up() -> None:
+def test_a_gradient_from_before_the_step_is_what_the_steps_before_left() -> None:
     trace = builders.mlp_trace(2)
-    assert trace.at(1, -1).tensors[0].has_grad is None
+    assert trace.at(0, -1).tensors[0].has_grad is False, "the recording saw it being made"
+    assert trace.at(1, -1).tensors[0].has_grad is True
     cleared = next(
         index
         for index, moment in enumerate(trace.step(1).moments)

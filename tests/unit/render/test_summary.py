@@ -33,12 +33,22 @@ def test_a_training_loop() -> None:
         "  steps        3 train; 1 repeats an earlier one op by op",
         "  phases       other 17 %, zero_grad 17 %, forward 17 %, loss 17 %, backward 17 %, optimizer_step 17 %",
         "  loss         1.25 → 0.4167",
+        "  updates      Δ/|p| 0.25",
         "  graph        6 nodes, 5 edges in the last backward (step 2)",
         "  parameters   4 (67 elements, 268 B)",
         "  gradients    all 2 got one",
         "  frozen       fc1.weight, fc1.bias",
         "  optimizer    Adam",
     ]
+
+
+def test_updates_that_were_not_measured_name_the_command_that_measures_them() -> None:
+    trace = mlp_trace(3)
+    for number in (0, 1):
+        row = trace.step(number).row
+        trace.source.put_step(row._replace(distances=row.distances[:number]))  # type: ignore[attr-defined]
+    told = lines(overview(trace))["updates"]
+    assert told.startswith("Δ/|p| 0.25; not measured in 2 steps (gradscope trace --budget none train.py")
 
 
 def test_leaves_without_modules() -> None:

@@ -55,7 +55,9 @@ def numbers_of(row: StepRow) -> list[float]:
     times = [time for span in row.phases for time in span[2:]]
     norms = [norm for _, *both in row.norms for norm in both if norm is not None]
     rates = [rate for _, _, rate in row.learning_rates]
-    return [row.number, row.start, row.duration, 0.0 if row.loss is None else row.loss, *times, *rates, *norms]
+    loss = 0.0 if row.loss is None else row.loss
+    distances = [distance for _, distance in row.distances]
+    return [row.number, row.start, row.duration, loss, *times, *rates, *norms, *distances]
 
 
 def everything(trace: Trace) -> dict[str, object]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gradscope.model.records import Phase
 from gradscope.tui import cursor
+from gradscope.tui.bad_numbers import bad_moments, bad_norms
 from gradscope.tui.cursor import LAST, SAME, START, Place
 from tests import builders
 
@@ -93,10 +94,10 @@ def test_bad_numbers_are_found_in_samples_and_in_norms() -> None:
     bad = step.op("log", (x,), "y", line=2, values=[float("nan")])
     step.done()
     first = trace.trace().step(0)
-    assert cursor.bad_moments(first) == (first.tensors[bad].made_by,)
+    assert bad_moments(first) == (first.tensors[bad].made_by,)
     row = first.row._replace(norms=((0, None, float("inf")),))
-    assert cursor.bad_norms(row)
-    assert not cursor.bad_norms(row._replace(norms=((0, 1.0, None),), loss=2.0))
+    assert bad_norms(row)
+    assert not bad_norms(row._replace(norms=((0, 1.0, None),), loss=2.0))
 
 
 @pytest.mark.parametrize(

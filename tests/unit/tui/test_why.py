@@ -94,9 +94,10 @@ def test_there_is_a_sentence_for_every_tensor_at_every_moment(make: object) -> N
                 assert because.sentence.startswith("Not touched") == (now.exists and now.has_grad is None)
 
 
-def test_what_came_from_before_the_step_is_not_called_none() -> None:
-    trace = builders.mlp_trace()
-    start = why(trace, "fc1.weight", -1)
-    assert start.sentence.startswith(
-        "Not touched yet: it is as it was before this step; train.py:24 fills it at moment"
-    )
+def test_what_the_recording_did_not_see_is_not_called_none() -> None:
+    trace = builders.TraceBuilder("print(w.grad)\n")
+    step = trace.step()
+    step.tensor("w", requires_grad=True, role="parameter", parameter=trace.parameter("w", (1,)))
+    step.done()
+    sentence = "Not known: the recording did not see what it was before this step."
+    assert why(trace.trace(), "w", -1) == Because(sentence)

@@ -75,10 +75,42 @@ def test_types_that_numpy_has_not_are_left_to_others(kind: torch.dtype) -> None:
 
 
 def test_one_tensor_alone_is_never_written_to() -> None:
-    alone, norms = torch.full((3,), 2.0), SmallNorms()
-    assert not norms.take([alone], print)
+    alone, norms, found = torch.full((3,), 2.0), SmallNorms(), list[list[float]]()
+    assert norms.take([alone], found.append)
+    alone.fill_(5.0)
     norms.settle()
-    assert alone.tolist() == [2.0, 2.0, 2.0]
+    assert alone.tolist() == [5.0, 5.0, 5.0]
+    assert found == [pytest.approx([12**0.5])]
+
+
+def test_distances_are_from_what_the_tensors_were() -> None:
+    torch.manual_seed(0)
+    tensors = [nn.Parameter(torch.randn(7, 5)), nn.Parameter(torch.randn(3)), nn.Parameter(torch.zeros(4))]
+    gradients = [torch.full_like(tensor, 1e3) for tensor in tensors]
+    for count in (1, 3):
+        norms, found = SmallNorms(), list[list[float]]()
+        before = norms.take([*tensors[:count], *gradients[:count]], lambda _: None)
+        assert before is not None
+        norms.settle()  # which leaves what is still needed
+        moves = [torch.randn_like(tensor) for tensor in tensors[:count]]
+        with torch.no_grad():
+            for tensor, move in zip(tensors, moves):
+                tensor.add_(move)
+        assert norms.take_distance(before, tensors[:count], found.append)
+        with torch.no_grad():
+            tensors[0].fill_(99.0)
+        norms.settle()
+        assert found == [pytest.approx([float(move.norm()) for move in moves], rel=1e-5)]
+
+
+def test_what_became_another_tensor_has_no_distance() -> None:
+    norms, found = SmallNorms(), list[list[float]]()
+    before = norms.take([torch.ones(2), torch.ones(3)], lambda _: None)
+    assert before is not None
+    for other in (torch.ones(3), torch.ones(2, dtype=torch.float64), torch.ones(3 * SMALL), torch.ones(2).to_sparse()):
+        assert not norms.take_distance(before, [other], found.append)
+    norms.settle()
+    assert found == []
 
 
 def test_what_waits_is_bounded() -> None:
