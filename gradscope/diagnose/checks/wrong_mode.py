@@ -47,7 +47,11 @@ ALWAYS_DROPPING = Rule(
     "GS703", "dropout-always-on", Severity.WARNING, "A functional dropout drops values in evaluation mode too."
 )
 GRAPH_IN_EVALUATION = Rule(
-    "GS704", "evaluation-builds-graph", Severity.WARNING, "An evaluation builds graphs that no backward uses."
+    "GS704",
+    "evaluation-builds-graph",
+    Severity.WARNING,
+    "An evaluation builds graphs that no backward uses.",
+    frozenset({"GS611"}),
 )
 
 _LONGEST = 60  # characters of an expression that a message repeats
