@@ -89,19 +89,36 @@ def alias_of(case: Case, stack: int | None) -> Place | None:
 
 def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:
     """Statements of functions that ran which only name an attribute: `optimizer.step`."""
+    for source, node, _ in _statements_that_ran(case):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
+            yield node.value, _place(source, node, node.value)
+
+
+def attributes_set(case: Case, name: str) -> Iterator[Place]:
+    """Statements of functions that ran which set an attribute of that name, and did nothing that was recorded."""
+    for source, node, ran in _statements_that_ran(case):
+        targets = node.targets if isinstance(node, ast.Assign) and node.lineno not in ran else ()
+        for target in targets:
+            if isinstance(target, ast.Attribute) and target.attr == name:
+                yield _place(source, node, target)
+
+
+def _statements_that_ran(case: Case) -> Iterator[tuple[Source, ast.stmt, set[int]]]:
+    """The statements of all functions of which a line was recorded, with the lines of their file that were."""
     lines: dict[str, set[int]] = {}
     for site in case.trace.source.sites().values():
         lines.setdefault(site.file, set()).add(site.line)
     for file, ran in lines.items():
         source = case.sources.of(file)
         for node in ast.walk(source.tree) if source is not None else ():
-            if source is not None and isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
-                function = source.function_of(node)
-                first, last = getattr(function, "lineno", 0), getattr(function, "end_lineno", None)
-                if any(first <= line and (last is None or line <= last) for line in ran):
-                    code = source.line(node.lineno).strip()
-                    yield node.value, Place(file, node.lineno, code, "", _flat(source, node.value))
+            if source is None or not isinstance(node, (ast.Expr, ast.Assign)):
+                continue
+            function = source.function_of(node)
+            first, last = getattr(function, "lineno", 0), getattr(function, "end_lineno", None)
+            if any(first <= line and (last is None or line <= last) for line in ran):
+                yield source, node, ran
 
 
-def _flat(source: Source, node: ast.expr) -> str:
-    return " ".join(source.segment(node).split())
+def _place(source: Source, statement: ast.stmt, node: ast.expr) -> Place:
+    code = source.line(statement.lineno).strip()
+    return Place(source.file, statement.lineno, code, "", " ".join(source.segment(node).split()))
