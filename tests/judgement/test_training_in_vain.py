@@ -196,6 +196,48 @@ for _ in range(4):
             t.mul_(0.95).add_(p, alpha=0.05)  # culprit
 """,
     ),
+    "a shadow that is the parameters themselves": (
+        "GS521",
+        """
+net = mlp(4, 1)
+shadow = dict(net.named_parameters())
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(net(x), y))
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            shadow[name].copy_(0.9 * shadow[name] + 0.1 * p)  # culprit
+""",
+    ),
+    "a target that is given its own state": (
+        "GS521",
+        """
+net = mlp(4, 1)
+target = copy.deepcopy(net)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for n in range(6):
+    x, y = batch()
+    with torch.no_grad():
+        goal = y + 0.5 * target(x)
+    learn(opt, F.mse_loss(net(x), goal))
+    if n % 2:
+        target.load_state_dict(target.state_dict())  # culprit
+""",
+    ),
+    "a schedule in epochs that is stepped with each batch": (
+        "GS514",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [2, 4], 0.1)
+for epoch in range(6):
+    for _ in range(5):
+        x, y = batch()
+        learn(opt, F.mse_loss(net(x), y))
+        schedule.step()  # culprit
+""",
+    ),
     "buffers of the average, copied onto themselves": (
         "GS521",
         """
@@ -491,6 +533,20 @@ for _ in range(4):
     for p, q in zip(net.parameters(), copied.parameters()):
         p.grad = p.data - q.data
     outer.step()
+""",
+    "an average that is one": """
+net = mlp(4, 1)
+shadow = {name: p.detach().clone() for name, p in net.named_parameters()}
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [2, 4], 0.1)
+for epoch in range(6):
+    for _ in range(2):
+        x, y = batch()
+        learn(opt, F.mse_loss(net(x), y))
+    schedule.step()
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            shadow[name].copy_(0.9 * shadow[name] + 0.1 * p)
 """,
     "a schedule for each optimizer": """
 net = mlp(4, 1)
