@@ -13,7 +13,8 @@ from ...model.moments import OpCall
 from ...model.records import Site
 from ...model.trace import Step
 from ...repair.changes.calls import conditional, with_keyword
-from ...repair.changes.statements import switched, without_grad
+from ...repair.changes.heads import without_grad
+from ...repair.changes.statements import switched
 from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow

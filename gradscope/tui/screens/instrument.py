@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 from typing import ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import ActiveBinding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
 from ...model.findings import Finding
 from ...model.trace import Trace
+from ...text import printable
 from ..cursor import Place
-from ..follow import INTERVAL
 from ..keys import KEYS
+from ..room import Room
 from ..scene import Pane
 from ..session import Session
 from ..subject import parameter_of
@@ -42,7 +43,10 @@ _LEAST = (50, 14)
 class Instrument(Taking):
     """The screen of `gradscope view`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [key.binding() for keys in KEYS.values() for key in keys]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", show=False, priority=True),
+        *(key.binding() for keys in KEYS.values() for key in keys),
+    ]
 
     def __init__(
         self,
@@ -58,10 +62,11 @@ class Instrument(Taking):
         self.script = name
         self.active = "graph"
         self.narrow = False
-        self._looking: Timer | None = None
+        self.zoomed: str | None = None
+        self.room = Room()
 
     def compose(self) -> ComposeResult:
-        yield HeaderPane(self.script, follows=self._follower is not None, id="header")
+        yield HeaderPane(self.script, follows=self.follows, id="header")
         yield TabStrip(PANES, id="tabs")
         with Horizontal(id="panes"):
             with Vertical(id="left"):
@@ -75,10 +80,9 @@ class Instrument(Taking):
         yield Hints(id="hints")
 
     def on_mount(self) -> None:
+        self.begin_following()
+        self.tell_following()
         self.open()
-        self.call_after_refresh(self.judge)
-        if self._follower is not None:
-            self._looking = self.set_interval(INTERVAL, self.look)
 
     def on_unmount(self) -> None:
         close = getattr(self._findings, "close", None)
@@ -87,11 +91,15 @@ class Instrument(Taking):
         if self._follower is not None:
             self._follower.close()
 
-    def stop_following(self) -> None:
-        if self._looking is not None:
-            self._looking.stop()
-            self._looking = None
-        self.query_one("#header", HeaderPane).follows(False)
+    def tell_following(self) -> None:
+        self.query_one("#header", HeaderPane).follows(self.follows and self.grows)
+        words = "following the newest step, L pauses" if self.follows else "paused here, L follows the newest step"
+        self.query_one("#timeline").border_subtitle = words if self.grows else ""
+
+    def named(self, script: str) -> None:
+        if script:
+            self.script = PurePath(script).name
+            self.query_one("#header", HeaderPane).script = printable(self.script)
 
     def say(self, note: str) -> None:
         self.query_one("#header", HeaderPane).say(note)
@@ -111,13 +119,22 @@ class Instrument(Taking):
         self._arrange()
 
     def _arrange(self) -> None:
-        """Show all panes, or where there is no room the active one."""
+        """Show all panes, or where there is no room the active one; only one while it is zoomed."""
+        one = self.zoomed or (self.active if self.narrow else None)
         for name, _ in PANES:
-            self.query_one(f"#{name}").display = not self.narrow or name == self.active
-        left = self.active in ("graph", "parameters")
-        self.query_one("#left").display = not self.narrow or left
-        self.query_one("#right").display = not self.narrow or not left
+            self.query_one(f"#{name}").display = one in (None, name)
+        left = one in ("graph", "parameters")
+        self.query_one("#left").display = one is None or left
+        self.query_one("#right").display = one is None or not left
+        self.set_class(self.zoomed is not None, "-zoomed")
+        self.set_class(self.zoomed == "timeline", "-timeline")
         self.query_one("#tabs", TabStrip).activate(self.active)
+        for name, part in self.room.widths().items():
+            self.query_one(f"#{name}").styles.width = f"{part}fr"
+        for name, part in self.room.parts().items():
+            self.query_one(f"#{name}").styles.height = f"{part}fr"
+        rows = (5 if self.narrow else 6) + self.room.rows
+        self.query_one("#timeline").styles.height = "1fr" if self.zoomed == "timeline" else rows
         if self.scene is not None:
             self.display_scene(self.scene)
 
@@ -132,10 +149,30 @@ class Instrument(Taking):
         self.query_one("#graph", GraphPane).unfold_to(node)
 
     def action_pane(self, name: str) -> None:
-        if name != "timeline" and name != self.active:
-            self.active = name
+        before = (self.active, self.zoomed)
+        self.active = name if name != "timeline" else self.active
+        self.zoomed = self.zoomed and name
+        if before != (self.active, self.zoomed):
             self._arrange()
         self.query_one(f"#{name}", Widget).focus()
+
+    def focused_pane(self) -> str:
+        """The pane that keys go to."""
+        focused = self.focused.id if self.focused is not None else None
+        return focused if focused in (*(name for name, _ in PANES), "timeline") else self.active
+
+    def action_zoom(self) -> None:
+        """All the room for the pane at hand; again: back."""
+        self.zoomed = self.focused_pane() if self.zoomed is None else None
+        self._arrange()
+
+    def action_grow(self, by: int) -> None:
+        """More room for the pane at hand, or less."""
+        pane = self.focused_pane()
+        if self.zoomed is not None or (self.narrow and pane != "timeline"):
+            self.notify("This pane has all the room.")
+        elif self.room.grow(pane, by):
+            self._arrange()
 
     def action_next_pane(self, by: int) -> None:
         names = [name for name, _ in PANES] + ["timeline"]
@@ -147,11 +184,14 @@ class Instrument(Taking):
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """In the order of the hints: those of the instrument stay in place, the pane's own follow."""
         found = super().active_bindings
-        own = {key.key: found[key.key] for keys in KEYS.values() for key in keys if key.key in found}
+        named = (key.key.split(",")[0] for keys in KEYS.values() for key in keys)
+        own = {key: found[key] for key in named if key in found}
         return {**own, **found}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Who types a search keeps the keys that move within a line."""
+        """Who types a search keeps the keys that move within a line; without one that runs, escape is the panes'."""
+        if action == "cancel":
+            return self.reading and self.scene is not None
         if action in ("moment", "edge") and getattr(self.focused, "typing", False):
             return False
         return super().check_action(action, parameters)
