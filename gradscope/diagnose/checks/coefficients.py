@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
@@ -62,10 +62,15 @@ def coefficient_as_number(case: Case) -> Iterator[Finding]:
 
 def _of_parameters_alone(flow: Dataflow, op: int) -> bool:
     """Whether the value that an op took out was made of parameters that are to be trained, and of no data."""
-    tensors, _ = flow.behind(flow.ops[op].inputs, op)
-    ends = [tensor for tensor in tensors if not flow.writers.get(tensor)]
+    ends = _ends(flow, flow.ops[op].inputs, op)
     trained = Ownership.of(flow.case).updated
     return bool(ends) and all(flow.step.tensors[one].parameter in trained for one in ends)
+
+
+def _ends(flow: Dataflow, tensors: Sequence[int], before: int) -> list[int]:
+    """What some tensors were made of in the end: what no op of the step has made of anything."""
+    behind, _ = flow.behind(tensors, before)
+    return [one for one in behind if not any(flow.ops[op].inputs for op in flow.writers.get(one, ()))]
 
 
 def _as_number(case: Case, step: Step, op: int, index: int) -> Finding:
@@ -118,8 +123,7 @@ def moves_what_it_weighs(case: Case) -> Iterator[Finding]:
 
 def _of_one_parameter(flow: Dataflow, tensor: int, before: int) -> bool:
     """Whether a value was made of nothing but one parameter."""
-    tensors, _ = flow.behind([tensor], before)
-    ends = [one for one in tensors if not flow.writers.get(one)]
+    ends = _ends(flow, [tensor], before)
     return len(ends) == 1 and flow.step.tensors[ends[0]].parameter is not None
 
 
