@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model import op_kinds
@@ -302,7 +302,7 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
             continue
         for one in model_calls(case, step):
             only_looks = not one.call.training or evaluates(case, step)
-            if not one.builds or one.used or one.call.module not in trained or not only_looks:
+            if not one.builds or one.used or not only_looks or not _is_model(case, one.call.module, trained):
                 continue
             flow = Dataflow.of(case, step)
             made, _ = flow.ahead(one.results, with_grad=True)
@@ -315,6 +315,17 @@ def graph_in_evaluation(case: Case) -> Iterator[Finding]:
                         found[site.id if site is not None else one.call.stack].append(Vain(row.number, one, kept, site))
     for calls in found.values():
         yield _graph_in_evaluation(case, calls)
+
+
+def _is_model(case: Case, module: int, trained: Mapping[int, frozenset[int]]) -> bool:
+    """Whether a module has trained parameters of its own: one that is given another's (a constraint) is none."""
+    for parameter in trained.get(module, ()):
+        home = case.names.module_of(parameter)
+        while home is not None and home != module:
+            home = case.modules[home].parent if home in case.modules else None
+        if home == module:
+            return True
+    return False
 
 
 def _own_site(case: Case, stack: int | None) -> Site | None:
