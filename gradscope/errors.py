@@ -5,6 +5,7 @@ GradscopeError
 │   ├── NoSuchStep
 │   └── UnknownName       a name that is not among the known ones
 ├── TraceFileError        a file that cannot be read or written          (exit 2)
+│   ├── NoSuchFile        it is not there, or not yet
 │   ├── NotATrace
 │   ├── NewerTrace
 │   ├── OlderTrace
@@ -67,6 +68,10 @@ class NoSuchStep(UsageError):
 
 class TraceFileError(GradscopeError):
     """A trace file that cannot be read or written."""
+
+
+class NoSuchFile(TraceFileError):
+    """There is no file of that name, or not yet."""
 
 
 class NotATrace(TraceFileError):

@@ -39,7 +39,8 @@ PASSES_ON = VIEWS | COPIES | CASTS | JOINS | _names("clamp dropout identity")  #
 
 DETACHES = _names("detach detach_ data")
 NAMED_ANEW = DETACHES | _names("clone requires_grad_")  # what comes out is the same to whoever wrote the line
-LEAVES_TORCH = _names("item tolist numpy array float int bool complex index")
+GIVES_NUMBER = _names("item float int bool complex index")
+LEAVES_TORCH = GIVES_NUMBER | _names("tolist numpy array")
 COPIES_NUMBERS = _names("tensor as_tensor asarray new_tensor scalar_tensor")
 # They make a tensor of plain numbers or of an array, when they have no tensor among their arguments.
 ENTERS_TORCH = COPIES_NUMBERS | _names("from_numpy frombuffer full")

@@ -50,12 +50,16 @@ class TensorState(AutogradStatus):
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """The switches that change what a call does. `training` is by module id, where a change was seen."""
+    """The switches that change what a call does. `training` is by module id, where a change was seen.
+
+    `outside`: what `grad` is again once inference mode ends.
+    """
 
     grad: bool = True
     inference: bool = False
     autocast: str | None = None
     training: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
+    outside: bool = True
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,8 @@ class Draft:
         if isinstance(moment, OpCall):
             self._ops.add(index)
             self._made(moment.outputs)
+            if moment.grad_enabled is not self.modes.grad:
+                self.modes = replace(self.modes, grad=moment.grad_enabled)
         elif isinstance(moment, Mutation):
             self._written(moment)
         elif isinstance(moment, LeafChange):
@@ -260,7 +266,10 @@ class Draft:
         if moment.mode == "grad":
             self.modes = replace(self.modes, grad=_is_on(moment.value))
         elif moment.mode == "inference":
-            self.modes = replace(self.modes, inference=_is_on(moment.value))
+            now = self.modes
+            begins = _is_on(moment.value)
+            grad, outside = (now.grad, now.grad) if begins else (now.outside, now.outside)
+            self.modes = replace(now, inference=begins, grad=grad, outside=outside)
         elif moment.mode == "autocast":
             self.modes = replace(self.modes, autocast=None if moment.value in _OFF else moment.value)
         elif moment.mode == "training" and moment.module is not None:

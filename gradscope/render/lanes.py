@@ -28,6 +28,7 @@ _CROSSINGS = {
 }
 _PLAIN, _DASHED = "│", "┆"
 _BAR, _DASHED_BAR = "─", "╌"
+_APART = 4  # sources of one node that have lanes of their own; of more, those that feed it alone share one
 
 
 def order(nodes: Sequence[int], targets: Mapping[int, Sequence[int]]) -> list[int]:
@@ -175,6 +176,10 @@ class _Builder:
             ways[target] = dashed and ways.get(target, True)
         self.arriving: dict[int, list[_Lane]] = defaultdict(list)
         self.shared: dict[tuple[int, bool], list[_Lane]] = defaultdict(list)  # lanes to one target alone
+        self.fed: dict[int, int] = defaultdict(int)  # by how many nodes each is
+        for ways in self.ways.values():
+            for target in ways:
+                self.fed[target] += 1
         self.free: list[int] = []
         self.top = 0  # one past the rightmost column in use
 
@@ -193,7 +198,11 @@ class _Builder:
             self.shared.pop((node, dashed), None)
         ending = [lane for lane in arriving if lane.end == row]
         ways = sorted(self.ways.get(node, {}).items(), key=lambda way: self.lanes.row[way[0]])
-        joins = {way: min(found, key=lambda lane: lane.column) for way in ways if (found := self.shared.get(way))}
+        joins = {
+            way: min(found, key=lambda lane: lane.column)
+            for way in ways
+            if self.fed[way[0]] > _APART and (found := self.shared.get(way))
+        }
         tied_to = len(arriving) + len(joins) + len({cut for _, cut in ways}) // 2
         column = self._column_of(row, arriving, [lane.column for lane in joins.values()], tied_to)
         if arriving and len(ways) == 1 and joins and joins[ways[0]].column > column:

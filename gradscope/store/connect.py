@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..errors import DamagedTrace, NewerTrace, NotATrace, OlderTrace, TraceFileError
+from ..errors import DamagedTrace, NewerTrace, NoSuchFile, NotATrace, OlderTrace, TraceFileError
 from ..text import elide, printable
 from . import schema
 from .alive import lives
@@ -120,7 +120,7 @@ class Connection:
             if self.path.is_dir():
                 raise TraceFileError(f"{self.path} is a folder, not a trace file{_suggest_in(self.path)}")
             if not self.path.exists():
-                raise TraceFileError(f"there is no file {self.path}{_suggest_near(self.path)}")
+                raise NoSuchFile(f"there is no file {self.path}{_suggest_near(self.path)}")
             if not self.path.is_file():
                 raise NotATrace(f"{self.path} is not a regular file, so it is no trace")
             if not os.access(self.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):

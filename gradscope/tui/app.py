@@ -50,7 +50,7 @@ class GradscopeApp(App[None]):
             self.register_theme(one)
         self.theme = f"gradscope-{theme}"
         self.session = Session(trace)
-        name = PurePath(trace.info.script).name or "trace"
+        name = PurePath(trace.info.script or trace.path or "trace").name
         self.instrument = Instrument(self.session, name, start, ascii=ascii, findings=findings, reopen=reopen)
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..errors import NoSuchFile
 from ..model.records import StepRow, TraceInfo
 from ..model.trace import Trace
 from .session import read_tables
@@ -27,17 +28,25 @@ class News:
 
 
 class Follower:
-    """Looks at the file when asked to. `reopen` opens another reading of it."""
+    """Looks at the file when asked to. `reopen` opens another reading of it; until it is there, `missing` is True."""
 
     def __init__(self, reopen: Callable[[], Trace]) -> None:
         self._reopen = reopen
         self._probe: Trace | None = None
         self._seen: tuple[object, ...] | None = None
+        self.missing = False
 
     def look(self) -> News | None:
-        """What is new since the last look, None when nothing is. Raises TraceFileError."""
+        """What is new since the last look, or None when nothing is. Raises TraceFileError."""
         if self._probe is None:
-            self._probe = self._reopen()
+            try:
+                self._probe = self._reopen()
+            except NoSuchFile:
+                if self._seen is not None:  # it was there
+                    raise
+                self.missing = True
+                return None
+            self.missing = False
         probe = self._probe
         probe.source.refresh()
         steps, info = probe.source.step_numbers(), probe.info

@@ -60,6 +60,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("home", "home", "edge(-1)", "The start of this step", over_panes=True),
         Key("end", "end", "edge(1)", "The end of this step", over_panes=True),
         Key("g", "g", "go_to", "Go to a step, or to a moment of it"),
+        Key("L", "L", "follow", "With --follow: stay here, or go on with the newest step"),
     ),
     "Jump to what matters": (
         Key("d", "d", "findings", "Findings: what is wrong, with its line", "findings"),

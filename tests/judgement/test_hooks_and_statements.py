@@ -190,6 +190,19 @@ for _ in range(4):
     x, y = batch()
     F.mse_loss(net(x), y).backward()
 """,
+    "a hook that solves for the gradient of a fixed point": """
+cell = nn.Linear(4, 4)
+opt = torch.optim.SGD(cell.parameters(), lr=0.05)
+for _ in range(4):
+    x, _ = batch()
+    z = torch.tanh(0.3 * cell(torch.zeros(8, 4)) + x)
+    point = z.detach().requires_grad_()
+    again = torch.tanh(0.3 * cell(point) + x)
+    def solve(grad):
+        return torch.autograd.grad(again, point, grad, retain_graph=True)[0] + grad
+    z.register_hook(solve)
+    learn(opt, F.mse_loss(z, x))
+""",
     "statements that write, draw, and look": """
 net = mlp(4, 1)
 opt = torch.optim.SGD(net.parameters(), lr=0.05)

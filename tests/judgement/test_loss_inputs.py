@@ -55,6 +55,28 @@ def test_shapes_that_broadcast(judging: Judging, loss: str) -> None:
     assert "20 × 20" in first.message
 
 
+WEIGHED_IMAGES = (
+    HEAD
+    + """
+net = nn.Conv2d(1, 3, 3, padding=1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    image, classes, weight = torch.randn(5, 1, 6, 6), torch.randint(0, 3, (5, 6, 6)), torch.rand(5)
+    each = F.cross_entropy(net(image), classes, reduction="none")
+    loss = (weight.view({shape}) * each).mean()  # wrong
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+"""
+)
+
+
+def test_a_weight_for_each_sample_that_meets_all_images(judging: Judging) -> None:
+    first = judging.expect("GS901", "# wrong", WEIGHED_IMAGES.format(shape="5, 1, 1, 1"))
+    assert "5 × 5 × 6 × 6" in first.message
+    assert loud(judging(WEIGHED_IMAGES.format(shape="5, 1, 1"))) == []
+
+
 @pytest.mark.parametrize("loss", SAME_SHAPE.values(), ids=SAME_SHAPE)
 def test_shapes_that_fit(judging: Judging, loss: str) -> None:
     found = judging(REGRESSION.format(loss=loss))

@@ -24,8 +24,8 @@ def test_one_node_a_row_with_lanes_names_and_grad_fns() -> None:
         assert all(line.startswith("·") for line in stage.lines()[:5]), "nothing was reached yet"
         await stage.go(moment=len(stage.scene.step.moments) - 1)
         rows = [line.split() for line in stage.lines()[:5]]
-        assert [row[:2] for row in rows[:2]] == [["●", "A"], ["├─●", "B"]]
-        assert rows[2][:3] == ["○", "F", "MulBackward0"]
+        assert [row[:2] for row in rows[:2]] == [["●", "A"], ["│", "●"]]
+        assert rows[2][:3] == ["○─╯", "F", "MulBackward0"]
         assert rows[3][:2] == ["○", "G"]
 
     host(GraphPane(), ab2_trace(), walk)

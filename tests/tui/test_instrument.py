@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.errors import DamagedTrace, GradscopeError
+from gradscope.errors import DamagedTrace
 from gradscope.model.findings import Finding, Place, Severity
 from gradscope.model.moments import Backward, NodeRun
 from gradscope.model.trace import Trace
-from gradscope.store import TraceWriter, open_trace
 from gradscope.tui import cursor
 from gradscope.tui.keys import KEYS
 from gradscope.tui.messages import Select
-from gradscope.tui.screens import instrument as instrument_module
+from gradscope.tui.screens import taking
 from gradscope.tui.screens.instrument import PANES, Instrument
 from gradscope.tui.widgets.chart import ChartScreen
 from gradscope.tui.widgets.header import HeaderPane
@@ -29,7 +28,6 @@ from gradscope.tui.widgets.parameters import ParametersPane
 from gradscope.tui.widgets.source import SourcePane
 from tests.builders import MLP_CODE, Detail, TraceBuilder, ab2_trace, gan_trace, inplace_trace, mlp_trace
 from tests.tui.driving import Driver, drive
-from tests.unit.tui.test_follow import write
 
 SIZES = [(80, 24), (110, 28), (120, 40), (200, 60), (300, 100)]
 
@@ -310,7 +308,7 @@ def test_an_export_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert cancelled()
         return False
 
-    monkeypatch.setattr(instrument_module.export, "export_graph", slow)
+    monkeypatch.setattr(taking.export, "export_graph", slow)
 
     async def walk(driver: Driver) -> None:
         for key in ("x", "enter"):
@@ -371,7 +369,7 @@ def test_the_editor_gets_the_line_and_the_file_is_read_anew(tmp_path: Path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("EDITOR", "vim")
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setattr(instrument_module.subprocess, "run", editor)
+    monkeypatch.setattr(taking.subprocess, "run", editor)
 
     async def walk(driver: Driver) -> None:
         monkeypatch.setattr(driver.app, "suspend", nullcontext)
@@ -479,83 +477,6 @@ def test_a_trace_without_steps_waits_and_keys_do_no_harm() -> None:
         assert driver.instrument.scene is None
 
     drive(TraceBuilder("x\n", "empty.py").trace(), walk)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said", "shown"),
-    [
-        ({}, "ran to its end", ""),
-        ({"status": "failed", "error": "ValueError: x"}, "failed with ValueError: x", "the script failed"),
-        ({"status": "failed", "error": "KeyboardInterrupt"}, "was interrupted", "the script was interrupted"),
-    ],
-)
-def test_following_shows_new_steps_and_the_end(changes: dict[str, str], said: str, shown: str, tmp_path: Path) -> None:
-    source, path = mlp_trace(6), tmp_path / "t.gradscope"
-    writer = TraceWriter(path)
-
-    async def walk(driver: Driver) -> None:
-        assert driver.instrument.scene is None
-        write(writer, source, range(2))
-        driver.instrument.look()
-        await driver.settle()
-        assert driver.place == (1, len(driver.scene.step.moments) - 1), "it begins at the newest step"
-        write(writer, source, range(2, 4))
-        driver.instrument.look()
-        await driver.settle()
-        assert driver.place[0] == 3, "who is at the end stays at the end"
-        await driver.press("left_curly_bracket", "left_curly_bracket")
-        here = driver.place
-        write(writer, source, range(4, 6))
-        writer.put_info(replace(source.info, **changes))  # type: ignore[arg-type]
-        writer.close()
-        driver.instrument.look()
-        await driver.settle()
-        assert driver.place == here, "who looks at an earlier step stays there"
-        assert list(driver.scene.step_numbers) == list(range(6))
-        assert driver.notices[-1].startswith(f"train.py {said}")
-        await driver.press("right_curly_bracket")
-        assert shown in str(driver.instrument.query_one(HeaderPane).render())
-
-    with open_trace(path) as trace:
-        drive(trace, walk, reopen=lambda: open_trace(path))
-
-
-def test_names_follow_a_script_that_comes_to_a_second_model(tmp_path: Path) -> None:
-    source, path = mlp_trace(4), tmp_path / "t.gradscope"
-    writer = TraceWriter(path)
-    late = replace(source.parameters()[0], id=9, root="teacher")
-    writer.put_parameter(replace(late, name="", root=""))
-    write(writer, source, range(2))
-
-    async def walk(driver: Driver) -> None:
-        await driver.press("end")
-        table = driver.instrument.query_one("#parameters", ParametersPane)
-        assert table.shown[0].name == "fc1.weight"
-        writer.put_parameter(late)
-        write(writer, source, range(2, 4))
-        driver.instrument.look()
-        await driver.settle()
-        assert [one.name for one in table.shown][:: len(table.shown) - 1] == ["model.fc1.weight", "teacher.fc1.weight"]
-        assert "model.fc1.weight" in {node.name for node in driver.scene.graph.nodes}
-
-    with open_trace(path) as trace:
-        drive(trace, walk, reopen=lambda: open_trace(path))
-    writer.close()
-
-
-def test_a_followed_file_that_disappears_is_a_message() -> None:
-    def gone() -> Trace:
-        raise GradscopeError("there is no file t.gradscope")
-
-    async def walk(driver: Driver) -> None:
-        driver.instrument.look()
-        await driver.settle()
-        assert "there is no file t.gradscope" in driver.notices
-        here = driver.place
-        await driver.press("left")
-        assert driver.place == (here[0], here[1] - 1)
-
-    drive(mlp_trace(), walk, reopen=gone)
 
 
 # -- hints -------------------------------------------------------------------------------------------------

@@ -159,3 +159,17 @@ def test_what_is_typed_ahead_belongs_to_the_search(folder: Path) -> None:
     terminal.until("fc2.weight  float32[3, 8]")
     terminal.type("q")
     assert terminal.wait() == 0
+
+
+def test_following_waits_for_the_file_and_a_key_leaves(folder: Path) -> None:
+    terminal = Terminal(["view", "--follow", "live.gradscope"], folder, (100, 30))
+    terminal.until("waiting for live.gradscope, which is not there yet: q leaves")
+    (folder / "train.gradscope").rename(folder / "live.gradscope")
+    terminal.until("train.py ran to its end")
+    terminal.until("step 2")
+    terminal.type("q")
+    assert terminal.wait() == 0
+    terminal = Terminal(["view", "--follow", "never.gradscope"], folder, (100, 30))
+    terminal.until("waiting for never.gradscope")
+    terminal.type("q")
+    assert terminal.wait() == 0

@@ -20,7 +20,7 @@ from ..journal.journal import Journal
 from ..measure.function_slope import Probe
 from ..measure.grad_graph import root_node, walk
 from ..measure.reading import Reading, of_triples
-from ..measure.tensor_facts import node_of
+from ..measure.tensor_facts import node_of, version_of
 from ..step.draft import GRAPH, MOMENT, Draft
 from ..step.raw import BackwardRan, NodeRan, RawGraph, RawMoment, RawNode, RawSample
 from ..step.saved_tensors import SavedReader, names_stale
@@ -68,7 +68,7 @@ class BackwardRun:
                     self.kept.append((t, number, t.retains_grad, t.retains_grad and t.grad is not None))
         self.probes: dict[int, Probe] = {}  # node of a custom Function -> the values of its call
         self.leaf_of: dict[int, int] = {}  # AccumulateGrad node -> the number of the leaf it fills
-        self.measured: dict[int, tuple[Any, Reading]] = {}  # gradients that were measured, by identity
+        self.measured: dict[int, tuple[Any, int | None, Reading]] = {}  # gradients, at a version, by identity
         self.received: dict[int, Reading] = {}  # what was sent to each leaf, by the leaf's number
         self.graph: int | None = None
         if journal.exposed.watched:
@@ -184,27 +184,27 @@ class BackwardRun:
             journal.fault("a grad node's gradients", error)
 
     def _measure(self, samples: list[RawSample], moment: int, grads_in: Any, grads_out: Any) -> None:
-        """Read gradients; one that leaves a node and enters the next is read once."""
+        """Read gradients; one that leaves a node and enters the next is read once, unless others were added to it."""
         measured, read = self.measured, self.journal.measurements.statistics.read
         what = "grad_in"
         for grads in (grads_in, grads_out):
             for position, grad in enumerate(grads[:8]):
                 if grad is None:
                     continue
-                known = measured.get(id(grad))
-                reading = known[1] if known is not None and known[0]() is grad else None
+                known, version = measured.get(id(grad)), version_of(grad)
+                same = known is not None and known[0]() is grad and known[1] == version
+                reading = known[2] if known is not None and same else read(grad, True)  # passing
                 if reading is None:
-                    reading = read(grad, True)  # passing
-                    if reading is None:
-                        continue
-                    measured[id(grad)] = (weakref.ref(grad), reading)
+                    continue
+                if not same:
+                    measured[id(grad)] = (weakref.ref(grad), version, reading)
                 samples.append((moment, position, False, what, reading))
             what = "grad_out"
 
     def _arrived(self, leaf: int, grad: torch.Tensor) -> None:
         known = self.measured.get(id(grad))
         if known is not None and known[0]() is grad:
-            self.received[leaf] = known[1]
+            self.received[leaf] = known[2]
 
     def _compare(self, probe: Probe, moment: int, came: Any, left: Any) -> None:
         """The gradients of a custom Function's backward beside the slope of its forward."""

@@ -47,16 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    from ...store import open_trace
-
     picture = _picture(namespace.screenshot)
     if namespace.trace.endswith(".py"):
         raise UsageError(f"{namespace.trace} is a script: gradscope trace --view {namespace.trace} runs and shows it")
-    with open_trace(namespace.trace) as trace:
+    with _open(namespace.trace, waits=namespace.follow and picture is None) as trace:
         numbers = trace.source.step_numbers()
         if not numbers and not (namespace.follow and trace.info.status == "running"):
             raise NothingToDraw(f"{namespace.trace} has no steps: nothing of torch ran while it was recorded")
-        place = _place(trace, namespace.step)
+        place = _place(trace, namespace.step, waits=namespace.follow)
         if picture is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise UsageError("view needs a terminal; without one, use --screenshot, or gradscope graph, info or export")
         check = Check(namespace.trace)
@@ -72,6 +70,23 @@ def run(namespace: argparse.Namespace) -> int:
         finally:
             check.close()
     return app.return_code or DONE
+
+
+def _open(path: str, *, waits: bool) -> Trace:
+    """The trace; with `waits` a running one without steps stands for a file that is not there yet."""
+    from ...errors import NoSuchFile
+    from ...store import open_trace
+
+    try:
+        return open_trace(path)
+    except NoSuchFile:
+        if not waits:
+            raise
+    from ...model.memory import MemorySource
+    from ...model.records import Detail, TraceInfo
+    from ...model.trace import Trace
+
+    return Trace(MemorySource(TraceInfo("", (), "", "", "", "", Detail.FULL)), path)
 
 
 def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check: Check) -> GradscopeApp:
@@ -101,6 +116,7 @@ class Check:
         from ...model.codec import loads
         from ...model.findings import findings_from_json
 
+        self._kill()  # of two questions the later counts
         if self._closed.is_set():
             return ()
         with subprocess.Popen(
@@ -121,12 +137,15 @@ class Check:
     def close(self) -> None:
         """Stop the check if it still runs."""
         self._closed.set()
+        self._kill()
+
+    def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
 
-def _place(trace: Trace, text: str | None) -> Place | None:
-    """Where to begin. Raises UsageError for what is no place, NoSuchStep."""
+def _place(trace: Trace, text: str | None, *, waits: bool) -> Place | None:
+    """Where to begin, though with `waits` it may come later. Raises UsageError for what is no place, NoSuchStep."""
     if text is None:
         return None
     from ...tui.cursor import START, Place, parse_place
@@ -135,7 +154,8 @@ def _place(trace: Trace, text: str | None) -> Place | None:
         place = parse_place(text, Place(0, START))
     except ValueError as error:
         raise UsageError(f"--step: {error}") from None
-    trace.step(place.step)
+    if not (waits and trace.info.status == "running"):
+        trace.step(place.step)
     return place
 
 

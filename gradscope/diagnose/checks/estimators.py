@@ -31,6 +31,12 @@ DRAWN_WITHOUT_GRADIENT = Rule(
     Severity.WARNING,
     "A sample drawn without a gradient goes into a loss that is to train its distribution.",
 )
+WITH_ITSELF = Rule(
+    "GS217",
+    "compared-with-itself",
+    Severity.WARNING,
+    "A loss compares a result with its own detached values: it trains nothing.",
+)
 BASELINE = Rule(
     "GS413",
     "baseline-not-detached",
@@ -160,6 +166,63 @@ def _drawn(case: Case, step: Step, index: int, wanting: frozenset[int], backward
     )
 
 
+# -- GS217 -----------------------------------------------------------------------------------------
+
+_SHAPES_ONLY = (
+    op_kinds.SOFTMAXES
+    | op_kinds.SIGMOIDS
+    | op_kinds.GIVES_LOGARITHMS
+    | op_kinds.SCALES
+    | op_kinds.VIEWS
+    | op_kinds.CASTS
+    | op_kinds.COPIES
+    | op_kinds.DETACHES
+)
+
+
+@check(WITH_ITSELF)
+def compared_with_itself(case: Case) -> Iterator[Finding]:
+    """Distances between a tensor and a target that was made of the same tensor, without its graph, in the same way."""
+    told: set[int | None] = set()
+    for step in case.training():
+        flow = Dataflow.of(case, step)
+        for index, op in flow.ops.items():
+            if op.name not in op_kinds.MEASURES_DISTANCE | {"kl_div"} or len(op.inputs) < 2 or op.stack in told:
+                continue
+            one, other = op.inputs[:2]
+            if flow.needs_grad(one, index) is flow.needs_grad(other, index):
+                continue
+            if _first(flow, one) == _first(flow, other):
+                told.add(op.stack)
+                yield _compared(case, step, index)
+
+
+def _first(flow: Dataflow, tensor: int) -> int:
+    """What a tensor was made of by ops that look at nothing else."""
+    for _ in range(16):
+        made = flow.step.maker(tensor)
+        if made is None or made.name not in _SHAPES_ONLY or len(set(made.inputs)) != 1:
+            return tensor
+        tensor = made.inputs[0]
+    return tensor
+
+
+def _compared(case: Case, step: Step, index: int) -> Finding:
+    op = Dataflow.of(case, step).ops[index]
+    name = case.called(step, _first(Dataflow.of(case, step), op.inputs[0]))
+    start = next((one.stack for moment, one in Dataflow.of(case, step).backwards if moment > index), None)
+    return WITH_ITSELF.finding(
+        f"{op.name} compares {name} with its own detached values: its gradient is 0",
+        culprit=case.meeting(op.stack, start),
+        step=step.number,
+        confidence=SURE,
+        related=case.places((op.stack, "compared here")),
+        explanation=f"Both sides are {name}, one of them without its graph. They are equal whatever the parameters "
+        "are, so this term asks for no change.",
+        fix="give it the values of the other network, or of the other view, as the target",
+    )
+
+
 # -- GS413 -----------------------------------------------------------------------------------------
 
 
@@ -244,4 +307,4 @@ def _not_detached(case: Case, step: Step, index: int, gap: int, value: int) -> F
     )
 
 
-CHECKS = (straight_through_in_its_own_loss, drawn_without_gradient, baseline_not_detached)
+CHECKS = (straight_through_in_its_own_loss, drawn_without_gradient, compared_with_itself, baseline_not_detached)

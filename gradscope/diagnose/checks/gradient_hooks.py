@@ -18,7 +18,7 @@ from ..evidence.hook_runs import HookRun, hook_runs, running_hook
 from ..evidence.index import Case
 from ..evidence.statements import forgets, lets_go
 from ..evidence.statistics import Statistics, same_values
-from ..evidence.wording import optimizer_name, parameter_names
+from ..evidence.wording import optimizer_name, parameter_names, variable
 from ..evidence.writes import op_before, op_of
 from ..rules import LIKELY, SURE, Rule, check
 
@@ -38,7 +38,7 @@ WRITTEN_IN_BACKWARD = Rule(
     "GS820",
     "written-in-backward",
     Severity.WARNING,
-    "A parameter is written while a backward runs, and its optimizer moves it as well.",
+    "A parameter, or the gradient that came in, is written while a backward runs.",
 )
 
 
@@ -210,4 +210,38 @@ def _written(
     )
 
 
-CHECKS = (hooks_without_gradient, gradient_set_too_early, written_in_backward)
+@check(WRITTEN_IN_BACKWARD)
+def incoming_written(case: Case) -> Iterator[Finding]:
+    """Backwards of custom Functions that write into the gradient that they are given."""
+    told: set[int | None] = set()
+    for step in case.training():
+        backwards = _custom_backwards(case, step)
+        for event in case.events(Mutation, step) if backwards else ():
+            op, tensor = step.op(op_of(step, event.position)), step.tensors[event.moment.tensor]
+            if op is None or op.phase is not Phase.BACKWARD or op.stack in told or tensor.role != "input":
+                continue
+            inside = any((site.file, site.function) in backwards for site in case.sites(op.stack))
+            if inside and tensor.made_by is None and tensor.parameter is None and not tensor.carried:
+                told.add(op.stack)
+                yield _incoming_written(case, step, op, case.called(step, tensor.number))
+
+
+def _custom_backwards(case: Case, step: Step) -> frozenset[tuple[str, str]]:
+    """The functions (file, name) that custom Functions of a step have for a backward."""
+    ops = (event.moment for event in case.events(OpCall, step) if event.moment.grad_nodes)
+    return frozenset((site.file, site.function) for op in ops for site in case.sites(op.behind)[:1])
+
+
+def _incoming_written(case: Case, step: Step, op: OpCall, name: str) -> Finding:
+    return WRITTEN_IN_BACKWARD.finding(
+        f"{op.name} writes into {name}, the gradient that this backward was given",
+        culprit=case.place(op.stack),
+        step=step.number,
+        confidence=LIKELY,
+        explanation="The engine may hand the same tensor to others: where values were added, both sides get one "
+        "gradient. What is written here changes theirs as well, and nothing counts it.",
+        fix=f"make a new tensor: {variable(name, 'grad')} = {variable(name, 'grad')} * mask, or write into a clone()",
+    )
+
+
+CHECKS = (hooks_without_gradient, gradient_set_too_early, written_in_backward, incoming_written)

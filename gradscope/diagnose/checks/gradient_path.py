@@ -73,9 +73,9 @@ def _cuts_of(flow: Dataflow, parameters: frozenset[int], roots: Sequence[int], b
     found: dict[int, Cut] = {}
     for parameter, tensor in tensors.items():
         ahead, ops = flow.ahead([tensor], with_grad=True)
-        here = sorted(op for op in relevant if op in ops)
-        if here:
-            found[parameter] = cut_of(flow, here[0])
+        here = [cut_of(flow, op) for op in sorted(relevant) if op in ops]
+        if here:  # an index that was chosen by values has no gradient, and is seldom the way that was meant
+            found[parameter] = next((cut for cut in here if cut.kind != "integer"), here[0])
             continue
         left = _left_torch(flow, ahead, roots, before)
         if left is not None:
@@ -91,7 +91,7 @@ def _left_torch(flow: Dataflow, ahead: set[int], roots: Sequence[int], before: i
     if not exits or ahead & behind:
         return None
     entries = [op for op in sorted(ops) if op > exits[0] and _enters(flow.ops[op])]
-    arrays = [op for op in exits if flow.ops[op].name != "item"]
+    arrays = [op for op in exits if flow.ops[op].name not in op_kinds.GIVES_NUMBER]
     if entries:
         return Cut(arrays[0] if arrays else entries[0], "number")
     return None if arrays else Cut(exits[0], "number")
@@ -221,7 +221,7 @@ def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str
             why = f"{name}.grad was filled by a backward without create_graph=True: gradients have no graph then."
             fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
             return flow.case.place(filled[-1].stack), why, fix, ()
-    cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term)]
+    cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term) or _twin(flow, cut, before)]
     cuts = cuts or _numbers_in(flow, term, before)
     return (place_of(flow, cuts[0]), *reason(flow, cuts[0]), rejoined(flow, cuts[0])) if cuts else None
 
@@ -235,6 +235,17 @@ def _unmeant(flow: Dataflow, cut: Cut, term: int) -> bool:
     if cut.kind == "detach":
         return cut.op != flow.step.tensors[term].made_by and not all(is_number(flow.step, t) for t in flow.cuts[cut.op])
     return cut.kind in ("copy", "grad", "integer")
+
+
+def _twin(flow: Dataflow, cut: Cut, before: int) -> bool:
+    """Whether a mode cut off the run of a model that the same loss has another run of, with its graph."""
+    calls = flow.calls_of(cut.op) if cut.kind == "mode" else ()
+    if not calls:
+        return False
+    backward = next((one for moment, one in flow.backwards if moment > before), None)
+    used = flow.behind(backward.roots)[1] if backward is not None else set()
+    runs = [one for op in used if flow.ops[op].grad_nodes and (one := flow.calls_of(op))]
+    return any(one[-1].module == calls[-1].module and one[-1].stack != calls[-1].stack for one in runs)
 
 
 def _numbers_in(flow: Dataflow, term: int, before: int) -> list[Cut]:

@@ -16,6 +16,7 @@ from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case, Event
 from ..evidence.model_runs import acts_as_training, followers
 from ..evidence.parameters import Ownership
+from ..evidence.statements import loop_over_itself
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..evidence.writes import ASSIGNED, op_before, op_of
 from ..rules import LIKELY, SURE, Rule, check
@@ -39,7 +40,7 @@ MOVED_TWICE = Rule(
     Severity.WARNING,
     "Parameters that follow another network are moved by gradients as well.",
 )
-_COPIES = frozenset({"copy_", "lerp_"})
+_COPIES = frozenset({"copy_", "lerp_", "add_", "iadd"})
 
 
 # -- GS521 -----------------------------------------------------------------------------------------
@@ -84,9 +85,10 @@ def _onto_itself(case: Case, stack: int | None, copies: list[tuple[Step, OpCall]
         else f"The values are those of {names} itself, so the write changes nothing."
     )
     fix = f"keep a copy: copy.deepcopy({kept})" if alias is not None else "read the values from the other module"
+    loop = loop_over_itself(case, stack) if alias is None else None
     return ONTO_ITSELF.finding(
         f"{call} gives {names} the values that {'they have' if len(copies) > 1 else 'it has'} already",
-        culprit=case.place(alias if alias is not None else stack),
+        culprit=loop or case.place(alias if alias is not None else stack),
         step=step.number,
         confidence=SURE,
         related=case.places((stack, "written onto itself here")),

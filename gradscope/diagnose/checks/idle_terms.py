@@ -22,6 +22,7 @@ from ..evidence.gradient_cuts import Cut, cut_of, place_of
 from ..evidence.index import Case, once_a_case
 from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, trained_by
 from ..evidence.parameters import Ownership
+from ..evidence.statements import in_loop
 from ..evidence.wording import call_at, parameter_names
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -158,7 +159,7 @@ def _overwritten(case: Case, group: Sequence[_Idle]) -> Finding:
     starts = _start(flow)
     return NEVER_USED.finding(
         f"{name} is computed {lost + 1} times before {call_at(case, starts, 'the backward')}: only the last one counts",
-        culprit=case.meeting(flow.ops[index].stack, starts),
+        culprit=in_loop(case, flow.ops[index].stack, starts) or case.meeting(flow.ops[index].stack, starts),
         step=step.number,
         confidence=LIKELY,
         related=case.places((starts, "starts from the last one alone")),
@@ -183,17 +184,34 @@ def _never_used(case: Case, group: Sequence[_Idle]) -> Iterator[Finding]:
     why = "The gradient behind it has a graph (create_graph=True), which only a backward needs." if penalty else ""
     meant = penalty or (not read and op.name in op_kinds.LOSSES)
     question = "" if meant else ": is it to be added to the loss?"
+    instead = _bound_again(flow, index)
     yield NEVER_USED.finding(
         f"{name} is computed with a graph in {plural(rounds, 'step')}, and no backward uses it{question}",
-        culprit=case.meeting(op.stack, starts),
+        culprit=case.meeting(op.stack, starts) if instead is None else case.place(op.stack),
         step=step.number,
         confidence=LIKELY if meant else POSSIBLE,
         severity=None if meant else Severity.NOTE,
-        related=case.places((op.stack, "computed here"), (starts, "this backward starts elsewhere")),
+        related=case.places(
+            (op.stack, "computed here"),
+            (instead, "another value takes its place here"),
+            (starts, "this backward starts elsewhere"),
+        ),
         explanation=f"It was made of {names}, but it is no part of any loss, so it trains nothing. {why}".strip(),
         fix="add it to the loss, or compute it under torch.no_grad() if it is only looked at",
         nodes=[tensor_id(step.template, tensor)],
     )
+
+
+def _bound_again(flow: Dataflow, index: int) -> int | None:
+    """The stack of a later op of the same function whose value a loss uses, and which is given the same name."""
+    bound = flow.case.sites(flow.ops[index].stack)[:1]
+    used = flow.behind(sorted(flow.differentiated))[1] if bound else set()
+    for later in sorted(op for op in used if op > index):
+        site = next(iter(flow.case.sites(flow.ops[later].stack)), bound[0])
+        elsewhere = site.line != bound[0].line and (site.file, site.function) == (bound[0].file, bound[0].function)
+        if elsewhere and set(site.targets) & set(bound[0].targets):
+            return flow.ops[later].stack
+    return None
 
 
 def _has_gradient_of_gradient(flow: Dataflow, tensor: int) -> bool:

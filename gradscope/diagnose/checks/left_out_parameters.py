@@ -6,15 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Finding, Place, Severity
+from ...model.moments import OpCall
 from ...model.trace import Step
 from ...repair.changes.calls import of_the_whole
 from ...repair.changes.leaves import as_parameter, registered
 from ...repair.changes.statements import group_added, moved
 from ...repair.ways import Way
 from ...text import plural
+from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
+from ..evidence.loss_terms import leaves
 from ..evidence.model_runs import followers
 from ..evidence.parameters import BEFORE_ALL, Fact, Ownership, first_uses
 from ..evidence.wording import optimizer_name, parameter_names
@@ -85,7 +89,8 @@ def _thrown_away(owners: Ownership, parameter: int) -> bool:
 def _is_weight(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
     """Whether a plain leaf is meant to be trained, and is no input that happens to want a gradient.
 
-    A module was built with it, or it joins what leaves beside it, which are trained, have made.
+    A module was built with it, or it joins what leaves beside it, which are trained, have made; or it weighs the
+    results of a model that never saw it.
     """
     if leaf in owners.differentiated:
         return False
@@ -95,7 +100,20 @@ def _is_weight(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
     free = [one for one in owners.updated if not case.parameters[one].root and owners.stack_of(one) is not None]
     siblings = [one for one in free if case.sites(owners.stack_of(one))[1:] == outer]
     uses = first_uses(step)
-    return leaf in uses and any(one in uses and uses[one] < uses[leaf] for one in siblings)
+    beside = leaf in uses and any(one in uses and uses[one] < uses[leaf] for one in siblings)
+    return beside or (owners.rounds(leaf) > 1 and _weighs(case, owners, leaf, step))
+
+
+def _weighs(case: Case, owners: Ownership, leaf: int, step: Step) -> bool:
+    """Whether a product has the leaf on one side, and on the other what trained parameters made without it."""
+    flow = Dataflow.of(case, step)
+    mine, ops = flow.ahead([tensor.number for tensor in step.tensors if tensor.parameter == leaf], with_grad=True)
+    for op in ops:
+        others = [tensor for tensor in flow.ops[op].inputs if tensor not in mine]
+        product = flow.ops[op].name in op_kinds.SCALES and others and flow.needs_grad(others[0], op)
+        if product and leaves(flow, others[0], op) & owners.updated:
+            return True
+    return False
 
 
 def _nearest(case: Case, parameter: int, acting: Sequence[int]) -> int:
@@ -138,7 +156,9 @@ def _cause(case: Case, owners: Ownership, orphan: _Orphan) -> tuple[str, Place |
     thawed = _unfrozen(owners, orphan)
     if thawed is not None:
         return "unfrozen", owners.beside(thawed.stack, optimizer)
-    if not case.parameters[one].root or case.parameters[one].role != "parameter":
+    alone = not case.parameters[one].root or case.parameters[one].role != "parameter"
+    beside_a_model = not owners.holder(one) and any(case.parameters[other].root for other in case.members[optimizer])
+    if alone and not beside_a_model:
         return "not registered", owners.assignment(one)
     stack = owners.built[optimizer].stack if optimizer in owners.built else None
     return "left out", case.place(stack)
@@ -314,6 +334,8 @@ def _how_bad(case: Case, orphans: Sequence[_Orphan], members: Sequence[int]) -> 
     step = orphans[0].step
     if not any(case.parameters[one].root for one in members):
         return None
+    if all(case.parameters[orphan.parameter].role == "leaf" for orphan in orphans):
+        return Severity.WARNING  # of leaves only weights are orphans
     roots = {case.parameters[orphan.parameter].root for orphan in orphans}
     names = {module.id for module in case.modules.values() if module.root in roots and not module.path}
     if any(call.module in names and not call.training for call in step.template.calls):
@@ -346,9 +368,11 @@ def never_reached(case: Case) -> Iterator[Finding]:
         idle = [one for one in members if one not in owners.reached and case.parameters[one].requires_grad]
         if sum(use.times for use in uses) < 3 or not idle or len(idle) == len(members):
             continue
+        unread = [one for one in idle if owners.made_by_the_script(one) and not _is_read(case, one)]
+        built = case.place(owners.built[which].stack) if which in owners.built else None
         yield STRANGERS.finding(
             f"{parameter_names(case, idle)} in {optimizer_name(case, which)} never got a gradient",
-            culprit=case.place(owners.built[which].stack) if which in owners.built else None,
+            culprit=owners.assignment(unread[0]) if unread else built,
             step=uses[0].number,
             confidence=POSSIBLE,
             severity=Severity.NOTE,
@@ -356,6 +380,17 @@ def never_reached(case: Case) -> Iterator[Finding]:
             "belong to a part that was replaced.",
             fix="see whether these parameters should take part in the loss",
         )
+
+
+def _is_read(case: Case, parameter: int) -> bool:
+    """Whether anything is computed with a parameter once the setup is over."""
+    return any(
+        one == parameter
+        for step in case.distinct
+        if step.number >= 0
+        for event in case.events(OpCall, step)
+        for one in step.parameters_of(event.moment.inputs)
+    )
 
 
 CHECKS = (not_in_optimizer, never_reached)

@@ -83,10 +83,11 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
             continue
         column, row = sorted(call.inputs, key=lambda one: -len(step.tensors[one].shape))
         shapes = step.tensors[column].shape, step.tensors[row].shape
-        if len(shapes[1]) != 1 or shapes[0] != (shapes[1][0], 1) or not _spreads(*shapes):
-            continue
+        if not shapes[1] or shapes[0] != (shapes[1][0], *(1 for _ in shapes[1])) or shapes[1][0] < 2:
+            continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
-        if not alike and not _stood_up(step, column) and _only_summed(case, event) and not _averaged(case, event):
+        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
+        if not pairs and _only_summed(case, event) and not _averaged(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
@@ -134,15 +135,16 @@ def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int
 def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
     step, call = event.step, event.moment
     names = case.called(step, column), case.called(step, row)
-    count = step.tensors[row].shape[0]
+    shapes = shape_of(step.tensors[column]), shape_of(step.tensors[row])
+    made = _times(step.tensors[call.outputs[0]].shape)
     return BROADCAST.finding(
-        f"{names[0]} has shape ({count}, 1) and {names[1]} ({count},): {call.name} makes {count} × {count} of them",
+        f"{names[0]} has shape {shapes[0]} and {names[1]} {shapes[1]}: {call.name} makes {made} of them",
         culprit=case.place(call.stack),
         step=step.number,
         confidence=LIKELY,
         related=case.places((step.stack(step.tensors[column].made_by), "the column")),
         explanation=f"Each value of {names[0]} meets every value of {names[1]}, not its own. All that follows is the "
-        "mean or sum of that matrix, so nothing tells one sample from another.",
+        "mean or sum of that, so nothing tells one sample from another.",
         fix=f"give both the same shape: {names[0]}.squeeze(-1)",
         nodes=(column, row, op_id(step.template, event.position)),
     )

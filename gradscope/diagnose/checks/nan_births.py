@@ -31,7 +31,7 @@ DIVERGED = Rule(
     "diverged",
     Severity.ERROR,
     "Each update made the next one larger, until numbers overflowed.",
-    frozenset({"GS821"}),
+    frozenset({"GS821", "GS901"}),
 )
 BORN_IN_UPDATE = Rule(
     "GS805", "nan-in-update", Severity.ERROR, "The optimizer made NaN or Inf from finite gradients and parameters."

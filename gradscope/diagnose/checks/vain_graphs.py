@@ -22,7 +22,11 @@ from ..evidence.wording import module_name
 from ..rules import POSSIBLE, SURE, Rule, check
 
 GRAPH_IN_EVALUATION = Rule(
-    "GS704", "evaluation-builds-graph", Severity.WARNING, "An evaluation builds graphs that no backward uses."
+    "GS704",
+    "evaluation-builds-graph",
+    Severity.WARNING,
+    "An evaluation builds graphs that no backward uses.",
+    frozenset({"GS611"}),
 )
 
 _LONGEST = 60  # characters of an expression that a message repeats

@@ -27,6 +27,7 @@ TRAINS_NOBODY = Rule(
     "backward-trains-nobody",
     Severity.WARNING,
     "A backward gives no parameter a gradient, and an update follows.",
+    frozenset({"GS601", "GS602", "GS603", "GS604"}),
 )
 
 

@@ -37,29 +37,36 @@ def hook_runs(case: Case, step: Step) -> Iterator[HookRun]:
     values = Statistics(case, step)
     runs = {run.moment: run for run in values.runs}
     ops: dict[_Function, list[int]] = {}
+    differentiating: set[_Function] = set()  # hooks that run a backward of their own, which may be given anything
     known = -1  # the last tensor that was met before the backward: what a hook meets for the first time it was given
     for index, moment in enumerate(step.moments):
         if isinstance(moment, Backward):
-            known = _last_met(step, index)
+            caller = running_hook(case, moment.stack)
+            if caller is None:
+                known = _last_met(step, index)
+            else:
+                differentiating.add(caller)
         elif isinstance(moment, OpCall) and moment.phase is Phase.BACKWARD:
             function = running_hook(case, moment.stack)
             if function is not None:
                 ops.setdefault(function, []).append(index)
         elif isinstance(moment, NodeRun):
             run = runs[index]
-            for hook, inside in [(hooks[function], inside) for function, inside in ops.items()] or _silent(
-                case, step, run
-            ):
-                tensor = run.node.tensor
-                if tensor is None:
-                    tensor = next((one for one in run.node.output_tensors if one in hook.inputs), None)
+            here = [(hooks[one], inside) for one, inside in ops.items() if one not in differentiating]
+            for hook, inside in here or _silent(case, step, run):
+                tensor = _tensor_of(run, hook)
                 if tensor is not None:
-                    given = frozenset(
-                        t for op in inside for t in _inputs(step, op) if t > known and _came(step, t, inside)
-                    )
-                    before, after = _sent(values, run), run.incoming.get(0)
-                    yield HookRun(step, hook, tensor, inside, given, before, after)
+                    read = {t for op in inside for t in _inputs(step, op)}
+                    given = frozenset(t for t in read if t > known and _came(step, t, inside))
+                    yield HookRun(step, hook, tensor, inside, given, _sent(values, run), run.incoming.get(0))
             ops = {}
+
+
+def _tensor_of(run: Run, hook: OpCall) -> int | None:
+    """The tensor of a hook that the node which ran fills or made."""
+    if run.node.tensor is not None:
+        return run.node.tensor
+    return next((one for one in run.node.output_tensors if one in hook.inputs), None)
 
 
 def _silent(case: Case, step: Step, run: Run) -> list[tuple[OpCall, list[int]]]:

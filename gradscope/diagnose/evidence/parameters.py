@@ -90,14 +90,24 @@ class Ownership:
         return op is not None and op.module is not None
 
     def copied(self, parameter: int, others: Collection[int]) -> bool:
-        """Whether the parameter was made of the values of one of `others`: a deep copy, or a part of it."""
+        """Whether the parameter was made of the values of one of `others`, perhaps by way of other copies."""
+        waiting = [parameter]
+        for one in waiting:
+            behind = [source for source in self._made_of(one) if source not in waiting]
+            if any(source in others for source in behind):
+                return True
+            waiting += behind
+        return False
+
+    def _made_of(self, parameter: int) -> Sequence[int]:
+        """The parameters of whose values a parameter was made: by a deep copy, or of a part."""
         made = self.made.get(parameter)
         step = self.case.like(made.when.step) if made is not None else None
         change = step.moments[made.when.moment] if made is not None and step is not None else None
-        if step is None or not isinstance(change, LeafChange) or change.source is None:
-            return False
-        behind, _ = Dataflow.of(self.case, step).behind([change.source], made.when.moment if made is not None else None)
-        return any(one in others for one in step.parameters_of(sorted(behind)))
+        if made is None or step is None or not isinstance(change, LeafChange) or change.source is None:
+            return ()
+        behind, _ = Dataflow.of(self.case, step).behind([change.source], made.when.moment)
+        return step.parameters_of(sorted(behind))
 
     def wraps(self, late: Fact, optimizer: int) -> bool:
         """Whether a registration is one of a module's that is built around what the optimizer has: its first home."""

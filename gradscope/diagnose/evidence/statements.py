@@ -9,7 +9,7 @@ from itertools import chain
 from ...model.findings import Place
 from ...repair.source import Source, heads_end
 from ...repair.spot import Spot
-from .index import Case
+from .index import Case, at, shared_frames
 
 
 def spot_of(case: Case, stack: int | None) -> Spot | None:
@@ -41,6 +41,50 @@ def forgets(case: Case, stack: int | None) -> bool:
     later = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
              if node.lineno > heads_end(statement))  # fmt: skip
     return names.isdisjoint(chain(outer, later))
+
+
+def in_loop(case: Case, stack: int | None, other: int | None) -> Place | None:
+    """The innermost line of a stack that a loop of its own function repeats, within what does not run `other` as well.
+
+    None where no such loop was seen, or the text is not what ran.
+    """
+    sites = case.sites(stack)
+    for site in sites[: len(sites) - shared_frames(sites, case.sites(other))]:
+        source = case.sources.of(site.file)
+        statement = Spot(source, at(site)).statement if source is not None else None
+        for node in source.around(statement) if source is not None and statement is not None else ():
+            if isinstance(node, (ast.For, ast.While)):
+                return at(site)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                break
+    return None
+
+
+def loop_over_itself(case: Case, stack: int | None) -> Place | None:
+    """The loop around a line that pairs something with itself: `for a, b in zip(net.buffers(), net.buffers())`."""
+    spot = spot_of(case, stack)
+    statement = spot.statement if spot is not None else None
+    for node in spot.source.around(statement) if spot is not None and statement is not None else ():
+        if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
+            pairs = [ast.unparse(argument) for argument in node.iter.args]
+            if len(pairs) > 1 and len(set(pairs)) == 1 and spot is not None:
+                return Place(spot.place.file, node.lineno, spot.source.line(node.lineno).strip())
+    return None
+
+
+def alias_of(case: Case, stack: int | None) -> Place | None:
+    """Where one of the two names that a line joins was made another name of the other: `old = new`, for `new - old`."""
+    spot = spot_of(case, stack)
+    statement = spot.statement if spot is not None else None
+    if spot is None or statement is None:
+        return None
+    read = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    for node in ast.walk(spot.source.function_of(statement)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.lineno < statement.lineno:
+            named = {one.id for one in node.targets if isinstance(one, ast.Name)}
+            if named & read and node.value.id in read:
+                return Place(spot.place.file, node.lineno, spot.source.line(node.lineno).strip())
+    return None
 
 
 def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:

@@ -13,10 +13,12 @@ from ...render.words import BADGES, Role
 from ...text import number, plural, printable, sizes
 from ..scene import Scene
 from ..subject import Subject, grad_node, subject_of
+from .chain import chain_rule
 from .picture import Picture
 
 AHEAD, NOW, DONE = "ahead", "now", "done"
 _STEP_MARKS = frozenset({"nan", "inf"})  # told by each step's own samples, not by the template's graph
+_PATH = 2  # parts of a module's path that stand before an op
 _LATER = frozenset({"mutated", "stale", "not_reached", "retained"})  # hold from some later moment on
 
 
@@ -24,7 +26,8 @@ _LATER = frozenset({"mutated", "stale", "not_reached", "retained"})  # hold from
 class RowWords:
     """One row. `state` is AHEAD before its node is reached, NOW while it is the latest, DONE after.
 
-    `norm` is the gradient's norm in digits, `None` for a leaf without a gradient, "" where none is known.
+    `norm` is the gradient's norm in digits, `None` for a leaf without a gradient, "" where none is known. `rule` is the
+    chain rule at a grad node that ran, one way out each, where its numbers are single.
     """
 
     role: Role
@@ -36,6 +39,7 @@ class RowWords:
     marks: tuple[str, ...]
     findings: tuple[str, ...]
     state: str
+    rule: tuple[str, ...] = ()
 
 
 class Reader:
@@ -76,6 +80,7 @@ class Reader:
             marks=self._marks(row, node, subject),
             findings=self.findings.get(row, ()),
             state=self.state(row),
+            rule=chain_rule(self.scene, *subject.grad) if subject.grad is not None and node.count == 1 else (),
         )
 
     def _name(self, node: GraphNode, view: NodeView) -> str:
@@ -84,9 +89,11 @@ class Reader:
         elif node.kind is NodeKind.GRAD_FN:
             owner = self.picture.reach.owners.get(node.id)
             name = self.scene.step.tensors[owner].name if owner is not None else ""
-            title = name or node.op or node.label
+            title = name or _unnamed(node, node.op or node.label)
+        elif node.kind is NodeKind.TENSOR:
+            title = node.name or _unnamed(node, node.label)
         else:
-            title = node.name or node.label if node.kind is NodeKind.TENSOR else view.title
+            title = view.title
         return f"{printable(title)} ×{node.count}" if node.count > 1 else printable(title)
 
     def _what(self, node: GraphNode, view: NodeView) -> str:
@@ -136,6 +143,12 @@ class Reader:
         written = [saved.tensor for saved in record.saved if saved.stale] if record else [subject.tensor]
         known = [reach.changes[tensor] for tensor in written if tensor is not None and tensor in reach.changes]
         return not known or min(known) <= moment
+
+
+def _unnamed(node: GraphNode, op: str) -> str:
+    """A result without a name: `attn.c_attn · addmm`, the op behind the end of its module's path."""
+    path = ".".join((node.module or "").split(".")[-_PATH:])
+    return f"{path} · {op}" if path else op
 
 
 def _digits(norm: float | None) -> str:

@@ -1,37 +1,27 @@
-"""The instrument: its panes, and the keys that ask, list, export and leave."""
+"""The instrument: its panes, and how they share the screen."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import ClassVar, cast
 
-from textual import events, work
-from textual.app import ComposeResult, SuspendNotSupported
+from textual import events
+from textual.app import ComposeResult
 from textual.binding import ActiveBinding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
-from textual.worker import Worker, get_current_worker
 
-from ...errors import GradscopeError
 from ...model.findings import Finding
-from ...model.graph import Graph
 from ...model.trace import Trace
 from ...text import printable
-from .. import cursor, export, jumps
 from ..cursor import Place
-from ..follow import INTERVAL
 from ..keys import KEYS
-from ..outside import editor_command, startable
 from ..scene import Pane
 from ..session import Session
 from ..subject import parameter_of
-from ..themes import MUTED
-from ..touches import Event, Touch
 from ..widgets.chart import ChartScreen
 from ..widgets.graph import GraphPane
 from ..widgets.header import HeaderPane
@@ -41,17 +31,15 @@ from ..widgets.parameters import ParametersPane
 from ..widgets.source import SourcePane
 from ..widgets.tabs import TabStrip
 from ..widgets.timeline import TimelinePane
-from ..words import line_word, moment_words, node_word, step_word, tensor_word
-from .asking import Choice, Picker, Prompt
 from .help import Help
-from .traveller import Traveller
+from .taking import Taking
 
 PANES = (("graph", "Graph"), ("inspector", "Inspector"), ("source", "Source"), ("parameters", "Parameters"))
 _WIDE, _HIGH = 110, 28  # from this size on, panes stand side by side
 _LEAST = (50, 14)
 
 
-class Instrument(Traveller):
+class Instrument(Taking):
     """The screen of `gradscope view`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for keys in KEYS.values() for key in keys]
@@ -70,11 +58,9 @@ class Instrument(Traveller):
         self.script = name
         self.active = "graph"
         self.narrow = False
-        self._export: Worker[None] | None = None
-        self._looking: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield HeaderPane(self.script, follows=self._follower is not None, id="header")
+        yield HeaderPane(self.script, follows=self.follows, id="header")
         yield TabStrip(PANES, id="tabs")
         with Horizontal(id="panes"):
             with Vertical(id="left"):
@@ -88,10 +74,9 @@ class Instrument(Traveller):
         yield Hints(id="hints")
 
     def on_mount(self) -> None:
+        self.begin_following()
+        self.tell_following()
         self.open()
-        self.call_after_refresh(self.judge)
-        if self._follower is not None:
-            self._looking = self.set_interval(INTERVAL, self.look)
 
     def on_unmount(self) -> None:
         close = getattr(self._findings, "close", None)
@@ -100,11 +85,15 @@ class Instrument(Traveller):
         if self._follower is not None:
             self._follower.close()
 
-    def stop_following(self) -> None:
-        if self._looking is not None:
-            self._looking.stop()
-            self._looking = None
-        self.query_one("#header", HeaderPane).follows(False)
+    def tell_following(self) -> None:
+        self.query_one("#header", HeaderPane).follows(self.follows and self.grows)
+        words = "following the newest step, L pauses" if self.follows else "paused here, L follows the newest step"
+        self.query_one("#timeline").border_subtitle = words if self.grows else ""
+
+    def named(self, script: str) -> None:
+        if script:
+            self.script = PurePath(script).name
+            self.query_one("#header", HeaderPane).script = printable(self.script)
 
     def say(self, note: str) -> None:
         self.query_one("#header", HeaderPane).say(note)
@@ -183,100 +172,6 @@ class Instrument(Traveller):
             return
         self.app.push_screen(ChartScreen(scene, parameter))
 
-    # -- asking ----------------------------------------------------------------------------------------------
-
-    def action_go_to(self) -> None:
-        if self.aim is None:
-            return
-        here = self.aim
-
-        def check(text: str) -> str | None:
-            try:
-                place = cursor.parse_place(text, here)
-            except ValueError as error:
-                return str(error)
-            if place.step not in self.steps:
-                near = min(self.steps, key=lambda step: abs(step - place.step))
-                return f"there is no {step_word(place.step)}; the nearest is {near}"
-            return None
-
-        def go(text: str | None) -> None:
-            if text is not None:
-                self.travel(cursor.parse_place(text, here))
-
-        last = self.steps[-1] if self.steps else 0
-        hint = f"12 is step 12 (up to {last}), 12:40 its moment 40, :40 moment 40 of this step"
-        self.app.push_screen(Prompt("Go to", hint, check=check), go)
-
-    def action_when(self) -> None:
-        """Every moment that concerns what the user looks at, the current one marked."""
-        scene, tensor, subject = self.scene, self.tensor(), self.subject()
-        if scene is None:
-            return
-        found: Sequence[Event] = ()
-        name = "this"
-        if tensor is not None:
-            found, name = scene.touches.of(tensor), tensor_word(scene.step.tensors[tensor])
-        elif subject.grad is not None:
-            found = [Event(moment, Touch.RAN) for moment in scene.touches.runs(*subject.grad)]
-            name = node_word(scene.step, scene.step.graphs[subject.grad[0]].nodes[subject.grad[1]])
-        if not found:
-            self.notify(f"No moment of this step concerns {name}.", markup=False)
-            return
-        at = max((place for place, event in enumerate(found) if event.moment <= scene.moment), default=0)
-        choices = [Choice(self._event_line(event), event.moment) for event in found]
-        self._pick(f"{name} in {step_word(scene.step.number)}: when and why", choices, at)
-
-    def _event_line(self, event: Event) -> Content:
-        assert self.scene is not None
-        scene = self.scene
-        where = line_word(next(iter(scene.trace.source_lines(scene.step.moments[event.moment].stack)), None))
-        style = MUTED if event.moment > scene.moment else ""
-        head = f"{event.moment + 1:>5}  {event.touch.value:<8}  {where:<20}  "
-        return Content.assemble((head, style), (moment_words(scene.step, event.moment), style))
-
-    def _pick(self, title: str, choices: Sequence[Choice[int]], at: int) -> None:
-        step = self.scene.step.number if self.scene is not None else 0
-
-        def go(moment: int | None) -> None:
-            if moment is not None:
-                self.travel(Place(step, moment))
-
-        self.app.push_screen(Picker(title, choices, at), go)
-
-    def action_findings(self) -> None:
-        if not self.found:
-            self.notify("There are no findings.")
-            return
-        signs = {"error": "E", "warning": "W", "note": "N"}
-        choices = []
-        for place, finding in enumerate(self.found):
-            culprit = finding.culprit
-            where = f"{culprit.file.rpartition('/')[2]}:{culprit.line}" if culprit is not None else "no line"
-            head = f"{signs[finding.severity.value]} {finding.code}  {printable(where):<18}  "
-            style = "bold $text-error" if finding.severity.value == "error" else "bold"
-            choices.append(Choice(Content.assemble((head, style), printable(finding.message)), place))
-
-        def go(place: int | None) -> None:
-            if place is not None:
-                self._go_to_finding(place)
-
-        self.app.push_screen(Picker("Findings, the most likely culprit first", choices), go)
-
-    @work(thread=True, exclusive=True, group="read")
-    def _go_to_finding(self, position: int) -> None:
-        finding = self.found[position]
-        number = finding.step if finding.step is not None else self.aim.step if self.aim is not None else self.steps[0]
-        try:
-            loaded = self.session.load(number)
-        except GradscopeError as error:
-            self.tell(self.complain, error)
-            return
-        place = Place(number, jumps.finding_moment(loaded.step, finding))
-        self.tell(self.travel, place, unfold=True)
-        text = "\n".join(printable(part) for part in (finding.message, finding.fix) if part)
-        self.tell(self.notify, text, title=finding.code, timeout=10, markup=False)
-
     def action_stack(self) -> None:
         if self.narrow:
             self.action_pane("source")
@@ -288,107 +183,3 @@ class Instrument(Traveller):
 
     def action_theme(self) -> None:
         self.app.theme = "gradscope-light" if self.app.current_theme.dark else "gradscope-dark"
-
-    # -- taking away -------------------------------------------------------------------------------------------
-
-    def _file_name(self, suffix: str) -> str:
-        stem = Path(self.script).stem or "trace"
-        number = self.scene.step.number if self.scene is not None else 0
-        return f"{stem}-{step_word(number).replace(' ', '')}{suffix}"
-
-    def action_export(self) -> None:
-        if self._export is not None and self._export.is_running:
-            self._export.cancel()
-            self.say("")
-            self.notify("The export was cancelled; nothing was written.")
-            return
-        if self.scene is None:
-            return
-        graph = self.shown_graph()
-
-        def write(name: str | None) -> None:
-            if name is not None:
-                self.say(f"exporting {name.strip()}… x cancels")
-                self._export = self._write(graph, Path(name.strip()).expanduser())
-
-        hint = f"the suffix picks the format: {export.suffixes()}"
-        title = f"Export this graph ({len(graph.nodes):,} nodes) to"
-        self.app.push_screen(Prompt(title, hint, self._file_name(".svg"), export.wrong_name), write)
-
-    def shown_graph(self) -> Graph:
-        """The graph as the graph pane shows it: folded and focused."""
-        assert self.scene is not None
-        picture = self.query_one("#graph", GraphPane).picture
-        return picture.shown if picture is not None else self.scene.graph
-
-    @work(thread=True, exclusive=True, group="export", description="export")  # else the graph's repr
-    def _write(self, graph: Graph, path: Path) -> None:
-        worker = get_current_worker()
-        theme = "dark" if self.app.current_theme.dark else "light"
-        try:
-            written = export.export_graph(
-                graph, path, theme=theme, ascii=self.ascii, cancelled=lambda: worker.is_cancelled
-            )
-        except GradscopeError as error:
-            self.tell(self.complain, error)
-            return
-        if written:
-            self.tell(self._written, path)
-
-    def _written(self, path: Path) -> None:
-        self.say("")
-        self.notify(f"Wrote {path}", markup=False)
-
-    def action_export_screen(self) -> None:
-        picture = export.plain_svg(self.app.export_screenshot(title=self.script))
-
-        def check(name: str) -> str | None:
-            return None if name.strip().endswith(".svg") else "a screen is saved as .svg"
-
-        def write(name: str | None) -> None:
-            if name is not None:
-                self._write_text(picture, Path(name.strip()).expanduser())
-
-        self.app.push_screen(Prompt("Save this screen to", "an .svg file", self._file_name("-ui.svg"), check), write)
-
-    @work(thread=True, group="export")
-    def _write_text(self, text: str, path: Path) -> None:
-        try:
-            export.save_text(text, path)
-        except GradscopeError as error:
-            self.tell(self.complain, error)
-            return
-        self.tell(self._written, path)
-
-    def action_copy_line(self) -> None:
-        line = self.query_one("#source", SourcePane).line
-        if line is None:
-            self.notify("This moment has no line.")
-            return
-        self._copy(f"{line.file}:{line.line}")
-
-    def action_copy_value(self) -> None:
-        sheet = self.query_one("#inspector", InspectorPane).sheet
-        if sheet is not None and (sheet.value or sheet.title):
-            self._copy(sheet.value or sheet.title)
-
-    def _copy(self, text: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self.notify(f"Copied {text[:200]}", markup=False)
-
-    def action_edit(self) -> None:
-        """Hand the terminal to the user's editor, and take it back."""
-        source = self.query_one("#source", SourcePane)
-        path = source.path()
-        if source.line is None or path is None:
-            self.notify("The file of this line is not here.", severity="warning")
-            return
-        try:
-            command = startable(editor_command(path, source.line.line))
-            with self.app.suspend():
-                subprocess.run(command, check=False)
-        except (ValueError, OSError) as error:
-            self.notify(f"The editor did not start: {error}", severity="error", markup=False)
-        except SuspendNotSupported:
-            self.notify("This terminal cannot be handed to an editor.", severity="error")
-        source.forget()

@@ -13,19 +13,15 @@ from ...errors import GradscopeError
 from ...model.findings import Finding
 from ...model.graph import Graph, GraphKind
 from ...model.trace import Trace
-from ...render.summary import ended
-from ...text import printable
-from .. import bad_numbers, cursor, jumps
+from .. import cursor
 from ..cursor import Place
-from ..follow import Follower, News
-from ..jumps import Goal
 from ..memory import kept
 from ..messages import Notice, Select, Travel
 from ..scene import Pane, Scene
 from ..session import Loaded, Session
 from ..subject import Subject, node_of, same_node, subject_at
 from ..widgets.inspector import subject_in
-from ..words import step_word, tensor_word
+from ..words import step_word
 
 
 class Traveller(Screen[None]):
@@ -41,11 +37,9 @@ class Traveller(Screen[None]):
         *,
         ascii: bool,
         findings: Callable[[Trace], Sequence[Finding]] | None,
-        reopen: Callable[[], Trace] | None,
     ) -> None:
         super().__init__()
         self._findings = findings
-        self._follower = Follower(reopen) if reopen is not None else None
         self.session = session
         self.aim = start
         self.ascii = ascii
@@ -71,7 +65,7 @@ class Traveller(Screen[None]):
 
     @work(thread=True, group="open")
     def open(self) -> None:
-        """Read which steps there are, and go to the first; to the newest where the script still runs."""
+        """Read which steps there are, and go to where it begins."""
         try:
             steps = self.session.trace.source.step_numbers()
         except GradscopeError as error:
@@ -84,9 +78,12 @@ class Traveller(Screen[None]):
         if not steps:
             self.say("no step yet")
             return
-        first = Place(next((step for step in steps if step >= 0), steps[0]), cursor.START)
-        newest = Place(steps[-1], cursor.LAST)
-        self.travel(self.aim or (first if self._follower is None else newest))
+        self.go(self.aim or self.first_place())
+        self.call_after_refresh(self.judge)
+
+    def first_place(self) -> Place:
+        """Where to begin if nobody said: the start of the first step of a loop."""
+        return Place(next((step for step in self.steps if step >= 0), self.steps[0]), cursor.START)
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, place: Place, kind: GraphKind) -> None:
@@ -108,7 +105,7 @@ class Traveller(Screen[None]):
         self.say("")
         self.notify(str(error), severity="error", timeout=10, markup=False)
 
-    @work(thread=True, group="findings")
+    @work(thread=True, exclusive=True, group="findings")
     def judge(self) -> None:
         """Ask for the findings; they come when they come."""
         if self._findings is None:
@@ -125,43 +122,6 @@ class Traveller(Screen[None]):
         if found and self.scene is not None:
             self.display_scene(replace(self.scene, findings=found))
 
-    # -- following -----------------------------------------------------------------------------------------
-
-    @work(thread=True, exclusive=True, group="follow")
-    def look(self) -> None:
-        """Look whether the running script has written more."""
-        assert self._follower is not None
-        try:
-            news = self._follower.look()
-        except GradscopeError as error:
-            self.tell(self._lost, error)
-            return
-        if news is not None:
-            self.tell(self._grown, news)
-
-    def _lost(self, error: GradscopeError) -> None:
-        """The file cannot be read any more: what was read stays."""
-        self.stop_following()
-        self.complain(error)
-
-    def _grown(self, news: News) -> None:
-        before, self.steps = self.steps, news.steps
-        self.session.renew(news.trace)
-        if not news.runs:
-            self.stop_following()
-            self.notify(f"{printable(news.info.script)} {ended(news.info)}", markup=False)
-        if not self.steps:
-            return
-        if self.aim is None:
-            self.opened(self.steps)
-        elif not before or self.aim.step >= before[-1]:  # at the end: go on with it
-            self.travel(Place(self.steps[-1], cursor.LAST))
-        elif self.scene is not None:
-            self.display_scene(replace(self.scene, step_numbers=self.steps))
-
-    def stop_following(self) -> None:
-        """The script has ended, or its file is gone."""
-
     @property
     def reading(self) -> bool:
         """Whether something is being read or looked for; the cursor is not where it is going yet."""
@@ -171,7 +131,11 @@ class Traveller(Screen[None]):
     # -- travelling ----------------------------------------------------------------------------------------
 
     def travel(self, place: Place, *, unfold: bool = False) -> None:
-        """Go to `place`: at once if its step was read, else when it is. `unfold` what its node is folded into."""
+        """The user goes to `place`. `unfold` what its node is folded into."""
+        self.go(place, unfold=unfold)
+
+    def go(self, place: Place, *, unfold: bool = False) -> None:
+        """Show `place`: at once if its step was read, else when it is."""
         self.aim = place
         self._unfolds = unfold
         loaded = self.session.step(place.step)
@@ -247,91 +211,13 @@ class Traveller(Screen[None]):
 
     def action_edge(self, by: int) -> None:
         if (here := self.here()) is not None:
-            self.travel(Place(here[0].step, cursor.LAST if by > 0 else cursor.START))
+            self.travel(Place(here[0].step, len(here[1]) - 1 if by > 0 else cursor.START))
 
     def action_kind(self) -> None:
         kinds = list(GraphKind)
         self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
         if self.aim is not None:
-            self.travel(self.aim)
-
-    # -- jumps ---------------------------------------------------------------------------------------------
-
-    def action_seek(self, what: str, by: int) -> None:
-        """Jump to the nearest goal of a kind; across steps this reads them, in a worker."""
-        here = self.here()
-        goal = self._goal(what)
-        if here is not None and goal is not None:
-            self.say(f"looking for the {'next' if by > 0 else 'previous'} {goal.word}…")
-            self._seek(goal, here[0], by)
-
-    def _goal(self, what: str) -> Goal | None:
-        if what == "change":
-            tensor = self.tensor()
-            if self.scene is None or tensor is None:
-                self.notify("Select a tensor first: up and down in the graph, or a click on it.", severity="warning")
-                return None
-            return jumps.changes(self.scene.step.tensors[tensor])
-        makers: dict[str, Callable[[], Goal]] = {
-            "mutation": jumps.mutations,
-            "move": jumps.moves,
-            "bad": jumps.BadNumbers,
-            "finding": lambda: jumps.FindingPlaces(self.found),
-        }
-        return makers[what]()
-
-    @work(thread=True, exclusive=True, group="read")
-    def _seek(self, goal: Goal, here: Place, by: int) -> None:
-        worker = get_current_worker()
-        try:
-            place = jumps.seek(self.session, goal, here, by, lambda: worker.is_cancelled)
-        except GradscopeError as error:
-            self.tell(self._failed, error)
-            return
-        bad = place is not None and isinstance(goal, jumps.BadNumbers)
-        told = bad_numbers.told(self.session.load(place.step).step) if bad and place is not None else ""
-        self.tell(self._sought, goal, place, by, told)
-
-    def _sought(self, goal: Goal, place: Place | None, by: int, told: str) -> None:
-        self.say("")
-        if place is None:
-            told = f"There is no {goal.word} {'after' if by > 0 else 'before'} this moment."
-        else:
-            self.travel(place, unfold=True)
-        if told:
-            self.notify(told, timeout=10 if place else 5, markup=False)
-
-    def action_origin(self) -> None:
-        tensor, here = self.tensor(), self.here()
-        if tensor is None or here is None:
-            self.notify("Select a tensor first.", severity="warning")
-            return
-        place = jumps.origin(here[1], tensor)
-        if place is None:
-            self._carried(here[1], tensor)
-        else:
-            self.travel(place)
-
-    @work(thread=True, exclusive=True, group="read", description="carried")  # else the step's repr
-    def _carried(self, loaded: Loaded, tensor: int) -> None:
-        name = tensor_word(loaded.step.tensors[tensor])
-        try:
-            place = jumps.carried_from(self.session, loaded, tensor)
-        except GradscopeError as error:
-            self.tell(self.complain, error)
-            return
-        if place is None:
-            self.tell(self.notify, f"{name} was there before this step; where it was made is unknown.")
-        else:
-            self.tell(self.travel, place)
-
-    def action_first_use(self) -> None:
-        tensor, here = self.tensor(), self.here()
-        place = jumps.first_use(here[1], tensor) if tensor is not None and here is not None else None
-        if place is None:
-            self.notify("Nothing of this step uses it." if tensor is not None else "Select a tensor first.")
-        else:
-            self.travel(place)
+            self.go(self.aim)
 
     # -- what is selected ------------------------------------------------------------------------------------
 

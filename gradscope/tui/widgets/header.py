@@ -1,12 +1,13 @@
-"""The header: which script, where the cursor is, and what happened there, in two lines."""
+"""The header: which script, where the cursor is, what happened there and what holds, in two lines."""
 
 from __future__ import annotations
 
 from textual.content import Content
 from textual.widget import Widget
 
-from ...text import elide, number, plural, printable
+from ...text import cells, elide, number, plural, printable
 from ..scene import Scene
+from ..standing import standing
 from ..themes import MUTED
 from ..words import line_word, moment_words, phase_word, step_word
 
@@ -83,5 +84,9 @@ class HeaderPane(Widget):
         if scene.moment >= 0:
             line = next(iter(scene.trace.source_lines(scene.step.moments[scene.moment].stack)), None)
         place = f"{line_word(line)}  {printable(line.code.strip())}" if line else ""
+        holds = printable(" · ".join(standing(scene)))
+        right = f"  {holds} " if holds else ""
+        room = max(width - cells(right), width // 2)
         text = Content.assemble((f" {words}", "bold"), (f"   {place}" if place else "", MUTED))
-        return text.truncate(width, ellipsis=True)
+        text = text.truncate(room, ellipsis=True)
+        return Content.assemble(text, " " * (room - text.cell_length), (right, "$text-success")).truncate(width)

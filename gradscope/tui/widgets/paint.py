@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -38,7 +38,9 @@ class RowPaint:
         room = width - sum(cells(text) for text, _ in (*parts, *marks, *columns))
         name = elide(words.name, max(room, 4))
         parts.append((name, styles["name"] + self.ink("graph--match") if found else styles["name"]))
-        parts += [*marks, (" " * (room - cells(name)), None), *columns]
+        free = room - cells(name)
+        rule = _fitting(words.rule, free - 1)
+        parts += [*marks, (rule, styles["norm"]), (" " * (free - cells(rule)), None), *columns]
         return Strip([Segment(to_ascii(text) if self.ascii else text, style) for text, style in parts if text])
 
     def _styles(self, words: RowWords) -> Mapping[str, Style]:
@@ -66,6 +68,15 @@ class RowPaint:
         for column, size in _sizes(width):
             shown = elide(texts[column], size)
             yield f" {shown}{' ' * (size - cells(shown))}", styles["norm" if column == "norm" else "what"]
+
+
+def _fitting(parts: Sequence[str], room: int) -> str:
+    """As many whole parts as there is room for, with a sign of the rest: half a number would be another one."""
+    for count in range(len(parts), 0, -1):
+        text = f"  {', '.join(parts[:count])}{', …' if count < len(parts) else ''}"
+        if cells(text) <= room:
+            return text
+    return ""
 
 
 def _sizes(width: int) -> list[tuple[str, int]]:

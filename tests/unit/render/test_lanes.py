@@ -50,8 +50,12 @@ def test_a_chain_is_one_lane() -> None:
     assert drawn([1, 2, 3], [(1, 2), (2, 3)]) == ["1", "2", "3"]
 
 
-def test_what_is_read_once_hangs_on_its_reader() -> None:
-    assert drawn([1, 2, 3, 4], [(1, 4), (2, 4), (3, 4)]) == ["1", "├─2", "├─3", "4"]
+def test_what_one_node_reads_runs_down_to_it_and_never_looks_like_what_follows_from_another() -> None:
+    assert drawn([1, 2, 3, 4], [(1, 4), (2, 4), (3, 4)]) == ["1", "│ 2", "│ │ 3", "4─┴─╯"]
+
+
+def test_what_alone_feeds_a_node_of_many_shares_a_lane() -> None:
+    assert drawn([1, 2, 3, 4, 5, 6], [(one, 6) for one in range(1, 6)]) == ["1", "├─2", "├─3", "├─4", "├─5", "6"]
 
 
 def test_what_ends_hangs_on_its_feeder() -> None:
@@ -75,7 +79,7 @@ def test_a_chain_whose_links_hang_on_one_lane_is_no_row_of_siblings() -> None:
 
 
 def test_a_cut_is_dashed_along_its_lane_and_bar() -> None:
-    assert drawn([1, 2, 3], [(1, 3), (2, 3)], dashed=True) == ["1", "├╌2", "3"]
+    assert drawn([1, 2, 3], [(1, 3), (2, 3)], dashed=True) == ["1", "┆ 2", "3╌╯"]
     assert drawn([1, 2, 3], [(1, 2), (1, 3), (2, 3)], dashed=True) == ["1", "├╌2", "3╌╯"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.errors import TraceFileError
+from gradscope.errors import NotATrace, TraceFileError
 from gradscope.model.graph import GraphKind
 from gradscope.model.trace import Trace
 from gradscope.store import TraceWriter, open_trace
@@ -57,11 +57,40 @@ def test_news_are_told_once_and_the_end_too(tmp_path: Path) -> None:
     follower.close()
 
 
+def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    trace, path = builders.mlp_trace(2), tmp_path / "t.gradscope"
+    follower = Follower(lambda: open_trace(path))
+    assert follower.look() is None
+    assert follower.missing
+    writer = TraceWriter(path)
+    write(writer, trace, range(2))
+    news = follower.look()
+    assert news is not None
+    assert not follower.missing
+    assert list(news.steps) == [0, 1]
+    writer.close()
+    news.trace.close()
+    follower.close()
+
+
 def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
-    follower = Follower(lambda: open_trace(tmp_path / "none.gradscope"))
+    path = tmp_path / "t.gradscope"
+    TraceWriter(path).close()
+    follower = Follower(lambda: open_trace(path))
+    news = follower.look()
+    assert news is not None
+    news.trace.close()
+    path.unlink()
     with pytest.raises(TraceFileError, match="there is no file"):
         follower.look()
     follower.close()
+
+
+def test_a_file_that_is_no_trace_is_an_error_at_once(tmp_path: Path) -> None:
+    (tmp_path / "t.gradscope").write_text("no trace")
+    follower = Follower(lambda: open_trace(tmp_path / "t.gradscope"))
+    with pytest.raises(NotATrace):
+        follower.look()
 
 
 def test_a_session_reads_open_steps_anew() -> None:

@@ -1,0 +1,96 @@
+"""`Seeking`: the keys that jump to what is sought, over all steps, in worker threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import work
+from textual.worker import get_current_worker
+
+from ...errors import GradscopeError
+from .. import bad_numbers, jumps
+from ..cursor import Place
+from ..jumps import Goal
+from ..session import Loaded
+from ..words import tensor_word
+from .following import Following
+
+
+class Seeking(Following):
+    """Jumps to goals of a kind, and along the life of the selected tensor."""
+
+    def action_seek(self, what: str, by: int) -> None:
+        """Jump to the nearest goal of a kind; across steps this reads them, in a worker."""
+        here = self.here()
+        goal = self._goal(what)
+        if here is not None and goal is not None:
+            self.say(f"looking for the {'next' if by > 0 else 'previous'} {goal.word}…")
+            self._seek(goal, here[0], by)
+
+    def _goal(self, what: str) -> Goal | None:
+        if what == "change":
+            tensor = self.tensor()
+            if self.scene is None or tensor is None:
+                self.notify("Select a tensor first: up and down in the graph, or a click on it.", severity="warning")
+                return None
+            return jumps.changes(self.scene.step.tensors[tensor])
+        makers: dict[str, Callable[[], Goal]] = {
+            "mutation": jumps.mutations,
+            "move": jumps.moves,
+            "bad": jumps.BadNumbers,
+            "finding": lambda: jumps.FindingPlaces(self.found),
+        }
+        return makers[what]()
+
+    @work(thread=True, exclusive=True, group="read")
+    def _seek(self, goal: Goal, here: Place, by: int) -> None:
+        worker = get_current_worker()
+        try:
+            place = jumps.seek(self.session, goal, here, by, lambda: worker.is_cancelled)
+        except GradscopeError as error:
+            self.tell(self._failed, error)
+            return
+        bad = place is not None and isinstance(goal, jumps.BadNumbers)
+        told = bad_numbers.told(self.session.load(place.step).step) if bad and place is not None else ""
+        self.tell(self._sought, goal, place, by, told)
+
+    def _sought(self, goal: Goal, place: Place | None, by: int, told: str) -> None:
+        self.say("")
+        if place is None:
+            told = f"There is no {goal.word} {'after' if by > 0 else 'before'} this moment."
+        else:
+            self.travel(place, unfold=True)
+        if told:
+            self.notify(told, timeout=10 if place else 5, markup=False)
+
+    def action_origin(self) -> None:
+        tensor, here = self.tensor(), self.here()
+        if tensor is None or here is None:
+            self.notify("Select a tensor first.", severity="warning")
+            return
+        place = jumps.origin(here[1], tensor)
+        if place is None:
+            self._carried(here[1], tensor)
+        else:
+            self.travel(place)
+
+    @work(thread=True, exclusive=True, group="read", description="carried")  # else the step's repr
+    def _carried(self, loaded: Loaded, tensor: int) -> None:
+        name = tensor_word(loaded.step.tensors[tensor])
+        try:
+            place = jumps.carried_from(self.session, loaded, tensor)
+        except GradscopeError as error:
+            self.tell(self.complain, error)
+            return
+        if place is None:
+            self.tell(self.notify, f"{name} was there before this step; where it was made is unknown.")
+        else:
+            self.tell(self.travel, place)
+
+    def action_first_use(self) -> None:
+        tensor, here = self.tensor(), self.here()
+        place = jumps.first_use(here[1], tensor) if tensor is not None and here is not None else None
+        if place is None:
+            self.notify("Nothing of this step uses it." if tensor is not None else "Select a tensor first.")
+        else:
+            self.travel(place)
