@@ -364,6 +364,7 @@ BUGS = {
                 return self.out(self.norm(self.a(x)))
 
         net = Net()
+        net(torch.randn(6, 3))
         state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
         vmap(lambda x: functional_call(net, state, (x,)).sum())(torch.randn(5, 6, 3))
         """,
