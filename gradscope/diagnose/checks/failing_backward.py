@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...model.build import tensor_id
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure, ModeChange, OpCall
 from ...model.trace import Step
 from ...repair.changes.calls import renamed, with_keyword, without_call
-from ...repair.changes.values import not_rebuilt, receiver_followed_by
+from ...repair.changes.rebuilt import from_array, not_rebuilt, stacked_from
+from ...repair.changes.values import argument_followed_by, receiver_followed_by
 from ...repair.ways import Way
 from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
@@ -41,6 +42,8 @@ UNUSED_INPUT = Rule(
 )
 NOT_SCALAR = Rule("GS209", "non-scalar-backward", Severity.ERROR, "backward() was called on a tensor of many values.")
 
+_KEPT = "the loss keeps its graph"
+_EACH = "where each value depends on its own input alone, each gets its own derivative"
 _UNUSED = (ErrorKind.INPUT_UNUSED, ErrorKind.INPUT_WANTS_NO_GRAD)
 
 
@@ -152,8 +155,6 @@ def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, back
     op = flow.ops[exit_]
     stack = step.moments[made].stack if made is not None else op.stack
     place, left = case.place(stack), case.place(op.stack)
-    themselves = Way("compute with the tensors themselves", "the loss keeps its graph", place, not_rebuilt())
-    in_place = place is not None and left is not None and (place.file, place.line) == (left.file, left.line)
     return NO_GRAPH.finding(
         f"{name} was built from plain numbers: {op.name} took them out of the graph",
         culprit=place,
@@ -163,9 +164,21 @@ def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, back
         explanation=f".{op.name}() gives a number (or array) that autograd knows nothing of. A tensor made of it is "
         "new: no parameter lies behind it.",
         fix="compute with the tensors themselves, without item() / numpy() / float()",
-        fixes=case.fixes(themselves) if in_place and op.name != "numpy" else (),
+        fixes=case.fixes(*_kept_as_tensors(place, left, op.name)),
         nodes=[tensor_id(step.template, root)],
     )
+
+
+def _kept_as_tensors(made: Place | None, left: Place | None, exit_: str) -> Iterator[Way]:
+    """The tensors themselves, where numbers were taken out of them: on one line, or by way of a list."""
+    in_place = made is not None and left is not None and (made.file, made.line) == (left.file, left.line)
+    words = "compute with the tensors themselves"
+    if in_place and exit_ == "numpy":
+        yield Way(words, _KEPT, made, from_array())
+    elif in_place:
+        yield Way(words, _KEPT, made, not_rebuilt())
+    elif exit_ == "item":
+        yield Way("keep the tensors and stack them", _KEPT, made, stacked_from(left))
 
 
 def _entry(flow: Dataflow, tensors: Sequence[int], after: int) -> int | None:
@@ -198,6 +211,7 @@ def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
         fixes=case.fixes(
             Way("take the mean", "of each value alike", place, receiver_followed_by("backward", call=".mean()")),
             Way("take the sum", "larger steps for more values", place, receiver_followed_by("backward", call=".sum()")),
+            Way("take the sum", _EACH, place, argument_followed_by(("grad",), 0, ".sum()")),
         ),
         nodes=[tensor_id(step.template, tensor.number) for tensor in found],
     )

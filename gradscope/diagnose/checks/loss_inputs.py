@@ -146,6 +146,14 @@ def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
         explanation=f"Each value of {names[0]} meets every value of {names[1]}, not its own. All that follows is the "
         "mean or sum of that, so nothing tells one sample from another.",
         fix=f"give both the same shape: {names[0]}.squeeze(-1)",
+        fixes=case.fixes(
+            Way(
+                "make a row of the column",
+                "each value meets its own",
+                case.place(call.stack),
+                side_followed_by(call.inputs.index(column), ".squeeze(-1)"),
+            )
+        ),
         nodes=(column, row, op_id(step.template, event.position)),
     )
 

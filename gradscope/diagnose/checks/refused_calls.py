@@ -10,8 +10,10 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.fixes import said
 from ...model.moments import Failure
+from ...repair.changes.attributes import kept_for_looking
+from ...repair.changes.heads import without_grad
 from ...repair.changes.leaves import floating, leaf_begun
-from ...repair.changes.statements import without_grad
+from ...repair.changes.results import local_instead, value_copied
 from ...repair.changes.values import followed_by, side_followed_by
 from ...repair.changes.writes import out_of_place, taken_one_by_one
 from ...repair.ways import Way
@@ -180,7 +182,8 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
     """The ways to do what was refused, so that what was written is seen by all who wait for it."""
     if kind is ErrorKind.LEAF_WRITTEN:
         meaning = "the leaf has the new value and stays a leaf"
-        yield Way("write without recording it", meaning, place, without_grad(writes_only=True))
+        if not any(event.step.tensors[one].requires_grad for one in event.moment.inputs[1:]):
+            yield Way("write without recording it", meaning, place, without_grad(writes_only=True))
         yield Way("give the op a copy", "the leaf stays as it is", place, side_followed_by(0, ".clone()"))
     elif kind is ErrorKind.REPEATED_MEMORY_WRITTEN:
         origin = next(iter(_origins(case, event)), None)
@@ -192,6 +195,12 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
         yield Way("take the parts one by one", "each write reaches the whole", origin, taken_one_by_one())
     elif kind is ErrorKind.INTEGER_WANTS_GRAD:
         yield Way("make it floating-point numbers", "they can be trained", place, floating())
+    elif kind is ErrorKind.PARAMETER_REPLACED:
+        meaning = "the parameter stays as it is and is trained through what is computed of it"
+        yield Way("give what is computed a name of its own", meaning, place, local_instead())
+        yield Way("change the values of the parameter", "it stays the one that is trained", place, value_copied())
+    elif kind is ErrorKind.RESULT_DEEP_COPIED:
+        yield Way("keep it without its graph", "what is kept is for looking at", place, kept_for_looking())
     elif kind is ErrorKind.FLAG_OF_RESULT_SET:
         yield Way("begin anew with a leaf", "what lies before it gets no gradient", place, leaf_begun())
 

@@ -10,7 +10,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.records import Site
 from ...model.trace import Step
-from ...repair.changes.statements import without_grad
+from ...repair.changes.heads import without_grad
 from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
