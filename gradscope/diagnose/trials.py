@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..model.findings import Finding, Severity
 from ..model.fixes import Patch, Trial
+from ..model.moments import Backward
+from ..model.records import StepRow
 from ..model.trace import Trace
+from .evidence.dataflow import Dataflow
 from .evidence.index import Case
 from .evidence.parameters import untrained
 from .evidence.wording import parameter_name
@@ -17,8 +21,9 @@ from .evidence.wording import parameter_name
 class Run:
     """One run of a script as a trial compares it: how it ended, what was found, and which parameters trained.
 
-    `trained` and `untrained` are names of parameters that an optimizer has: with a gradient, and without any; `known`
-    those of all parameters.
+    `trained` and `untrained` are names of parameters that an optimizer has: with a gradient, and without any; `met`
+    those of its parameters that lie behind a loss whose backward failed; `known` those of all parameters. `finite`:
+    whether no loss, gradient or parameter was NaN or Inf.
     """
 
     findings: tuple[Finding, ...]
@@ -26,7 +31,9 @@ class Run:
     error: str | None
     trained: frozenset[str]
     untrained: frozenset[str]
+    met: frozenset[str]
     known: frozenset[str]
+    finite: bool
 
     @property
     def outcome(self) -> str:
@@ -50,8 +57,27 @@ def run_of(trace: Trace, findings: Sequence[Finding]) -> Run:
         error,
         frozenset(_name(case, one) for one in known.trained & owned),
         frozenset(_name(case, one) for one in known.parameters),
+        frozenset(_name(case, one) for one in _met(case) & owned),
         frozenset(_name(case, one) for one in case.parameters),
+        all(math.isfinite(value) for row in case.rows for value in _numbers(row)),
     )
+
+
+def _met(case: Case) -> set[int]:
+    """The parameters behind the losses whose backwards failed, those behind a cut as well: all of them are to train."""
+    found: set[int] = set()
+    for event in case.events(Backward):
+        if event.moment.error is not None:
+            behind, _ = Dataflow.of(case, event.step).behind(event.moment.roots, event.position)
+            found.update(event.step.parameters_of(sorted(behind)))
+    return {one for one in found if case.parameters[one].requires_grad}
+
+
+def _numbers(row: StepRow) -> Iterator[float]:
+    """The loss of a step and the norms of its parameters and gradients, as far as they were recorded."""
+    for value in (row.loss, *(one for _, *norms in row.norms for one in norms)):
+        if value is not None:
+            yield value
 
 
 def _name(case: Case, parameter: int) -> str:
@@ -69,8 +95,9 @@ def trial_of(finding: Finding, patch: Patch, before: Run, after: Run) -> Trial:
         ran=after.error is None and after.status in (0, None, before.status if before.error is None else 0),
         gone=all(key != wanted for key, _ in keys),
         others=tuple(dict.fromkeys(_told(one) for key, one in keys if _loud(one) and key not in known | {wanted})),
-        stopped=tuple(sorted((before.trained & after.known) - after.trained)),
+        stopped=tuple(sorted(((before.trained | before.met) & after.known) - after.trained)),
         untrained=tuple(sorted(after.untrained)),
+        spoilt=before.finite and not after.finite,
     )
 
 

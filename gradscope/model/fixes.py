@@ -52,8 +52,9 @@ class Trial:
     """What happened when the script ran with a patch. `gone`: the finding that it is for was not made again.
 
     `ran`: it ended as a script that is right does. `outcome` says how it ended; `others` are the errors and warnings
-    that were not there before; `stopped` the parameters that trained before and no longer do; `untrained` those
-    that an optimizer has and that still get no gradient.
+    that were not there before; `stopped` the parameters that trained before, or were to by the loss that failed, and do
+    not; `untrained` those that an optimizer has and that still get no gradient; `spoilt`: whether numbers became NaN
+    or Inf.
     """
 
     outcome: str
@@ -62,11 +63,12 @@ class Trial:
     others: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     untrained: tuple[str, ...] = ()
+    spoilt: bool = False
 
     @property
     def mends(self) -> bool:
         """Whether it does away with the finding and stops nothing, whatever else is found then."""
-        return self.ran and self.gone and not self.stopped
+        return self.ran and self.gone and not self.stopped and not self.spoilt
 
     @property
     def works(self) -> bool:

@@ -13,18 +13,33 @@ _OWN_SCOPE = (*_FUNCTIONS, ast.ClassDef, ast.ListComp, ast.SetComp, ast.DictComp
 
 
 def usable(source: Source, code: str, at: ast.AST, *, after: bool = False) -> bool:
-    """Whether every name in an expression is bound where `at` stands: a parameter, or assigned before it.
+    """Whether every name in a piece of code is bound where `at` stands: a parameter, or assigned before it.
 
     `after`: what the statement `at` itself assigns counts, too.
     """
     try:
-        tree = ast.parse(code, mode="eval")
+        tree = ast.parse(code)
     except (SyntaxError, ValueError):
         return False
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    if not all(_has(source, node, at) for node in ast.walk(tree) if isinstance(node, ast.Attribute)):
+        return False
     stored = (node for node in ast.walk(at) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
     own = {node.id for node in stored} if after else set()
     return all(name in own or is_bound(source, name, at) for name in names)
+
+
+def _has(source: Source, attribute: ast.Attribute, at: ast.AST) -> bool:
+    """Whether the class around speaks of an attribute of `self`; of other objects' attributes nothing is known."""
+    if not isinstance(attribute.value, ast.Name) or attribute.value.id != "self":
+        return True
+    home = next((one for one in source.around(at) if isinstance(one, ast.ClassDef)), None)
+    nodes = ast.walk(home) if home is not None else ()
+    return any(isinstance(one, ast.Attribute) and one.attr == attribute.attr and _of_self(one) for one in nodes)
+
+
+def _of_self(attribute: ast.Attribute) -> bool:
+    return isinstance(attribute.value, ast.Name) and attribute.value.id == "self"
 
 
 def is_bound(source: Source, name: str, at: ast.AST) -> bool:

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import PurePath
 from typing import ClassVar
 
-from textual.app import App, SystemCommand
+from textual import events
+from textual.app import ScreenStackError, SystemCommand
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -19,11 +20,13 @@ from .plain import AsciiFilter
 from .screens.instrument import Instrument
 from .session import Session
 from .themes import THEMES
+from .typeahead import TypeAhead
 
+_AT_ONCE = {key.key for keys in KEYS.values() for key in keys if key.at_once}
 Findings = Callable[[Trace], Sequence[Finding]]
 
 
-class GradscopeApp(App[None]):
+class GradscopeApp(TypeAhead):
     """Shows `trace`, beginning at `start` (the first step's start where it is None).
 
     `findings` is called once, in a worker thread, and may raise ValueError or GradscopeError; its method `close`,
@@ -52,6 +55,28 @@ class GradscopeApp(App[None]):
         self.session = Session(trace)
         name = PurePath(trace.info.script or trace.path or "trace").name
         self.instrument = Instrument(self.session, name, start, ascii=ascii, findings=findings, reopen=reopen)
+
+    def ready(self) -> bool:
+        """Keys wait for a step that is read or sought, and for a window that opens."""
+        try:
+            screen = self.screen
+        except ScreenStackError:
+            return False
+        if screen is self.instrument:
+            return screen.is_mounted and not self.instrument.reading
+        return screen.focused is not None or (screen.is_mounted and not screen.focus_chain)
+
+    def urgent(self, key: events.Key) -> bool:
+        """Escape ends what keys wait for, and forgets them; some need no step to be read."""
+        if not self.screen_stack or self.screen is not self.instrument or not self.instrument.reading:
+            return key.key == "ctrl+q"
+        if key.key == "escape":
+            self.forget_typed()
+        return key.key in ("escape", "ctrl+q") or (not self.typing and key.key in _AT_ONCE)
+
+    def types_pasted(self) -> bool:
+        """What is pasted while no window is open is a row of keys."""
+        return self.screen is self.instrument
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What every line passes on its way to the screen."""

@@ -39,10 +39,17 @@ class Goal(Protocol):
         ...
 
 
-def seek(session: Session, goal: Goal, here: Place, by: int, cancelled: Callable[[], bool]) -> Place | None:
+def seek(
+    session: Session,
+    goal: Goal,
+    here: Place,
+    by: int,
+    cancelled: Callable[[], bool],
+    looks_at: Callable[[int], None] = lambda step: None,  # noqa: ARG005  # nobody asked to be told
+) -> Place | None:
     """The nearest goal after (`by` +1) or before (-1) `here`; None when there is none, or when cancelled.
 
-    Raises TraceFileError.
+    Tells `looks_at` each step before it looks at it. Raises TraceFileError.
     """
     moment = cursor.nearest(goal.moments(session.load(here.step)), here.moment, by)
     if moment is not None:
@@ -51,6 +58,7 @@ def seek(session: Session, goal: Goal, here: Place, by: int, cancelled: Callable
     for number in _beyond(source.step_numbers(), here.step, by):
         if cancelled():
             return None
+        looks_at(number)
         if not goal.possible(source.step_row(number), session):
             continue
         found = goal.moments(session.load(number))

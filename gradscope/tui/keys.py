@@ -11,10 +11,10 @@ _MOMENT, _PHASE, _STEP = Binding.Group("moment", True), Binding.Group("phase", T
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`key` as Textual names it, `shown` as it stands on the keyboard; `about` is a sentence for help and palette.
+    """`key` as Textual names it, or several, the first of which hints press; `shown` as it stands on the keyboard.
 
-    `footer` is the word at the bottom of the screen, "" for keys that are not shown there; a narrow screen shows
-    the first ones only.
+    `about` is a sentence for help and palette. `footer` is the word at the bottom of the screen, "" for keys that are
+    not shown there; a narrow screen shows the first ones only.
     """
 
     key: str
@@ -24,6 +24,7 @@ class Key:
     footer: str = ""
     group: Binding.Group | None = None
     over_panes: bool = False  # taken before the focused pane sees it
+    at_once: bool = False  # also while a step is read, which other keys wait for
 
     def binding(self) -> Binding:
         return Binding(
@@ -40,7 +41,7 @@ class Key:
 KEYS: dict[str, tuple[Key, ...]] = {
     "First of all": (
         Key("question_mark", "?", "help", "What all of this means, and every key", "help"),
-        Key("q", "q", "app.quit", "Leave", "quit"),
+        Key("q", "q", "app.quit", "Leave", "quit", at_once=True),
         Key("ctrl+p", "^p", "app.command_palette", "Everything by name"),
     ),
     "Travel in time": (
@@ -55,10 +56,17 @@ KEYS: dict[str, tuple[Key, ...]] = {
             _PHASE,
         ),
         Key("right_square_bracket", "]", "phase(1)", "On to the next phase: forward, backward, …", "phase", _PHASE),
-        Key("left_curly_bracket", "{", "step(-1)", "Back by one step", "step", _STEP),
-        Key("right_curly_bracket", "}", "step(1)", "On by one step", "step", _STEP),
+        Key("left_curly_bracket", "{", "step(-1)", "Back by one step", "step", _STEP, at_once=True),
+        Key("right_curly_bracket", "}", "step(1)", "On by one step", "step", _STEP, at_once=True),
         Key("home", "home", "edge(-1)", "The start of this step", over_panes=True),
         Key("end", "end", "edge(1)", "The end of this step", over_panes=True),
+        Key("left_parenthesis,alt+left,ctrl+o", "(", "back", "Back to where the last jump began (also alt+←, ctrl+o)"),
+        Key(
+            "right_parenthesis,alt+right,ctrl+i",
+            ")",
+            "forward",
+            "Forward again (also alt+→; ctrl+i where it is no tab)",
+        ),
         Key("g", "g", "go_to", "Go to a step, or to a moment of it"),
         Key("L", "L", "follow", "With --follow: stay here, or go on with the newest step"),
     ),
@@ -80,7 +88,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("greater_than_sign", ">", "first_use", "Where this step first used it"),
         Key("w", "w", "when", "When and why: every moment of it, to pick one", "when"),
         Key("c", "c", "select_current", "Select what this moment is about, to watch it while travelling"),
-        Key("escape", "esc", "unselect", "Select nothing: the inspector follows the cursor"),
+        Key("escape", "esc", "unselect", "End a search that runs; select nothing: the inspector follows the cursor"),
     ),
     "Look": (
         Key("v", "v", "kind", "Show the forward graph, the backward graph, or both"),
@@ -93,6 +101,9 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("5", "5", "pane('timeline')", "Go to the timeline"),
         Key("tab", "tab", "next_pane(1)", "The next pane", over_panes=True),
         Key("shift+tab", "shift+tab", "next_pane(-1)", "The pane before", over_panes=True),
+        Key("Z", "Z", "zoom", "All the room for this pane; again: back"),
+        Key("plus", "+", "grow(1)", "More room for this pane"),
+        Key("minus", "-", "grow(-1)", "Less room for this pane"),
         Key("T", "T", "theme", "Light or dark"),
     ),
     "Take with you": (

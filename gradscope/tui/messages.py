@@ -10,10 +10,11 @@ Severity = Literal["information", "warning", "error"]
 
 
 class Travel(Message):
-    """The user asked to be at `moment` (-1: the start) of step `step`."""
+    """The user asked to be at `moment` (-1: the start) of step `step`; `drags` on from where a drag has led to."""
 
-    def __init__(self, step: int, moment: int) -> None:
+    def __init__(self, step: int, moment: int, *, drags: bool = False) -> None:
         super().__init__()
+        self.drags = drags
         self.step = step
         self.moment = moment
 

@@ -30,5 +30,6 @@ async def at_rest(app: GradscopeApp, pilot: Pilot[None]) -> None:
     quiet = 0
     while quiet < 2:
         await pilot.pause()
-        quiet = quiet + 1 if all(worker.is_finished for worker in app.workers) else 0
+        rests = not app.typing and all(worker.is_finished for worker in app.workers)
+        quiet = quiet + 1 if rests else 0
         await asyncio.sleep(0 if quiet else 0.005)

@@ -373,3 +373,50 @@ def _trial_of_text(judging: Judging, finding: Finding, fix: Fix) -> Trial:
     judging.server.traced("--quiet", "--detail", "full", "-o", str(trace), "script.py", folder=judging.folder)
     with open_trace(trace) as opened:
         return trial_of(finding, fix.patch, before, run_of(opened, judge(opened)))
+
+
+def test_a_fix_of_a_crash_that_cuts_what_was_to_train_does_not_work(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        a, b, h = nn.Linear(3, 3), nn.Linear(3, 1), torch.zeros(4, 3)
+        opt = torch.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
+        for _ in range(3):
+            h = a(torch.randn(4, 3)) + h
+            loss = b(h).pow(2).mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+    """
+    finding = first(judging, script, "GS401")
+    fix = finding.fixes[0]
+    trial = tried(judging, finding, fix)
+    assert (trial.works, trial.stopped, trial.spoilt) == (True, (), False)
+    text = (judging.folder / "script.py").read_text()
+    (judging.folder / "script.py").write_text(text.replace("b(h)", "b(h.detach())"))
+    trial = _trial_of_text(judging, finding, fix)
+    assert (trial.ran, trial.gone, trial.works) == (True, True, False)
+    assert {name.rpartition(".")[2] for name in trial.stopped} == {"weight", "bias"}
+
+
+def test_a_fix_that_makes_numbers_infinite_does_not_work(judging: Judging) -> None:
+    script = """
+        import torch
+
+        w, kept = torch.ones(3, requires_grad=True), []
+        opt = torch.optim.SGD([w], lr=0.1)
+        for _ in range(6):
+            loss = w.pow(2).mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            kept.append(loss)
+    """
+    finding = first(judging, script, "GS404")
+    fix = finding.fixes[0]
+    text = (judging.folder / "script.py").read_text()
+    (judging.folder / "script.py").write_text(text.replace("mean()", "mean() / 0").replace("(loss)", "(loss.item())"))
+    trial = _trial_of_text(judging, finding, fix)
+    assert trial.spoilt
+    assert not trial.mends

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gradscope.model.findings import Place
 from gradscope.repair.apply import patched
-from gradscope.repair.changes.statements import inserted, removed, without_grad
+from gradscope.repair.changes.heads import without_grad
+from gradscope.repair.changes.statements import inserted, removed
 from gradscope.repair.changes.values import assigned_followed_by, named_followed_by, rebound
 from gradscope.repair.changes.writes import out_of_place
 from gradscope.repair.source import Source, bare_lines

@@ -16,6 +16,7 @@ KEYS = (
     "left", "right", "right", "left_square_bracket", "right_square_bracket", "left_curly_bracket",
     "right_curly_bracket", "home", "end", "i", "I", "o", "b", "v", "c", "full_stop", "comma", "less_than_sign",
     "greater_than_sign", "tab", "1", "2", "3", "s", "down", "up", "enter", "m",
+    "left_parenthesis", "right_parenthesis", "Z", "plus",
 )  # fmt: skip
 
 

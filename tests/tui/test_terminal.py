@@ -196,3 +196,18 @@ def test_following_waits_for_the_file_and_a_key_leaves(folder: Path) -> None:
     terminal.until("waiting for never.gradscope")
     terminal.type("q")
     assert terminal.wait() == 0
+
+
+def test_what_is_pasted_or_typed_at_once_arrives_whole(folder: Path) -> None:
+    terminal = Terminal(["view", "train.gradscope"], folder, (120, 40))
+    terminal.until("before the first moment")
+    terminal.type("g:7\r\x1b[C\x1b[C")
+    terminal.until("moment 9/")
+    terminal.type("\x1b[200~g2:5\r\x1b[201~")
+    terminal.until("moment 5/")
+    terminal.type("(")
+    terminal.until("moment 9/")
+    terminal.type("\x1b[1;3D")
+    terminal.until("before the first moment")
+    terminal.type("q")
+    assert terminal.wait() == 0

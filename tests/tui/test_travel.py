@@ -219,3 +219,50 @@ def test_steps_without_graphs_or_moments_can_be_travelled() -> None:
 
     drive(mlp_trace(2, detail=Detail.STEPS), walk)
     drive(cut_trace(), walk)
+
+
+def test_back_and_forward_in_the_history_of_jumps() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right", "right", "g", *"1:5", "enter", "right", "end")
+        end = driver.place
+        await driver.press("left_parenthesis")
+        assert driver.place == (1, 5), "where the last jump began; single moments are no jumps"
+        await driver.press("alt+left")
+        assert driver.place == (0, 1)
+        await driver.press("ctrl+o")
+        assert driver.place == (0, 1)
+        assert "No jump led here" in driver.notices[-1]
+        await driver.press("right_parenthesis")
+        assert driver.place == (1, 5)
+        await driver.press("alt+right")
+        assert driver.place == end
+        await driver.press("ctrl+i")
+        assert "Nothing lies ahead" in driver.notices[-1]
+
+    drive(mlp_trace(), walk)
+
+
+def test_tab_goes_to_the_next_pane_and_is_no_way_forward() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("end", "left_parenthesis", "1", "tab")
+        assert driver.place == (0, -1)
+        assert driver.instrument.focused is not None
+        assert driver.instrument.focused.id == "inspector"
+
+    drive(mlp_trace(), walk)
+
+
+def test_a_drag_over_the_timeline_is_one_jump() -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("right")
+        await driver.pilot.mouse_down("#timeline", offset=(10, 1))
+        for cell in (14, 20, 30, 40):
+            await driver.pilot.hover("#timeline", offset=(cell, 1))
+            await driver.settle()
+        await driver.pilot.mouse_up("#timeline", offset=(40, 1))
+        await driver.settle()
+        assert driver.place > (0, 1)
+        await driver.press("left_parenthesis")
+        assert driver.place == (0, 0)
+
+    drive(mlp_trace(), walk)

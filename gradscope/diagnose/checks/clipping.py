@@ -12,6 +12,7 @@ from ...repair.changes.calls import kept_in_a_list, receiver
 from ...repair.changes.statements import inserted, moved
 from ...repair.ways import Way
 from ...text import plural
+from ..evidence.amp_fixes import scaled_rightly
 from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, only_measures
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
@@ -371,6 +372,7 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
         explanation=f"GradScaler keeps account of each iteration: scale, backward, (unscale_), step, update. Here "
         f"{misuse.means}, and it stops with: {failure.moment.message.splitlines()[0]}",
         fix=misuse.fix,
+        fixes=case.fixes(*scaled_rightly(case.error.kind, case.place(stack), case.place(failure.moment.stack))),
     )
 
 

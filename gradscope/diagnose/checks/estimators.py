@@ -10,7 +10,7 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Severity
 from ...model.trace import Step
 from ...repair.changes.calls import renamed
-from ...repair.changes.values import named_followed_by
+from ...repair.changes.values import named_followed_by, named_replaced
 from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
@@ -105,6 +105,14 @@ def _to_itself(
         explanation=f"{result} has the value of {hard}, but passes its gradient past it to {soft}, which stands on the "
         f"other side of this loss, detached. So the loss moves {soft} where it is already, and {hard} not at all.",
         fix=f"compare {variable(hard, 'the hard values')} itself, before the straight-through, with the detached side",
+        fixes=case.fixes(
+            Way(
+                f"compare {hard} itself",
+                f"the loss moves {hard} towards the other side",
+                case.place(flow.ops[op].stack),
+                named_replaced(step.tensors[one.result].name or result, hard),
+            )
+        ),
         nodes=[tensor_id(step.template, one.result)],
     )
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...model.build import tensor_id
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure, ModeChange, OpCall
 from ...model.trace import Step
 from ...repair.changes.calls import renamed, with_keyword, without_call
-from ...repair.changes.values import not_rebuilt, receiver_followed_by
+from ...repair.changes.rebuilt import from_array, not_rebuilt, stacked_from
+from ...repair.changes.values import argument_followed_by, receiver_followed_by
 from ...repair.ways import Way
 from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
-from ..evidence.gradient_cuts import first_cuts, place_of, reason
+from ..evidence.gradient_cuts import Cut, first_cuts, place_of, reason
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import listed, variable
@@ -41,6 +42,8 @@ UNUSED_INPUT = Rule(
 )
 NOT_SCALAR = Rule("GS209", "non-scalar-backward", Severity.ERROR, "backward() was called on a tensor of many values.")
 
+_KEPT = "the loss keeps its graph"
+_EACH = "where each value depends on its own input alone, each gets its own derivative"
 _UNUSED = (ErrorKind.INPUT_UNUSED, ErrorKind.INPUT_WANTS_NO_GRAD)
 
 
@@ -77,7 +80,7 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
             return
         yield _rebuilt(case, step, flow, root, exit_, backward)
         return
-    cut = found[-1]
+    cut = _towards_weights(flow, found)
     why, fix = reason(flow, cut)
     yield NO_GRAPH.finding(
         f"{name} has no graph: the path to the parameters ends at {flow.ops[cut.op].name}",
@@ -90,6 +93,17 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         fixes=rejoined(flow, cut),
         nodes=[tensor_id(step.template, tensor) for tensor in (*flow.ops[cut.op].outputs[:1], root)],
     )
+
+
+def _towards_weights(flow: Dataflow, cuts: Sequence[Cut]) -> Cut:
+    """Of several cuts the last one that has a parameter behind it: what else was cut off is no loss."""
+
+    def has_weights(cut: Cut) -> bool:
+        behind = flow.behind(flow.ops[cut.op].inputs, cut.op)[0]
+        owners = (flow.case.parameter(flow.step, tensor) for tensor in behind)
+        return any(one is not None and one.requires_grad and one.role == "parameter" for one in owners)
+
+    return next((cut for cut in reversed(cuts) if has_weights(cut)), cuts[-1])
 
 
 def _checkpointed(case: Case, step: Step, flow: Dataflow, root: int, op: int, backward: Backward) -> Finding:
@@ -141,8 +155,6 @@ def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, back
     op = flow.ops[exit_]
     stack = step.moments[made].stack if made is not None else op.stack
     place, left = case.place(stack), case.place(op.stack)
-    themselves = Way("compute with the tensors themselves", "the loss keeps its graph", place, not_rebuilt())
-    in_place = place is not None and left is not None and (place.file, place.line) == (left.file, left.line)
     return NO_GRAPH.finding(
         f"{name} was built from plain numbers: {op.name} took them out of the graph",
         culprit=place,
@@ -152,9 +164,21 @@ def _rebuilt(case: Case, step: Step, flow: Dataflow, root: int, exit_: int, back
         explanation=f".{op.name}() gives a number (or array) that autograd knows nothing of. A tensor made of it is "
         "new: no parameter lies behind it.",
         fix="compute with the tensors themselves, without item() / numpy() / float()",
-        fixes=case.fixes(themselves) if in_place and op.name != "numpy" else (),
+        fixes=case.fixes(*_kept_as_tensors(place, left, op.name)),
         nodes=[tensor_id(step.template, root)],
     )
+
+
+def _kept_as_tensors(made: Place | None, left: Place | None, exit_: str) -> Iterator[Way]:
+    """The tensors themselves, where numbers were taken out of them: on one line, or by way of a list."""
+    in_place = made is not None and left is not None and (made.file, made.line) == (left.file, left.line)
+    words = "compute with the tensors themselves"
+    if in_place and exit_ == "numpy":
+        yield Way(words, _KEPT, made, from_array())
+    elif in_place:
+        yield Way(words, _KEPT, made, not_rebuilt())
+    elif exit_ == "item":
+        yield Way("keep the tensors and stack them", _KEPT, made, stacked_from(left))
 
 
 def _entry(flow: Dataflow, tensors: Sequence[int], after: int) -> int | None:
@@ -187,6 +211,7 @@ def _not_scalar(case: Case, step: Step, failure: Failure) -> Finding:
         fixes=case.fixes(
             Way("take the mean", "of each value alike", place, receiver_followed_by("backward", call=".mean()")),
             Way("take the sum", "larger steps for more values", place, receiver_followed_by("backward", call=".sum()")),
+            Way("take the sum", _EACH, place, argument_followed_by(("grad",), 0, ".sum()")),
         ),
         nodes=[tensor_id(step.template, tensor.number) for tensor in found],
     )

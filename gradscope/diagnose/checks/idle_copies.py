@@ -9,6 +9,7 @@ from ...model.findings import Finding, Severity
 from ...model.moments import LeafChange, Mutation, OpCall, OptimizerStep
 from ...model.trace import Step
 from ...repair.changes.calls import state_copied
+from ...repair.changes.loops import buffers_copied
 from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
@@ -139,6 +140,14 @@ def statistics_left(case: Case) -> Iterator[Finding]:
                 f"{parameter_names(case, weights)} follow the trained model, but the statistics are buffers, not "
                 "parameters, and nothing has written them since the copy was made.",
                 fix="copy the buffers as well: for a, b in zip(average.buffers(), model.buffers()): a.copy_(b)",
+                fixes=case.fixes(
+                    Way(
+                        "copy the buffers as well",
+                        "the average is run with the statistics of the model",
+                        case.place(stack),
+                        buffers_copied(),
+                    )
+                ),
             )
             return
 

@@ -13,6 +13,8 @@ from ...model.findings import Finding, Severity
 from ...model.moments import OpCall
 from ...model.trace import Step
 from ...repair.changes.calls import without_call
+from ...repair.changes.loops import accumulated
+from ...repair.changes.values import receiver_added
 from ...repair.ways import Way
 from ...text import number, plural
 from ..evidence.arguments import arguments
@@ -23,7 +25,7 @@ from ..evidence.index import Case, once_a_case
 from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, trained_by
 from ..evidence.parameters import Ownership
 from ..evidence.statements import in_loop
-from ..evidence.wording import call_at, parameter_names
+from ..evidence.wording import call_at, parameter_names, variable
 from ..rules import LIKELY, POSSIBLE, SURE, Rule, check
 
 TRAINS_NOBODY = Rule(
@@ -166,6 +168,20 @@ def _overwritten(case: Case, group: Sequence[_Idle]) -> Finding:
         explanation=f"The line gives a new {name} each time and the name forgets the one before: what {lost} of them "
         f"would train, {parameter_names(case, sorted(leaves(flow, tensor, index + 1)), 2)}, gets nothing from them.",
         fix="add them up: total = total + …, and call backward on the sum",
+        fixes=case.fixes(
+            Way(
+                "add them up",
+                "each of them counts as much as the last one did",
+                case.place(flow.ops[index].stack),
+                accumulated(until=case.place(starts)),
+            ),
+            Way(
+                "add them up",
+                "each of them counts as much as the last one did",
+                case.meeting(flow.ops[index].stack, starts),
+                accumulated(until=case.place(starts)),
+            ),
+        ),
         nodes=[tensor_id(step.template, tensor)],
     )
 
@@ -198,6 +214,16 @@ def _never_used(case: Case, group: Sequence[_Idle]) -> Iterator[Finding]:
         ),
         explanation=f"It was made of {names}, but it is no part of any loss, so it trains nothing. {why}".strip(),
         fix="add it to the loss, or compute it under torch.no_grad() if it is only looked at",
+        fixes=case.fixes(
+            Way(
+                f"add {name} to the loss",
+                "it counts as it is: give it a weight if it is to count less",
+                case.place(starts),
+                receiver_added(("backward",), name),
+            )
+        )
+        if meant and variable(name, "")
+        else (),
         nodes=[tensor_id(step.template, tensor)],
     )
 
@@ -251,13 +277,13 @@ def _numbers_added(case: Case) -> Sequence[tuple[Step, int, float, int | None]]:
 
 def _taken_out(flow: Dataflow) -> dict[int, float]:
     """The values with a graph that left torch as numbers, where the trace has them, by the op."""
-    samples, found = flow.case.samples(flow.step), {}
+    found: dict[int, float] = {}
     for op in flow.exits:
         tensor = flow.ops[op].inputs[0]
         made = flow.step.tensors[tensor].made_by
         if made is None or not flow.needs_grad(tensor, op) or tensor in flow.differentiated:
             continue
-        for sample in samples.get((made, "value"), ()):
+        for sample in flow.case.samples(flow.step).get((made, "value"), ()):
             if sample.subject == tensor and not sample.of_parameter and sample.values and sample.values[0]:
                 found[op] = sample.values[0]
     return found

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 from ...model.findings import Finding, Severity
 from ...model.moments import OptimizerStep, SchedulerStep
+from ...repair.changes.elsewhere import at_call
+from ...repair.changes.loops import after_its_loop
+from ...repair.changes.modules import counted_from_one
+from ...repair.ways import Way
 from ...text import number, plural
 from ..evidence.index import Case, once_a_case
 from ..evidence.wording import call_at, optimizer_name
@@ -61,6 +65,9 @@ def _updates(case: Case) -> Mapping[int, Sequence[_Update]]:
     return found
 
 
+_LAMBDA = ("LambdaLR",)
+
+
 @check(RATE_ZERO)
 def rate_zero(case: Case) -> Iterator[Finding]:
     """Several updates on end that change nothing, because the rate is 0 or has become as good as 0."""
@@ -103,6 +110,13 @@ def _rate_zero(case: Case, optimizer: int, idle: Sequence[_Update], updates: Seq
         related=case.places((first.stack, "an update that changes nothing"), (built, "the optimizer is built here")),
         explanation=f"An update moves parameters by the rate times their gradients. {why}",
         fix=fix,
+        fixes=case.fixes(
+            Way("begin above 0", "the first update moves, too", case.place(stack), at_call(_LAMBDA, counted_from_one()))
+            if at_first
+            else Way("call it once for all batches", "the schedule counts these", case.place(stack), after_its_loop())
+        )
+        if schedules and not always
+        else (),
     )
 
 
@@ -125,6 +139,14 @@ def cosine_turns(case: Case) -> Iterator[Finding]:
             explanation="T_max counts the scheduler's own steps. They are more than that here, and a cosine goes up "
             f"again after its lowest point: from step {turn.step} on the rate grows.",
             fix="call the scheduler once an epoch if T_max is in epochs, or give T_max in batches",
+            fixes=case.fixes(
+                Way(
+                    "call it once for all batches",
+                    "T_max counts the turns of the outer loop",
+                    case.place(turn.schedule),
+                    after_its_loop(),
+                )
+            ),
         )
 
 

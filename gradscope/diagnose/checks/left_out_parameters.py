@@ -12,6 +12,7 @@ from ...model.moments import OpCall
 from ...model.trace import Step
 from ...repair.changes.calls import of_the_whole
 from ...repair.changes.leaves import as_parameter, registered
+from ...repair.changes.modules import values_taken_over
 from ...repair.changes.statements import group_added, moved
 from ...repair.ways import Way
 from ...text import plural
@@ -218,6 +219,12 @@ def _late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None, ho
                 "it gets the parameters that are in use",
                 case.place(told.built),
                 moved(place, before=False),
+            ),
+            Way(
+                "take over the values alone",
+                "the module that the optimizer knows has them",
+                place,
+                values_taken_over(),
             ),
             Way(
                 f"give them to {told.optimizer} here",

@@ -87,7 +87,7 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
             continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
         pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
-        if not pairs and _only_summed(case, event):
+        if not pairs and _only_summed(case, event) and not _averaged(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
@@ -118,6 +118,14 @@ def _only_summed(case: Case, event: Event[OpCall]) -> bool:
     return bool(ends) and whole and any(set(op.outputs) & flow.differentiated for op in ends)
 
 
+def _averaged(case: Case, event: Event[OpCall]) -> bool:
+    """Whether the mean is taken of a sum's own matrix: it is that of both, whatever meets what."""
+    flow, sums = Dataflow.of(case, event.step), op_kinds.ADDS | op_kinds.SUBTRACTS
+    readers = [flow.ops[op] for op in flow.readers.get(event.moment.outputs[0], ())]
+    whole = all(op.name in op_kinds.AVERAGES and not op.arguments for op in readers)
+    return event.moment.name in sums and bool(readers) and whole
+
+
 def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int]:
     for op in flow.readers.get(tensor, ()):
         if flow.ops[op].name not in op_kinds.SOFTMAXES | op_kinds.GIVES_LOGARITHMS:
@@ -138,6 +146,14 @@ def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
         explanation=f"Each value of {names[0]} meets every value of {names[1]}, not its own. All that follows is the "
         "mean or sum of that, so nothing tells one sample from another.",
         fix=f"give both the same shape: {names[0]}.squeeze(-1)",
+        fixes=case.fixes(
+            Way(
+                "make a row of the column",
+                "each value meets its own",
+                case.place(call.stack),
+                side_followed_by(call.inputs.index(column), ".squeeze(-1)"),
+            )
+        ),
         nodes=(column, row, op_id(step.template, event.position)),
     )
 

@@ -14,6 +14,7 @@ from ...model.order import reached
 from ...model.records import Phase, StepKind, Tensor
 from ...model.trace import Step
 from ...repair.changes.leaves import written_in_place
+from ...repair.changes.results import value_copied
 from ...repair.changes.statements import replaced_by
 from ...repair.ways import Way
 from ...text import elide_list
@@ -180,6 +181,14 @@ def _lost_result(case: Case, stack: int | None, group: Sequence[tuple[Step, OpCa
         explanation=f"{op.name} gives a new tensor and leaves its operands as they are; assigned to a loop's variable, "
         "it only takes over that name. Nothing reads it, in this step or later.",
         fix=f"write in place, under torch.no_grad(): {op.name}_(…), mul_(…).add_(…), lerp_(…) or copy_(…)",
+        fixes=case.fixes(
+            Way(
+                "write it into the tensor",
+                "it has the new value",
+                case.place(stack),
+                value_copied(recorded=op.grad_enabled),
+            )
+        ),
         nodes=(tensor_id(step.template, op.outputs[0]),),
     )
 

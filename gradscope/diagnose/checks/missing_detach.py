@@ -121,6 +121,14 @@ def _next_value(case: Case, step: Step, flow: Dataflow, op: int, target: Side, b
         explanation=f"Both sides of the difference are parts of {values}, so backward moves the later value as well, "
         "to meet the one before it. A target has to stand still: it is what the value is to move to.",
         fix=f"use the values as numbers in the target: {variable(values, 'values')}.detach()",
+        fixes=case.fixes(
+            Way(
+                "detach the later value",
+                "the value moves to its target, which stands still",
+                case.place(flow.ops[target.op].stack),
+                followed_by(".detach()"),
+            )
+        ),
         nodes=[tensor_id(step.template, flow.ops[op].outputs[0])],
     )
 

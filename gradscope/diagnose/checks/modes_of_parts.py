@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.moments import ModeChange, ModuleCall, OptimizerStep
 from ...model.trace import Step
-from ...repair.changes.statements import switched
+from ...repair.changes.calls import receiver
+from ...repair.changes.modules import in_the_mode_of_self
+from ...repair.changes.statements import inserted, switched
 from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
@@ -90,7 +92,31 @@ def _statistics_move(case: Case, step: Step, one: ModelCall, moved: Sequence[int
         "parameters: in training mode each batch changes them, and normalises by itself. What was frozen gives other "
         "results after this training than before.",
         fix=f"put the frozen part back into evaluation mode after each {variable(name, 'model')}.train()",
+        fixes=case.fixes(*_back_in_evaluation(case, moved, case.place(stack))),
     )
+
+
+def _back_in_evaluation(case: Case, moved: Sequence[int], place: Place | None) -> Iterator[Way]:
+    """The way to switch the frozen parts back after the `train()` at a place."""
+    model = receiver(place.expression, "train") if place is not None else ""
+    parts = dict.fromkeys(_frozen_part(case, one) for one in moved)
+    if model and parts and len(parts) <= 3:
+        calls = "; ".join(f"{model}{path}.eval()" for path in parts)
+        kept = "its statistics stay as they are"
+        yield Way("put the frozen part back into evaluation mode", kept, place, inserted(calls, before=False))
+
+
+def _frozen_part(case: Case, buffer: int) -> str:
+    """The largest part of a model in which a buffer is and that never learns, as code behind the model's name."""
+    known = case.parameters[buffer]
+    path = known.name.split(".")[:-1]
+    for length in range(1, len(path)):
+        part = ".".join(path[:length]) + "."
+        inside = [one.id for one in case.parameters.values() if one.root == known.root and one.name.startswith(part)]
+        if _learning(case).isdisjoint(inside):
+            path = path[:length]
+            break
+    return "".join(f"[{one}]" if one.isdigit() else f".{one}" for one in path)
 
 
 def _teaches(case: Case, step: Step, one: ModelCall) -> bool:
@@ -169,6 +195,9 @@ def _out_of_reach(case: Case, step: Step, made: int | None, calls: Sequence[Modu
         explanation="A new module begins in training mode, and eval() reaches only the modules that are attributes of "
         f"{name} when it is called. This one is made later and thrown away: it drops values in every evaluation.",
         fix="make it in __init__ and keep it as an attribute, or use the functional form with training=self.training",
+        fixes=case.fixes(
+            Way("let it follow the model's mode", "it rests in evaluations", case.place(made), in_the_mode_of_self())
+        ),
     )
 
 

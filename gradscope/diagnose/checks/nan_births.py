@@ -17,7 +17,7 @@ from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.nan_causes import TRAPS, Trap
-from ..evidence.nan_fixes import avoided
+from ..evidence.nan_fixes import avoided, picked_before, unmasked
 from ..evidence.statistics import Statistics, backwards, bad, is_finite
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
@@ -207,7 +207,7 @@ def _forward_finding(case: Case, born: Born, backward_stack: int | None, hidden:
         + f" Its inputs were {'finite' if _finite(born) else 'infinite, not NaN'}: {_ranges(case, step, born.inputs)}."
         + (" A mask behind it hides them from the loss, not from the backward: 0 · NaN is NaN." if hidden else ""),
         fix=trap.fix if trap else "look at the values of its inputs, and keep them in the range where it is finite",
-        fixes=case.fixes(*avoided(op.name, place, half=half, inputs=born.inputs.values())),
+        fixes=case.fixes(*avoided(op.name, place, half=half, inputs=born.inputs.values()), *unmasked(case, step, op)),
         nodes=nodes,
     )
 
@@ -266,7 +266,10 @@ def _in_backward(case: Case, values: Statistics) -> Finding | None:
             + " A zero that comes in does not help: 0 · inf is NaN, also behind a mask."
             + (f" Its inputs: {_ranges(case, step, inputs)}." if inputs else ""),
             fix=trap.fix if trap else "keep its inputs away from the values where its derivative is infinite",
-            fixes=case.fixes(*avoided(op.name, case.place(op.stack), half=False, inputs=inputs.values())),
+            fixes=case.fixes(
+                *picked_before(op.name, case.place(op.stack), masked=any(one.nans for one in inputs.values())),
+                *avoided(op.name, case.place(op.stack), half=False, inputs=inputs.values()),
+            ),
             nodes=(grad_node_id(step.template, run.graph, run.node.index), *op.outputs),
         )
     return None

@@ -10,13 +10,16 @@ from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.fixes import said
 from ...model.moments import Failure
+from ...repair.changes.attributes import kept_for_looking
+from ...repair.changes.heads import without_grad
 from ...repair.changes.leaves import floating, leaf_begun
-from ...repair.changes.statements import without_grad
+from ...repair.changes.results import local_instead, value_copied
 from ...repair.changes.values import followed_by, side_followed_by
 from ...repair.changes.writes import out_of_place, taken_one_by_one
 from ...repair.ways import Way
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
+from ..evidence.source_lines import put_away
 from ..evidence.torch_errors import ErrorKind, TorchError
 from ..rules import CERTAIN, Rule, check
 
@@ -160,12 +163,14 @@ def refused_call(case: Case) -> Iterator[Finding]:
     dtype = event.step.tensors[event.moment.inputs[0]].dtype if event.moment.inputs else ""
     message, explanation, fix = tell(_Refused(case.error, _subject(case, event), dtype, place))
     fixes = case.fixes(*_ways(case, event, kind, place))
+    kept = _kept(case, event) if kind is ErrorKind.RESULT_DEEP_COPIED else None
+    copied = case.places((event.moment.stack, "the copy meets it here")) if kept is not None else ()
     yield rule.finding(
         message,
-        culprit=place,
+        culprit=kept or place,
         step=event.step.number,
         confidence=CERTAIN,
-        related=_origins(case, event),
+        related=(*_origins(case, event), *copied),
         explanation=explanation,
         fix=said(fixes, fix),
         fixes=fixes,
@@ -177,7 +182,8 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
     """The ways to do what was refused, so that what was written is seen by all who wait for it."""
     if kind is ErrorKind.LEAF_WRITTEN:
         meaning = "the leaf has the new value and stays a leaf"
-        yield Way("write without recording it", meaning, place, without_grad(writes_only=True))
+        if not any(event.step.tensors[one].requires_grad for one in event.moment.inputs[1:]):
+            yield Way("write without recording it", meaning, place, without_grad(writes_only=True))
         yield Way("give the op a copy", "the leaf stays as it is", place, side_followed_by(0, ".clone()"))
     elif kind is ErrorKind.REPEATED_MEMORY_WRITTEN:
         origin = next(iter(_origins(case, event)), None)
@@ -189,6 +195,12 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
         yield Way("take the parts one by one", "each write reaches the whole", origin, taken_one_by_one())
     elif kind is ErrorKind.INTEGER_WANTS_GRAD:
         yield Way("make it floating-point numbers", "they can be trained", place, floating())
+    elif kind is ErrorKind.PARAMETER_REPLACED:
+        meaning = "the parameter stays as it is and is trained through what is computed of it"
+        yield Way("give what is computed a name of its own", meaning, place, local_instead())
+        yield Way("change the values of the parameter", "it stays the one that is trained", place, value_copied())
+    elif kind is ErrorKind.RESULT_DEEP_COPIED:
+        yield Way("keep it without its graph", "what is kept is for looking at", place, kept_for_looking())
     elif kind is ErrorKind.FLAG_OF_RESULT_SET:
         yield Way("begin anew with a leaf", "what lies before it gets no gradient", place, leaf_begun())
 
@@ -210,6 +222,20 @@ def _origins(case: Case, event: Event[Failure]) -> tuple[Place, ...]:
     copy = copy_of_leaf(case, event.step, first)
     stack = made(case, event.step, first).stack if copy is None else copy.first.stack
     return case.places((stack, "made here"))
+
+
+def _kept(case: Case, event: Event[Failure]) -> Place | None:
+    """The line that keeps a result where a deep copy meets it: in an attribute, a list."""
+    if not event.moment.inputs:
+        return None
+    number = event.moment.inputs[0]
+    origin, home = case.origin(event.step, number), made(case, event.step, number)
+    told = (one for row in case.rows for one in row.kept if (one.step, one.tensor) == origin and one.stack is not None)
+    kept = next(told, None)
+    if kept is not None:
+        return case.place(kept.stack)
+    name = home.tensor.name
+    return put_away(case, home.stack, name) if name.isidentifier() else case.place(home.stack)
 
 
 def _bare(code: str) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Failure, LeafChange, Registration
 from ...model.trace import Step
+from ...repair.changes.calls import kept_in_a_list
+from ...repair.changes.functions import super_first
+from ...repair.changes.leaves import as_parameter, registered
+from ...repair.ways import Way
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Ownership
+from ..evidence.source_lines import bound_before
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import call_at
 from ..rules import CERTAIN, SURE, Rule, check
@@ -25,6 +31,9 @@ MODULE_NOT_READY = Rule(
     Severity.ERROR,
     "A module got a layer or a parameter before its own __init__ had run.",
 )
+
+
+_FOUND = "the optimizer, .to() and state_dict() find it"
 
 
 @check(OPTIMIZER_REFUSES, MODULE_NOT_READY)
@@ -55,16 +64,32 @@ def _empty(case: Case, failure: Event[Failure]) -> Finding:
             explanation="A module finds the layers and parameters that are attributes of it, or are in nn.ModuleList, "
             "nn.ModuleDict and the like. In a plain list or dict, or a plain tensor, they are invisible.",
             fix="keep layers in nn.ModuleList or nn.ModuleDict, and parameters in attributes that are nn.Parameter",
+            fixes=case.fixes(
+                Way("register it", _FOUND, unregistered, registered()),
+                Way("make it a parameter", _FOUND, unregistered, as_parameter()),
+            ),
         )
+    given = re.match(r"[\w.]+\(\s*([A-Za-z_]\w*)\s*[,)]", here.expression) if here is not None else None
+    bound = bound_before(case, here, given[1]) if given is not None else None
     return OPTIMIZER_REFUSES.finding(
         f"{call_at(case, failure.moment.stack, 'the optimizer')} gets no parameters at all",
-        culprit=here,
+        culprit=bound or here,
         step=failure.step.number,
         confidence=CERTAIN,
+        related=case.places((failure.moment.stack, "the optimizer finds no parameters")) if bound is not None else (),
         explanation="model.parameters() is a generator, which is empty once something has gone through it; and a "
         "filter by requires_grad leaves none if everything is frozen.",
         fix="call model.parameters() again here, or keep list(model.parameters())",
+        fixes=case.fixes(
+            Way("keep them in a list", "all of them are trained", here, kept_in_a_list(_optimizer_called(here)))
+        ),
     )
+
+
+def _optimizer_called(place: Place | None) -> tuple[str, ...]:
+    """The last name of the call at a place."""
+    called = place.expression.partition("(")[0] if place is not None else ""
+    return (called.rpartition(".")[2],)
 
 
 def _unregistered(case: Case, failure: Event[Failure]) -> Place | None:
@@ -121,6 +146,7 @@ def _not_ready(case: Case, failure: Event[Failure]) -> Finding:
         explanation="nn.Module.__init__ makes the places where layers and parameters are registered; before it, "
         f"{line} has nowhere to put them.",
         fix="call super().__init__() first in __init__",
+        fixes=case.fixes(Way("begin with super().__init__()", _FOUND, case.place(failure.moment.stack), super_first())),
     )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, GradChange, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.modules import done_first
+from ...repair.changes.statements import inserted
+from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, backward_reach
-from ..evidence.index import Case, Event, once_a_case
+from ..evidence.index import Case, Event, at, once_a_case
 from ..evidence.parameters import Ownership
-from ..evidence.wording import call_at, optimizer_name, parameter_names
+from ..evidence.wording import call_at, is_code, optimizer_name, parameter_names
 from ..rules import LIKELY, SURE, Rule, check
 
 OTHER_LOSS = Rule(
@@ -131,6 +134,16 @@ def _another_loss(case: Case, mixed: _Mixed) -> Finding:
         f"{parameter_names(case, left)} and adds to their .grad; nothing clears that before {name} steps, so they also "
         "move to please the other network.",
         fix=f"call {name}.zero_grad() between {alien} and {own}",
+        fixes=case.fixes(
+            Way(
+                "clear them before its own backward",
+                f"{name} follows its own loss alone",
+                case.place(mixed.own),
+                inserted(f"{name}.zero_grad()", before=True),
+            )
+        )
+        if is_code(name)
+        else (),
     )
 
 
@@ -190,7 +203,21 @@ def _trains_nobody(case: Case, use: Use, backward: Event[Backward], met: list[in
         explanation=f"{parameter_names(case, met)} went into this loss, but they want no gradient while it is "
         f"computed, so the backward ends elsewhere. {optimizer_name(case, use.optimizer)} has nothing to follow.",
         fix="let them want gradients before this loss is computed: requires_grad_(True)",
+        fixes=case.fixes(*_asked_again(case, backward, met)),
     )
+
+
+def _asked_again(case: Case, backward: Event[Backward], met: Sequence[int]) -> Iterator[Way]:
+    """What let them want gradients elsewhere is done here as well."""
+    owners = Ownership.of(case)
+    given = [fact for one in met for fact in owners.wanted.get(one, ()) if fact.what == "True"]
+    for site in case.sites(given[-1].stack) if given else ():
+        yield Way(
+            "let them want gradients first",
+            "this loss trains them",
+            case.place(backward.moment.stack),
+            done_first(at(site)),
+        )
 
 
 CHECKS = (gradients_of_another_loss, backward_trains_nobody)

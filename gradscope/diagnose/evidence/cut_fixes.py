@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from ...model.fixes import Fix
 from ...repair.changes.calls import with_keyword, without_call
-from ...repair.changes.statements import removed_call, unwrapped
-from ...repair.changes.values import compared_straight_through, not_rebuilt
+from ...repair.changes.heads import unwrapped
+from ...repair.changes.rebuilt import not_rebuilt
+from ...repair.changes.statements import removed_call
+from ...repair.changes.values import compared_straight_through, without_attribute
 from ...repair.ways import Way
 from .dataflow import Dataflow
 from .gradient_cuts import Cut, place_of
@@ -28,6 +30,7 @@ def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
         yield Way("leave gradients on here", _MEANING, place, removed_call("set_grad_enabled"))
     elif cut.kind == "detach":
         yield Way("pass the tensor on as it is", _MEANING, place, without_call("detach"))
+        yield Way("pass the tensor on as it is", _MEANING, place, without_attribute("data"))
     elif cut.kind == "integer":
         soft = "the values stay; the gradient is that of what is compared"
         yield Way("let the gradient pass straight through", soft, place, compared_straight_through())
@@ -37,3 +40,4 @@ def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
         yield Way("keep the graph of the gradient", _MEANING, place, with_keyword(("grad",), "create_graph", "True"))
     elif cut.kind == "number":
         yield Way("compute with the tensors themselves", _MEANING, flow.case.place(op.stack), not_rebuilt())
+        yield Way("compute with the tensor itself", _MEANING, flow.case.place(op.stack), without_call("item"))

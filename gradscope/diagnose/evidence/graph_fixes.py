@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from ...model.findings import Place
 from ...model.moments import Backward, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.attributes import computed_where_used, emptied_by_its_owner
 from ...repair.changes.calls import with_keyword
-from ...repair.changes.statements import built_before, emptied, moved, unguarded
+from ...repair.changes.heads import unguarded
+from ...repair.changes.statements import built_before, emptied, moved
 from ...repair.changes.values import (
     assigned_followed_by,
     detached_each,
     named_followed_by,
+    names_detached,
     only_argument_followed_by,
     rebound,
 )
@@ -29,12 +32,15 @@ def let_go(case: Case, name: str, pile: str, culprit: Place | None, backward: Ba
     """The ways to end a state's history with its step; a pile is emptied: without its graphs it would train nothing."""
     meaning, place = "each step trains by its own graph; the values go on", case.place(backward.stack)
     if pile:
-        yield Way("empty it once it is used", "each update follows its own results", place, emptied(pile))
+        mine = "each update follows its own results"
+        yield Way("empty it once it is used", mine, place, emptied(pile))
+        yield Way("empty it once it is used", mine, culprit, emptied_by_its_owner(pile, place))
         return
     if all(part.isidentifier() for part in name.split(".")):
         yield Way("detach it after the backward", meaning, place, rebound(name, ".detach()", before=False))
         yield Way("detach it before it is used", meaning, culprit, rebound(name, ".detach()", before=True))
         yield Way("detach each tensor of it", meaning, place, detached_each(name))
+    yield Way("detach them before they are used", meaning, culprit, names_detached())
     yield Way("keep it without its history", meaning, culprit, named_followed_by(name, ".detach()"))
     yield Way("keep it without its history", meaning, culprit, assigned_followed_by(".detach()"))
 
@@ -49,6 +55,7 @@ def made_anew(case: Case, step: Step, name: str, culprit: Place | None, backward
         yield Way(f"compute {name} in each step", meaning, use, built_before(name))
         yield Way(f"compute {name} in each step", meaning, culprit, moved(use, before=True, same_loops=False))
         yield Way(f"compute {name} each time, not only the first", meaning, culprit, unguarded())
+        yield Way(f"compute {name} where it is used", meaning, culprit, computed_where_used())
     elif home.op is not None:
         yield Way("keep it as a constant", "nothing behind it is trained", culprit, assigned_followed_by(".detach()"))
 

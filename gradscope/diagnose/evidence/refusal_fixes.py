@@ -10,13 +10,15 @@ from typing import NamedTuple
 from ...model.findings import Place
 from ...repair.changes.blocks import closed_over, given_closure
 from ...repair.changes.calls import (
+    receiver,
     with_keyword,
     without_arguments,
     without_call,
     without_keyword,
 )
 from ...repair.changes.elsewhere import at_call, at_keyword, class_says, undecorated
-from ...repair.changes.functions import saved_apart
+from ...repair.changes.functions import applied, saved_apart, summed
+from ...repair.changes.heads import decorated, under
 from ...repair.changes.results import (
     chosen,
     fitted,
@@ -27,7 +29,7 @@ from ...repair.changes.results import (
     mask_multiplied,
     result_bound,
 )
-from ...repair.changes.statements import decorated, inserted, removed_call, removed_flag, under
+from ...repair.changes.statements import inserted, removed_call, removed_flag
 from ...repair.changes.values import (
     argument_followed_by,
     only_argument_followed_by,
@@ -38,6 +40,7 @@ from ...repair.changes.writes import out_of_place
 from ...repair.ways import Change, Way
 from .torch_errors import ErrorKind
 
+_HOOKS = ("register_hook", "retain_grad")
 _PARALLEL = ("DistributedDataParallel", "DDP")
 _ATTENTION = "with {torch}.nn.attention.sdpa_kernel({torch}.nn.attention.SDPBackend.MATH):"
 _CONVERTED = {"Float": ".float()", "Double": ".double()", "Half": ".half()", "BFloat16": ".bfloat16()"}
@@ -50,6 +53,8 @@ class Refusal(NamedTuple):
     name: str
     cause: Place | None
     struck: Place | None
+    worked_before: bool  # whether the same line did the same in another step
+    detached: bool  # whether the tensor was cut off on purpose
 
     def part(self, name: str) -> str:
         return self.parts.get(name) or ""
@@ -146,10 +151,15 @@ def _branched(refusal: Refusal) -> Iterator[Way]:
 
 
 def _hooked(refusal: Refusal) -> Iterator[Way]:
-    code = f"{refusal.name}.requires_grad_()"
-    if all(part.isidentifier() for part in refusal.name.split(".")):
+    asked = refusal.struck.expression if refusal.struck is not None else ""
+    name = next((found for call in _HOOKS if (found := receiver(asked, call))), "")
+    if name and refusal.worked_before:
+        guard = under(f"if {name}.requires_grad:")
+        yield Way("ask only where a gradient comes to it", "elsewhere there is nothing to see", refusal.struck, guard)
+    elif name and not refusal.detached:
         meaning = "a gradient comes to it; what lies before stays as it is"
-        yield Way("let it want a gradient first", meaning, refusal.struck, inserted(code, before=True))
+        wanting = inserted(f"{name}.requires_grad_()", before=True)
+        yield Way("let it want a gradient first", meaning, refusal.struck, wanting)
 
 
 # -- optimizers, processes, dtypes -------------------------------------------------------------------
@@ -245,6 +255,13 @@ _MENDS: Mapping[ErrorKind, _Ways] = {
             at_call((name,), with_keyword((name,), "track_running_stats", "False"))
             for name in ("BatchNorm1d", "BatchNorm2d")
         ),
+    ),
+    ErrorKind.FUNCTION_IS_OLD: _where_it_struck("use its apply", "its backward is recorded", applied()),
+    ErrorKind.TRANSFORM_WANTS_SCALAR: _at_its_cause(
+        "take the sum of what it returns",
+        "where each value depends on its own input alone, each gets its own derivative",
+        at_call(("grad",), summed("grad")),
+        at_call(("grad_and_value",), summed("grad_and_value")),
     ),
     ErrorKind.TRANSFORM_SETS_FLAG: _where_it_struck(
         "leave it to the transform",

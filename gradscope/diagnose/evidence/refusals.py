@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ...model import op_kinds
 from ...model.findings import Place
 from ...model.fixes import Fix, said
-from ...model.moments import Failure
+from ...model.moments import Failure, OpCall
+from .ancestry import made
 from .index import Case, Event
 from .refusal_fixes import Refusal, mends
 from .torch_errors import ErrorKind
@@ -69,8 +71,22 @@ def told(case: Case, meanings: Mapping[ErrorKind, Meaning]) -> Told | None:
         name=name, code=variable(name, "x"), call=call, thing=found.thing if found is not None and found.thing else call
     )
     message, why, fix = (text.format_map(words) for text in meaning[:3])
-    fixes = case.fixes(*mends(kind, Refusal(case.error.parts, name, cause.place, case.place(struck))))
+    maker = made(case, event.step, inputs[0]).op if inputs else None
+    refusal = Refusal(
+        case.error.parts,
+        name,
+        cause.place,
+        case.place(struck),
+        worked_before=_line(case, struck) in {_line(case, one.moment.stack) for one in case.events(OpCall)},
+        detached=maker is not None and maker.name in op_kinds.DETACHES,
+    )
+    fixes = case.fixes(*mends(kind, refusal))
     return Told(message, why, said(fixes, fix), fixes, cause, case.failure)
+
+
+def _line(case: Case, stack: int | None) -> tuple[str, int] | None:
+    place = case.place(stack)
+    return (place.file, place.line) if place is not None else None
 
 
 def subject(call: str) -> str:

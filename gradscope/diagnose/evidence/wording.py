@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 from ...model.records import Tensor
@@ -46,6 +47,17 @@ def listed(names: Iterable[str]) -> str:
 def variable(name: str, otherwise: str) -> str:
     """A name where code can be written with it (`self.state`), else another."""
     return name if all(part.isidentifier() for part in name.split(".")) else otherwise
+
+
+def is_code(name: str) -> bool:
+    """Whether a name is an expression that code can be written with: `self.opts["d"]`, not words."""
+    try:
+        tree = ast.parse(name, mode="eval").body
+    except SyntaxError:
+        return False
+    while isinstance(tree, (ast.Attribute, ast.Subscript)):
+        tree = tree.value
+    return isinstance(tree, ast.Name)
 
 
 def module_name(case: Case, module: int, otherwise: str = "the model") -> str:

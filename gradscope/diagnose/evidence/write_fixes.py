@@ -51,12 +51,12 @@ def _ways(case: Case, event: Event[Backward], write: Write, culprit: Place | Non
             out_of_place(attributes=not _outlives(step, write.tensor)),
         )
     place = case.place(kept.stack)
-    result = any(saved.name == "result" for saved in kept.node.saved if saved.stale)
+    stale = [saved.name for saved in kept.node.saved if saved.stale]
     yield Way(
         "let the op keep a copy",
         "the write stays as it is, and all that follows sees it",
         place,
-        copy_kept(kept.name, result=result),
+        copy_kept(kept.name, result="result" in stale, slot=stale[0] if len(stale) == 1 else ""),
     )
 
 

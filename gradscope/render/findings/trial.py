@@ -29,7 +29,9 @@ def went(trial: Trial) -> str:
     if trial.others:
         parts.append(f"{plural(len(trial.others), 'finding')} came: {elide_list(trial.others, 2)}")
     if trial.stopped:
-        parts.append(f"no longer trained: {elide_list(trial.stopped, 3)}")
+        parts.append(f"not trained with it: {elide_list(trial.stopped, 3)}")
+    if trial.spoilt:
+        parts.append("numbers became NaN or Inf")
     return f"tried, it does not work: {'; '.join(parts)}{untrained}"
 
 

@@ -16,23 +16,70 @@ from .statements import moved_to, names_of
 _MOST = 6  # statements of a block
 
 
-def moved_along(to: Place | None, *, names: tuple[str, ...]) -> Change:
-    """The statement of the place, with those after it that call one of these names, goes right before that of `to`."""
+def before_own(method: str, *, along: tuple[str, ...]) -> Change:
+    """The call at the place goes before the one of `method` of the same object, in the same function and loops.
+
+    Those after it that call one of the names `along` go with it.
+    """
 
     def change(spot: Spot) -> Rewrite | None:
-        there, first = spot.beside(to), spot.statement
+        first = spot.statement
         body = body_of(spot.source, first) if first is not None else None
-        if there is None or there.statement is None or first is None or body is None:
+        there = own_call(spot, method)
+        if there is None or first is None or body is None:
             return None
         block = [first]
         for one in body[body.index(first) + 1 :]:
             call = one.value if isinstance(one, (ast.Expr, ast.Assign)) else None
-            if not isinstance(call, ast.Call) or last_name(call) not in names:
+            if not isinstance(call, ast.Call) or last_name(call) not in along:
                 break
             block.append(one)
-        return moved_to(spot, block, there.statement, before=True) if len(block) <= _MOST else None
+        return moved_to(spot, block, there, before=True) if len(block) <= _MOST else None
 
     return change
+
+
+def after_own(method: str) -> Change:
+    """The call at the place goes after the one of `method` of the same object, in the same function and loops."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        there = own_call(spot, method)
+        ends = there is not None and spot.statement is not None
+        return moved_to(spot, [spot.anchor], there, before=False) if ends and there is not None else None
+
+    return change
+
+
+def followed_by_own(method: str) -> Change:
+    """The call at the place is followed by one of `method` of the same object, if the function has none."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = _receiver(spot.statement)
+        if found is None or _calls(spot, found, method):
+            return None
+        return spot.rewrite().after(spot.anchor, f"{found}.{method}()")
+
+    return change
+
+
+def own_call(spot: Spot, method: str) -> ast.stmt | None:
+    """The one statement of the function that calls a method of the object whose method the place calls."""
+    found = _receiver(spot.statement)
+    calls = _calls(spot, found, method) if found is not None else []
+    return calls[0] if len(calls) == 1 and calls[0] is not spot.statement else None
+
+
+def _receiver(statement: ast.stmt | None) -> str | None:
+    """What a statement calls a method of: `self.scaler`."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    owner = call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
+    return ast.unparse(owner) if isinstance(owner, (ast.Name, ast.Attribute)) else None
+
+
+def _calls(spot: Spot, receiver: str, method: str) -> list[ast.stmt]:
+    nodes = inside(spot.source.function_of(spot.anchor))
+    statements = [one for one in nodes if isinstance(one, ast.stmt)]
+    return [one for one in statements if method_call(one, method) is not None and _receiver(one) == receiver]
 
 
 def closed_over() -> Change:

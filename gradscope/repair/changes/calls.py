@@ -121,10 +121,13 @@ def wrap(spot: Spot, node: ast.expr | None, before: str, after: str) -> Rewrite 
 
 
 def call_named(spot: Spot, names: tuple[str, ...]) -> ast.Call | None:
-    """The place's own call if it has one of these last names, else the only one of its statement."""
+    """The place's own call if it has one of these last names, else the only one within it or of its statement."""
     if isinstance(spot.expression, ast.Call) and last_name(spot.expression) in names:
         return spot.expression
     found = [call for call in calls_of(spot) if last_name(call) in names]
+    if len(found) > 1 and spot.expression is not None:
+        own = {id(node) for node in ast.walk(spot.expression)}
+        found = [call for call in found if id(call) in own]
     return found[0] if len(found) == 1 else None
 
 

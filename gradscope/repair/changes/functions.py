@@ -7,6 +7,7 @@ import ast
 from ..rewrite import Rewrite
 from ..spot import Spot, method_call
 from ..ways import Change
+from .calls import call_named
 from .elsewhere import after_words
 
 
@@ -125,6 +126,39 @@ def saved_apart(position: int) -> Change:
 
 def _reads_saved(value: ast.expr) -> bool:
     return isinstance(value, ast.Attribute) and value.attr == "saved_tensors"
+
+
+def applied() -> Change:
+    """A custom Function is used by its `apply`: `Round()(x)` and `self.round(x)` as `Round.apply(x)`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = spot.expression
+        if not isinstance(call, ast.Call):
+            return None
+        source, rewrite = spot.source, spot.rewrite()
+        if isinstance(call.func, ast.Call) and not call.func.args and not call.func.keywords:
+            return rewrite.replace(call.func, f"{source.segment(call.func.func)}.apply")
+        if not isinstance(call.func, (ast.Name, ast.Attribute)):
+            return None
+        return rewrite.insert(source.end(call.func), ".apply")
+
+    return change
+
+
+def summed(name: str) -> Change:
+    """The function that the call of this name is given first returns the sum of what it returned."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = call_named(spot, (name,))
+        given = next(iter(call.args), None) if call is not None else None
+        rewrite = spot.rewrite()
+        if isinstance(given, ast.Lambda):
+            return rewrite.replace(given.body, f"{rewrite.primary(given.body)}.sum()")
+        if not isinstance(given, (ast.Name, ast.Attribute)):
+            return None
+        return rewrite.replace(given, f"lambda *args: {spot.source.segment(given)}(*args).sum()")
+
+    return change
 
 
 def super_first() -> Change:

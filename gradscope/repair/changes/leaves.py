@@ -9,7 +9,7 @@ from ..scope import nn_name, torch_name
 from ..spot import Spot
 from ..ways import Change
 from .calls import calls_of, last_name, with_argument, wrap
-from .statements import within
+from .heads import within
 from .values import followed
 
 _FLAG = "requires_grad"

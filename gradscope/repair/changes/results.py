@@ -80,8 +80,11 @@ def local_instead() -> Change:
     return change
 
 
-def value_copied() -> Change:
-    """A value is written into the parameter that it was assigned to: `with torch.no_grad(): w.copy_(value)`."""
+def value_copied(*, recorded: bool = True) -> Change:
+    """A value is written into the tensor whose name it was given: `with torch.no_grad(): w.copy_(value)`.
+
+    The block is left out where nothing is `recorded` anyway.
+    """
 
     def change(spot: Spot) -> Rewrite | None:
         assignment = spot.assignment
@@ -97,7 +100,7 @@ def value_copied() -> Change:
         indent = rewrite.indent(assignment)
         step = "\t" if indent.startswith("\t") else "    "
         value = source.text[slice(*rewrite.span(assignment.value))]
-        head = f"with {torch}.no_grad():{source.newline}{indent}{step}"
+        head = f"with {torch}.no_grad():{source.newline}{indent}{step}" if recorded else ""
         return rewrite.piece(start, end, f"{head}{source.segment(target)}.copy_({value})")
 
     return change

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ...model.findings import Place
 from ..rewrite import Rewrite, body_of
-from ..scope import torch_name, usable
+from ..scope import usable
 from ..spot import Spot, names_read
 from ..ways import Change
 from .calls import last_name
@@ -20,7 +20,7 @@ def inserted(code: str, *, before: bool) -> Change:
         statement = spot.statement
         if statement is None:
             return None
-        if not all(usable(spot.source, name, statement, after=not before) for name in names_read(code)):
+        if not usable(spot.source, code, statement, after=not before):
             return None
         if not before and isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
             return None
@@ -59,35 +59,6 @@ def removed_call(name: str) -> Change:
     def change(spot: Spot) -> Rewrite | None:
         value = spot.statement.value if isinstance(spot.statement, ast.Expr) else None
         return removed()(spot) if isinstance(value, ast.Call) and last_name(value) == name else None
-
-    return change
-
-
-def without_grad(*, writes_only: bool = False) -> Change:
-    """The statement under `torch.no_grad()`; `writes_only`: not if it makes a value, which would lose its gradient."""
-
-    def change(spot: Spot) -> Rewrite | None:
-        statement = spot.statement
-        if not isinstance(
-            statement, (ast.AugAssign, ast.Expr) if writes_only else (ast.Assign, ast.AugAssign, ast.Expr)
-        ):
-            return None
-        return within(spot, statement, "with {torch}.no_grad():")
-
-    return change
-
-
-def decorated(name: str) -> Change:
-    """The function around the place gets the decorator `torch.<name>`: `@torch.no_grad()`."""
-
-    def change(spot: Spot) -> Rewrite | None:
-        if spot.statement is None:
-            return None
-        home = spot.source.function_of(spot.statement)
-        torch = torch_name(spot.source, spot.statement)
-        if not isinstance(home, ast.FunctionDef) or torch is None:
-            return None
-        return spot.rewrite().before(home, f"@{torch}.{name}")
 
     return change
 
@@ -216,36 +187,6 @@ def names_of(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:
     return {node.id for node in nodes if isinstance(node.ctx, context)}
 
 
-def within(spot: Spot, statement: ast.stmt, head: str, code: str | None = None) -> Rewrite | None:
-    """A statement that has its lines alone, indented under a new head; `code` instead of it, where it is one line."""
-    source, rewrite = spot.source, spot.rewrite()
-    torch = torch_name(source, statement)
-    start, end = source.start(statement), source.end(statement)
-    first, last = source.line_of(start), source.line_of(end - 1)
-    indent = rewrite.indent(statement)
-    if torch is None or source.text[source.line_start(first) : start].strip() or _spans_text(statement):
-        return None
-    rest = source.line(last)[end - source.line_start(last) :].strip()
-    if rest and not rest.startswith("#"):
-        return None
-    step = "\t" if indent.startswith("\t") else "    "
-    for line in range(first, last + 1):
-        at = source.line_start(line)
-        rewrite.insert(at, f"{indent}{head.format(torch=torch)}{source.newline}{step}" if line == first else step)
-    return rewrite.piece(start, end, code) if code is not None else rewrite
-
-
-def under(head: str) -> Change:
-    """The statement within a block; `{torch}` in its head stands for what the file calls torch."""
-
-    def change(spot: Spot) -> Rewrite | None:
-        statement = spot.statement
-        simple = isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr, ast.Return))
-        return within(spot, statement, head) if simple and statement is not None else None
-
-    return change
-
-
 def removed_flag(name: str) -> Change:
     """Without the statement that sets an attribute of this name."""
 
@@ -256,57 +197,6 @@ def removed_flag(name: str) -> Change:
         return spot.rewrite().delete(assignment) if known and assignment is not None else None
 
     return change
-
-
-def unwrapped() -> Change:
-    """The `with` of the place is left out, and its body stays; of a decorator, the line."""
-
-    def change(spot: Spot) -> Rewrite | None:
-        source, rewrite = spot.source, spot.rewrite()
-        found = spot.source.statements_on(spot.place.line)
-        home = next((one for one in found if isinstance(one, (ast.With, ast.FunctionDef))), None)
-        if isinstance(home, ast.FunctionDef):
-            mine = [one for one in home.decorator_list if one.lineno == spot.place.line]
-            start, end = source.line_start(spot.place.line), source.line_start(spot.place.line + 1)
-            return rewrite.piece(start, end, "") if len(mine) == 1 else None
-        if not isinstance(home, ast.With) or len(home.items) != 1 or home.items[0].optional_vars is not None:
-            return None
-        return _body_alone(spot, home, home.items[0].context_expr)
-
-    return change
-
-
-def unguarded() -> Change:
-    """The `if` around the place, which lets it run the first time only, is left out: it runs each time."""
-
-    def change(spot: Spot) -> Rewrite | None:
-        home = spot.source.parents.get(spot.statement) if spot.statement is not None else None
-        if not isinstance(home, ast.If) or home.orelse or spot.statement not in home.body:
-            return None
-        asked = {spot.source.segment(one) for one in ast.walk(home.test) if isinstance(one, (ast.Name, ast.Attribute))}
-        made = {spot.source.segment(target) for target in getattr(spot.statement, "targets", ())}
-        if not made & asked or not spot.source.segment(home).startswith("if"):
-            return None
-        return _body_alone(spot, home, home.test)
-
-    return change
-
-
-def _body_alone(spot: Spot, home: ast.With | ast.If, head: ast.expr) -> Rewrite | None:
-    """The body of a block whose head ends with the expression `head`, in the place of the block."""
-    source, rewrite = spot.source, spot.rewrite()
-    if any(_spans_text(one) for one in home.body) or home.body[0].lineno == home.lineno:
-        return None
-    outer, inner = rewrite.indent(home), rewrite.indent(home.body[0])
-    last = source.line_of(source.text.index(":", source.end(head)))
-    rewrite.piece(source.line_start(home.lineno), source.line_start(last + 1), "")
-    for line in range(last + 1, (home.end_lineno or home.lineno) + 1):
-        if source.line(line).startswith(inner):
-            at = source.line_start(line)
-            rewrite.piece(at, at + len(inner), outer)
-        elif source.line(line).strip():
-            return None
-    return rewrite
 
 
 def before_its_loop() -> Change:
@@ -335,7 +225,7 @@ def replaced_by(code: str) -> Change:
         statement = spot.statement
         if not isinstance(statement, (ast.Expr, ast.Assign)):
             return None
-        if not all(usable(spot.source, name, statement) for name in names_read(code)):
+        if not usable(spot.source, code, statement):
             return None
         return spot.rewrite().piece(spot.source.start(statement), spot.source.end(statement), code)
 
@@ -380,14 +270,6 @@ def _needed_between(spot: Spot, statements: list[ast.stmt], there: ast.stmt) -> 
             if node.id in taken:
                 return True
     return False
-
-
-def _spans_text(statement: ast.stmt) -> bool:
-    """Whether a text of several lines is in it, which an indentation would change."""
-    return any(
-        isinstance(node, (ast.Constant, ast.JoinedStr)) and node.end_lineno != node.lineno
-        for node in ast.walk(statement)
-    )
 
 
 _COMPOUND = (

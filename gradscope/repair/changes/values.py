@@ -8,7 +8,7 @@ from ..rewrite import Rewrite
 from ..scope import torch_name, usable
 from ..spot import Spot
 from ..ways import Change
-from .calls import call_named, calls_of, last_name, of_module
+from .calls import call_named, calls_of, last_name, of_module, wrap
 
 
 def followed_by(call: str) -> Change:
@@ -57,6 +57,19 @@ def rebound(name: str, call: str, *, before: bool) -> Change:
     return change
 
 
+def without_attribute(name: str) -> Change:
+    """The one value of the statement that an attribute of this name is read of, without it: `w` for `w.data`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        nodes = {id(node): node for one in spot.statements for node in ast.walk(one)}
+        read = [node for node in nodes.values() if isinstance(node, ast.Attribute) and node.attr == name]
+        if len(read) != 1 or not isinstance(read[0].ctx, ast.Load):
+            return None
+        return spot.rewrite().piece(spot.rewrite().span(read[0].value)[1], spot.source.end(read[0]), "")
+
+    return change
+
+
 def reading_of(spot: Spot, name: str) -> ast.expr | None:
     """The one expression of the statement that reads `name`; None where there are several."""
     wanted = "".join(name.split())
@@ -87,6 +100,62 @@ def receiver_followed_by(*names: str, call: str) -> Change:
         if found is None or not isinstance(found.func, ast.Attribute):
             return None
         return followed(spot, found.func.value, call)
+
+    return change
+
+
+def named_replaced(name: str, code: str) -> Change:
+    """The one occurrence of `name` that the statement reads, as something else that is known there."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = reading_of(spot, name)
+        if found is None or not usable(spot.source, code, found):
+            return None
+        return spot.rewrite().replace(found, code)
+
+    return change
+
+
+def receiver_added(names: tuple[str, ...], code: str) -> Change:
+    """What a method of these names is called on, and something known there added to it: `(loss + kl).backward()`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = call_named(spot, names)
+        owner = found.func.value if found is not None and isinstance(found.func, ast.Attribute) else None
+        if not isinstance(owner, (ast.Name, ast.Attribute, ast.BinOp)) or not usable(spot.source, code, owner):
+            return None
+        rewrite = spot.rewrite()
+        return rewrite.replace(owner, f"({spot.source.segment(owner)} + {code})")
+
+    return change
+
+
+def masked_before() -> Change:
+    """What a mask picks of a result is picked of what it is made of: `f(x, y)[m]` as `f(x[m], y[m])`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        call = spot.expression
+        whole = spot.source.parents.get(call) if call is not None else None
+        if not isinstance(call, ast.Call) or not isinstance(whole, ast.Subscript) or whole.value is not call:
+            return None
+        if not isinstance(whole.slice, (ast.Name, ast.Attribute)):
+            return None
+        mask, rewrite = spot.source.segment(whole.slice), spot.rewrite()
+        for given in call.args:
+            rewrite.replace(given, f"{rewrite.primary(given)}[{mask}]")
+        return rewrite.piece(spot.source.end(call), spot.source.end(whole), "") if len(call.args) == 2 else None
+
+    return change
+
+
+def receiver_within(*names: str, before: str) -> Change:
+    """What a method of these names is called on, within a call: `scaler.scale(loss).backward()`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = call_named(spot, names)
+        owner = found.func.value if found is not None and isinstance(found.func, ast.Attribute) else None
+        known = owner is None or spot.source.segment(owner).startswith(before)
+        return None if known else wrap(spot, owner, f"{before}(", ")")
 
     return change
 
@@ -188,6 +257,25 @@ def side_followed_by(side: int, call: str) -> Change:
     return change
 
 
+def names_detached() -> Change:
+    """Before the place, what it both reads and binds anew is cut off its graph: `h, c = h.detach(), c.detach()`."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        assignment = spot.assignment
+        target = assignment.targets[0] if assignment is not None else None
+        if assignment is None or not isinstance(target, ast.Tuple):
+            return None
+        bound = [one.id for one in ast.walk(target) if isinstance(one, ast.Name)]
+        read = {one.id for one in ast.walk(assignment.value) if isinstance(one, ast.Name)}
+        names = [name for name in bound if name in read]
+        if not names or not all(usable(spot.source, name, assignment) for name in names):
+            return None
+        code = f"{', '.join(names)} = {', '.join(f'{name}.detach()' for name in names)}"
+        return spot.rewrite().before(assignment, code)
+
+    return change
+
+
 def detached_each(name: str) -> Change:
     """After the place, each tensor of a tuple is cut off its graph."""
 
@@ -198,58 +286,6 @@ def detached_each(name: str) -> Change:
         return spot.rewrite().after(statement, f"{name} = tuple(one.detach() for one in {name})")
 
     return change
-
-
-def not_rebuilt() -> Change:
-    """A tensor that is made of a tensor's number is that tensor: `torch.tensor(a.item() + b.item())` as `a + b`."""
-
-    def change(spot: Spot) -> Rewrite | None:
-        made = call_named(spot, ("tensor", "as_tensor", "Tensor", "FloatTensor", "scalar_tensor"))
-        if made is None or len(made.args) != 1 or isinstance(made.args[0], ast.Starred):
-            return None
-        inner, rewrite = made.args[0], spot.rewrite()
-        exits = [
-            node
-            for node in ast.walk(inner)
-            if isinstance(node, ast.Call) and last_name(node) == "item" and isinstance(node.func, ast.Attribute)
-        ]
-        if not exits:
-            return _stacked(spot, made, inner)
-        source = spot.source
-        if not all(_is_only_reckoned_with(spot, node, made) for node in exits):
-            return None
-        start, end = rewrite.span(made)
-        first, last = source.start(inner), source.end(inner)
-        rewrite.piece(start, first, "(" if _needs_parentheses(spot, made, inner) else "")
-        for node in exits:
-            assert isinstance(node.func, ast.Attribute)
-            rewrite.piece(rewrite.span(node.func.value)[1], source.end(node), "")
-        return rewrite.piece(last, end, ")" if _needs_parentheses(spot, made, inner) else "")
-
-    return change
-
-
-def _is_only_reckoned_with(spot: Spot, node: ast.AST, until: ast.AST) -> bool:
-    """Whether there is but arithmetic, which tensors can do as well, around `node` up to `until`."""
-    parent = spot.source.parents.get(node)
-    while isinstance(parent, (ast.BinOp, ast.UnaryOp)):
-        parent = spot.source.parents.get(parent)
-    return parent is until
-
-
-def _needs_parentheses(spot: Spot, outer: ast.expr, inner: ast.expr) -> bool:
-    simple = isinstance(inner, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
-    return not simple and isinstance(spot.source.parents.get(outer), (ast.expr, ast.keyword))
-
-
-def _stacked(spot: Spot, made: ast.Call, inner: ast.expr) -> Rewrite | None:
-    """`torch.stack` of a list of tensors, which keeps their graphs, where numbers were copied out of it."""
-    if not isinstance(made.func, ast.Attribute) or made.func.attr not in ("tensor", "as_tensor"):
-        return None
-    if not isinstance(inner, (ast.Name, ast.List, ast.ListComp)):
-        return None
-    torch, code = spot.source.segment(made.func.value), spot.source.segment(inner)
-    return spot.rewrite().replace(made, f"{torch}.stack({code})")
 
 
 def added_detached() -> Change:

@@ -30,6 +30,7 @@ _OPERATORS = {
     ast.MatMult: "@",
 }
 _INPLACE = "inplace"
+_SLOTS = ({"self", "mat1", "input", "tensor1"}, {"other", "mat2", "weight", "tensor2", "exponent", "vec"})
 
 
 def out_of_place(*, attributes: bool) -> Change:
@@ -195,15 +196,17 @@ def removed_keyword(spot: Spot, call: ast.Call, name: str) -> Rewrite | None:
     return rewrite.piece(start, end, "")
 
 
-def copy_kept(name: str, *, result: bool) -> Change:
+def copy_kept(name: str, *, result: bool, slot: str = "") -> Change:
     """What an op keeps for its backward becomes a copy: its result, or the operand `name`.
+
+    `slot` is what torch calls that operand (`self`, `mat2`), for one without a name.
 
     The write goes on as it is, and everybody sees it; only the kept values are out of its reach.
     """
 
     def change(spot: Spot) -> Rewrite | None:
         expression = spot.expression
-        kept = expression if result else _operand(spot, expression, name)
+        kept = expression if result else _operand(spot, expression, name) or _in_slot(spot, expression, slot)
         if kept is None or isinstance(kept, (ast.Starred, ast.GeneratorExp)):
             return None
         rewrite = spot.rewrite()
@@ -234,6 +237,20 @@ def _operand(spot: Spot, expression: ast.expr | None, name: str) -> ast.expr | N
         return within[0]
     given = expression.args if isinstance(expression, ast.Call) else []
     return given[0] if len(given) == 1 else None
+
+
+def _in_slot(spot: Spot, expression: ast.expr | None, slot: str) -> ast.expr | None:
+    """The first or second operand of an op that is given two, by torch's word for it."""
+    if isinstance(expression, ast.BinOp):
+        operands = [expression.left, expression.right]
+    elif isinstance(expression, ast.Call) and not expression.keywords:
+        method = isinstance(expression.func, ast.Attribute) and not _names_module(spot, expression.func.value)
+        receiver = [expression.func.value] if method and isinstance(expression.func, ast.Attribute) else []
+        operands = [*receiver, *expression.args]
+    else:
+        return None
+    place = next((place for place, words in enumerate(_SLOTS) if slot in words), None)
+    return operands[place] if place is not None and len(operands) == len(_SLOTS) else None
 
 
 def taken_one_by_one() -> Change:

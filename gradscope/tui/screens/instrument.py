@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import ActiveBinding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
@@ -19,6 +19,7 @@ from ...model.trace import Trace
 from ...text import printable
 from ..cursor import Place
 from ..keys import KEYS
+from ..room import Room
 from ..scene import Pane
 from ..session import Session
 from ..subject import parameter_of
@@ -42,7 +43,10 @@ _LEAST = (50, 14)
 class Instrument(Taking):
     """The screen of `gradscope view`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [key.binding() for keys in KEYS.values() for key in keys]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", show=False, priority=True),
+        *(key.binding() for keys in KEYS.values() for key in keys),
+    ]
 
     def __init__(
         self,
@@ -58,6 +62,8 @@ class Instrument(Taking):
         self.script = name
         self.active = "graph"
         self.narrow = False
+        self.zoomed: str | None = None
+        self.room = Room()
 
     def compose(self) -> ComposeResult:
         yield HeaderPane(self.script, follows=self.follows, id="header")
@@ -113,13 +119,22 @@ class Instrument(Taking):
         self._arrange()
 
     def _arrange(self) -> None:
-        """Show all panes, or where there is no room the active one."""
+        """Show all panes, or where there is no room the active one; only one while it is zoomed."""
+        one = self.zoomed or (self.active if self.narrow else None)
         for name, _ in PANES:
-            self.query_one(f"#{name}").display = not self.narrow or name == self.active
-        left = self.active in ("graph", "parameters")
-        self.query_one("#left").display = not self.narrow or left
-        self.query_one("#right").display = not self.narrow or not left
+            self.query_one(f"#{name}").display = one in (None, name)
+        left = one in ("graph", "parameters")
+        self.query_one("#left").display = one is None or left
+        self.query_one("#right").display = one is None or not left
+        self.set_class(self.zoomed is not None, "-zoomed")
+        self.set_class(self.zoomed == "timeline", "-timeline")
         self.query_one("#tabs", TabStrip).activate(self.active)
+        for name, part in self.room.widths().items():
+            self.query_one(f"#{name}").styles.width = f"{part}fr"
+        for name, part in self.room.parts().items():
+            self.query_one(f"#{name}").styles.height = f"{part}fr"
+        rows = (5 if self.narrow else 6) + self.room.rows
+        self.query_one("#timeline").styles.height = "1fr" if self.zoomed == "timeline" else rows
         if self.scene is not None:
             self.display_scene(self.scene)
 
@@ -134,10 +149,30 @@ class Instrument(Taking):
         self.query_one("#graph", GraphPane).unfold_to(node)
 
     def action_pane(self, name: str) -> None:
-        if name != "timeline" and name != self.active:
-            self.active = name
+        before = (self.active, self.zoomed)
+        self.active = name if name != "timeline" else self.active
+        self.zoomed = self.zoomed and name
+        if before != (self.active, self.zoomed):
             self._arrange()
         self.query_one(f"#{name}", Widget).focus()
+
+    def focused_pane(self) -> str:
+        """The pane that keys go to."""
+        focused = self.focused.id if self.focused is not None else None
+        return focused if focused in (*(name for name, _ in PANES), "timeline") else self.active
+
+    def action_zoom(self) -> None:
+        """All the room for the pane at hand; again: back."""
+        self.zoomed = self.focused_pane() if self.zoomed is None else None
+        self._arrange()
+
+    def action_grow(self, by: int) -> None:
+        """More room for the pane at hand, or less."""
+        pane = self.focused_pane()
+        if self.zoomed is not None or (self.narrow and pane != "timeline"):
+            self.notify("This pane has all the room.")
+        elif self.room.grow(pane, by):
+            self._arrange()
 
     def action_next_pane(self, by: int) -> None:
         names = [name for name, _ in PANES] + ["timeline"]
@@ -149,11 +184,14 @@ class Instrument(Taking):
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """In the order of the hints: those of the instrument stay in place, the pane's own follow."""
         found = super().active_bindings
-        own = {key.key: found[key.key] for keys in KEYS.values() for key in keys if key.key in found}
+        named = (key.key.split(",")[0] for keys in KEYS.values() for key in keys)
+        own = {key: found[key] for key in named if key in found}
         return {**own, **found}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Who types a search keeps the keys that move within a line."""
+        """Who types a search keeps the keys that move within a line; without one that runs, escape is the panes'."""
+        if action == "cancel":
+            return self.reading and self.scene is not None
         if action in ("moment", "edge") and getattr(self.focused, "typing", False):
             return False
         return super().check_action(action, parameters)

@@ -8,6 +8,7 @@ from textual import work
 from textual.content import Content
 
 from ...errors import GradscopeError
+from ...model.findings import Finding
 from ...text import printable
 from .. import cursor, jumps
 from ..cursor import Place
@@ -38,7 +39,7 @@ class Listing(Seeking):
 
         def go(text: str | None) -> None:
             if text is not None:
-                self.travel(cursor.parse_place(text, here))
+                self.jump(cursor.parse_place(text, here))
 
         last = self.steps[-1] if self.steps else 0
         hint = f"12 is step 12 (up to {last}), 12:40 its moment 40, :40 moment 40 of this step"
@@ -76,7 +77,7 @@ class Listing(Seeking):
 
         def go(moment: int | None) -> None:
             if moment is not None:
-                self.travel(Place(step, moment))
+                self.jump(Place(step, moment))
 
         self.app.push_screen(Picker(title, choices, at), go)
 
@@ -109,6 +110,9 @@ class Listing(Seeking):
             self.tell(self.complain, error)
             return
         place = Place(number, jumps.finding_moment(loaded.step, finding))
-        self.tell(self.travel, place, unfold=True)
+        self.tell(self._at_finding, finding, place)
+
+    def _at_finding(self, finding: Finding, place: Place) -> None:
+        self.jump(place, unfold=True)
         text = "\n".join(printable(part) for part in (finding.message, finding.fix) if part)
-        self.tell(self.notify, text, title=finding.code, timeout=10, markup=False)
+        self.notify(text, title=finding.code, timeout=10, markup=False)

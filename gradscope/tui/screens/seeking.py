@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from textual import work
@@ -14,6 +15,8 @@ from ..jumps import Goal
 from ..session import Loaded
 from ..words import tensor_word
 from .following import Following
+
+_TOLD_EVERY = 0.2  # seconds
 
 
 class Seeking(Following):
@@ -46,7 +49,7 @@ class Seeking(Following):
     def _seek(self, goal: Goal, here: Place, by: int) -> None:
         worker = get_current_worker()
         try:
-            place = jumps.seek(self.session, goal, here, by, lambda: worker.is_cancelled)
+            place = jumps.seek(self.session, goal, here, by, lambda: worker.is_cancelled, self._progress(goal, by))
         except GradscopeError as error:
             self.tell(self._failed, error)
             return
@@ -54,12 +57,25 @@ class Seeking(Following):
         told = bad_numbers.told(self.session.load(place.step).step) if bad and place is not None else ""
         self.tell(self._sought, goal, place, by, told)
 
+    def _progress(self, goal: Goal, by: int) -> Callable[[int], None]:
+        """Tells now and then which step is being looked at. For the worker that looks."""
+        last, told_at = self.steps[-1 if by > 0 else 0], time.monotonic()
+
+        def tell(step: int) -> None:
+            nonlocal told_at
+            now = time.monotonic()
+            if now - told_at >= _TOLD_EVERY:
+                told_at = now
+                self.tell(self.say, f"looking for the {goal.word}: step {step:,}, up to {last:,}; esc ends it")
+
+        return tell
+
     def _sought(self, goal: Goal, place: Place | None, by: int, told: str) -> None:
         self.say("")
         if place is None:
             told = f"There is no {goal.word} {'after' if by > 0 else 'before'} this moment."
         else:
-            self.travel(place, unfold=True)
+            self.jump(place, unfold=True)
         if told:
             self.notify(told, timeout=10 if place else 5, markup=False)
 
@@ -72,7 +88,7 @@ class Seeking(Following):
         if place is None:
             self._carried(here[1], tensor)
         else:
-            self.travel(place)
+            self.jump(place)
 
     @work(thread=True, exclusive=True, group="read", description="carried")  # else the step's repr
     def _carried(self, loaded: Loaded, tensor: int) -> None:
@@ -85,7 +101,7 @@ class Seeking(Following):
         if place is None:
             self.tell(self.notify, f"{name} was there before this step; where it was made is unknown.")
         else:
-            self.tell(self.travel, place)
+            self.tell(self.jump, place)
 
     def action_first_use(self) -> None:
         tensor, here = self.tensor(), self.here()
@@ -93,4 +109,4 @@ class Seeking(Following):
         if place is None:
             self.notify("Nothing of this step uses it." if tensor is not None else "Select a tensor first.")
         else:
-            self.travel(place)
+            self.jump(place)

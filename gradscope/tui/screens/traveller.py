@@ -20,6 +20,7 @@ from ..messages import Notice, Select, Travel
 from ..scene import Pane, Scene
 from ..session import Loaded, Session
 from ..subject import Subject, node_of, same_node, subject_at
+from ..trail import Trail
 from ..widgets.inspector import subject_in
 from ..words import step_word
 
@@ -48,6 +49,7 @@ class Traveller(Screen[None]):
         self.found: tuple[Finding, ...] = ()
         self.scene: Scene | None = None
         self._unfolds = False
+        self.trail = Trail()
 
     def panes(self) -> Iterable[Pane]:
         """What shows the scene now."""
@@ -128,14 +130,26 @@ class Traveller(Screen[None]):
         groups = ("open", "read")
         return any(worker.group in groups and not worker.is_finished for worker in self.app.workers)
 
+    def cancel_reading(self) -> None:
+        """Forget what is being read or looked for."""
+        self.workers.cancel_group(self, "read")
+
     # -- travelling ----------------------------------------------------------------------------------------
 
     def travel(self, place: Place, *, unfold: bool = False) -> None:
         """The user goes to `place`. `unfold` what its node is folded into."""
         self.go(place, unfold=unfold)
 
+    def jump(self, place: Place, *, unfold: bool = False) -> None:
+        """The user leaves for `place`, and may want to come back."""
+        here = self.scene
+        if here is not None and place != (here.step.number, here.moment):
+            self.trail.leave(Place(here.step.number, here.moment))
+        self.travel(place, unfold=unfold)
+
     def go(self, place: Place, *, unfold: bool = False) -> None:
         """Show `place`: at once if its step was read, else when it is."""
+        self.cancel_reading()
         self.aim = place
         self._unfolds = unfold
         loaded = self.session.step(place.step)
@@ -211,7 +225,30 @@ class Traveller(Screen[None]):
 
     def action_edge(self, by: int) -> None:
         if (here := self.here()) is not None:
-            self.travel(Place(here[0].step, len(here[1]) - 1 if by > 0 else cursor.START))
+            self.jump(Place(here[0].step, len(here[1]) - 1 if by > 0 else cursor.START))
+
+    def action_back(self) -> None:
+        self._turn(self.trail.back, "No jump led here: ( goes back only.")
+
+    def action_forward(self) -> None:
+        self._turn(self.trail.forward, "Nothing lies ahead: ) undoes (.")
+
+    def _turn(self, turn: Callable[[Place], Place | None], otherwise: str) -> None:
+        if self.scene is None:
+            return
+        place = turn(Place(self.scene.step.number, self.scene.moment))
+        if place is None:
+            self.notify(otherwise)
+        else:
+            self.travel(place)
+
+    def action_cancel(self) -> None:
+        """End what is being read or looked for: the cursor stays where it is."""
+        if self.scene is not None and self.reading:
+            self.cancel_reading()
+            self.aim = Place(self.scene.step.number, self.scene.moment)
+            self.say("")
+            self.notify("Cancelled: still at the same place.")
 
     def action_kind(self) -> None:
         kinds = list(GraphKind)
@@ -246,7 +283,7 @@ class Traveller(Screen[None]):
 
     @on(Travel)
     def _travel(self, message: Travel) -> None:
-        self.travel(Place(message.step, message.moment))
+        (self.travel if message.drags else self.jump)(Place(message.step, message.moment))
 
     @on(Select)
     def _select(self, message: Select) -> None:

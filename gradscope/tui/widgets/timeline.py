@@ -239,13 +239,13 @@ class TimelinePane(Painted, Widget, can_focus=True):
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         if self._dragged is not None:
-            self._travel(event.get_content_offset_capture(self).x)
+            self._travel(event.get_content_offset_capture(self).x, drags=True)
 
     def on_mouse_up(self) -> None:
         self._dragged = self._asked = None
         self.release_mouse()
 
-    def _travel(self, cell: int) -> None:
+    def _travel(self, cell: int, *, drags: bool = False) -> None:
         assert self.scene is not None
         if self._dragged == "phases":
             width = self.content_size.width
@@ -257,7 +257,7 @@ class TimelinePane(Painted, Widget, can_focus=True):
             place = (step, SAME)
         if place != self._asked:
             self._asked = place
-            self.post_message(Travel(*place))
+            self.post_message(Travel(*place, drags=drags))
 
 
 def _split(drawn: str, cell: int) -> Sequence[tuple[str, bool]]:

@@ -180,7 +180,7 @@ def test_a_patch_is_shown_with_what_it_means_and_how_it_was_tried() -> None:
     assert "patch: make a new tensor (the old one stays): tried, it works\n    3 - z = y.mul_(2) + 1" in text
     assert "\n      + z = y.mul(2) + 1" in text
     assert "or: another\n    24 + y = 1" in text
-    assert "or: a third: tried, it does not work: it failed with E; no longer trained: w" in text
+    assert "or: a third: tried, it does not work: it failed with E; not trained with it: w" in text
     assert text.count("- z = y.mul_(2)") == 1
 
 

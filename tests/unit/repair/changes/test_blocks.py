@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from gradscope.repair.changes.blocks import closed_over, given_closure, made_inside, moved_along
+from gradscope.repair.changes.blocks import (
+    after_own,
+    before_own,
+    closed_over,
+    followed_by_own,
+    given_closure,
+    made_inside,
+)
 from tests.mending import changed, place_in
 
 AMP = """\
@@ -18,7 +25,7 @@ def fit(self, batches):
 
 
 def test_a_call_moves_with_those_that_follow_it() -> None:
-    move = moved_along(place_in(AMP, marker="# there"), names=("clip_grad_norm_",))
+    move = before_own("step", along=("clip_grad_norm_",))
     after = changed(AMP, move)
     assert after is not None
     assert after.endswith(
@@ -26,10 +33,19 @@ def test_a_call_moves_with_those_that_follow_it() -> None:
         "            clip_grad_norm_(self.net.parameters(), 1.0)\n            self.scaler.step(self.opt)  # there\n"
         "            self.opt.zero_grad()\n"
     )
-    other = AMP.replace("    for i, x in", "    opt.step()  # there\n    for i, x in").replace(
-        "(self.opt)  # there", "(o)"
+    assert changed(AMP.replace("self.scaler.step", "other.step"), move) is None
+    assert changed(AMP + "    self.scaler.step(self.opt)\n", move) is None  # which of them?
+
+
+def test_a_call_moves_behind_its_sibling_or_gets_one() -> None:
+    text = "for x in y:\n    s.update()  # here\n    s.step(opt)  # there\n    log()\n"
+    after = "for x in y:\n    # here\n    s.step(opt)  # there\n    s.update()\n    log()\n"
+    assert changed(text, after_own("step")) == after
+    text = "for x in y:\n    self.s.step(opt)  # here\n    {}\n"
+    assert changed(text.format("log()"), followed_by_own("update")) == (
+        "for x in y:\n    self.s.step(opt)  # here\n    self.s.update()\n    log()\n"
     )
-    assert changed(other, moved_along(place_in(other, marker="# there"), names=("clip_grad_norm_",))) is None
+    assert changed(text.format("if z: self.s.update()"), followed_by_own("update")) is None
 
 
 FIT = """\

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gradscope.repair.changes.calls import with_keyword, without_arguments
 from gradscope.repair.changes.elsewhere import at_call, at_keyword, class_says, undecorated
 from gradscope.repair.changes.functions import saved_apart, super_first
-from gradscope.repair.changes.statements import removed_flag, under
+from gradscope.repair.changes.heads import under
+from gradscope.repair.changes.statements import removed_flag
 from tests.mending import changed, line_changed
 
 SOFT = """\

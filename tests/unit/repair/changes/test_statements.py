@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gradscope.model.findings import Place
+from gradscope.repair.changes.heads import decorated, unguarded, unwrapped, without_grad
 from gradscope.repair.changes.statements import (
     before_its_loop,
     built_before,
     built_before_use,
-    decorated,
     emptied,
     group_added,
     inserted,
@@ -15,9 +15,6 @@ from gradscope.repair.changes.statements import (
     removed,
     removed_call,
     switched,
-    unguarded,
-    unwrapped,
-    without_grad,
 )
 from tests.mending import changed, place_in
 

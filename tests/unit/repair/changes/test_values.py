@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gradscope.repair.changes.rebuilt import not_rebuilt
 from gradscope.repair.changes.values import (
     added_detached,
     assigned_followed_by,
@@ -12,7 +13,6 @@ from gradscope.repair.changes.values import (
     divided,
     followed_by,
     named_followed_by,
-    not_rebuilt,
     only_argument_followed_by,
     operand_followed_by,
     rebound,
