@@ -390,7 +390,7 @@ for _ in range(4):
 """,
     ),
     "a softmax over the queries": (
-        "GS907",
+        "GS909",
         """
 class Attention(nn.Module):
     def __init__(self):
@@ -408,7 +408,7 @@ for _ in range(4):
 """,
     ),
     "a softmax over the batch, summed by einsum": (
-        "GS907",
+        "GS909",
         """
 score = nn.Linear(4, 1)
 opt = torch.optim.SGD(score.parameters(), lr=0.1)

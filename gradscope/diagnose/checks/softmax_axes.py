@@ -16,7 +16,7 @@ from ..evidence.index import Case, Event
 from ..rules import LIKELY, Rule, check
 
 OTHER_AXIS = Rule(
-    "GS907",
+    "GS909",
     "softmax-over-another-axis",
     Severity.WARNING,
     "Weights are made to sum to 1 over one axis, and are then summed over another.",
