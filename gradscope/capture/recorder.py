@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import AlreadyRecording
+from ..model.collector import wake_in_child
 from ..model.growth import Growth
 from ..model.records import Detail, StepKind, StepRow, TraceInfo
 from ..model.source import TraceSink
@@ -360,6 +361,7 @@ def _install_fork_hook() -> None:
 
 
 def _silence_child() -> None:
+    wake_in_child()
     for recorder in reversed(active_recorders()):
         recorder.journal.matching.leave()
         recorder._detach()

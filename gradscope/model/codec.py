@@ -67,13 +67,16 @@ def loads(text: object) -> Json:
     if not isinstance(text, str):
         raise ValueError(f"expected JSON text, found {type(text).__name__}")
     try:
-        return cast(Json, json.loads(text, parse_constant=_no_constant))
+        return cast(Json, _decode(text))
     except RecursionError:
         raise ValueError("JSON nested too deep") from None
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 # -- codecs, made once a type from its annotations -------------------------------------------------

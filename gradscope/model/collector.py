@@ -32,3 +32,12 @@ def collector_waits() -> Iterator[None]:
             _inside -= 1
             if _collects and not _inside:
                 gc.enable()
+
+
+def wake_in_child() -> None:
+    """In a forked child nobody is inside any more: only the thread that forked goes on there."""
+    global _lock, _inside
+    _lock = threading.Lock()
+    if _inside and _collects:
+        gc.enable()
+    _inside = 0

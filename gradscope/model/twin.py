@@ -1,7 +1,7 @@
 """Frozen records in bulk.
 
 The `__init__` of a frozen dataclass calls `object.__setattr__` for each field, which costs a wide record several times
-the rest. A twin has the same fields and slots without the freeze, and what it makes turns into the record.
+the rest. A twin has the same bases, fields and slots without the freeze, and what it makes turns into the record.
 """
 
 from __future__ import annotations
@@ -26,4 +26,11 @@ def maker(record: type[T]) -> Callable[..., T]:
         twin.__class__ = record
 
     same = [(fact.name, Any, field(default=fact.default)) for fact in facts]
-    return make_dataclass(record.__name__, same, slots=True, namespace={"__post_init__": freeze})
+    thawed = {  # with both of the last two names, setting a field is what it is for any other class
+        "__slots__": vars(record)["__slots__"],
+        "__init__": vars(make_dataclass(record.__name__, same, namespace={"__post_init__": freeze}))["__init__"],
+        "__post_init__": freeze,
+        "__setattr__": object.__setattr__,
+        "__delattr__": object.__delattr__,
+    }
+    return cast(Callable[..., T], type(record.__name__, record.__bases__, thawed))

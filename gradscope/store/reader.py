@@ -316,7 +316,7 @@ class SqliteSource:
         where = "WHERE template = ? ORDER BY idx"
         template = Template(
             number,
-            tuple([rows.TENSORS.from_row(row) for row in self._ask(rows.TENSORS.select(where), number)]),
+            tuple([rows.tensor_of(row) for row in self._ask(rows.TENSORS.select(where), number)]),
             tuple([rows.moment_of(row) for row in self._ask(f"{rows.SELECT_MOMENTS} {where}", number)]),
             self._read_graphs(number),
             bumps,
@@ -334,9 +334,7 @@ class SqliteSource:
         graphs = []
         for graph, node_count, edge_count, roots in heads:
             found = GradGraph(
-                tuple(
-                    [rows.GRAD_NODES.from_row(row) for row in self._ask(rows.GRAD_NODES.select(where), number, graph)]
-                ),
+                tuple([rows.grad_node_of(row) for row in self._ask(rows.GRAD_NODES.select(where), number, graph)]),
                 tuple([rows.edge_of(row) for row in self._ask(f"{rows.SELECT_EDGES} {where}", number, graph)]),
                 rows.numbers(roots),
             )

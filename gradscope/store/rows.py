@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 
 from ..model.arguments import words
@@ -15,6 +15,7 @@ from ..model.records import GradEdge, GradNode, Module, Optimizer, Parameter, Si
 R = TypeVar("R")
 Row = tuple[Any, ...]
 _PLAIN = frozenset({int, str, bool})  # JSON values as they are
+_SHARED = 4096  # records that were read last
 
 
 def text(value: str) -> str | bytes:
@@ -114,6 +115,12 @@ class Table(Generic[R]):
         return from_json(self.kind, data)
 
 
+def shared(read: Callable[[Row], R]) -> Callable[[Row], R]:
+    """Reads equal rows as one record: most of what a step did, others did, too."""
+    known = lru_cache(_SHARED, typed=True)(lambda *row: read(row))
+    return lambda row: known(*row)
+
+
 def _same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
@@ -163,6 +170,7 @@ GRAD_NODES = Table(
     rest=True,
     key=("template", "graph"),
 )
+tensor_of, grad_node_of = shared(TENSORS.from_row), shared(GRAD_NODES.from_row)
 
 # The field of each kind of moment that the `name` column holds.
 MOMENT_NAMES = {
@@ -193,6 +201,7 @@ def moment_row(moment: Moment) -> Row:
     return (kind, phase, text(name) if isinstance(name, str) else None, stack, text(dumps(data)) if data else None)
 
 
+@shared
 def moment_of(row: Row) -> Moment:
     kind, phase, name, stack, data = (plain(value) for value in row)
     found = loads(data) if data is not None else {}
@@ -234,6 +243,7 @@ INSERT_EDGE = "INSERT OR REPLACE INTO grad_edges VALUES (?, ?, ?, ?, ?, ?, ?)"
 SELECT_EDGES = "SELECT source, target, slot, input_nr FROM grad_edges"
 
 
+@shared
 def edge_of(row: Row) -> GradEdge:
     return GradEdge(*(whole(value) for value in row))
 

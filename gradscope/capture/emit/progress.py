@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple
 
+from ...model.collector import collector_waits
 from ...model.growth import Growth
 from ...model.moments import ModuleCall
 from ...model.records import Tensor
@@ -64,7 +65,8 @@ class Progress:
             return
         self._busy = True
         try:
-            more = self.more(draft)
+            with collector_waits():
+                more = self.more(draft)
             self._sink.put_growth(more.growth)
             self._note(more)
         finally:
@@ -112,9 +114,12 @@ class Progress:
         told = self._told
         if told is None or told.draft is not draft:
             number = next(self._numbers)
-            self._sink.put_template(template_of(draft, number, self._sites, self._table))
+            with collector_waits():
+                template = template_of(draft, number, self._sites, self._table)
+            self._sink.put_template(template)
             return number
-        more = self.more(draft, closed=True)
+        with collector_waits():
+            more = self.more(draft, closed=True)
         self._note(more)
         names = Names(self._sites, self._table, self._named)
         lasting = (tensor_at(draft, number, names) for number in self._lasting)

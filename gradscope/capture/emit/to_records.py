@@ -14,6 +14,7 @@ from ...model.arguments import words
 from ...model.moments import Moment, Template
 from ...model.packed_samples import Entries, PackedSamples
 from ...model.records import GradEdge, GradGraph, GradNode, SavedTensor, Tensor
+from ...model.twin import maker
 from ..measure.tensor_facts import Facts
 from ..sites.call_sites import Sites
 from ..step.draft import Draft
@@ -42,6 +43,8 @@ from ..step.raw import (
 )
 from ..step.tensor_registry import TensorTable
 from .given_records import given_of
+
+_tensor, _op_call, _grad_node, _grad_edge = maker(Tensor), maker(moments.OpCall), maker(GradNode), maker(GradEdge)
 
 
 def template_of(draft: Draft, number: int, sites: Sites, table: TensorTable) -> Template:
@@ -126,7 +129,7 @@ def tensor_at(draft: Draft, index: int, names: Names) -> Tensor:
 
 def tensor_of(facts: Facts, **place: Any) -> Tensor:
     """The record of a tensor that says these facts of itself; `place` are its other fields: where the step has it."""
-    return Tensor(**facts._asdict(), **place)
+    return _tensor(**facts._asdict(), **place)
 
 
 def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
@@ -136,20 +139,20 @@ def graph_of(raw: RawGraph, moments: Sequence[RawMoment]) -> GradGraph:
         made = moments[raw_node.op] if raw_node.op is not None and raw_node.op < len(moments) else None
         called = made.payload if made is not None else None
         nodes.append(
-            GradNode(
-                index=index,
-                name=raw_node.name,
-                op=raw_node.op,
-                tensor=raw_node.leaf,
-                stack=made.stack if made is not None else None,
-                module=called.module if isinstance(called, Called) else None,
-                saved=tuple([SavedTensor(*saved) for saved in raw_node.saved]) if raw_node.saved else (),
-                carried=raw_node.carried,
-                output_tensors=raw_node.outputs,
-                hooks=raw_node.hooks,
+            _grad_node(
+                index,
+                raw_node.name,
+                raw_node.op,
+                raw_node.leaf,
+                made.stack if made is not None else None,
+                called.module if isinstance(called, Called) else None,
+                tuple([SavedTensor(*saved) for saved in raw_node.saved]) if raw_node.saved else (),
+                raw_node.carried,
+                raw_node.outputs,
+                raw_node.hooks,
             )
         )
-    return GradGraph(tuple(nodes), tuple([GradEdge(*edge) for edge in raw.edges]), raw.roots)
+    return GradGraph(tuple(nodes), tuple([_grad_edge(*edge) for edge in raw.edges]), raw.roots)
 
 
 def moment_of(raw: RawMoment) -> Moment:
@@ -160,7 +163,7 @@ def moment_of(raw: RawMoment) -> Moment:
 
 def _op(raw: RawMoment, did: Called) -> Moment:
     given = None if did.given is None else given_of(did.given, raw.inputs)
-    return moments.OpCall(
+    return _op_call(
         raw.phase, raw.stack, did.name, raw.inputs, raw.outputs, did.module, did.module_call, did.grad_nodes,
         did.grad_enabled, did.autocast, "" if given is None else words(given), did.behind, did.direct, given,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ...model.collector import collector_waits
 from ...model.records import Phase
 from ...text import raised
 from ..hiding.hook_numbers import own_numbers
@@ -74,7 +75,8 @@ class BackwardRun:
         if journal.exposed.watched:
             journal.exposed.look()
         if draft.with_graph:
-            self._walk(outputs)
+            with collector_waits():
+                self._walk(outputs)
         ran = BackwardRan(self.graph, self.call, self.retain_graph, self.create_graph, None)
         self.moment: int | None = draft.add("backward", Phase.BACKWARD, self.stack, self.roots, inputs, ran)
         self.mark = draft.mark  # the step whose numbers these are

@@ -178,7 +178,8 @@ def tie_undone(case: Case) -> Iterator[Finding]:
         if tied is None or len(_layers(case, one)) != 1:
             continue
         other = _successor(case, owners, one, tied.when, trained)
-        if other is not None:
+        by_library = case.in_library(tied.stack) and other is not None and case.in_library(owners.stack_of(other))
+        if other is not None and not by_library:
             yield _undone(case, owners, one, other, tied.stack)
 
 

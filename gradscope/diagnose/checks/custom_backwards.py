@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -69,9 +70,10 @@ def wrong_count(case: Case) -> Iterator[Finding]:
         calls = [call for call in _custom_calls(case, step) if call.node.name == error.parts["node"]]
         message = (event.moment.error or "").partition(": ")[2]
         op = calls[0].op if calls else None
+        made = _computed(case, step, op, message)
         yield WRONG_COUNT.finding(
             message,
-            culprit=case.place(op.behind) if op is not None else None,
+            culprit=case.place(made if made is not None else op.behind) if op is not None else None,
             step=step.number,
             confidence=CERTAIN,
             related=case.places(
@@ -91,6 +93,21 @@ def wrong_count(case: Case) -> Iterator[Finding]:
             ),
             nodes=[grad_node_id(step.template, call.graph, call.node.index) for call in calls],
         )
+
+
+def _computed(case: Case, step: Step, op: OpCall | None, message: str) -> int | None:
+    """The stack of the backward's own op that made the gradient of the shape that the message tells of."""
+    given = re.search(r"got \[([\d, ]*)\] but expected shape", message)
+    home = next(iter(case.sites(op.behind)), None) if op is not None else None
+    if given is None or home is None:
+        return None
+    shape = tuple(int(size) for size in given[1].split(",") if size.strip())
+    for event in reversed(list(case.events(OpCall, step))):
+        site = next(iter(case.sites(event.moment.stack)), None)
+        inside = site is not None and (site.file, site.function) == (home.file, home.function)
+        if inside and any(tuple(step.tensors[out].shape) == shape for out in event.moment.outputs):
+            return event.moment.stack
+    return None
 
 
 def _wanting(step: Step, op: OpCall | None) -> int:

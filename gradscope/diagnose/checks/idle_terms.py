@@ -277,13 +277,13 @@ def _numbers_added(case: Case) -> Sequence[tuple[Step, int, float, int | None]]:
 
 def _taken_out(flow: Dataflow) -> dict[int, float]:
     """The values with a graph that left torch as numbers, where the trace has them, by the op."""
-    samples, found = flow.case.samples(flow.step), {}
+    found: dict[int, float] = {}
     for op in flow.exits:
         tensor = flow.ops[op].inputs[0]
         made = flow.step.tensors[tensor].made_by
         if made is None or not flow.needs_grad(tensor, op) or tensor in flow.differentiated:
             continue
-        for sample in samples.get((made, "value"), ()):
+        for sample in flow.case.samples(flow.step).get((made, "value"), ()):
             if sample.subject == tensor and not sample.of_parameter and sample.values and sample.values[0]:
                 found[op] = sample.values[0]
     return found

@@ -87,7 +87,7 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
             continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
         pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
-        if not pairs and _only_summed(case, event):
+        if not pairs and _only_summed(case, event) and not _averaged(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
@@ -116,6 +116,14 @@ def _only_summed(case: Case, event: Event[OpCall]) -> bool:
     ends = [op for op in ends if op.name not in op_kinds.LEAVES_TORCH]
     whole = all(op.name in op_kinds.SUMS | op_kinds.AVERAGES and not op.arguments for op in ends)
     return bool(ends) and whole and any(set(op.outputs) & flow.differentiated for op in ends)
+
+
+def _averaged(case: Case, event: Event[OpCall]) -> bool:
+    """Whether the mean is taken of a sum's own matrix: it is that of both, whatever meets what."""
+    flow, sums = Dataflow.of(case, event.step), op_kinds.ADDS | op_kinds.SUBTRACTS
+    readers = [flow.ops[op] for op in flow.readers.get(event.moment.outputs[0], ())]
+    whole = all(op.name in op_kinds.AVERAGES and not op.arguments for op in readers)
+    return event.moment.name in sums and bool(readers) and whole
 
 
 def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int]:

@@ -13,8 +13,8 @@ from .index import Case, at, shared_frames
 
 
 def spot_of(case: Case, stack: int | None) -> Spot | None:
-    """The innermost line of a stack in the user's text; None where the text is not what ran."""
-    place = case.place(stack)
+    """The innermost line of a stack in the user's text; None where that is not what ran there, or a library did."""
+    place = case.place(stack) if not case.in_library(stack) else None
     source = case.sources.of(place.file) if place is not None else None
     return Spot(source, place) if source is not None and place is not None else None
 

@@ -222,6 +222,48 @@ def test_a_recorder_that_runs_is_not_started_again() -> None:
 # -- other threads and processes -----------------------------------------------------------------------------
 
 
+def test_a_child_that_another_thread_forked_meanwhile_collects_garbage(tmp_path: Path) -> None:
+    """Python's collector waits while a backward's graph is walked: here the walk lasts until the child has ended."""
+    code = """
+import gc, os, threading, warnings
+import torch
+from gradscope.capture.hooks import backward_run
+
+asked, ended, seen = threading.Event(), threading.Event(), []
+
+
+def fork():
+    asked.wait()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of any fork where there are threads
+        child = os.fork()
+    if not child:
+        os._exit(0 if gc.isenabled() else 3)
+    seen.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    ended.set()
+
+
+def walking(roots):
+    seen.append(gc.isenabled())
+    asked.set()
+    ended.wait()
+    return walk(roots)
+
+
+walk, backward_run.walk = backward_run.walk, walking
+other = threading.Thread(target=fork)
+other.start()
+try:
+    torch.ones(2, requires_grad=True).sum().backward()
+finally:
+    backward_run.walk = walk
+    other.join()
+"""
+    made = record_text(tmp_path, code, "graph")
+    assert (made.error, made.faults) == (None, ())
+    assert made.namespace["seen"] == [False, 0]
+
+
 def test_a_forked_child_records_nothing(tmp_path: Path) -> None:
     text = """\
 import os

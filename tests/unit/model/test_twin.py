@@ -7,6 +7,8 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 import pytest
 
 from gradscope.model.graph import EdgeKind, GraphEdge, GraphNode, NodeKind
+from gradscope.model.moments import OpCall
+from gradscope.model.records import Phase, Tensor
 from gradscope.model.twin import maker
 
 
@@ -17,6 +19,22 @@ def test_what_a_twin_makes_is_the_record_itself() -> None:
     assert type(made) is GraphNode
     assert (made, hash(made), repr(made)) == (plain, hash(plain), repr(plain))
     assert replace(made, label="add") == replace(plain, label="add")
+
+
+def test_so_it_is_of_a_record_that_inherits_fields() -> None:
+    facts: dict[str, object] = {
+        "requires_grad": True, "is_leaf": False, "grad_fn": "MulBackward0", "retains_grad": False, "version": 3,
+        "device": "cpu", "dtype": "float32", "number": 7, "name": "x", "shape": (2,), "layout": "strided",
+        "is_inference": False, "storage": 1, "nbytes": 8,
+    }  # fmt: skip
+    made, plain = maker(Tensor)(**facts), Tensor(**facts)  # type: ignore[arg-type]
+    op, called = maker(OpCall)(Phase.FORWARD, 1, "mul", (1,), (2,)), OpCall(Phase.FORWARD, 1, "mul", (1,), (2,))
+    for one, other in ((made, plain), (op, called)):
+        assert type(one) is type(other)
+        assert (one, hash(one), repr(one)) == (other, hash(other), repr(other))
+    for one, name in ((made, "version"), (made, "grad_fn"), (op, "name"), (op, "phase")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(one, name, None)
 
 
 def test_it_is_frozen() -> None:
