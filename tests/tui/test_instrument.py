@@ -512,7 +512,7 @@ def test_a_crashed_script_can_be_walked_to_its_end() -> None:
     async def walk(driver: Driver) -> None:
         await driver.press("end")
         assert driver.scene.state.failed
-        assert "the script failed" in driver.instrument.query_one("#header", HeaderPane).render().plain
+        assert "the script failed" in driver.instrument.query_one("#header", HeaderPane).lines()[0].plain
 
     drive(builder.trace(), walk)
 

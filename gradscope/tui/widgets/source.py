@@ -110,12 +110,12 @@ class SourcePane(LinesPane):
     # -- what is shown -----------------------------------------------------------------------------------
 
     def _show_nothing(self) -> None:
-        self.border_title, self.border_subtitle = "Source", ""
+        self.entitle("Source", "")
         self.text, self._code = None, ()
         self.set_lines([Content.styled("this moment has no line of its own", MUTED)])
 
     def _show_stack(self, sites: Sequence[Site], made: Site | None) -> None:
-        self.border_title, self.border_subtitle = "Call stack, innermost first", "s: file"
+        self.entitle("Call stack, innermost first", "s: file")
         lines = []
         if made is not None:
             lines += [*_frame(made, "made in the forward pass at "), Content("")]
@@ -125,10 +125,10 @@ class SourcePane(LinesPane):
         self.set_lines(lines or [Content.styled("this moment has no line of its own", MUTED)])
 
     def _show_file(self, scene: Scene, sites: Sequence[Site], made: Site | None, here: Site) -> None:
-        self.border_title = f"Source  {line_word(self.line)}"
+        self.entitle(f"Source  {_file_word(self.line)}")
         known = self._files.get(here.file)
         if known is None:
-            self.border_subtitle = "reading…"
+            self.entitle(subtitle="reading…")
             self.text = None
             self.set_lines([Content(f"{here.line:>5}  {printable(here.code.strip())}")])
             if here.file not in self._reading:
@@ -143,9 +143,8 @@ class SourcePane(LinesPane):
                 place = self.text.place(site.line) if site.file == here.file else None
                 if place is not None:
                     self._marks[place] = sign
-        self.border_subtitle = f"! {line_word(self.line).partition(':')[0]} {self.text.problem}" * bool(
-            self.text.problem
-        )
+        problem = self.text.problem
+        self.entitle(subtitle=f"! {_file_word(self.line)} {problem}" if problem else "")
         self.set_length(len(self._code))
         place = self.text.place(here.line)
         if place is not None:
@@ -251,6 +250,10 @@ class SourcePane(LinesPane):
         self._files[file] = (text, code)
         if self.scene is not None:
             self.show(self.scene)
+
+
+def _file_word(line: SourceLine | None) -> str:
+    return line_word(line).partition(":")[0]
 
 
 def sites_at(scene: Scene, moment: int) -> list[Site]:
