@@ -216,7 +216,7 @@ class Instrument(Taking):
         self.query_one("#source", SourcePane).toggle_stack()
 
     def action_help(self) -> None:
-        panes = [self.query_one(f"#{name}", Widget) for name in ("graph", "parameters", "timeline")]
+        panes = [self.query_one(f"#{name}", Widget) for name in ("graph", "parameters", "source", "timeline")]
         self.app.push_screen(Help(panes))
 
     def action_theme(self) -> None:
