@@ -90,11 +90,11 @@ BUGS = {
                 super().__init__()
                 self.lin = nn.Linear(3, 1)
             def forward(self, x):
-                self.out = self.lin(x)
+                self.out = self.lin(x)  # culprit
                 return self.out
         net = Net()
         net(torch.ones(1, 3)).sum().backward()
-        best = copy.deepcopy(net)  # culprit
+        best = copy.deepcopy(net)
     """,
     "GS309 an image made for the attack": """
         import torch

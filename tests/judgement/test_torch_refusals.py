@@ -136,13 +136,13 @@ BUGS = {
                 self.a, self.calls = nn.Linear(4, 4), 0
 
             def mixed(self, x):
-                self.calls += 1
+                self.calls += 1  # culprit
                 h = self.a(x).tanh()
                 return h if self.calls % 2 else h.exp().sin()
 
             def forward(self, x):
                 x = self.mixed(x)
-                return checkpoint(self.mixed, x, use_reentrant=False)  # culprit
+                return checkpoint(self.mixed, x, use_reentrant=False)
 
         Net()(torch.randn(2, 4)).sum().backward()
         """,
@@ -276,10 +276,195 @@ BUGS = {
         net = nn.Linear(3, 1)
 
         def scaled(g):
-            return g.norm()
+            return g.norm()  # culprit
 
         net.weight.register_hook(scaled)
-        net(torch.randn(2, 3)).sum().backward()  # culprit
+        net(torch.randn(2, 3)).sum().backward()
+        """,
+    ),
+    "a backward for one of two results": Refused(
+        "GS815",
+        "Both.backward",
+        "def backward(ctx, grad):",
+        "def backward(ctx, grad, _other):",
+        """
+        class Both(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x.clone(), x.sum()
+
+            @staticmethod
+            def backward(ctx, grad):  # culprit
+                return grad
+
+        kept, total = Both.apply(torch.randn(3, requires_grad=True))
+        (kept.sum() + total).backward()
+        """,
+    ),
+    "a forward without the mask it is given": Refused(
+        "GS610",
+        "Net.forward",
+        "def forward(self, x):",
+        "def forward(self, x, mask=None):",
+        """
+        class Net(nn.Module):
+            def forward(self, x):  # culprit
+                return x * 2
+
+        Net()(torch.ones(2), torch.ones(2))
+        """,
+    ),
+    "a gradient of a weight that lies the other way": Refused(
+        "GS811",
+        "[3, 4]",
+        "x.t() @ grad",
+        "grad.t() @ x",
+        """
+        class Linear(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, w):
+                ctx.save_for_backward(x, w)
+                return x @ w.t()
+
+            @staticmethod
+            def backward(ctx, grad):
+                x, w = ctx.saved_tensors
+                grad_w = x.t() @ grad  # culprit
+                return grad @ w, grad_w
+
+        Linear.apply(torch.randn(2, 3), torch.randn(4, 3, requires_grad=True)).sum().backward()
+        """,
+    ),
+    "an in-place activation behind a hooked module": Refused(
+        "GS817",
+        "hook",
+        "nn.ReLU(inplace=True)",
+        "nn.ReLU()",
+        """
+        layers = [nn.Linear(3, 3)]
+        layers.append(nn.ReLU(inplace=True))  # culprit
+        net = nn.Sequential(*layers)
+        net[0].register_full_backward_hook(lambda module, given, taken: None)
+        net(torch.randn(2, 3, requires_grad=True)).sum().backward()
+        """,
+    ),
+    "single gradients through batch norm": Refused(
+        "GS431",
+        "BatchNorm",
+        "nn.BatchNorm1d(4)",
+        "nn.GroupNorm(2, 4)",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.a, self.out = nn.Linear(3, 4), nn.Linear(4, 1)
+                self.norm = nn.BatchNorm1d(4)  # culprit
+
+            def forward(self, x):
+                return self.out(self.norm(self.a(x)))
+
+        net = Net()
+        net(torch.randn(6, 3))
+        state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+        vmap(lambda x: functional_call(net, state, (x,)).sum())(torch.randn(5, 6, 3))
+        """,
+    ),
+    "a penalty through a marked backward": Refused(
+        "GS231",
+        "once_differentiable",
+        "@torch.autograd.function.once_differentiable",
+        "# differentiated twice",
+        """
+        class Square(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                ctx.save_for_backward(x)
+                return x * x
+
+            @staticmethod
+            @torch.autograd.function.once_differentiable
+            def backward(ctx, grad):
+                (x,) = ctx.saved_tensors
+                return 2 * x * grad
+
+        net, head = nn.Linear(2, 4), nn.Linear(4, 1)
+
+        def score(x):
+            squares = Square.apply(net(x))  # culprit
+            return head(squares)
+
+        x = torch.randn(3, 2, requires_grad=True)
+        (slope,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
+        (score(x).mean() + slope.square().mean()).backward()
+        """,
+    ),
+    "a derivative that the cdf of a gamma does not have": Refused(
+        "GS231",
+        "gammainc",
+        "torch.special.gammainc(shape, x)",
+        "torch.sigmoid(shape * x)",
+        """
+        class Survival(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.shape = nn.Parameter(torch.ones(()))
+
+            def forward(self, x):
+                shape = F.softplus(self.shape)
+                return torch.special.gammainc(shape, x)  # culprit
+
+        Survival()(torch.rand(4)).log().sum().backward()
+        """,
+    ),
+    "moments of other parameters": Refused(
+        "GS907",
+        "remembers",
+        "reversed(list(net.parameters()))",
+        "list(net.parameters())",
+        """
+        net = nn.Linear(3, 2)
+
+        def train(opt):
+            net(torch.randn(4, 3)).square().sum().backward()
+            opt.step()
+            opt.zero_grad()
+
+        first = torch.optim.Adam(net.parameters())
+        train(first)
+        opt = torch.optim.Adam(reversed(list(net.parameters())))
+        opt.load_state_dict(first.state_dict())  # culprit
+        train(opt)
+        """,
+    ),
+    "parameters that were counted first": Refused(
+        "GS607",
+        "no parameters",
+        "params = net.parameters()",
+        "params = list(net.parameters())",
+        """
+        net = nn.Linear(3, 2)
+        params = net.parameters()  # culprit
+        print(sum(p.numel() for p in params))
+        opt = torch.optim.SGD(params, lr=0.1)
+        """,
+    ),
+    "forces without a graph, compared with forces of a formula": Refused(
+        "GS201",
+        "grad",
+        "grad(energy(x).sum(), x)[0]",
+        "grad(energy(x).sum(), x, create_graph=True)[0]",
+        """
+        energy = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+
+        def force(x):
+            return -torch.autograd.grad(energy(x).sum(), x)[0]  # culprit
+
+        def known(x):
+            x = x.detach().requires_grad_()
+            return -torch.autograd.grad(x.square().sum(), x)[0]
+
+        x = torch.randn(3, 2, requires_grad=True)
+        F.mse_loss(force(x), known(x)).backward()
         """,
     ),
     "a hook on what was detached": Refused(
@@ -350,19 +535,27 @@ def test_what_trains_no_more_is_named_by_data_parallel_training(judging: Judging
     assert not loud(judging(text.replace("Parallel(Gated())", "Parallel(Gated(), find_unused_parameters=True)")))
 
 
-def test_a_copied_module_tells_which_attribute_is_a_result(judging: Judging) -> None:
-    script = """
-        class Scaled(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.v = nn.Parameter(torch.randn(3))
-                self.unit = self.v / self.v.norm()  # made
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "self.unit = self.v / self.v.norm()  # culprit",
+        "unit = self.v / self.v.norm()\n        self.unit = unit  # culprit",
+    ],
+    ids=["at once", "by another line"],
+)
+def test_a_copied_module_tells_which_attribute_is_a_result(judging: Judging, kept: str) -> None:
+    script = f"""
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.v = nn.Parameter(torch.randn(3))
+        {kept}
 
-        kept = copy.deepcopy(Scaled())  # culprit
-    """
-    found = judging.expect("GS311", "# culprit", HEAD.lstrip() + textwrap.dedent(script))
-    assert "self.unit" in found.message
-    assert [place.line for place in found.related] == [judging.line("# made")]
+kept = copy.deepcopy(Scaled())  # copied
+"""
+    found = judging.expect("GS311", "# culprit", HEAD.lstrip() + script)
+    assert "unit" in found.message
+    assert judging.line("# copied") in [place.line for place in found.related]
 
 
 def test_the_scripts_own_line_comes_before_a_librarys(judging: Judging) -> None:

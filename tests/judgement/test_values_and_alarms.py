@@ -245,6 +245,52 @@ opt = torch.optim.Adam(net.parameters(), 2e-4)
 for _ in range(4):
     learn(opt, (net(torch.randn(16, 32)) - 1).square().mean())
 """,
+    "windows of a sequence, each sequence from a learned state": """
+cell, out = nn.GRUCell(1, 6), nn.Linear(6, 1)
+first = nn.Parameter(torch.zeros(1, 6))
+opt = torch.optim.Adam([first, *cell.parameters(), *out.parameters()], 1e-2)
+for epoch in range(4):
+    sequence = torch.randn(8, 12)
+    h = first.expand(8, -1)
+    for begin in range(0, 12, 3):
+        loss = 0.0
+        for t in range(begin, begin + 3):
+            h = cell(sequence[:, t : t + 1], h)
+            loss = loss + out(h).square().mean()
+        learn(opt, loss)
+        h = h.detach()
+""",
+    "the mean of a row and a column, added": """
+net, judge = mlp(4, 4), mlp(4, 1).requires_grad_(False)
+opt = torch.optim.Adam(net.parameters(), 1e-2)
+for _ in range(4):
+    x, _ = batch()
+    error = (net(x) - x).square().sum(1)
+    learn(opt, torch.mean(0.1 * error + 0.2 * F.softplus(-judge(net(x)))))
+""",
+    "two judges in turn, whose graphs are kept for a while": """
+def deep(o):
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, o), nn.Sigmoid())
+make, fake, real = deep(4), deep(1), deep(1)
+opts = [torch.optim.Adam(net.parameters(), 1e-3) for net in (make, fake, real)]
+def clear():
+    for opt in opts:
+        opt.zero_grad()
+for _ in range(6):
+    for _ in range(3):
+        x, _ = batch()
+        made = make(x)
+        wrong, right = fake(made), fake(x)
+        loss = wrong.mean() - right.mean()
+        loss.backward(retain_graph=True)
+        opts[1].step()
+        clear()
+        other = real(x).mean() - real(make(torch.randn(8, 4))).mean()
+        other.backward()
+        opts[2].step()
+        clear()
+    learn(opts[0], -fake(make(torch.randn(8, 4))).mean())
+""",
 }
 
 
@@ -257,3 +303,26 @@ def test_the_line_is_named(judging: Judging, name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_said_of_healthy_code(judging: Judging, name: str) -> None:
     assert loud(judging(NETS + HEALTHY[name])) == []
+
+
+def test_what_a_library_does_with_its_results_is_its_own(judging: Judging) -> None:
+    script = (
+        NETS
+        + """
+import pathlib, sys
+folder = pathlib.Path("site-packages")
+folder.mkdir(exist_ok=True)
+(folder / "loglib.py").write_text("def log(x):\\n    x.clone()\\n    x.detach()\\n    return x / 2\\n")
+sys.path.insert(0, str(folder))
+import loglib
+
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    loss = F.mse_loss(net(x), y)
+    loglib.log(loss)
+    learn(opt, loss)
+"""
+    )
+    assert loud(judging(script)) == []

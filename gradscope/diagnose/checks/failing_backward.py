@@ -16,7 +16,7 @@ from ...repair.changes.values import argument_followed_by, receiver_followed_by
 from ...repair.ways import Way
 from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
-from ..evidence.gradient_cuts import first_cuts, place_of, reason
+from ..evidence.gradient_cuts import Cut, first_cuts, place_of, reason
 from ..evidence.index import Case
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import listed, variable
@@ -80,7 +80,7 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
             return
         yield _rebuilt(case, step, flow, root, exit_, backward)
         return
-    cut = found[-1]
+    cut = _towards_weights(flow, found)
     why, fix = reason(flow, cut)
     yield NO_GRAPH.finding(
         f"{name} has no graph: the path to the parameters ends at {flow.ops[cut.op].name}",
@@ -93,6 +93,17 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         fixes=rejoined(flow, cut),
         nodes=[tensor_id(step.template, tensor) for tensor in (*flow.ops[cut.op].outputs[:1], root)],
     )
+
+
+def _towards_weights(flow: Dataflow, cuts: Sequence[Cut]) -> Cut:
+    """Of several cuts the last one that has a parameter behind it: what else was cut off is no loss."""
+
+    def has_weights(cut: Cut) -> bool:
+        behind = flow.behind(flow.ops[cut.op].inputs, cut.op)[0]
+        owners = (flow.case.parameter(flow.step, tensor) for tensor in behind)
+        return any(one is not None and one.requires_grad and one.role == "parameter" for one in owners)
+
+    return next((cut for cut in reversed(cuts) if has_weights(cut)), cuts[-1])
 
 
 def _checkpointed(case: Case, step: Step, flow: Dataflow, root: int, op: int, backward: Backward) -> Finding:

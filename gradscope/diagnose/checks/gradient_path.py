@@ -227,7 +227,11 @@ def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str
 
 
 def _unmeant(flow: Dataflow, cut: Cut, term: int) -> bool:
-    """Whether nobody would cut there on purpose: not the detach() of a finished term, nor a block without gradients."""
+    """Whether nobody would cut there on purpose: not the detach() of a finished term, a block without gradients, nor
+    what a library does.
+    """
+    if flow.case.in_library(flow.ops[cut.op].stack):
+        return False
     if cut.kind == "detach":
         return cut.op != flow.step.tensors[term].made_by and not all(is_number(flow.step, t) for t in flow.cuts[cut.op])
     return cut.kind in ("copy", "grad", "integer")

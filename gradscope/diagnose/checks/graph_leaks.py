@@ -52,7 +52,7 @@ def graphs_kept(case: Case) -> Iterator[Finding]:
             piles[key, kept.holder].append((row, kept))
     for pile in piles.values():
         together = _together(case, pile)
-        if together >= _ENOUGH and not _only_newest(case, pile):
+        if together >= _ENOUGH and not _only_newest(case, pile) and not _steady(case, pile[0][0].number):
             yield _kept(case, pile, together)
 
 
@@ -73,6 +73,16 @@ def _together(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> int:
             held = min(held, row.alive[0])
         most = max(most, held)
     return most
+
+
+def _steady(case: Case, first: int) -> bool:
+    """Whether no more results are alive each time that the same step has come round, from row `first` on."""
+    alive: dict[int, list[int]] = defaultdict(list)
+    for row in case.rows:
+        if row.number >= first and row.alive is not None:
+            alive[row.template].append(row.alive[0])
+    often = [counts for counts in alive.values() if len(counts) >= _ENOUGH]
+    return bool(often) and all(max(counts) == min(counts) for counts in often)
 
 
 def _only_newest(case: Case, pile: Sequence[tuple[StepRow, Kept]]) -> bool:

@@ -13,7 +13,8 @@ from ...model.order import reached
 from ...model.records import LOADER, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
-from ...repair.changes.calls import with_keyword, without_op
+from ...repair.changes.calls import renamed, with_keyword, without_op
+from ...repair.changes.elsewhere import at_call
 from ...repair.changes.values import side_followed_by
 from ...repair.ways import Way
 from ...text import sizes
@@ -59,6 +60,8 @@ def _line(case: Case, call: OpCall) -> Place | None:
     return case.place(call.stack)
 
 
+_SOFTMAX = ("Softmax",)
+
 # -- shapes --------------------------------------------------------------------------------------------
 
 
@@ -86,20 +89,25 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
         if not shapes[1] or shapes[0] != (shapes[1][0], *(1 for _ in shapes[1])) or shapes[1][0] < 2:
             continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
-        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
-        if not pairs and _only_summed(case, event):
+        product = call.name in op_kinds.MULTIPLIES  # of all pairs: its mean is that of the two means
+        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column, reduced=not product))
+        if not pairs and _only_summed(case, event) and not _averaged(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
 
-def _stood_up(step: Step, tensor: int) -> bool:
-    """Whether the script itself made a column of the values, which it then compares with all others: x[:, None]."""
+def _stood_up(step: Step, tensor: int, *, reduced: bool) -> bool:
+    """Whether the script itself made a column of the values, which it then compares with all others: x[:, None].
+
+    `reduced`: or one that a sum or mean with keepdim gave, as squared norms are for distances.
+    """
+    reductions = {"sum", "mean", "amax", "norm"} if reduced else set()
     for _ in range(8):
         call = step.maker(tensor)
         if call is None or not call.inputs:
             return False
         wider = len(step.tensors[call.outputs[0]].shape) >= len(step.tensors[call.inputs[0]].shape)
-        if wider and call.name in op_kinds.RESHAPES | {"__getitem__", "expand", "sum", "mean", "amax", "norm"}:
+        if wider and call.name in op_kinds.RESHAPES | {"__getitem__", "expand"} | reductions:
             return call.name != "__getitem__" or "None" in call.arguments
         if call.name not in op_kinds.CASTS | op_kinds.DETACHES | op_kinds.COPIES:
             return False
@@ -116,6 +124,14 @@ def _only_summed(case: Case, event: Event[OpCall]) -> bool:
     ends = [op for op in ends if op.name not in op_kinds.LEAVES_TORCH]
     whole = all(op.name in op_kinds.SUMS | op_kinds.AVERAGES and not op.arguments for op in ends)
     return bool(ends) and whole and any(set(op.outputs) & flow.differentiated for op in ends)
+
+
+def _averaged(case: Case, event: Event[OpCall]) -> bool:
+    """Whether the mean is taken of a sum's own matrix: it is that of both, whatever meets what."""
+    flow, sums = Dataflow.of(case, event.step), op_kinds.ADDS | op_kinds.SUBTRACTS
+    readers = [flow.ops[op] for op in flow.readers.get(event.moment.outputs[0], ())]
+    whole = all(op.name in op_kinds.AVERAGES and not op.arguments for op in readers)
+    return event.moment.name in sums and bool(readers) and whole
 
 
 def _same_size(flow: Dataflow, tensor: int, size: Sequence[int]) -> Iterator[int]:
@@ -286,6 +302,14 @@ def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -
         explanation=f"{loss.name} takes the mean of its input's negative at the right class. Without a logarithm it "
         "has no lower bound, or one that means nothing: it is not the likelihood.",
         fix=f"use {better} in the model, or cross_entropy on the raw scores",
+        fixes=case.fixes(
+            *(
+                Way("take their logarithm", "the loss is the likelihood of the classes", _line(case, made), change)
+                for change in (renamed(("softmax",), "log_softmax"), at_call(_SOFTMAX, renamed(_SOFTMAX, "LogSoftmax")))
+            )
+        )
+        if made.name == "softmax"
+        else (),
         nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
     )
 

@@ -16,7 +16,7 @@ from ...repair.changes.statements import inserted
 from ...repair.ways import Way
 from ..evidence.ancestry import Copy, Made, copy_of_leaf, is_update, made, root_without_graph, update_behind
 from ..evidence.grad_reads import Reads, reads_of_nothing
-from ..evidence.index import Case
+from ..evidence.index import Case, Origin
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 COPY_OF_LEAF = Rule(
@@ -236,7 +236,7 @@ class _Carried:
 @check(COPY_OF_LEAF, MOVED_COPY)
 def copy_used_by_all_steps(case: Case) -> Iterator[Finding]:
     """A copy that was made of a leaf once and is used in every step: it follows no update, and gets none."""
-    found: dict[tuple[int, int], _Carried] = {}
+    found: dict[Origin, _Carried] = {}
     for step in case.training():
         used = {number for event in case.events(OpCall, step) for number in event.moment.inputs}
         backward = next(case.events(Backward, step), None)
@@ -248,8 +248,9 @@ def copy_used_by_all_steps(case: Case) -> Iterator[Finding]:
             copy = copy_of_leaf(case, step, tensor.number)
             if copy is not None and not _shares_memory(copy):
                 subject = made(case, step, tensor.number)
-                one = found.setdefault(subject.key, _Carried(copy, subject))
-                one.steps.update(row.number for row in case.repeats(step))
+                for row in case.repeats(step):  # each may have taken over a copy of its own
+                    origin = case.origin(Step(case.trace, row), tensor.number)
+                    found.setdefault(origin, _Carried(copy, subject)).steps.add(row.number)
     for one in found.values():
         if len(one.steps) > 1 and not _changed(case, one.subject) and _starves(case, one.copy, one.subject):
             used_in = f"the same copy is used in {len(one.steps)} steps"

@@ -19,6 +19,7 @@ from ...repair.changes.writes import out_of_place, taken_one_by_one
 from ...repair.ways import Way
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
+from ..evidence.source_lines import put_away
 from ..evidence.torch_errors import ErrorKind, TorchError
 from ..rules import CERTAIN, Rule, check
 
@@ -162,12 +163,14 @@ def refused_call(case: Case) -> Iterator[Finding]:
     dtype = event.step.tensors[event.moment.inputs[0]].dtype if event.moment.inputs else ""
     message, explanation, fix = tell(_Refused(case.error, _subject(case, event), dtype, place))
     fixes = case.fixes(*_ways(case, event, kind, place))
+    kept = _kept(case, event) if kind is ErrorKind.RESULT_DEEP_COPIED else None
+    copied = case.places((event.moment.stack, "the copy meets it here")) if kept is not None else ()
     yield rule.finding(
         message,
-        culprit=place,
+        culprit=kept or place,
         step=event.step.number,
         confidence=CERTAIN,
-        related=_origins(case, event),
+        related=(*_origins(case, event), *copied),
         explanation=explanation,
         fix=said(fixes, fix),
         fixes=fixes,
@@ -219,6 +222,20 @@ def _origins(case: Case, event: Event[Failure]) -> tuple[Place, ...]:
     copy = copy_of_leaf(case, event.step, first)
     stack = made(case, event.step, first).stack if copy is None else copy.first.stack
     return case.places((stack, "made here"))
+
+
+def _kept(case: Case, event: Event[Failure]) -> Place | None:
+    """The line that keeps a result where a deep copy meets it: in an attribute, a list."""
+    if not event.moment.inputs:
+        return None
+    number = event.moment.inputs[0]
+    origin, home = case.origin(event.step, number), made(case, event.step, number)
+    told = (one for row in case.rows for one in row.kept if (one.step, one.tensor) == origin and one.stack is not None)
+    kept = next(told, None)
+    if kept is not None:
+        return case.place(kept.stack)
+    name = home.tensor.name
+    return put_away(case, home.stack, name) if name.isidentifier() else case.place(home.stack)
 
 
 def _bare(code: str) -> str:

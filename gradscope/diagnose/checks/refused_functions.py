@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...model.findings import Finding, Severity
-from ..evidence.index import Case
-from ..evidence.refusals import Meaning, behind, told
+from ...model.moments import Failure
+from ..evidence.index import Case, Event
+from ..evidence.refusals import Cause, Meaning, behind, told
+from ..evidence.source_lines import definition, returned
 from ..evidence.torch_errors import ErrorKind
 from ..rules import Rule, check, finding_of
 
@@ -27,6 +29,34 @@ TRANSFORM_REFUSED = Rule(
     "GS431", "function-transform-refused", Severity.ERROR, "vmap, grad or jvp cannot follow what the function does."
 )
 
+
+def _defined(case: Case, _event: Event[Failure]) -> Cause | None:
+    """Where the method that the message names is defined."""
+    parts = case.error.parts
+    return Cause(definition(case, parts.get("owner") or "", parts.get("method") or ""), "torch calls it from here")
+
+
+def _in_hook(case: Case, _event: Event[Failure]) -> Cause | None:
+    """What the hook that the message names returns."""
+    return Cause(returned(case, case.error.parts.get("hook") or ""), "the backward that runs the hook")
+
+
+def _written_module(case: Case, event: Event[Failure]) -> Cause | None:
+    """The module that works in place, if the write was one's: the last that was called."""
+    calls = [call for call in event.step.template.calls if call.moment <= event.position]
+    module = case.modules.get(calls[-1].module) if calls else None
+    place = case.place(module.stack) if module is not None else None
+    return Cause(place, "it is written to here") if place is not None and "inplace" in place.code else None
+
+
+def _batch_norm(case: Case, event: Event[Failure]) -> Cause | None:
+    """Where the BatchNorm that was called last was made."""
+    calls = [call for call in event.step.template.calls if call.moment <= event.position]
+    called = [case.modules[call.module] for call in calls if call.module in case.modules]
+    norms = [module for module in called if module.type.startswith("BatchNorm")]
+    return Cause(case.place(norms[-1].stack), "called here, under vmap") if norms else None
+
+
 _FUNCTIONS = {
     ErrorKind.FUNCTION_WITHOUT_BACKWARD: Meaning(
         "a custom Function has no backward of its own",
@@ -42,6 +72,13 @@ _FUNCTIONS = {
         "save_for_backward was given a {given}, as argument {place}",
         "save_for_backward keeps tensors, and checks later that they were not changed. Other values need no such care.",
         "keep it as an attribute: ctx.scale = scale; save_for_backward for the tensors alone",
+    ),
+    ErrorKind.FUNCTION_TAKES_OTHER_COUNT: Meaning(
+        "{owner}.{method} takes other arguments than torch gives it",
+        "torch calls it: backward(ctx, …) gets one gradient for each result of forward, setup_context(ctx, inputs, "
+        "output) the two tuples.",
+        "give backward one argument for each result of forward, after ctx: def backward(ctx, grad_first, grad_second)",
+        _defined,
     ),
     ErrorKind.FUNCTION_RETURNED_NO_TENSOR: Meaning(
         "a custom Function's backward returned a {given}",
@@ -91,6 +128,7 @@ _HOOKS = {
         "the hook {hook} returned a gradient of another {what}",
         "What a hook returns takes the gradient's place, so it must have its shape, dtype and device.",
         "return a tensor like the one it was given (grad * mask), or None to leave it as it is",
+        _in_hook,
     ),
     ErrorKind.HOOK_RETURNED_NO_TENSOR: Meaning(
         "a hook returned a {given} for a gradient",
@@ -117,6 +155,7 @@ _HOOKS = {
         "The hook makes the module's inputs and results views that must stay as they are. A write in place "
         "(ReLU(inplace=True), +=) breaks that.",
         "work out of place there: nn.ReLU(), x = x + y; or put the hook on another module, or use a tensor hook",
+        _written_module,
     ),
 }
 
@@ -170,6 +209,7 @@ _TRANSFORMS = {
         "BatchNorm under vmap would write its running mean, which is there only once",
         "Each of the batch has other statistics, and the module has one buffer for them.",
         "replace it by GroupNorm or BatchNorm(track_running_stats=False), or call the model in eval()",
+        _batch_norm,
     ),
     ErrorKind.TRANSFORM_HAS_NO_MEMORY: Meaning(
         "inside a function transform, the values of a tensor are asked for (numpy, tolist, data_ptr)",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ...model.findings import Finding, Severity
-from ...model.moments import Failure, OpCall
+from ...model.moments import Backward, Failure, OpCall
+from ...model.trace import Step
 from ..evidence.index import Case, Event
 from ..evidence.refusals import Cause, Meaning, told
 from ..evidence.torch_errors import ErrorKind
@@ -24,15 +25,38 @@ GRAPH_IN_THE_WAY = Rule(
 
 
 def _op_without_derivative(case: Case, event: Event[Failure]) -> Cause | None:
-    """The op of the step that the name in the message is of: most of its words, the last of such ops."""
-    words = [word for word in re.split(r"_+", case.error.parts.get("op") or "") if word]
-    best: tuple[int, OpCall] | None = None
-    for one in case.events(OpCall, event.step):
+    """The op that the message names: the one that made such a node, else the last with most of the words."""
+    name = case.error.parts.get("op") or ""
+    made = _node_of(case, event.step, name.replace("_", "").lower())
+    words = [word for word in re.split(r"_+", name) if word]
+    best: tuple[int, OpCall] | None = (0, made) if made is not None else None
+    for one in case.events(OpCall, event.step) if made is None else ():
         own = [word for word in one.moment.name.split("_") if word]
         fits = all(any(word.startswith(part) for word in words) for part in own)
         if own and fits and (best is None or len(own) >= best[0]):
             best = len(own), one.moment
     return Cause(case.place(best[1].stack), "its derivative is needed here", best[1].name) if best is not None else None
+
+
+def _node_of(case: Case, step: Step, name: str) -> OpCall | None:
+    """The op that made the last grad node of a name in the graph of the backward that failed."""
+    failed = [one.moment for one in case.events(Backward, step) if one.moment.error is not None]
+    graph = step.behind(failed[-1]) if failed else None
+    nodes = [node for node in graph.nodes if _called(node.name) == name] if graph is not None and name else []
+    return step.op(nodes[-1].op) if nodes else None
+
+
+def _called(node: str) -> str:
+    return node.partition("Backward")[0].lower()
+
+
+def _function_of_user(case: Case, event: Event[Failure]) -> Cause | None:
+    """Where a custom Function was applied, the last in the graph of the backward that failed."""
+    failed = [one.moment for one in case.events(Backward, event.step) if one.moment.error is not None]
+    graph = event.step.behind(failed[-1]) if failed else None
+    made = [(node.name, event.step.op(node.op)) for node in graph.nodes] if graph is not None else []
+    found = next((op for name, op in made if op is not None and name == f"{op.name}Backward"), None)
+    return Cause(case.place(found.stack), "it is differentiated twice here", found.name) if found is not None else None
 
 
 _DERIVATIVES = {
@@ -55,6 +79,7 @@ _DERIVATIVES = {
         "a custom Function whose backward is marked with @once_differentiable is differentiated twice",
         "The mark says that the backward's own computation is not recorded, so there is nothing to differentiate.",
         "take the mark away and write the backward in torch ops; or do without create_graph=True",
+        _function_of_user,
     ),
     ErrorKind.ANOMALY_NAN: Meaning(
         "{node} gives NaN: detect_anomaly stopped the backward at its result {place}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from ...model.findings import Finding, Place, Severity
@@ -13,6 +14,7 @@ from ...repair.changes.leaves import as_parameter, registered
 from ...repair.ways import Way
 from ..evidence.index import Case, Event
 from ..evidence.parameters import Ownership
+from ..evidence.source_lines import bound_before
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import call_at
 from ..rules import CERTAIN, SURE, Rule, check
@@ -67,11 +69,14 @@ def _empty(case: Case, failure: Event[Failure]) -> Finding:
                 Way("make it a parameter", _FOUND, unregistered, as_parameter()),
             ),
         )
+    given = re.match(r"[\w.]+\(\s*([A-Za-z_]\w*)\s*[,)]", here.expression) if here is not None else None
+    bound = bound_before(case, here, given[1]) if given is not None else None
     return OPTIMIZER_REFUSES.finding(
         f"{call_at(case, failure.moment.stack, 'the optimizer')} gets no parameters at all",
-        culprit=here,
+        culprit=bound or here,
         step=failure.step.number,
         confidence=CERTAIN,
+        related=case.places((failure.moment.stack, "the optimizer finds no parameters")) if bound is not None else (),
         explanation="model.parameters() is a generator, which is empty once something has gone through it; and a "
         "filter by requires_grad leaves none if everything is frozen.",
         fix="call model.parameters() again here, or keep list(model.parameters())",

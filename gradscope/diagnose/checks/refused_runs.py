@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event, at
 from ..evidence.refusals import Cause, Meaning, behind, told
+from ..evidence.source_lines import memories_of
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import parameter_names
 from ..rules import Rule, check, finding_of
@@ -31,6 +33,9 @@ def _checkpointed(case: Case, event: Event[Failure]) -> Cause | None:
     if not again:
         return None
     function = again[0]
+    memory = _memory(case, event)
+    if memory is not None:
+        return Cause(memory, "the backward that runs it again", function.function)
     for moment in event.step.moments[: event.position]:
         sites = case.sites(moment.stack)
         for inner, outer in zip(sites, list(sites[1:])):
@@ -38,6 +43,17 @@ def _checkpointed(case: Case, event: Event[Failure]) -> Cause | None:
             if (inner.file, inner.function) == (function.file, function.function) and called != function.function:
                 return Cause(at(outer), "the backward that runs it again", function.function)
     return Cause(at(function), "the backward that runs it again", function.function)
+
+
+def _memory(case: Case, event: Event[Failure]) -> Place | None:
+    """The statement inside of a checkpoint that changes what outlives it, and so what it meets when it runs again."""
+    lines: dict[str, set[int]] = defaultdict(set)
+    for moment in event.step.moments[: event.position]:
+        sites = case.sites(moment.stack)
+        called = [place for place, site in enumerate(sites) if "checkpoint" in site.expression.partition("(")[0]]
+        for site in sites[: called[0]] if called else ():
+            lines[site.file].add(site.line)
+    return next(memories_of(case, lines), None)
 
 
 def _wrapped(case: Case, _event: Event[Failure]) -> Cause | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...model.findings import Finding, Severity
-from ..evidence.index import Case
-from ..evidence.refusals import Meaning, told
+from ...model.moments import Failure
+from ..evidence.index import Case, Event
+from ..evidence.refusals import Cause, Meaning, told
+from ..evidence.source_lines import definition
 from ..evidence.torch_errors import ErrorKind
 from ..rules import Rule, check, finding_of
 
@@ -16,6 +18,12 @@ SETTING_REFUSED = Rule(
 STATE_REFUSED = Rule(
     "GS610", "state-does-not-fit", Severity.ERROR, "A state that is loaded, or a module, is not ready or does not fit."
 )
+
+
+def _forward(case: Case, _event: Event[Failure]) -> Cause | None:
+    """Where the forward is defined."""
+    return Cause(definition(case, case.error.parts.get("owner") or "", "forward"), "called here")
+
 
 _SETTINGS = {
     ErrorKind.OPTIMIZER_WANTS_TENSORS: Meaning(
@@ -113,6 +121,12 @@ _STATES = {
         "LazyLinear and its like get their parameters from the first input that they see.",
         "run one batch through the model first: with torch.no_grad(): model(x); then initialise, copy, wrap or "
         "train it",
+    ),
+    ErrorKind.MODULE_TAKES_OTHER_COUNT: Meaning(
+        "{owner}.forward takes other arguments than it is called with",
+        "What a module is called with goes to its forward, after self.",
+        "compare the two lines: def forward(self, x, mask=None) for model(x) and model(x, mask)",
+        _forward,
     ),
     ErrorKind.MODULE_WITHOUT_FORWARD: Meaning(
         "{module} has no forward",

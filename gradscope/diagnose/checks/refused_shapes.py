@@ -12,8 +12,9 @@ from ...model.fixes import said
 from ...repair.changes.calls import argument_replaced, renamed
 from ...repair.changes.values import only_argument_followed_by
 from ...repair.ways import Way
-from ..evidence.index import Case
+from ..evidence.index import Case, at
 from ..evidence.refused_inputs import Refused, layer_line, refused_call, shaped, shapes, source_line
+from ..evidence.source_lines import loads_of
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import module_name
 from ..rules import CERTAIN, SURE, Rule, check
@@ -159,6 +160,8 @@ def _width(case: Case, _refused: Refused | None, struck: Place | None) -> _Told:
 
 
 def _state(case: Case, _refused: Refused | None, struck: Place | None) -> _Told:
+    sites = case.sites(case.failure.moment.stack) if case.failure is not None else ()
+    caller = next((site for site in sites if site.function != "forward"), None)
     wanted, given = case.error.parts["wanted"], case.error.parts["given"]
     return _Told(
         f"a recurrent layer is given a state of shape {given}, and needs {wanted} for this batch",
@@ -166,7 +169,7 @@ def _state(case: Case, _refused: Refused | None, struck: Place | None) -> _Told:
         "another layer. The last batch of a loader is smaller; without batch_first the batch is the second axis.",
         "make the state for each batch: torch.zeros(layers, x.size(0), hidden), or leave it out for zeros; "
         "DataLoader(..., drop_last=True)",
-        struck,
+        at(caller) if caller is not None else struck,
     )
 
 
@@ -186,6 +189,16 @@ def _kernel(case: Case, refused: Refused | None, struck: Place | None) -> _Told:
 
 def _differ(case: Case, refused: Refused | None, struck: Place | None) -> _Told:
     """Two tensors of a call whose shapes do not fit."""
+    if refused is None and struck is not None and struck.expression.endswith(".step()"):
+        owner = struck.expression.removesuffix(".step()")
+        return _Told(
+            f"what {owner} remembers has other shapes than its parameters",
+            "An optimizer's state belongs to parameters by their place in its groups: it was saved for other ones, or "
+            "for the same in another order.",
+            "give the optimizer its parameters in the order in which they were when the state was saved; or begin it "
+            "anew, without load_state_dict",
+            loads_of(case, struck.file, owner),
+        )
     if refused is None or case.failure is None:
         return _Told(
             f"the shapes do not fit: {_message(case)}",

@@ -262,11 +262,18 @@ class Case:
             return ()
         known = self._stacks.get(stack)
         if known is None:
-            found, sites = self.trace.source.stacks().get(stack), self.trace.source.sites()
-            all_sites = tuple(sites[number] for number in (found.sites if found else ()) if number in sites)
+            all_sites = self._all_sites(stack)
             own = next((place for place, site in enumerate(all_sites) if not _INSTALLED.search(site.file)), 0)
             known = self._stacks[stack] = all_sites[own:]
         return known
+
+    def in_library(self, stack: int | None) -> bool:
+        """Whether the call at a stack was made by a library that the user's line called."""
+        return stack is not None and self.sites(stack) != self._all_sites(stack)
+
+    def _all_sites(self, stack: int) -> tuple[Site, ...]:
+        found, sites = self.trace.source.stacks().get(stack), self.trace.source.sites()
+        return tuple(sites[number] for number in (found.sites if found else ()) if number in sites)
 
     @cached_property
     def _stacks(self) -> dict[int, tuple[Site, ...]]:

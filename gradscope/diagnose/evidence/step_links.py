@@ -33,10 +33,10 @@ class Home(NamedTuple):
 
 @dataclass
 class Lasting:
-    """A tensor beyond its step: the later rows in which it was still there, and whether one of them used it."""
+    """A tensor beyond its step: the later rows in which it was still there; (row, number) where one took it over."""
 
     rows: set[int] = field(default_factory=set)
-    used: bool = False
+    used: set[tuple[int, int]] = field(default_factory=set)
 
 
 def home_of(case: Case, step: Step, tensor: int) -> Home:
@@ -83,8 +83,8 @@ def outlasting(case: Case) -> Mapping[tuple[int, int], Lasting]:
     for row in case.rows:
         for kept in row.kept:
             found[kept.step, kept.tensor].rows.add(row.number)
-        for _, came, number in row.carried:
-            found[came, number].used = True
+        for here, came, number in row.carried:
+            found[came, number].used.add((row.number, here))
     return found
 
 

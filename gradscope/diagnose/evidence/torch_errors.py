@@ -56,6 +56,10 @@ class ErrorKind(Enum):
     FUNCTION_SAVES_NO_TENSOR = (
         r"save_for_backward can only save variables, but argument (?P<place>\d+) is of type (?P<given>\w+)"
     )
+    FUNCTION_TAKES_OTHER_COUNT = (
+        r"(?P<owner>\w+)\.(?P<method>backward|setup_context|jvp|vmap)\(\) (?:takes \d+ positional arguments? but \d+ "
+        r"(?:was|were) given|missing \d+ required positional)"
+    )
     FUNCTION_RETURNED_NO_TENSOR = r"expected Variable or None \(got (?P<given>\w+)\)"
     FUNCTION_IS_OLD = "Legacy autograd function with non-static forward"
     FUNCTION_WITHOUT_SETUP = "must override the setup_context staticmethod"
@@ -162,6 +166,10 @@ class ErrorKind(Enum):
     MODULE_NOT_INITIALISED = r"before Module.__init__\(\) call"
     MODULE_OTHER_STATE = r"Error\(s\) in loading state_dict for (?P<module>\w+):\s*(?P<first>[^\n]*)"
     MODULE_LAZY = "uninitialized parameter"
+    MODULE_TAKES_OTHER_COUNT = (
+        r"(?P<owner>\w+)\.forward\(\) (?:takes \d+ positional arguments? but \d+ (?:was|were) given"
+        r"|missing \d+ required positional)"
+    )
     MODULE_WITHOUT_FORWARD = r'Module \[(?P<module>\w+)\] is missing the required "forward" function'
     BATCH_OF_ONE = "more than 1 value per channel"
 

@@ -52,6 +52,20 @@ def has_an_input_that_wants_none() -> None:
     torch.autograd.grad(wanting() * x, [x])
 
 
+class Lonely(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        return grad
+
+
+def takes_one_gradient() -> None:
+    Lonely.apply(wanting(2))[0].sum().backward()
+
+
 class Doubled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
@@ -577,6 +591,8 @@ PROVOKED += [
     (ErrorKind.PARALLEL_WITHOUT_PARAMETERS, lambda: in_a_group(lambda: DistributedDataParallel(nn.ReLU())), {}),
     (ErrorKind.PARALLEL_WITHOUT_GROUP, lambda: DistributedDataParallel(nn.Linear(2, 2)), {}),
     (ErrorKind.PARALLEL_WITHOUT_ADDRESS, lambda: torch.distributed.init_process_group("gloo"), {"variable": "RANK"}),
+    (ErrorKind.FUNCTION_TAKES_OTHER_COUNT, takes_one_gradient, {"owner": "Lonely", "method": "backward"}),
+    (ErrorKind.MODULE_TAKES_OTHER_COUNT, lambda: nn.ReLU()(torch.ones(1), 2), {"owner": "ReLU"}),
     # shapes and places
     (ErrorKind.VIEW_NEEDS_COPY, lambda: torch.ones(2, 3, 4).transpose(1, 2).view(2, 12), {}),
     (ErrorKind.VIEW_OF_OTHER_COUNT, lambda: torch.ones(2, 3).view(-1, 4), {"wanted": "[-1, 4]", "count": "6"}),

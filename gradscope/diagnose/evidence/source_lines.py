@@ -1,0 +1,138 @@
+"""What the user's text tells of an error: where a function is defined, a name was bound, a value was put away."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ...model.findings import Place
+from ...repair.source import Source
+from .index import Case
+
+_GROWS = frozenset({"append", "appendleft", "extend", "add", "insert", "update", "setdefault"})
+
+
+def place_in(source: Source, node: ast.expr | ast.stmt, note: str = "") -> Place:
+    """The line of a node."""
+    return Place(source.file, node.lineno, source.line(node.lineno).strip(), note)
+
+
+def definition(case: Case, owner: str, method: str) -> Place | None:
+    """Where the method of a class is defined, in the files that ran; None where it is not there exactly once."""
+    found = [
+        place_in(source, part)
+        for source in _sources(case)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef) and node.name == owner
+        for part in node.body
+        if isinstance(part, ast.FunctionDef) and part.name == method
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def function_named(case: Case, name: str) -> tuple[Source, ast.FunctionDef] | None:
+    """The one function of a name in the files that ran."""
+    found = [
+        (source, node)
+        for source in _sources(case)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def returned(case: Case, name: str) -> Place | None:
+    """The one `return` of the function of a name."""
+    found = function_named(case, name)
+    if found is None:
+        return None
+    returns = [node for node in ast.walk(found[1]) if isinstance(node, ast.Return) and node.value is not None]
+    return place_in(found[0], returns[0]) if len(returns) == 1 else None
+
+
+def bound_before(case: Case, place: Place | None, name: str) -> Place | None:
+    """The last line before a place, in the same function, that gives a name its value."""
+    source = case.sources.of(place.file) if place is not None else None
+    if source is None or place is None:
+        return None
+    here = next(iter(source.statements_on(place.line)), None)
+    function = source.function_of(here) if here is not None else source.tree
+    lines = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and node.lineno < place.line
+        and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    ]
+    return place_in(source, max(lines, key=lambda one: one.lineno)) if lines else None
+
+
+def put_away(case: Case, stack: int | None, name: str) -> Place | None:
+    """The statement, in the function that made a value of this name, that keeps it in an attribute or a container."""
+    place = case.place(stack)
+    source = case.sources.of(place.file) if place is not None else None
+    here = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
+    function = source.function_of(here) if source is not None and here is not None else None
+    for node in ast.walk(function) if function is not None else ():
+        if source is not None and isinstance(node, (ast.Assign, ast.Expr)) and _keeps(node, name):
+            return place_in(source, node)
+    return None
+
+
+def _keeps(node: ast.Assign | ast.Expr, name: str) -> bool:
+    if isinstance(node, ast.Assign):
+        lasting = any(isinstance(target, (ast.Attribute, ast.Subscript)) for target in node.targets)
+        return lasting and isinstance(node.value, ast.Name) and node.value.id == name
+    call = node.value
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in _GROWS
+        and any(isinstance(one, ast.Name) and one.id == name for one in call.args)
+    )
+
+
+def memories_of(case: Case, lines: dict[str, set[int]]) -> Iterator[Place]:
+    """The statements, in functions that ran these lines, that change what outlives the call: `self.calls += 1`."""
+    for file, ran in lines.items():
+        source = case.sources.of(file)
+        for function in ast.walk(source.tree) if source is not None else ():
+            if source is None or not isinstance(function, ast.FunctionDef):
+                continue
+            inside = range(function.lineno, (function.end_lineno or function.lineno) + 1)
+            if not ran.isdisjoint(inside):
+                yield from (place_in(source, node) for node in ast.walk(function) if isinstance(node, ast.stmt)
+                            if _remembers(node))  # fmt: skip
+
+
+def _remembers(node: ast.stmt) -> bool:
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.target, ast.Attribute)
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr not in _GROWS:
+        return False
+    return isinstance(call.func.value, ast.Attribute) or (
+        isinstance(call.func.value, ast.Name) and call.func.attr in ("append", "extend")
+    )
+
+
+def loads_of(case: Case, file: str, owner: str) -> Place | None:
+    """The one call of `OWNER.load_state_dict(…)` in a file."""
+    source = case.sources.of(file)
+    found = [
+        place_in(source, node)
+        for node in (ast.walk(source.tree) if source is not None else ())
+        if source is not None
+        and isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "load_state_dict"
+        and ast.unparse(node.func.value) == owner
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _sources(case: Case) -> Iterator[Source]:
+    for file in dict.fromkeys(site.file for site in case.trace.source.sites().values()):
+        source = case.sources.of(file)
+        if source is not None:
+            yield source
