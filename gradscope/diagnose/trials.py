@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..model.findings import Finding, Severity
 from ..model.fixes import Patch, Trial
 from ..model.moments import Backward
+from ..model.order import reached
 from ..model.records import StepRow
 from ..model.trace import Trace
 from .evidence.dataflow import Dataflow
@@ -64,12 +65,21 @@ def run_of(trace: Trace, findings: Sequence[Finding]) -> Run:
 
 
 def _met(case: Case) -> set[int]:
-    """The parameters behind the losses whose backwards failed, those behind a cut as well: all of them are to train."""
+    """The parameters behind the losses whose backwards failed, those behind a cut as well: all of them are to train.
+
+    Not those behind a gradient alone, which may not depend on them: a derivative knows nothing of a last bias.
+    """
     found: set[int] = set()
     for event in case.events(Backward):
         if event.moment.error is not None:
-            behind, _ = Dataflow.of(case, event.step).behind(event.moment.roots, event.position)
-            found.update(event.step.parameters_of(sorted(behind)))
+            flow = Dataflow.of(case, event.step)
+
+            def sources(tensor: int, flow: Dataflow = flow, end: int = event.position) -> Iterator[int]:
+                for op in flow.writers.get(tensor, ()):
+                    if op < end and flow.ops[op].name != "grad":
+                        yield from flow.ops[op].inputs
+
+            found.update(event.step.parameters_of(sorted(reached(event.moment.roots, sources))))
     return {one for one in found if case.parameters[one].requires_grad}
 
 

@@ -7,17 +7,19 @@ are looked at once. Reads the file: for worker threads.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..model.findings import Finding
 from ..model.moments import NodeRun, Template
 from ..model.records import Detail, StepRow, Tensor
+from ..model.source import TraceSource
 from ..model.trace import Step
 from . import cursor
 from .bad_numbers import bad_norms
 from .cursor import Place
+from .finding_lines import CodeLine
 from .session import Loaded, Session
 from .subject import grad_of
 from .touches import Touch, Touches, changes_of
@@ -65,6 +67,17 @@ def seek(
         if found:
             return Place(number, found[0] if by > 0 else found[-1])
     return None
+
+
+def seek_around(
+    session: Session, goal: Goal, here: Place, cancelled: Callable[[], bool], looks_at: Callable[[int], None]
+) -> Place | None:
+    """The next goal of this step, after its last one the first; else the nearest of another step, a later one first."""
+    moments = goal.moments(session.load(here.step))
+    if moments:
+        after = cursor.nearest(moments, here.moment, 1)
+        return Place(here.step, moments[0] if after is None else after)
+    return next((place for by in (1, -1) if (place := seek(session, goal, here, by, cancelled, looks_at))), None)
 
 
 def _beyond(steps: Sequence[int], step: int, by: int) -> Iterator[int]:
@@ -172,16 +185,36 @@ def moments_of_nodes(step: Step, nodes: Iterable[int]) -> Iterator[int]:
             yield moment
 
 
+def line_moments(source: TraceSource, line: CodeLine) -> InTemplate:
+    """The moments of a line: of one call on it, where that was seen; of what it called, where it does nothing else."""
+    stacks = (
+        stacks_of_line(source, line.file, line.line, line.expression or None)
+        or stacks_of_line(source, line.file, line.line)
+        or stacks_of_line(source, line.file, line.line, depth=None)
+    )
+
+    def find(template: Template) -> Sequence[int]:
+        return [index for index, moment in enumerate(template.moments) if moment.stack in stacks]
+
+    return InTemplate(f"moment of {line}", find)
+
+
 def moments_of_line(step: Step, file: str, line: int, expression: str | None = None) -> Sequence[int]:
     """The moments that a line of the user's file led to; only those of one call on it, where it is told."""
-    source = step.trace.source
+    stacks = stacks_of_line(step.trace.source, file, line, expression)
+    return [index for index, moment in enumerate(step.moments) if moment.stack in stacks]
+
+
+def stacks_of_line(
+    source: TraceSource, file: str, line: int, expression: str | None = None, *, depth: int | None = 1
+) -> Set[int]:
+    """The call stacks that have that line among their innermost frames, as many as `depth`; None: among all."""
     sites = {
         number
         for number, site in source.sites().items()
         if (site.file, site.line) == (file, line) and expression in (None, site.expression)
     }
-    stacks = {number for number, stack in source.stacks().items() if sites.intersection(stack.sites[:1])}
-    return [index for index, moment in enumerate(step.moments) if moment.stack in stacks]
+    return {number for number, stack in source.stacks().items() if sites.intersection(stack.sites[:depth])}
 
 
 def origin(loaded: Loaded, tensor: int) -> Place | None:

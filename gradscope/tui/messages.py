@@ -19,6 +19,15 @@ class Travel(Message):
         self.moment = moment
 
 
+class ToLine(Message):
+    """The user asked for the next moment of a line of a file."""
+
+    def __init__(self, file: str, line: int) -> None:
+        super().__init__()
+        self.file = file
+        self.line = line
+
+
 class Select(Message):
     """The user selected a node of the scene's graph, or none."""
 

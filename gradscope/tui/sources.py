@@ -14,9 +14,9 @@ _LARGEST = 2_000_000  # bytes; a larger file is no script
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """The lines of a file. `problem` says why these are only the recorded ones, or that the file has changed.
+    """The lines of a file. `problem` says why these are only the recorded ones.
 
-    `numbers` are the lines' numbers, rising by one where the file was found; `found` says that it was.
+    `numbers` are the lines' numbers, rising by one where the file is as it was; `found` says that it is.
     """
 
     file: str
@@ -48,7 +48,10 @@ def read_source(file: str, sites: Iterable[Site], folders: Iterable[Path]) -> So
         reason = error.strerror if isinstance(error, OSError) else error
         return _only_recorded(file, recorded, f"cannot be read ({reason}): these are the recorded lines")
     lines = tuple(printable(line.expandtabs(4)) for line in text.splitlines())
-    return SourceText(file, lines, tuple(range(1, len(lines) + 1)), True, _changed(lines, recorded), path)
+    changed = _changed(lines, recorded)
+    if changed:
+        return _only_recorded(file, recorded, f"{changed}: these are the recorded lines", path)
+    return SourceText(file, lines, tuple(range(1, len(lines) + 1)), True, "", path)
 
 
 def _find(file: str, folders: Iterable[Path]) -> Path | None:
@@ -57,9 +60,10 @@ def _find(file: str, folders: Iterable[Path]) -> Path | None:
     return next((one for one in tries if one.is_file()), None)
 
 
-def _only_recorded(file: str, recorded: Mapping[int, str], problem: str) -> SourceText:
+def _only_recorded(file: str, recorded: Mapping[int, str], problem: str, path: Path | None = None) -> SourceText:
     numbers = tuple(sorted(recorded))
-    return SourceText(file, tuple(printable(recorded[number].strip()) for number in numbers), numbers, False, problem)
+    lines = tuple(printable(recorded[number].strip()) for number in numbers)
+    return SourceText(file, lines, numbers, False, problem, path)
 
 
 def _changed(lines: tuple[str, ...], recorded: Mapping[int, str]) -> str:

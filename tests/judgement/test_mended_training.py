@@ -262,6 +262,83 @@ SCRIPTS = {
             opt.step()
         """,
     ),
+    "one loss of two that is scaled": (
+        "GS516",
+        "scaler.scale(0.1 * net(x).abs().mean()).backward()",
+        """
+        net = nn.Linear(3, 1)
+        opt, scaler = torch.optim.SGD(net.parameters(), lr=0.1), torch.amp.GradScaler("cpu")
+        for _ in range(3):
+            x = torch.randn(4, 3)
+            opt.zero_grad()
+            scaler.scale(net(x).square().mean()).backward()
+            (0.1 * net(x).abs().mean()).backward()
+            scaler.step(opt)
+            scaler.update()
+        """,
+    ),
+    "probabilities for their logarithms": (
+        "GS903",
+        "return F.log_softmax(net(x), dim=1)",
+        """
+        net = nn.Linear(3, 4)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def predict(x):
+            return F.softmax(net(x), dim=1)
+
+        for _ in range(3):
+            loss = F.nll_loss(predict(torch.randn(6, 3)), torch.randint(0, 4, (6,)))
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+    ),
+    "a gradient with its axes exchanged": (
+        "GS811",
+        "return grad @ w, (x.t() @ grad).t()",
+        """
+        class Matrix(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, w):
+                ctx.save_for_backward(x, w)
+                return x @ w.t()
+
+            @staticmethod
+            def backward(ctx, grad):
+                x, w = ctx.saved_tensors
+                return grad @ w, x.t() @ grad
+
+        w = nn.Parameter(torch.randn(2, 3))
+        opt = torch.optim.SGD([w], lr=0.1)
+        for _ in range(2):
+            loss = Matrix.apply(torch.randn(5, 3), w).square().mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+    ),
+    "what a loop uses and only the setup made": (
+        "GS402",
+        "rows = table(ids)",
+        """
+        table, ids = nn.Embedding(5, 3), torch.arange(5)
+        opt = torch.optim.SGD(table.parameters(), lr=0.1)
+
+        def loss_of(rows, x):
+            return (rows @ x).square().mean()
+
+        def fit():
+            rows = table(ids)
+            for _ in range(3):
+                loss = loss_of(rows, torch.randn(3))
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+
+        fit()
+        """,
+    ),
     "an average whose new values are thrown away": (
         "GS524",
         "slow.copy_(0.9 * slow + 0.1 * fast)",

@@ -71,15 +71,23 @@ class Driver:
 
 
 def drive(
-    trace: Trace, walk: Callable[[Driver], Awaitable[None]], *, size: tuple[int, int] = (120, 40), **options: Any
+    trace: Trace,
+    walk: Callable[[Driver], Awaitable[None]],
+    *,
+    size: tuple[int, int] = (120, 40),
+    settled: bool = True,
+    **options: Any,
 ) -> None:
-    """Run the application on `trace` without a terminal, and `walk` in it."""
+    """Run the application on `trace` without a terminal, and `walk` in it: not `settled`, while it still reads."""
 
     async def run() -> None:
         app = GradscopeApp(trace, **options)
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
-            await driver.settle()
+            if settled:
+                await driver.settle()
+            while driver.instrument.scene is None and not settled:
+                await pilot.pause()
             await walk(driver)
 
     asyncio.run(run())

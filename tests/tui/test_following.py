@@ -67,7 +67,7 @@ def test_following_shows_new_steps_and_the_end(changes: dict[str, str], said: st
         assert list(driver.scene.step_numbers) == list(range(6))
         assert driver.notices[-1].startswith(f"train.py {said}")
         await driver.press("right_curly_bracket")
-        assert shown in str(driver.instrument.query_one(HeaderPane).render())
+        assert shown in str(driver.instrument.query_one(HeaderPane).lines()[0])
 
     with open_trace(path) as trace:
         drive(trace, walk, reopen=lambda: open_trace(path))
@@ -188,16 +188,16 @@ def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     async def walk(driver: Driver) -> None:
         await look(driver)
         header = driver.instrument.query_one(HeaderPane)
-        assert f"waiting for {path}, which is not there yet: q leaves" in str(header.render())
+        assert f"waiting for {path}, which is not there yet: q leaves" in str(header.lines()[0])
         assert driver.notices == []
         assert asked == [], "nothing is checked yet"
         writer = TraceWriter(path)
         await look(driver)
-        assert "no step yet" in str(header.render())
+        assert "no step yet" in str(header.lines()[0])
         write(writer, source, range(2))
         await look(driver)
         assert driver.place == end_of(driver, 1)
-        assert str(header.render()).startswith(" train.py ")
+        assert str(header.lines()[0]).startswith(" train.py ")
         assert len(asked) == 1
         writer.put_info(source.info)
         writer.close()
@@ -218,7 +218,7 @@ def test_the_step_that_was_asked_for_is_waited_for(tmp_path: Path) -> None:
 
     async def walk(driver: Driver) -> None:
         assert driver.instrument.scene is None
-        assert "waiting for step 2" in str(driver.instrument.query_one(HeaderPane).render())
+        assert "waiting for step 2" in str(driver.instrument.query_one(HeaderPane).lines()[0])
         write(writer, source, range(1, 4))
         await look(driver)
         assert driver.place == (2, 0)

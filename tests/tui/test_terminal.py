@@ -60,6 +60,13 @@ class Terminal:
         done, self._rest = self._rest[:cut], self._rest[cut:]
         self.stream.feed(_UNKNOWN.sub("", done))
 
+    def rest(self) -> None:
+        """Wait until the program writes no more."""
+        known = -1
+        while known != len(self.written):
+            known = len(self.written)
+            self.read(1)
+
     def until(self, wanted: Callable[[str], Any] | str) -> str:
         """Wait until the screen shows it; returns the screen."""
         test = (lambda text: wanted in text) if isinstance(wanted, str) else wanted
@@ -120,6 +127,22 @@ def test_one_whole_walk(folder: Path) -> None:
     assert json.loads((folder / "walk.json").read_text())["schema"] == "gradscope.graph/1"
     terminal.type("q")
     assert terminal.wait() == 0
+
+
+def test_a_key_sends_what_changed_and_not_the_screen(folder: Path) -> None:
+    terminal = Terminal(["view", "train.gradscope"], folder, (120, 40))
+    terminal.until("before the first moment")
+    terminal.rest()
+    whole = len(terminal.written)
+    sent = []
+    for moment in range(1, 9):
+        before = len(terminal.written)
+        terminal.type("\x1b[C")
+        terminal.until(f"moment {moment}/")
+        terminal.rest()
+        sent.append(len(terminal.written) - before)
+    assert sum(sent) / len(sent) < 6_000, sent
+    assert max(sent) < whole / 2, sent
 
 
 def test_it_leaves_the_terminal_as_it_was(folder: Path) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...model.build import grad_node_id
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, OpCall
 from ...model.records import Detail, GradNode
 from ...model.trace import Step
-from ...repair.changes.functions import padded_return, returns_parameter, times_incoming
+from ...repair.changes.functions import padded_return, returned_followed_by, returns_parameter, times_incoming
 from ...repair.ways import Way
 from ..evidence.index import Case
 from ..evidence.statistics import Run, Statistics, backwards, size
@@ -59,6 +59,10 @@ def _custom_calls(case: Case, step: Step) -> Iterator[CustomCall]:
                 yield CustomCall(step, backward.graph, node, op)
 
 
+# Of two axes: the place of a gradient, its shape, and the one that is wanted.
+_SHAPES = re.compile(r"at index (\d+) - got \[(\d+, \d+)\] but expected shape compatible with \[(\d+, \d+)\]")
+
+
 @check(WRONG_COUNT)
 def wrong_count(case: Case) -> Iterator[Finding]:
     """The error that torch raises when a backward's result does not fit forward's inputs."""
@@ -89,10 +93,19 @@ def wrong_count(case: Case) -> Iterator[Finding]:
                     "they are numbers or need no gradient",
                     case.place(op.behind if op is not None else None),
                     padded_return(least=_wanting(step, op)),
-                )
+                ),
+                *_in_shape(message, case.place(op.behind if op is not None else None)),
             ),
             nodes=[grad_node_id(step.template, call.graph, call.node.index) for call in calls],
         )
+
+
+def _in_shape(message: str, place: Place | None) -> Iterator[Way]:
+    """The way to turn a gradient whose two axes are exchanged."""
+    found = _SHAPES.search(message)
+    if found is not None and found[2] != found[3] and found[2].split(", ") == found[3].split(", ")[::-1]:
+        turned = returned_followed_by(int(found[1]), ".t()")
+        yield Way("transpose it", "it has the shape of what it is the gradient of", place, turned)
 
 
 def _computed(case: Case, step: Step, op: OpCall | None, message: str) -> int | None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import GradChange, OptimizerStep
 from ...model.trace import Step
+from ...repair.changes.calls import without_keyword
+from ...repair.changes.elsewhere import at_call
 from ...repair.changes.leaves import gradient_dropped
 from ...repair.ways import Way
 from ...text import number
@@ -122,9 +124,18 @@ def _still_moving(case: Case, event: Event[OptimizerStep], moved: list[_Moved], 
             *(
                 Way("drop the old gradient, too", "the optimizer leaves it alone", case.place(stack), change)
                 for change in (gradient_dropped(module=_by_module(case, stack)), gradient_dropped(module=False))
-            )
+            ),
+            Way(
+                "let zero_grad() drop them",
+                "what is frozen has no gradient once the next update clears them",
+                case.place(stack),
+                at_call(("zero_grad",), _dropping),
+            ),
         ),
     )
+
+
+_dropping = without_keyword("set_to_none")
 
 
 def _by_module(case: Case, stack: int | None) -> bool:

@@ -10,6 +10,7 @@ from ...model.moments import Backward, GradChange, Mutation, NodeRun, OpCall
 from ...model.records import Detail, Phase
 from ...model.trace import Step
 from ...repair.changes.statements import replaced_by
+from ...repair.changes.values import rebound
 from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
@@ -241,6 +242,16 @@ def _incoming_written(case: Case, step: Step, op: OpCall, name: str) -> Finding:
         explanation="The engine may hand the same tensor to others: where values were added, both sides get one "
         "gradient. What is written here changes theirs as well, and nothing counts it.",
         fix=f"make a new tensor: {variable(name, 'grad')} = {variable(name, 'grad')} * mask, or write into a clone()",
+        fixes=case.fixes(
+            Way(
+                "write into a copy",
+                "what others were given stays as it is",
+                case.place(op.stack),
+                rebound(name, ".clone()", before=True),
+            )
+        )
+        if variable(name, "")
+        else (),
     )
 
 

@@ -220,12 +220,7 @@ def _late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None, ho
                 case.place(told.built),
                 moved(place, before=False),
             ),
-            Way(
-                "take over the values alone",
-                "the module that the optimizer knows has them",
-                place,
-                values_taken_over(),
-            ),
+            Way("take over the values alone", "the optimizer knows that module", place, values_taken_over()),
             Way(
                 f"give them to {told.optimizer} here",
                 "they are updated from now on",

@@ -13,7 +13,8 @@ from ...model.order import reached
 from ...model.records import LOADER, Tensor
 from ...model.sizes import all_known, elements
 from ...model.trace import Step
-from ...repair.changes.calls import with_keyword, without_op
+from ...repair.changes.calls import renamed, with_keyword, without_op
+from ...repair.changes.elsewhere import at_call
 from ...repair.changes.values import side_followed_by
 from ...repair.ways import Way
 from ...text import sizes
@@ -58,6 +59,8 @@ def _line(case: Case, call: OpCall) -> Place | None:
         return case.place(module.stack)
     return case.place(call.stack)
 
+
+_SOFTMAX = ("Softmax",)
 
 # -- shapes --------------------------------------------------------------------------------------------
 
@@ -294,6 +297,14 @@ def _no_logarithm(case: Case, event: Event[OpCall], moment: int, made: OpCall) -
         explanation=f"{loss.name} takes the mean of its input's negative at the right class. Without a logarithm it "
         "has no lower bound, or one that means nothing: it is not the likelihood.",
         fix=f"use {better} in the model, or cross_entropy on the raw scores",
+        fixes=case.fixes(
+            *(
+                Way("take their logarithm", "the loss is the likelihood of the classes", _line(case, made), change)
+                for change in (renamed(("softmax",), "log_softmax"), at_call(_SOFTMAX, renamed(_SOFTMAX, "LogSoftmax")))
+            )
+        )
+        if made.name == "softmax"
+        else (),
         nodes=(*loss.inputs[:1], op_id(step.template, moment), op_id(step.template, event.position)),
     )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, GradChange, ScalerCall
 from ...model.trace import Step
+from ..evidence.amp_fixes import scaled_as_well
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import FILLS
 from ..evidence.index import Case
@@ -90,6 +91,7 @@ def _not_scaled(case: Case, step: Step, pair: _Pair) -> Finding:
         f"The scaler's step divides them all by its factor: what {scaled} gave comes out right, what {plain} gave is "
         "thousands of times too small.",
         fix="scale every loss: scaler.scale(loss).backward()",
+        fixes=case.fixes(*scaled_as_well(case.place(pair.plain.stack), case.place(pair.update.stack))),
     )
 
 

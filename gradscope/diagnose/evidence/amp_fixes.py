@@ -32,8 +32,14 @@ def scaled_rightly(kind: ErrorKind | None, culprit: Place | None, struck: Place 
         yield Way("update the scale after the step", "once for each update", struck, after_own("step"))
     elif kind is ErrorKind.SCALER_WANTS_TENSOR:
         yield Way("give it the loss itself", "it keeps its graph", struck, without_call("item"))
-    elif kind in _UNUSED and struck is not None:
-        scaler = next((name for call in _CALLS if (name := receiver(struck.expression or struck.code, call))), "")
+    elif kind in _UNUSED:
+        yield from scaled_as_well(culprit, struck)
+
+
+def scaled_as_well(backward: Place | None, used: Place | None) -> Iterator[Way]:
+    """The loss of a backward is scaled by the scaler that is called at `used`."""
+    code = (used.expression or used.code) if used is not None else ""
+    scaler = next((name for call in _CALLS if (name := receiver(code, call))), "")
+    if scaler:
         scale = receiver_within("backward", before=f"{scaler}.scale")
-        if scaler:
-            yield Way("scale the loss", "the update is that of the loss itself", culprit, scale)
+        yield Way("scale the loss", "the update is that of the loss itself", backward, scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...model.fixes import Fix
-from ...repair.changes.calls import with_keyword, without_call
+from ...repair.changes.calls import with_keyword, without_call, without_op
 from ...repair.changes.heads import unwrapped
 from ...repair.changes.rebuilt import not_rebuilt
 from ...repair.changes.statements import removed_call
@@ -41,3 +41,4 @@ def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
     elif cut.kind == "number":
         yield Way("compute with the tensors themselves", _MEANING, flow.case.place(op.stack), not_rebuilt())
         yield Way("compute with the tensor itself", _MEANING, flow.case.place(op.stack), without_call("item"))
+        yield Way("compute with the tensor itself", _MEANING, flow.case.place(op.stack), without_op(("float",)))

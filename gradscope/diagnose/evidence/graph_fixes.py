@@ -10,6 +10,7 @@ from ...model.trace import Step
 from ...repair.changes.attributes import computed_where_used, emptied_by_its_owner
 from ...repair.changes.calls import with_keyword
 from ...repair.changes.heads import unguarded
+from ...repair.changes.loops import into_the_loop
 from ...repair.changes.statements import built_before, emptied, moved
 from ...repair.changes.values import (
     assigned_followed_by,
@@ -21,7 +22,7 @@ from ...repair.changes.values import (
 )
 from ...repair.ways import Way
 from .dataflow import Dataflow
-from .index import Case, Event
+from .index import Case, Event, at
 from .loss_terms import leaves
 from .parameters import Ownership
 from .players import Trespass
@@ -56,6 +57,8 @@ def made_anew(case: Case, step: Step, name: str, culprit: Place | None, backward
         yield Way(f"compute {name} in each step", meaning, culprit, moved(use, before=True, same_loops=False))
         yield Way(f"compute {name} each time, not only the first", meaning, culprit, unguarded())
         yield Way(f"compute {name} where it is used", meaning, culprit, computed_where_used())
+        for site in case.sites(backward.stack):
+            yield Way(f"compute {name} in each step", meaning, culprit, into_the_loop(at(site)))
     elif home.op is not None:
         yield Way("keep it as a constant", "nothing behind it is trained", culprit, assigned_followed_by(".detach()"))
 

@@ -179,6 +179,11 @@ def _evaluated_anew(refusal: Refusal) -> Iterator[Way]:
     yield Way("make a closure of what computes the loss", meaning, refusal.struck, closed_over())
 
 
+def _one_number_for_each(refusal: Refusal) -> Iterator[Way]:
+    yield Way("stay with the tensor", "each of the batch has its own value", refusal.struck, without_call("item"))
+    yield from _branched(refusal)
+
+
 def _ready_for_vmap(refusal: Refusal) -> Iterator[Way]:
     says = class_says(refusal.part("function"), "generate_vmap_rule = True")
     yield Way("let torch work it out", "it is made of torch's own ops", refusal.struck, says)
@@ -239,11 +244,7 @@ _MENDS: Mapping[ErrorKind, _Ways] = {
         "as a loop over the batch would",
         at_call(("vmap",), with_keyword(("vmap",), "randomness", '"different"')),
     ),
-    ErrorKind.VMAP_ITEM: _where_it_struck(
-        "stay with the tensor",
-        "each of the batch has its own value",
-        without_call("item"),
-    ),
+    ErrorKind.VMAP_ITEM: _one_number_for_each,
     ErrorKind.VMAP_BRANCHES: _branched,
     ErrorKind.VMAP_SHAPE_OF_VALUES: _where_it_struck(
         "keep the size", "what the mask leaves out adds 0", mask_multiplied()

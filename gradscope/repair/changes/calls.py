@@ -117,6 +117,8 @@ def wrap(spot: Spot, node: ast.expr | None, before: str, after: str) -> Rewrite 
     if not all(usable(spot.source, name, node) for name in names_read(f"{before}0{after}")):
         return None
     start, end = spot.rewrite().span(node)
+    if start < spot.source.start(node) and before.endswith("(") and after == ")":
+        return spot.rewrite().insert(start, before[:-1])  # its own parentheses are the call's
     return spot.rewrite().piece(start, start, before).piece(end, end, after)
 
 

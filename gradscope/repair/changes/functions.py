@@ -9,6 +9,7 @@ from ..spot import Spot, method_call
 from ..ways import Change
 from .calls import call_named
 from .elsewhere import after_words
+from .values import followed
 
 
 def padded_return(*, least: int) -> Change:
@@ -51,6 +52,19 @@ def times_incoming() -> Change:
             return None
         rewrite = spot.rewrite()
         return rewrite.replace(first, f"{name} * {rewrite.primary(first)}")
+
+    return change
+
+
+def returned_followed_by(position: int, call: str) -> Change:
+    """One of several values that a function returns, with a call after it."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        found = _returned(spot)
+        value = found[1] if found is not None else None
+        if not isinstance(value, ast.Tuple) or not position < len(value.elts):
+            return None
+        return followed(spot, value.elts[position], call)
 
     return change
 

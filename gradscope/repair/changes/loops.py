@@ -64,6 +64,28 @@ def after_its_loop() -> Change:
     return change
 
 
+def into_the_loop(of: Place | None) -> Change:
+    """What is made before the loop of another place is made anew at the beginning of each of its turns."""
+
+    def change(spot: Spot) -> Rewrite | None:
+        there, made = spot.beside(of), spot.assignment
+        body = body_of(spot.source, made) if made is not None else None
+        if there is None or there.statement is None or made is None or body is None:
+            return None
+        loops = [one for one in spot.source.around(there.statement) if isinstance(one, _LOOPS)]
+        loop = next((one for one in loops if one in body and body.index(one) > body.index(made)), None)
+        text = spot.rewrite().line_text(made)
+        if loop is None or text is None or loop.body[0].lineno == loop.lineno:
+            return None
+        between = body[body.index(made) + 1 : body.index(loop)]
+        own = names_of(made, ast.Store)
+        if any(own & names_of(one, ast.Load) for one in between) or own & names_of(loop, ast.Store):
+            return None
+        return spot.rewrite().delete(made).before(loop.body[0], text)
+
+    return change
+
+
 def buffers_copied() -> Change:
     """After a loop over the parameters of two modules another one copies their buffers."""
 

@@ -8,15 +8,19 @@ from textual import work
 from textual.content import Content
 
 from ...errors import GradscopeError
-from ...model.findings import Finding
+from ...model.findings import Finding, Severity
 from ...text import printable
 from .. import cursor, jumps
 from ..cursor import Place
+from ..finding_lines import CodeLine, FindingLine, lines_of
 from ..themes import MUTED
 from ..touches import Event, Touch
 from ..words import line_word, moment_words, node_word, step_word, tensor_word
 from .asking import Choice, Picker, Prompt
 from .seeking import Seeking
+
+_SIGNS = {Severity.ERROR: "E", Severity.WARNING: "W", Severity.NOTE: "N"}
+_Lead = tuple[int, CodeLine | None]  # which finding, and which line of it
 
 
 class Listing(Seeking):
@@ -82,28 +86,32 @@ class Listing(Seeking):
         self.app.push_screen(Picker(title, choices, at), go)
 
     def action_findings(self) -> None:
+        """All findings, line by line; each line leads to its own moment."""
         if not self.found:
-            self.notify("There are no findings.")
+            self.notify(self.no_findings, markup=False)
             return
-        signs = {"error": "E", "warning": "W", "note": "N"}
-        choices = []
+        choices: list[Choice[_Lead]] = []
         for place, finding in enumerate(self.found):
-            culprit = finding.culprit
-            where = f"{culprit.file.rpartition('/')[2]}:{culprit.line}" if culprit is not None else "no line"
-            head = f"{signs[finding.severity.value]} {finding.code}  {printable(where):<18}  "
-            style = "bold $text-error" if finding.severity.value == "error" else "bold"
-            choices.append(Choice(Content.assemble((head, style), printable(finding.message)), place))
+            choices.append(Choice(_headline(finding), (place, None)))
+            choices += [Choice(_detail(line), (place, line.place)) for line in lines_of(finding)]
 
-        def go(place: int | None) -> None:
-            if place is not None:
-                self._go_to_finding(place)
+        def go(lead: _Lead | None) -> None:
+            if lead is not None:
+                self.to_finding(*lead)
 
         self.app.push_screen(Picker("Findings, the most likely culprit first", choices), go)
 
-    @work(thread=True, exclusive=True, group="read")
-    def _go_to_finding(self, position: int) -> None:
+    def to_finding(self, position: int, line: CodeLine | None = None) -> None:
+        """Go to what a finding speaks of, or to a line that has to do with it."""
         finding = self.found[position]
         number = finding.step if finding.step is not None else self.aim.step if self.aim is not None else self.steps[0]
+        if line is not None:
+            self.to_line(line, Place(number, cursor.START))
+        else:
+            self._to_finding(finding, number)
+
+    @work(thread=True, exclusive=True, group="read", description="finding")
+    def _to_finding(self, finding: Finding, number: int) -> None:
         try:
             loaded = self.session.load(number)
         except GradscopeError as error:
@@ -116,3 +124,16 @@ class Listing(Seeking):
         self.jump(place, unfold=True)
         text = "\n".join(printable(part) for part in (finding.message, finding.fix) if part)
         self.notify(text, title=finding.code, timeout=10, markup=False)
+
+
+def _headline(finding: Finding) -> Content:
+    culprit = finding.culprit
+    where = str(CodeLine(culprit.file, culprit.line)) if culprit is not None else "no line"
+    head = f"{_SIGNS[finding.severity]} {finding.code}  {where:<18}  "
+    style = "bold $text-error" if finding.severity is Severity.ERROR else "bold"
+    return Content.assemble((head, style), (printable(finding.message), style))
+
+
+def _detail(line: FindingLine) -> Content:
+    head = f"    {line.label + '  ' if line.label else ''}"
+    return Content.assemble((head, MUTED), line.text)

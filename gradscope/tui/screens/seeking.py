@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from textual import work
+from textual import on, work
 from textual.worker import get_current_worker
 
 from ...errors import GradscopeError
 from .. import bad_numbers, jumps
 from ..cursor import Place
+from ..finding_lines import CodeLine
 from ..jumps import Goal
+from ..messages import ToLine
 from ..session import Loaded
-from ..words import tensor_word
+from ..words import step_word, tensor_word
 from .following import Following
 
 _TOLD_EVERY = 0.2  # seconds
@@ -26,7 +28,9 @@ class Seeking(Following):
         """Jump to the nearest goal of a kind; across steps this reads them, in a worker."""
         here = self.here()
         goal = self._goal(what)
-        if here is not None and goal is not None:
+        if what == "finding" and not self.found:
+            self.notify(self.no_findings, markup=False)
+        elif here is not None and goal is not None:
             self.say(f"looking for the {'next' if by > 0 else 'previous'} {goal.word}…")
             self._seek(goal, here[0], by)
 
@@ -78,6 +82,37 @@ class Seeking(Following):
             self.jump(place, unfold=True)
         if told:
             self.notify(told, timeout=10 if place else 5, markup=False)
+
+    @on(ToLine)
+    def _to_line(self, message: ToLine) -> None:
+        if self.scene is not None:
+            self.to_line(CodeLine(message.file, message.line), Place(self.scene.step.number, self.scene.moment))
+
+    def to_line(self, line: CodeLine, here: Place) -> None:
+        """Go to what a line did: the next moment of it after `here`, in this step or else in another one."""
+        self.say(f"looking for {line}…")
+        self._seek_line(line, here)
+
+    @work(thread=True, exclusive=True, group="read", description="line")
+    def _seek_line(self, line: CodeLine, here: Place) -> None:
+        worker = get_current_worker()
+        goal = jumps.line_moments(self.session.trace.source, line)
+        try:
+            place = jumps.seek_around(self.session, goal, here, lambda: worker.is_cancelled, self._progress(goal, 1))
+        except GradscopeError as error:
+            self.tell(self._failed, error)
+            return
+        self.tell(self._at_line, line, here, place)
+
+    def _at_line(self, line: CodeLine, here: Place, place: Place | None) -> None:
+        self.say("")
+        if place is None:
+            self.notify(f"No recorded moment is of {line}.", markup=False)
+            return
+        self.jump(place, unfold=True)
+        if place.step != here.step:
+            told = f"{line} did not run in {step_word(here.step)}: this is {step_word(place.step)}."
+            self.notify(told, markup=False)
 
     def action_origin(self) -> None:
         tensor, here = self.tensor(), self.here()

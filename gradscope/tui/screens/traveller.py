@@ -13,6 +13,7 @@ from ...errors import GradscopeError
 from ...model.findings import Finding
 from ...model.graph import Graph, GraphKind
 from ...model.trace import Trace
+from ...text import printable
 from .. import cursor
 from ..cursor import Place
 from ..memory import kept
@@ -50,6 +51,7 @@ class Traveller(Screen[None]):
         self.scene: Scene | None = None
         self._unfolds = False
         self.trail = Trail()
+        self.unjudged = "nothing was checked" if findings is None else ""
 
     def panes(self) -> Iterable[Pane]:
         """What shows the scene now."""
@@ -112,10 +114,12 @@ class Traveller(Screen[None]):
         """Ask for the findings; they come when they come."""
         if self._findings is None:
             return
+        self.unjudged = ""
         try:
             found = tuple(self._findings(self.session.trace))
         except (GradscopeError, ValueError) as error:
-            self.tell(self.notify, f"No findings: {error}", severity="warning", markup=False)
+            self.unjudged = printable(str(error))
+            self.tell(self.notify, f"No findings: {self.unjudged}", severity="warning", markup=False)
             return
         self.tell(self._judged, found)
 
@@ -123,6 +127,13 @@ class Traveller(Screen[None]):
         self.found = found
         if found and self.scene is not None:
             self.display_scene(replace(self.scene, findings=found))
+
+    @property
+    def no_findings(self) -> str:
+        """Why there are none."""
+        if any(worker.group == "findings" and not worker.is_finished for worker in self.app.workers):
+            return "The findings are still being looked for."
+        return f"It is not known what is wrong: {self.unjudged}" if self.unjudged else "There are no findings."
 
     @property
     def reading(self) -> bool:

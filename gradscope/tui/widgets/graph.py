@@ -130,7 +130,7 @@ class GraphPane(Rows):
         elif self.picture is not None and self.picture.graph is scene.graph:
             self._put(self.picture)  # until the wanted one is made
         elif self.picture is None:
-            self.border_subtitle = self._plain(f"laying out {plural(len(scene.graph.nodes), 'node')}…")
+            self.entitle(subtitle=self._plain(f"laying out {plural(len(scene.graph.nodes), 'node')}…"))
 
     @work(thread=True, exclusive=True, group="picture")
     def _make_apart(self, scene: Scene, shape: Shape) -> None:
@@ -154,9 +154,9 @@ class GraphPane(Rows):
             self.found = Found(picture, self.wanted)
         self.reader = self.gallery.reader(picture, scene)
         self.cursor = picture.row_of.get(scene.selected) if scene.selected is not None else None
-        self.set_count(len(picture))
         self._follow_lane()
-        self.border_subtitle = self._status()
+        self.set_count(len(picture))
+        self.entitle(subtitle=self._status())
         if fresh:
             self._reveal_place()
         if self._to_unfold is not None and picture.graph is scene.graph:
@@ -308,7 +308,7 @@ class GraphPane(Rows):
             return
         if self.mark is None:
             self.mark = found[1].id
-            self.border_subtitle = self._status()
+            self.entitle(subtitle=self._status())
             self.post_message(Notice("marked; press p on another node for the paths between the two"))
             return
         start, self.mark = self.mark, None
@@ -337,8 +337,8 @@ class GraphPane(Rows):
             self._reshape(replace(self.shape, focus=None))
         else:
             self.post_message(Select(None))
-        self.border_subtitle = self._status()
-        self.refresh()
+        self.entitle(subtitle=self._status())
+        self.repaint()
 
     # -- search --------------------------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ class GraphPane(Rows):
         node = self.found.from_row(self.cursor or 0)
         if node is not None:
             self.post_message(Select(node))
-        self.border_subtitle = self._status()
+        self.entitle(subtitle=self._status())
 
     def typed_out(self) -> None:
         selected = self.scene.selected if self.scene is not None else None
@@ -356,7 +356,7 @@ class GraphPane(Rows):
             self.post_message(Notice(words, "warning"))
         elif selected is not None and selected in self.found.nodes:
             self.unfold_to(selected)
-        self.border_subtitle = self._status()
+        self.entitle(subtitle=self._status())
 
     def action_match(self, by: int) -> None:
         """To the next match, or the previous one; it gets a row of its own."""
@@ -366,7 +366,7 @@ class GraphPane(Rows):
         node, place = self.found.beside(self.scene.selected, -1 if self.cursor is None else self.cursor, by)
         self.post_message(Select(node))
         self.unfold_to(node)
-        self.border_subtitle = self._plain(f"/{self.wanted}  {place + 1:,} of {len(self.found):,}")
+        self.entitle(subtitle=self._plain(f"/{self.wanted}  {place + 1:,} of {len(self.found):,}"))
 
     # -- rows ----------------------------------------------------------------------------------------
 

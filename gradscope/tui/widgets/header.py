@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.strip import Strip
 from textual.widget import Widget
 
 from ...text import cells, elide, number, plural, printable
@@ -10,12 +11,13 @@ from ..scene import Scene
 from ..standing import standing
 from ..themes import MUTED
 from ..words import line_word, moment_words, phase_word, step_word
+from .painted import Painted
 
 _ENDS = {"failed": "the script failed", "killed": "the script was killed"}
 _INTERRUPTED = "the script was interrupted"
 
 
-class HeaderPane(Widget):
+class HeaderPane(Painted, Widget):
     """Two lines that are always there."""
 
     def __init__(self, name: str, *, follows: bool = False, id: str | None = None) -> None:
@@ -27,25 +29,34 @@ class HeaderPane(Widget):
 
     def show(self, scene: Scene) -> None:
         self.scene = scene
-        self.refresh()
+        self.repaint()
 
     def say(self, note: str) -> None:
         """What is going on, at the right: reading, following, exporting."""
         if note != self.note:
             self.note = note
-            self.refresh()
+            self.repaint()
 
     def follows(self, follows: bool) -> None:
         """Whether the trace is still growing."""
         self._follows = follows
-        self.refresh()
+        self.repaint()
 
-    def render(self) -> Content:
+    def paint_line(self, y: int) -> Strip:
+        width, style = self.size.width, self.visual_style
+        lines = self.lines()
+        if y >= len(lines):
+            return Strip.blank(width, style.rich_style)
+        strip = Strip(lines[y].render_segments(style), lines[y].cell_length)
+        return strip.crop_extend(0, width, style.rich_style)
+
+    def lines(self) -> list[Content]:
+        """What stands there now."""
         width = self.size.width
         if self.scene is None:
             waits = "waiting for the first step…" if self._follows else "reading the trace…"
-            return Content.assemble((f" {self.script}  ", "bold"), (self.note or waits, MUTED))
-        return Content("\n").join([self._where(self.scene, width), self._what(self.scene, width)])
+            return [Content.assemble((f" {self.script}  ", "bold"), (self.note or waits, MUTED))]
+        return [self._where(self.scene, width), self._what(self.scene, width)]
 
     def _where(self, scene: Scene, width: int) -> Content:
         count = len(scene.step.moments)

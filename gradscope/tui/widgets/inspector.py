@@ -38,7 +38,7 @@ class InspectorPane(LinesPane):
             self._subject = subject
             self.scroll_to(y=0, animate=False, immediate=True, force=True)
         self.sheet = sheet(scene, subject)
-        self.border_title = f"Inspector: {'selected' if scene.selected is not None else 'this moment'}"
+        self.entitle(f"Inspector: {'selected' if scene.selected is not None else 'this moment'}")
         self._lay_out()
 
     def on_resize(self) -> None:

@@ -11,8 +11,10 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from .painted import Painted
 
-class LinesPane(ScrollView, can_focus=True):
+
+class LinesPane(Painted, ScrollView, can_focus=True):
     """A scrolling list of `Content` lines. `set_lines` replaces them, and keeps the place of who scrolled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,13 +48,13 @@ class LinesPane(ScrollView, can_focus=True):
             self.vertical_scrollbar.window_virtual_size = count
             if self.scroll_offset.y > self.max_scroll_y:
                 self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
-        self.refresh()
+        self.repaint()
 
     def line_at(self, number: int) -> Content | None:
         """The line with that number, from 0; None past the end."""
         return self.lines[number] if number < len(self.lines) else None
 
-    def render_line(self, y: int) -> Strip:
+    def paint_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         number = self.scroll_offset.y + y
         style = self.visual_style

@@ -97,7 +97,7 @@ class ParametersPane(Rows):
             self._list()
         if before is None or before.selected != scene.selected:
             self._follow(scene)
-        self.refresh()
+        self.repaint()
 
     def _figure(self, scene: Scene) -> None:
         if len(scene.step.moments) <= _AT_ONCE:
@@ -116,7 +116,7 @@ class ParametersPane(Rows):
         if self.scene is not None and figures.step is self.scene.step:
             self.figures = figures
             self._list()
-            self.border_subtitle = self._status()
+            self.entitle(subtitle=self._status())
 
     def _follow(self, scene: Scene) -> None:
         """Put the cursor on the selected node's parameter, if it is one's."""
@@ -166,7 +166,7 @@ class ParametersPane(Rows):
         self._longest = max((cells(one.name) for one in order), default=0)
         self.cursor = self._row_of.get(held.id) if held is not None else None
         self.set_count(len(order))
-        self.border_subtitle = self._status()
+        self.entitle(subtitle=self._status())
 
     def _sorted(self, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> Sequence[Parameter]:
         """By the wanted column as it is at this moment; the order stays until the step or the column changes."""
@@ -307,32 +307,32 @@ class ParametersPane(Rows):
         same = column == self.sort
         self.sort, self.descending = column, not self.descending if same else column != "name"
         self._list()
-        self.refresh()
+        self.repaint()
 
     def action_reverse(self) -> None:
         self.descending = not self.descending
         self._list()
-        self.refresh()
+        self.repaint()
 
     def action_buffers(self) -> None:
         """Everything; parameters only; buffers only."""
         self.roles = {None: "parameter", "parameter": "buffer", "buffer": None}[self.roles]
         self._list()
-        self.refresh()
+        self.repaint()
 
     def action_columns(self) -> None:
         """The columns that there was no room for; after the last, the first again."""
         _, shown, _ = self.columns(self.scrollable_content_region.width)
         following = self.first_column + max(len(shown), 1)
         self.first_column = following if following < len(COLUMNS) else 0
-        self.refresh()
+        self.repaint()
 
     def typed(self) -> None:
         self._list()
-        self.border_subtitle = self._status()
+        self.entitle(subtitle=self._status())
 
     def typed_out(self) -> None:
-        self.border_subtitle = self._status()
+        self.entitle(subtitle=self._status())
 
     def action_clear(self) -> None:
         if self.wanted:

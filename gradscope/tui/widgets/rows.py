@@ -12,8 +12,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from .painted import Painted
 
-class Rows(ScrollView, can_focus=True):
+
+class Rows(Painted, ScrollView, can_focus=True):
     """Override `strip_of`, and what the handlers of `Moved` and `Chosen` do. `head` lines stay at the top."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,7 +77,7 @@ class Rows(ScrollView, can_focus=True):
             self.virtual_size = Size(self.size.width, count + self.head)
         if self.cursor is not None and self.cursor >= count:
             self.cursor = count - 1 if count else None
-        self.refresh()
+        self.repaint()
 
     def reveal(self, row: int) -> None:
         """Scroll so that `row` is visible, with rows around it."""
@@ -90,7 +92,7 @@ class Rows(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         self.virtual_size = Size(self.size.width, self.count + self.head)
 
-    def render_line(self, y: int) -> Strip:
+    def paint_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         if y < self.head:
             return self._fit(self.head_strip(y, width), width)
@@ -153,7 +155,7 @@ class Rows(ScrollView, can_focus=True):
 
     def _retyped(self) -> None:
         self.typed()
-        self.refresh()
+        self.repaint()
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "slash" and not self.typing:
@@ -182,7 +184,7 @@ class Rows(ScrollView, can_focus=True):
             return
         self.cursor = min(max(row, 0), self.count - 1)
         self.reveal(self.cursor)
-        self.refresh()
+        self.repaint()
         self.post_message(self.Moved(self, self.cursor))
 
     def row_under(self, event: events.MouseEvent) -> int | None:

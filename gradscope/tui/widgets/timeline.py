@@ -26,6 +26,7 @@ from ..phases import PhaseBar
 from ..plots import spark
 from ..scene import Scene
 from ..words import phase_word, step_word
+from .painted import Painted
 
 _LABEL = 14  # columns for what a strip is and its number now
 _WIDEST = 3  # cells a step, where there are few
@@ -40,7 +41,7 @@ _PHASE_STYLES = {
 _Part = tuple[str, "Style | None"]
 
 
-class TimelinePane(Widget, can_focus=True):
+class TimelinePane(Painted, Widget, can_focus=True):
     """A click or a drag posts `Travel`: on the bar to a moment, on the strips to a step."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -84,7 +85,7 @@ class TimelinePane(Widget, can_focus=True):
         before, self.scene = self.scene, scene
         if before is None or before.trace is not scene.trace or len(before.step_numbers) != len(scene.step_numbers):
             self._read(scene.trace)
-        self.refresh()
+        self.repaint()
 
     @work(thread=True, exclusive=True, group="curves")
     def _read(self, trace: Trace) -> None:
@@ -144,7 +145,7 @@ class TimelinePane(Widget, can_focus=True):
 
     # -- drawing ---------------------------------------------------------------------------------------
 
-    def render_line(self, y: int) -> Strip:
+    def paint_line(self, y: int) -> Strip:
         width = self.content_size.width
         rows = self._rows()
         if self.scene is None or y >= len(rows):

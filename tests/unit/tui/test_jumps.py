@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from gradscope.model.findings import Finding, Place, Severity
+from gradscope.model.records import StepRow
 from gradscope.model.trace import Trace
 from gradscope.tui import jumps
 from gradscope.tui.cursor import START
 from gradscope.tui.cursor import Place as At
-from gradscope.tui.session import Session
+from gradscope.tui.session import Loaded, Session
 from gradscope.tui.touches import CHANGES, Touches
 from tests import builders
 
@@ -123,3 +124,35 @@ def test_origin_and_first_use() -> None:
     assert loaded.step.moments[used.moment].name == "linear"  # type: ignore[union-attr]
     assert jumps.origin(loaded, numbers["fc1.weight"]) is None
     assert jumps.carried_from(Session(trace), loaded, numbers["fc1.weight"]) is None
+
+
+class Marked:
+    """A goal at given places."""
+
+    word = "mark"
+
+    def __init__(self, *places: At) -> None:
+        self.places = places
+
+    def possible(self, row: StepRow, session: Session) -> bool:  # the places tell it
+        return any(place.step == row.number for place in self.places)
+
+    def moments(self, loaded: Loaded) -> list[int]:
+        return sorted(place.moment for place in self.places if place.step == loaded.step.number)
+
+
+def test_around_a_step_its_own_places_come_in_turn_and_others_only_where_it_has_none() -> None:
+    session, looked = Session(builders.mlp_trace(4)), []
+    goal = Marked(At(1, 3), At(1, 7), At(3, 2), At(0, 5))
+
+    def around(here: At) -> At | None:
+        return jumps.seek_around(session, goal, here, never, looked.append)
+
+    assert around(At(1, START)) == At(1, 3)
+    assert around(At(1, 3)) == At(1, 7)
+    assert around(At(1, 7)) == At(1, 3), "after the last one the first again"
+    assert looked == []
+    assert around(At(2, 4)) == At(3, 2)
+    assert jumps.seek_around(session, Marked(At(0, 5)), At(2, 4), never, looked.append) == At(0, 5)
+    assert jumps.seek_around(session, Marked(), At(2, 4), never, looked.append) is None
+    assert looked == [3, 3, 1, 0, 3, 1, 0]

@@ -22,11 +22,22 @@ def test_a_file_that_is_as_it_was(tmp_path: Path) -> None:
     assert [found.place(number) for number in (0, 1, 5, 6)] == [None, 0, 4, None]
 
 
-def test_a_file_that_changed_says_where_first(tmp_path: Path) -> None:
+def test_of_a_file_that_changed_the_recorded_lines_are_shown_and_where_it_did_first(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("# new\n" + TEXT)
+    found = read_source("train.py", SITES, [tmp_path])
+    assert found.problem == "has changed since the recording (line 2): these are the recorded lines"
+    assert found.lines == ("loss.backward()", "model(\\n    x)")
+    assert (found.numbers, found.found, found.path) == ((2, 4), False, tmp_path / "train.py")
     (tmp_path / "train.py").write_text(TEXT.replace("model(", "net("))
-    assert read_source("train.py", SITES, [tmp_path]).problem == "has changed since the recording (line 4)"
+    assert "(line 4)" in read_source("train.py", SITES, [tmp_path]).problem
     (tmp_path / "train.py").write_text("")
-    assert read_source("train.py", SITES, [tmp_path]).problem == "has changed since the recording (line 2)"
+    assert "(line 2)" in read_source("train.py", SITES, [tmp_path]).problem
+
+
+def test_what_was_added_behind_the_recorded_lines_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TEXT + "more = 1\n")
+    found = read_source("train.py", SITES, [tmp_path])
+    assert (found.found, found.problem, found.lines[-1]) == (True, "", "more = 1")
 
 
 def test_a_missing_file_shows_the_recorded_lines(tmp_path: Path) -> None:

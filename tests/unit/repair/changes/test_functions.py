@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradscope.repair.changes.calls import with_keyword, without_arguments
 from gradscope.repair.changes.elsewhere import at_call, at_keyword, class_says, undecorated
-from gradscope.repair.changes.functions import saved_apart, super_first
+from gradscope.repair.changes.functions import returned_followed_by, saved_apart, super_first
 from gradscope.repair.changes.heads import under
 from gradscope.repair.changes.statements import removed_flag
 from tests.mending import changed, line_changed
@@ -80,3 +80,11 @@ def test_a_flag_goes_and_a_statement_comes_under_a_block() -> None:
     assert changed("import torch as t\ny = f(\n  x)  # here\n", under("with {torch}.plain():")) == (
         "import torch as t\nwith t.plain():\n    y = f(\n      x)  # here\n"
     )
+
+
+def test_one_of_the_returned_values_is_turned() -> None:
+    turned = returned_followed_by(1, ".t()")
+    assert line_changed("def backward(ctx, g):\n    return (g, a @ b, None)  # here\n", turned) == (
+        "return (g, (a @ b).t(), None)"
+    )
+    assert line_changed("def backward(ctx, g):\n    return g  # here\n", turned) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradscope.repair.changes.loops import accumulated, after_its_loop, buffers_copied
+from gradscope.repair.changes.loops import accumulated, after_its_loop, buffers_copied, into_the_loop
 from tests.mending import changed, place_in
 
 HEADS = """\
@@ -48,3 +48,16 @@ def test_buffers_follow_where_parameters_do() -> None:
         "    for e, m in zip(self.ema.buffers(), self.net.buffers()):\n        e.copy_(m)\n    return",
     )
     assert changed(text.replace("self.net.parameters()", "values"), buffers_copied()) is None
+
+
+def test_what_is_made_before_a_loop_is_made_in_each_turn() -> None:
+    text = (
+        "def fit(net, data):\n    users, items = net()  # here\n    total = 0\n    for x in data:\n"
+        "        loss = f(users, items, x)\n        loss.backward()  # there\n"
+    )
+    inside = into_the_loop(place_in(text, marker="# there"))
+    assert changed(text, inside) == text.replace("users, items = net()  # here", "# here").replace(
+        "        loss =", "        users, items = net()\n        loss ="
+    )
+    used = text.replace("total = 0", "total = users.sum()")
+    assert changed(used, into_the_loop(place_in(used, marker="# there"))) is None

@@ -44,7 +44,7 @@ SECOND = copy_kept("the result of t", result=False, slot="mat2")
         ("(loss).backward()", ADDED, "", "(loss + kl).backward()"),
         ("f(loss).backward()", ADDED, "", None),
         ("loss.backward()", receiver_added(("backward",), "penalty"), "", None),
-        ("(loss + kl).backward()", SCALED, "", "scaler.scale((loss + kl)).backward()"),
+        ("(loss + kl).backward()", SCALED, "", "scaler.scale(loss + kl).backward()"),
         ("scaler.scale(loss).backward()", SCALED, "", None),
         ("y = g(w.data, x)", without_attribute("data"), "", "y = g(w, x)"),
         ("w.data = x", without_attribute("data"), "", None),
