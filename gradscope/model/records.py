@@ -19,6 +19,7 @@ Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
 
 LOADER = "DataLoader"  # the name of the op that gives a DataLoader's next batch
+MODULE_FLAG = "a module has an attribute requires_grad"  # the note about one, which freezes nothing
 
 
 class Phase(str, Enum):

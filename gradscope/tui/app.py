@@ -16,6 +16,7 @@ from ..model.findings import Finding
 from ..model.trace import Trace
 from .cursor import Place
 from .keys import KEYS
+from .palette import TraceProvider, pane_commands
 from .plain import AsciiFilter
 from .screens.instrument import Instrument
 from .session import Session
@@ -34,6 +35,7 @@ class GradscopeApp(TypeAhead):
     """
 
     CSS_PATH: ClassVar[str] = "gradscope.tcss"
+    COMMANDS = TypeAhead.COMMANDS | {TraceProvider}
     TITLE = "gradscope"
     ENABLE_COMMAND_PALETTE = True
 
@@ -94,3 +96,5 @@ class GradscopeApp(TypeAhead):
                 if key.action != "app.command_palette":
                     about = f"{group}  ({key.shown})"
                     yield SystemCommand(key.about, about, partial(screen.run_action, key.action))
+        if screen is self.instrument:
+            yield from pane_commands(self.instrument)

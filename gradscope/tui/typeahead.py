@@ -22,7 +22,8 @@ class TypeAhead(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self._typed: deque[events.Key] = deque()
-        self._rounds = 0  # that the messages of the last key may still take
+        self._under_way = False  # what the last key set going may not be done
+        self._rounds = 0  # that we still queue behind it
         self._waits = False
         self._pressed = self._asked_of = 0  # how many keys were; when it was last asked whether one is done
         self._patience = _PATIENCE
@@ -45,8 +46,8 @@ class TypeAhead(App[None]):
 
     @property
     def typing(self) -> bool:
-        """Whether a key waits, or what it set going may still be under way."""
-        return bool(self._typed or self._rounds)
+        """Whether a key waits."""
+        return bool(self._typed)
 
     def forget_typed(self) -> None:
         """Drop the keys that wait."""
@@ -67,10 +68,13 @@ class TypeAhead(App[None]):
 
     async def _press(self) -> None:
         while self._typed and not self._rounds and self.ready():
-            self._rounds = _ROUNDS
+            if self._under_way and not self._calm():
+                self._rounds = _ROUNDS
+                self._climb(self._pressed, self.focused or self.screen)
+                break
+            self._under_way = True
             self._pressed += 1
             await super().on_event(self._typed.popleft())
-            self._climb(self._pressed, self.focused or self.screen)
         if self._typed and not self._waits:
             self._waits = True
             self.set_timer(_AGAIN, self._press_again)
@@ -80,13 +84,22 @@ class TypeAhead(App[None]):
         if self._rounds and self._pressed == self._asked_of:
             self._patience -= 1
             if not self._patience:  # a window was closed with our question in its queue
-                self._rounds = 0
+                self._rounds, self._under_way = 0, False
         else:
             self._asked_of, self._patience = self._pressed, _PATIENCE
         await self._press()
 
+    def _calm(self) -> bool:
+        """Whether no message is on the way that keys and messages bubble: then nothing is under way."""
+        node: DOMNode | None = self.focused or self.screen
+        while node is not None:
+            if node.message_queue_size:
+                return False
+            node = node.parent
+        return True
+
     def _climb(self, pressed: int, node: DOMNode | None) -> None:
-        """Queue behind the messages of `node`, then of those above it: the way that keys and messages bubble."""
+        """Queue behind the messages of `node`, then of those above it."""
         while node is not None and node is not self:
             above = node.parent
             if node.call_later(self._climb, pressed, above):
@@ -101,6 +114,7 @@ class TypeAhead(App[None]):
         if self._rounds:
             self._climb(pressed, self.focused or self.screen)
         else:
+            self._under_way = False
             await self._press()
 
 

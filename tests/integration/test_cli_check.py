@@ -139,7 +139,21 @@ def test_an_error_of_another_kind_is_not_explained(server: ScriptServer, folder:
     (folder / "other.py").write_text(
         "import torch\nx = torch.ones(2, requires_grad=True) * 2\nraise ValueError('mine')\n"
     )
-    assert "GS" not in server.traced("other.py", folder=folder).stderr
+    told = server.traced("other.py", folder=folder).stderr
+    assert "GS" not in told
+    assert "possible cause" not in told
+
+
+def test_trace_says_what_it_knows_and_is_not_certain_of(server: ScriptServer, folder: Path) -> None:
+    (folder / "numbers.py").write_text(
+        "import torch\n"
+        "net = torch.nn.Linear(3, 1)\n"
+        "losses = [net(torch.randn(1, 3)).pow(2).mean().item() for _ in range(3)]\n"
+        "torch.tensor(losses).mean().backward()\n"
+    )
+    told = server.traced("--force", "numbers.py", folder=folder).stderr
+    assert "GS201" not in told
+    assert "1 possible cause: gradscope check numbers.py" in told
 
 
 def test_a_crash_never_passes(folder: Path) -> None:

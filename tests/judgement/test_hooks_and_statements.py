@@ -139,6 +139,51 @@ net = Attention()
 """
         + TRAIN,
     ),
+    "gradients that are scaled under a name of the loop": (
+        "GS524",
+        """
+net = nn.Linear(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.05)
+for _ in range(4):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    for p in net.parameters():
+        scaled = p.grad / p.grad.norm()  # culprit
+    opt.step()
+""",
+    ),
+    "a module's hook that makes a tuple and returns nothing": (
+        "GS524",
+        """
+net = mlp(4, 1)
+def quieter(module, grads, outer):
+    tuple(g * 0.1 for g in grads if g is not None)  # culprit
+net[-1].register_full_backward_hook(quieter)
+"""
+        + TRAIN,
+    ),
+    "a reversal that reverses nothing": (
+        "GS524",
+        """
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+    @staticmethod
+    def backward(ctx, grad):
+        grad.neg()  # culprit
+        return grad
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 1)
+    def forward(self, x):
+        return self.b(Reverse.apply(self.a(x)))
+net = Net()
+"""
+        + TRAIN,
+    ),
     "a step that is only named": (
         "GS525",
         """
@@ -202,6 +247,20 @@ for _ in range(4):
         return torch.autograd.grad(again, point, grad, retain_graph=True)[0] + grad
     z.register_hook(solve)
     learn(opt, F.mse_loss(z, x))
+""",
+    "gradients that are scaled, and looked at": """
+net = nn.Linear(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.05)
+before = None
+for _ in range(4):
+    x, y = batch()
+    opt.zero_grad()
+    F.mse_loss(net(x), y).backward()
+    for p in net.parameters():
+        print(before)
+        before = p.grad * 2
+        p.grad = p.grad / p.grad.norm()
+    opt.step()
 """,
     "statements that write, draw, and look": """
 net = mlp(4, 1)

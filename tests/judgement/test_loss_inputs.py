@@ -37,6 +37,8 @@ BROADCAST = {
     "target with the axis": "loss = F.l1_loss(pred.squeeze(1), y[:, None])  # wrong",
     "module": "loss = nn.SmoothL1Loss()(pred, y)  # wrong",
     "by hand": "loss = ((pred - y) ** 2).mean()  # wrong",
+    "weights of samples, and losses that kept their axis": "each = (pred.squeeze(1) - y).pow(2).unsqueeze(1)"
+    ".mean(1, keepdim=True)\n            loss = (each * torch.rand(20)).mean()  # wrong",
     "by hand in two lines": "error = y - pred  # wrong\n            loss = error.abs().mean()",
 }
 SAME_SHAPE = {

@@ -440,13 +440,12 @@ for epoch in range(4):
         opt.step()
 """,
     ),
-    "step is named but not called": (
+    "an optimizer that is never stepped": (
         "GS510",
         loop(
             """
 opt.zero_grad()
 F.mse_loss(net(x), y).backward()  # culprit
-opt.step
 """,
             lr=0.01,
             times=4,

@@ -196,6 +196,48 @@ for _ in range(4):
             t.mul_(0.95).add_(p, alpha=0.05)  # culprit
 """,
     ),
+    "a shadow that is the parameters themselves": (
+        "GS521",
+        """
+net = mlp(4, 1)
+shadow = dict(net.named_parameters())
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(net(x), y))
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            shadow[name].copy_(0.9 * shadow[name] + 0.1 * p)  # culprit
+""",
+    ),
+    "a target that is given its own state": (
+        "GS521",
+        """
+net = mlp(4, 1)
+target = copy.deepcopy(net)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for n in range(6):
+    x, y = batch()
+    with torch.no_grad():
+        goal = y + 0.5 * target(x)
+    learn(opt, F.mse_loss(net(x), goal))
+    if n % 2:
+        target.load_state_dict(target.state_dict())  # culprit
+""",
+    ),
+    "a schedule in epochs that is stepped with each batch": (
+        "GS514",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [2, 4], 0.1)
+for epoch in range(6):
+    for _ in range(5):
+        x, y = batch()
+        learn(opt, F.mse_loss(net(x), y))
+        schedule.step()  # culprit
+""",
+    ),
     "buffers of the average, copied onto themselves": (
         "GS521",
         """
@@ -256,6 +298,140 @@ for _ in range(4):
     q = book(near)
     codes = F.mse_loss(q.detach(), z)  # culprit
     learn(opt, F.mse_loss(dec(z + (q - z).detach()), x) + codes)
+""",
+    ),
+    "loss weights as floats": (
+        "GS219",
+        """
+net, log_var = mlp(4, 2), nn.Parameter(torch.zeros(2))
+opt = torch.optim.SGD([*net.parameters(), log_var], lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    out = net(x)
+    parts = [F.mse_loss(out[:, :1], y), F.l1_loss(out[:, 1:], y)]
+    weights = [torch.exp(-s).item() for s in log_var]  # culprit
+    learn(opt, sum(w * part for w, part in zip(weights, parts)) + log_var.sum())
+""",
+    ),
+    "a temperature's loss that moves the policy": (
+        "GS414",
+        """
+policy, log_alpha = mlp(4, 3), nn.Parameter(torch.zeros(()))
+opt = torch.optim.SGD([*policy.parameters(), log_alpha], lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    logp = F.log_softmax(policy(x), 1)[:, 0]
+    policy_loss = (log_alpha.exp().detach() * logp - y[:, 0] * logp).mean()
+    alpha_loss = -(log_alpha * (logp + 1.0)).mean()  # culprit
+    learn(opt, policy_loss + alpha_loss)
+""",
+    ),
+    "a value that is detached in the place of its target": (
+        "GS411",
+        """
+q = mlp(4, 1)
+opt = torch.optim.SGD(q.parameters(), lr=0.1)
+for _ in range(4):
+    (x, y), (later, _) = batch(), batch()
+    value, goal = q(x), y + 0.9 * q(later)
+    learn(opt, F.mse_loss(value.detach(), goal))  # culprit
+""",
+    ),
+    "a mean that is divided in the loss and before the backward": (
+        "GS517",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+def part():
+    x, y = batch()
+    return F.mse_loss(net(x), y) / 4
+for n in range(12):
+    loss = part()
+    (loss / 4).backward()  # culprit
+    if n % 4 == 3:
+        opt.step()
+        opt.zero_grad()
+""",
+    ),
+    "a mean that is divided by the size of its batch": (
+        "GS517",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    loss = F.mse_loss(net(x), y)
+    learn(opt, loss / len(x))  # culprit
+""",
+    ),
+    "an inner update of the first order": (
+        "GS218",
+        """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    (x, y), (later, goal) = batch(), batch()
+    names, params = zip(*net.named_parameters())
+    grads = torch.autograd.grad(F.mse_loss(net(x), y), params)  # culprit
+    fast = {name: p - 0.1 * g for name, p, g in zip(names, params, grads)}
+    learn(opt, F.mse_loss(torch.func.functional_call(net, fast, (later,)), goal))
+""",
+    ),
+    "a flag on a module": (
+        "GS526",
+        """
+body, head = nn.Linear(4, 4), nn.Linear(4, 1)
+for part in (body,):
+    part.requires_grad = False  # culprit
+opt = torch.optim.SGD([*body.parameters(), *head.parameters()], lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(head(body(x)), y))
+""",
+    ),
+    "a softmax over the queries": (
+        "GS909",
+        """
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.drop = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 1), nn.Dropout(0.1)
+    def forward(self, x):
+        scores = self.q(x) @ self.k(x).transpose(1, 2)
+        weights = F.softmax(scores, dim=1)  # culprit
+        return self.drop(weights) @ self.v(x)
+net = Attention()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    x = torch.randn(2, 5, 4)
+    learn(opt, F.mse_loss(net(x), x[:, :, :1]))
+""",
+    ),
+    "a softmax over the batch, summed by einsum": (
+        "GS909",
+        """
+score = nn.Linear(4, 1)
+opt = torch.optim.SGD(score.parameters(), lr=0.1)
+for _ in range(4):
+    x = torch.randn(6, 5, 4)
+    weights = torch.softmax(score(x).squeeze(-1), 0)  # culprit
+    learn(opt, F.mse_loss(torch.einsum("bt,btd->bd", weights, x), x[:, 0]))
+""",
+    ),
+    "a tie that a loaded state undoes": (
+        "GS606",
+        """
+def tied():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Tanh(), nn.Linear(4, 9, bias=False))
+    model[2].weight = model[0].weight
+    return model
+state = {name: value.clone() for name, value in tied().state_dict().items()}
+net = tied()
+net.load_state_dict(state, assign=True)  # culprit
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    ids = torch.randint(0, 9, (8,))
+    learn(opt, F.cross_entropy(net(ids), ids))
 """,
     ),
     "weights of an ensemble in no optimizer": (
@@ -358,6 +534,20 @@ for _ in range(4):
         p.grad = p.data - q.data
     outer.step()
 """,
+    "an average that is one": """
+net = mlp(4, 1)
+shadow = {name: p.detach().clone() for name, p in net.named_parameters()}
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [2, 4], 0.1)
+for epoch in range(6):
+    for _ in range(2):
+        x, y = batch()
+        learn(opt, F.mse_loss(net(x), y))
+    schedule.step()
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            shadow[name].copy_(0.9 * shadow[name] + 0.1 * p)
+""",
     "a schedule for each optimizer": """
 net = mlp(4, 1)
 for rate in (0.1, 0.01):
@@ -412,6 +602,62 @@ net, data = mlp(4, 1), torch.randn(8, 4, requires_grad=True)
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for _ in range(4):
     learn(opt, F.mse_loss(net(data) * data.sum(1, keepdim=True), torch.ones(8, 1)))
+""",
+    "coefficients as they should be, looked at by item": """
+net, log_var, alpha = mlp(4, 2), nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(()))
+opt = torch.optim.SGD([*net.parameters(), log_var, alpha], lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    out = net(x)
+    parts = [F.mse_loss(out[:, :1], y), F.l1_loss(out[:, 1:], y)]
+    loss = sum(torch.exp(-s) * part for s, part in zip(log_var, parts)) + log_var.sum()
+    score = alpha.exp().detach() * out[:, 0] - alpha * (out[:, 0] - 1).detach()
+    learn(opt, loss + score.mean())
+    print([s.exp().item() for s in log_var])
+""",
+    "micro-batches that are divided once, as many as a batch has samples": """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for n in range(16):
+    x, y = batch()
+    (F.mse_loss(net(x), y) / 8).backward()
+    if n % 8 == 7:
+        opt.step()
+        opt.zero_grad()
+""",
+    "an inner update with its graph": """
+net = mlp(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    (x, y), (later, goal) = batch(), batch()
+    names, params = zip(*net.named_parameters())
+    grads = torch.autograd.grad(F.mse_loss(net(x), y), params, create_graph=True)
+    fast = {name: p - 0.1 * g for name, p, g in zip(names, params, grads)}
+    learn(opt, F.mse_loss(torch.func.functional_call(net, fast, (later,)), goal))
+""",
+    "softmaxes over what is summed, or is not summed": """
+q, k, v, gate = (nn.Linear(4, 4) for _ in range(4))
+opt = torch.optim.SGD([p for part in (q, k, v, gate) for p in part.parameters()], lr=0.1)
+for _ in range(4):
+    x = torch.randn(2, 5, 4)
+    scores = q(x) @ k(x).transpose(1, 2)
+    rows = scores.softmax(-1) @ v(x)
+    columns = scores.softmax(1).transpose(1, 2) @ v(x)
+    linear = q(x).softmax(-1) @ (k(x).softmax(1).transpose(1, 2) @ v(x))
+    pooled = torch.einsum("bt,btd->bd", scores.sum(1).softmax(1), v(x))
+    learn(opt, F.mse_loss(rows + columns + linear + pooled[:, None] * gate(x).softmax(1), x))
+""",
+    "a flag on each parameter, one on a module that means nothing": """
+class Body(nn.Linear):
+    def __init__(self, requires_grad):
+        super().__init__(4, 4)
+        self.requires_grad = requires_grad
+        self.requires_grad_(requires_grad)
+body, head = Body(False), nn.Linear(4, 1)
+opt = torch.optim.SGD(head.parameters(), lr=0.1)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss(head(body(x)), y))
 """,
     "a bootstrapped value": """
 value = mlp(4, 1)

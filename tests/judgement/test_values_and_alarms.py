@@ -291,6 +291,24 @@ for _ in range(6):
         clear()
     learn(opts[0], -fake(make(torch.randn(8, 4))).mean())
 """,
+    "scores of attention that begin small, beside the values": """
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Sequential(nn.Linear(16, 4), nn.Linear(4, 16))
+        self.k, self.v = nn.Linear(16, 16), nn.Linear(16, 16)
+        for layer in (*self.q, self.k):
+            nn.init.normal_(layer.weight, 0.0, 1e-3)
+
+    def forward(self, x):
+        return x + (self.q(x) @ self.k(x).transpose(1, 2)).softmax(-1) @ self.v(x)
+
+layers = [layer for _ in range(5) for layer in (nn.Linear(16, 16), nn.ReLU())]
+net = nn.Sequential(Attention(), *layers, nn.Linear(16, 1))
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(4):
+    learn(opt, (net(torch.randn(4, 6, 16)) - 1).square().mean())
+""",
 }
 
 

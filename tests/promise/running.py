@@ -14,6 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradscope.errors import GradscopeError
+from gradscope.model.overview import overview
+from gradscope.store import open_trace
+
 from .normal import normal
 from .program import Program, Running
 
@@ -63,20 +67,21 @@ def run(program: Program, area: Path, how: str | None = None) -> Outcome:
     stdout, stderr = (normal(path.read_bytes().decode(errors="backslashreplace"), process.pid) for path in (out, err))
     own, others = _reports(reports, process.pid)
     files = {**_files(folder, trace), **_files(temporary, None, "tmp: "), **_files(home, None, "home: ")}
-    outcome = Outcome(status, stdout, stderr, files, own, others, _read(program, trace))
+    outcome = Outcome(status, stdout, stderr, files, own, others, _read(trace))
     if program.after is not None:
         program.after(folder, traces)
     return outcome
 
 
-def _read(program: Program, trace: Path | None) -> str | None:
-    """Each rank of a job has a trace of its own."""
+def _read(trace: Path | None) -> str | None:
+    """Why a trace cannot be read. Each rank of a job has one of its own."""
     there = sorted(trace.parent.glob(f"{trace.stem}*{trace.suffix}")) if trace is not None else []
-    gradscope = Path(program.interpreter).parent / "gradscope"
-    for path in there:
-        done = subprocess.run([gradscope, "info", path], capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
-            return done.stderr.strip() or f"exit status {done.returncode}"
+    try:
+        for path in there:
+            with open_trace(path) as found:
+                overview(found)
+    except GradscopeError as error:
+        return str(error)
     return "" if there else None
 
 

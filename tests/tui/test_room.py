@@ -77,3 +77,16 @@ def test_where_one_pane_has_all_the_room_it_says_so() -> None:
         assert driver.instrument.query_one("#timeline").region.height == height + 1
 
     drive(mlp_trace(), walk, size=(80, 24))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_what_is_told_never_covers_the_timeline(size: tuple[int, int]) -> None:
+    async def walk(driver: Driver) -> None:
+        await driver.press("5", "plus", "plus", "b", "b")
+        timeline = driver.instrument.query_one("#timeline").region
+        toasts = list(driver.instrument.query("Toast"))
+        assert toasts
+        assert not any(toast.region.overlaps(timeline) for toast in toasts)
+        assert all(toast.region.area for toast in toasts)
+
+    drive(mlp_trace(), walk, size=size)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ...model.records import Module
+from ...model.records import MODULE_FLAG, Module
 from ..hiding.torch_private import COMPILED_MODULE
 from ..journal.journal import Journal
 from ..journal.station_facts import Tree
@@ -46,6 +46,8 @@ class ModuleNames:
         known = KnownModule(module, len(self.records))
         self.known[id(module)] = known
         kind = type(module).__name__
+        if vars(module).get("requires_grad") is False and any(p.requires_grad for p in module.parameters()):
+            self.journal.note(f"{MODULE_FLAG}: {kind}")
         self._record(Module(known.id, kind, "", kind, None, self.births.of(module)))
         return known
 

@@ -21,17 +21,21 @@ COPIED_FREELY = 1 << 25  # bytes of parameters, up to which each update's length
 COPIED_AT_MOST = 1 << 30  # the same where recording may cost what it will
 _UNINITIALIZED = ("empty", "new_empty")  # their memory holds whatever was there
 
-
+Cell = list[list[float]]  # where numbers go when they are known
 Measurable = tuple[int, torch.Tensor, torch.Tensor]  # its number, and itself as one whose norm can be read
 
 
 class Before(NamedTuple):
-    """Parameters as they were before an update: small ones copied with their gradients, others each for itself."""
+    """Parameters as they were before an update: small ones copied with their gradients, others each for itself.
+
+    `norms`: what their norms are numbered by, and where these go.
+    """
 
     numbers: tuple[int, ...]
     tensors: Sequence[torch.Tensor]
     small: Copied | None
     copies: list[torch.Tensor]
+    norms: tuple[tuple[int, ...], Cell]
 
 
 class Measurements:
@@ -79,62 +83,68 @@ class Measurements:
         `updated`: an update of them begins; what is returned is for `distances`, when it is over.
         """
         every = [*tensors, *map(_GRADIENT, tensors)]
-        cell: list[list[float]] = []
+        cell: Cell = []
         small = self.statistics.small_norms.take(every, cell.append)
         if small is not None:
-            draft = self.here.tracker.draft
-            draft.norms.append((len(draft.moments) - 1, with_gradients(numbers), cell))
-            return [Before(numbers, tensors, small, [])]
+            draft, named = self.here.tracker.draft, with_gradients(numbers)
+            draft.norms.append((len(draft.moments) - 1, named, cell))
+            return [Before(numbers, tensors, small, [], (named, cell))]
         if all_in_memory(every):
             try:
-                self._fused_norms(with_gradients(numbers), every)
-                return self._copied(numbers, tensors) if updated else []
+                norms = self._fused_norms(with_gradients(numbers), every)
+                return self._copied(numbers, tensors, norms) if updated else []
             except RuntimeError:
                 pass  # one of them has no norm: they are told apart below
         before: list[Before] = []
         for there in _by_device(numbers, tensors):
             parameters = tuple([number for number, *_ in there])
-            self._norms_told_apart(there)
+            norms = self._norms_told_apart(there)
             if updated:
-                before += self._copied(parameters, [tensor for _, tensor, _ in there])
+                before += self._copied(parameters, [tensor for _, tensor, _ in there], norms)
         return before
 
-    def _norms_told_apart(self, there: Sequence[Measurable]) -> None:
+    def _norms_told_apart(self, there: Sequence[Measurable]) -> tuple[tuple[int, ...], Cell]:
         """The same of tensors on one device, of which some gradients may have no norm."""
         found = [(number, plain) for number, _, plain in there]
         for number, tensor, _ in there:
             gradient = _measurable(tensor.grad)
             if gradient is not None:
                 found.append((-1 - number, gradient))
-        self._fused_norms(tuple([number for number, _ in found]), [plain for _, plain in found])
+        return self._fused_norms(tuple([number for number, _ in found]), [plain for _, plain in found])
 
-    def _fused_norms(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
+    def _fused_norms(self, numbers: tuple[int, ...], tensors: list[torch.Tensor]) -> tuple[tuple[int, ...], Cell]:
         draft = self.here.tracker.draft
-        cell: list[list[float]] = []
+        cell: Cell = []
         self.statistics.norms(tensors, cell.append)
         draft.norms.append((draft.length - 1, numbers, cell))
+        return numbers, cell
 
-    def _copied(self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor]) -> list[Before]:
+    def _copied(
+        self, numbers: tuple[int, ...], tensors: Sequence[torch.Tensor], norms: tuple[tuple[int, ...], Cell]
+    ) -> list[Before]:
         """Measurable parameters, on one device, as they are; nothing where a copy of them takes too much."""
         plain = list(map(dense, tensors))
         if sum(map(bytes_of, plain)) > self.room:
             return []
-        return [Before(numbers, tensors, None, self.statistics.copies(plain))]
+        return [Before(numbers, tensors, None, self.statistics.copies(plain), norms)]
 
     def distances(self, before: Sequence[Before]) -> None:
         """The update is over: how far it moved each parameter."""
         draft = self.here.tracker.draft
-        for numbers, tensors, small, copies in before:
-            cell: list[list[float]] = []
+        now = len(draft.moments) - 1
+        for numbers, tensors, small, copies, (named, norms) in before:
+            # With the update, whose closure may have begun a step, go the norms from before it.
+            draft.norms = [*[one for one in draft.norms if one[2] is not norms], (now, named, norms)]
+            cell: Cell = []
             if small is not None:
                 known = self.statistics.small_norms.take_distance(small, tensors, cell.append)
             else:
-                now = [one for one in map(_measurable, tensors) if one is not None]
-                known = list(map(_form, now)) == list(map(_form, copies))
+                plain = [one for one in map(_measurable, tensors) if one is not None]
+                known = list(map(_form, plain)) == list(map(_form, copies))
                 if known:
-                    self.statistics.distances(copies, now, cell.append)
+                    self.statistics.distances(copies, plain, cell.append)
             if known:
-                draft.distances.append((len(draft.moments) - 1, numbers, cell))
+                draft.distances.append((now, numbers, cell))
 
 
 def _measurable(tensor: torch.Tensor | None) -> torch.Tensor | None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ...capture.run.worlds import own_imports
 from ...errors import GradscopeError
 from ...options import CaptureOptions
-from ...text import byte_count, printable
+from ...text import byte_count, plural, printable
 from ..arguments import add_options, chosen, split_script
 from ..child import command
 from ..exit_codes import ScriptInterrupted
@@ -135,6 +135,7 @@ class _Result:
         self.folder = Path.cwd()
         self.environment = dict(os.environ)
         self.viewer = command("view", "--", str(self.path))
+        self.possible = 0  # causes of a failure that are not certain
 
     @property
     def whole(self) -> bool:
@@ -183,21 +184,24 @@ class _Result:
                 complain(f"no picture was drawn: {error}", self.stderr)
 
     def _explain(self) -> None:
-        """After a traceback that autograd raised: the line that is wrong, if one is certain."""
+        """After a traceback that autograd raised: the line that is wrong, if one is certain; else the summary asks."""
         if self.quiet:
             return
         from ...diagnose import CERTAIN, judge
+        from ...diagnose.registry import UNEXPLAINED
         from ...model.findings import Severity
-        from ...render.findings import Look, one
+        from ...render.findings import Look
+        from ...render.findings import one as shown
         from ...store import open_trace
 
         with open_trace(self.path) as trace:
             if trace.info.status != "failed":
                 return
-            found = [finding for finding in judge(trace) if finding.severity is Severity.ERROR]
-        if found and found[0].confidence >= CERTAIN:
+            found = [one for one in judge(trace) if one.severity is Severity.ERROR and one.code != UNEXPLAINED.code]
+        self.possible = len(found) if found and found[0].confidence < CERTAIN else 0
+        if found and not self.possible:
             say("", self.stderr)
-            say(one(found[0], Look(width(), ascii_only(self.stderr), colour(self.stderr))).rstrip("\n"), self.stderr)
+            say(shown(found[0], Look(width(), ascii_only(self.stderr), colour(self.stderr))).rstrip("\n"), self.stderr)
             say("", self.stderr)
 
     def _summary(self) -> Iterator[str]:
@@ -208,11 +212,15 @@ class _Result:
         with open_trace(self.path) as trace:
             yield from f"gradscope: {summary(trace)}".splitlines()
             drawable = trace.last_backward() is not None
+            script = trace.info.script
         size = byte_count(self.path.stat().st_size)
         yield line("file", printable(f"{self.output.path} ({size}{self.output.remark})"))
         if self.picture is not None:
             yield line("picture", printable(str(self.picture)))
         name = shlex.quote(str(self.output.path))
+        if self.possible:
+            checked = name if script.startswith("-m ") else shlex.quote(script)
+            yield line("cause", printable(f"{plural(self.possible, 'possible cause')}: gradscope check {checked}"))
         yield line("next", printable(f"gradscope graph {name} -o graph.svg" if drawable else f"gradscope info {name}"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.moments import LeafChange, Mutation, OpCall, Registration
 from ...model.trace import Step
-from ...repair.changes.calls import same_object
+from ...repair.changes.calls import same_object, without_keyword
 from ...repair.ways import Way
 from ..evidence.grad_lifetimes import GradLifetimes
 from ..evidence.index import Case
@@ -222,4 +222,51 @@ def _undone(case: Case, owners: Ownership, one: int, other: int, tied: int | Non
     )
 
 
-CHECKS = (tie_copied, tie_undone)
+@check(TIE_COPIED)
+def tie_undone_by_loading(case: Case) -> Iterator[Finding]:
+    """A state that is loaded with assign=True puts two tensors where one parameter was: copies of one tensor."""
+    trained = GradLifetimes.of(case).trained
+    made: dict[tuple[int, int | None, int], list[int]] = defaultdict(list)
+    for step, _, moment in case.events(LeafChange):
+        one, place = step.tensors[moment.tensor].parameter, case.place(moment.stack)
+        loads = place is not None and place.expression.partition("(")[0].endswith("load_state_dict")
+        if moment.cause == "Parameter" and moment.source is not None and loads and one in trained:
+            made[step.number, moment.stack, _first(step, moment.source)].append(one)
+    for (number, stack, _), pair in made.items():
+        if len(pair) == 2:
+            yield _loaded_apart(case, number, stack, *pair)
+
+
+def _first(step: Step, tensor: int) -> int:
+    """The tensor whose values another one has."""
+    for _ in range(8):
+        call = step.maker(tensor)
+        if call is None or call.name not in _SAME_VALUES or len(call.inputs) != 1:
+            break
+        tensor = call.inputs[0]
+    return tensor
+
+
+def _loaded_apart(case: Case, number: int, stack: int | None, one: int, other: int) -> Finding:
+    mine, theirs = parameter_name(case, one), parameter_name(case, other)
+    return TIE_COPIED.finding(
+        f"{mine} and {theirs} were one weight in what is loaded; assign=True makes two parameters of them",
+        culprit=case.place(stack),
+        step=number,
+        confidence=LIKELY,
+        explanation="A state has a tensor for each name. Loaded with assign=True, each becomes a parameter of its own, "
+        f"whatever was tied in the model: {mine} and {theirs} get their own gradients and drift apart.",
+        fix="load without assign=True, which writes into the parameters that are there, or tie the weights again after "
+        "this line",
+        fixes=case.fixes(
+            Way(
+                "write into the parameters that are there",
+                "what is tied stays tied",
+                case.place(stack),
+                without_keyword("assign"),
+            )
+        ),
+    )
+
+
+CHECKS = (tie_copied, tie_undone, tie_undone_by_loading)

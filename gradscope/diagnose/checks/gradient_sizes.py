@@ -12,6 +12,7 @@ from ...model import op_kinds
 from ...model.build import grad_node_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import LeafChange, Mutation, OpCall
+from ...model.order import reached
 from ...model.records import Detail, Stats
 from ...model.trace import Step
 from ...repair.changes.calls import argument_replaced
@@ -38,6 +39,7 @@ SATURATED = Rule(
 
 _GROWTH = 1e4  # from the first layer of a line to its last
 _LAYERS = 6
+_BESIDE = 100  # times the gradient at the end of a line, beside it
 _LEAST_RESCALED = 1e-6  # of a gradient's norm: below it the eps of Adam is no longer small
 # What optimizers remember of a parameter's gradients to divide by their size.
 _SQUARES = frozenset({"exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "sum", "acc_delta"})
@@ -79,8 +81,28 @@ def gradient_along_layers(case: Case) -> Iterator[Finding]:
             rising = sum(after > before for before, after in itertools.pairwise(norms)) / (len(norms) - 1)
             if ratio >= _GROWTH and rising >= 0.8:
                 yield _exploding(case, values, layers)
-            elif ratio <= 1 / _GROWTH and rising <= 0.2 and _distinct(values.step, layers):
+            elif (
+                ratio <= 1 / _GROWTH
+                and rising <= 0.2
+                and _distinct(values.step, layers)
+                and not _goes_another_way(values, backward.graph, layers)
+            ):
                 yield _vanishing(case, values, backward.graph, layers)
+
+
+def _goes_another_way(values: Statistics, graph: int, layers: Sequence[Layer]) -> bool:
+    """Whether layers beside the line, behind its middle, get far more than its end: a residual path leads there."""
+    known, runs, line = values.step.graphs[graph], values.runs_of(graph), {layer.run.node.index for layer in layers}
+    onward: dict[int, list[int]] = defaultdict(list)
+    for edge in known.edges:
+        onward[edge.source].append(edge.target)
+    behind = reached([layers[len(layers) // 2].run.node.index], lambda node: onward[node])
+    beside = (
+        runs[index]
+        for index in behind
+        if index in runs and index not in line and known.nodes[index].name.startswith(op_kinds.WEIGHT_NODES)
+    )
+    return any(size(run.incoming) > _BESIDE * layers[-1].norm for run in beside)
 
 
 def _exploding(case: Case, values: Statistics, layers: Sequence[Layer]) -> Finding:

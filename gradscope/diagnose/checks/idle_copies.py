@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.moments import LeafChange, Mutation, OpCall, OptimizerStep
+from ...model.order import reached
 from ...model.trace import Step
 from ...repair.changes.calls import state_copied
 from ...repair.changes.loops import buffers_copied
@@ -41,6 +43,7 @@ MOVED_TWICE = Rule(
     Severity.WARNING,
     "Parameters that follow another network are moved by gradients as well.",
 )
+_WEIGHED_SUM = op_kinds.ADDS | op_kinds.SCALES
 _COPIES = frozenset({"copy_", "lerp_", "add_", "iadd"})
 
 
@@ -56,7 +59,8 @@ def copied_onto_itself(case: Case) -> Iterator[Finding]:
         if op is None or op.name not in _COPIES or len(op.inputs) < 2 or event.step.number < 0:
             continue
         one, other = (event.step.tensors[tensor] for tensor in op.inputs[:2])
-        if one.storage == other.storage and one.shape == other.shape and event.step.lasting.get(one.storage):
+        itself = one.storage == other.storage or _mixes(case, event.step, other.number, one.storage)
+        if itself and one.shape == other.shape and event.step.lasting.get(one.storage):
             found[op.stack].append((event.step, op))
     for stack, copies in found.items():
         if _moves(case, [one for step, op in copies for one in _owners(step, op)]):
@@ -68,11 +72,28 @@ def _owners(step: Step, op: OpCall) -> list[int]:
     return [tensor.parameter for tensor in lasting if tensor.parameter is not None]
 
 
+def _mixes(case: Case, step: Step, value: int, storage: int) -> bool:
+    """Whether a value is a weighed sum of one memory alone: `0.9 * a + 0.1 * b`, where a and b are the same."""
+    flow, sums = Dataflow.of(case, step), set()
+
+    def parts(tensor: int) -> Sequence[int]:
+        op = step.tensors[tensor].made_by
+        if op is None or step.tensors[tensor].storage == storage or flow.ops[op].name not in _WEIGHED_SUM:
+            return ()
+        sums.update([op] if flow.ops[op].name in op_kinds.ADDS and len(flow.ops[op].inputs) == 2 else [])
+        return flow.ops[op].inputs
+
+    met = reached([value], parts)
+    return bool(sums) and all(parts(one) or step.tensors[one].storage == storage for one in met)
+
+
 def _moves(case: Case, parameters: list[int]) -> bool:
     """Whether training changes anything of the same kind, so that a copy was worth something."""
     trained = GradLifetimes.of(case).trained
     buffers = all(case.parameters[one].role == "buffer" for one in parameters)
-    return bool(trained) and (buffers or not trained.isdisjoint(parameters))
+    shapes = {case.parameters[one].shape for one in trained if one in case.parameters}
+    twins = len(parameters) > 1 and all(case.parameters[one].shape in shapes for one in parameters)
+    return bool(trained) and (buffers or twins or not trained.isdisjoint(parameters))
 
 
 def _onto_itself(case: Case, stack: int | None, copies: list[tuple[Step, OpCall]]) -> Finding:

@@ -22,7 +22,7 @@ from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, place_of
 from ..evidence.index import Case, once_a_case
-from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, trained_by
+from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, taken_out, trained_by
 from ..evidence.parameters import Ownership
 from ..evidence.statements import in_loop
 from ..evidence.wording import call_at, parameter_names, variable
@@ -262,7 +262,7 @@ def _numbers_added(case: Case) -> Sequence[tuple[Step, int, float, int | None]]:
     pairs: dict[tuple[int | None, int | None], list[tuple[Step, int, float]]] = defaultdict(list)
     for step in case.training():
         flow = Dataflow.of(case, step)
-        taken = _taken_out(flow)
+        taken = taken_out(flow)
         for index in _adding(flow) if taken else ():
             added = [one for one in arguments(flow.ops[index]).positional if isinstance(one, float) and one]
             for op, value in taken.items():
@@ -273,20 +273,6 @@ def _numbers_added(case: Case) -> Sequence[tuple[Step, int, float, int | None]]:
         for (adds, _), group in pairs.items()
         if len(group) > 1 and all(math.isclose(one, group[0][2], rel_tol=1e-4) for *_, one in group)
     ]
-
-
-def _taken_out(flow: Dataflow) -> dict[int, float]:
-    """The values with a graph that left torch as numbers, where the trace has them, by the op."""
-    found: dict[int, float] = {}
-    for op in flow.exits:
-        tensor = flow.ops[op].inputs[0]
-        made = flow.step.tensors[tensor].made_by
-        if made is None or not flow.needs_grad(tensor, op) or tensor in flow.differentiated:
-            continue
-        for sample in flow.case.samples(flow.step).get((made, "value"), ()):
-            if sample.subject == tensor and not sample.of_parameter and sample.values and sample.values[0]:
-                found[op] = sample.values[0]
-    return found
 
 
 def _adding(flow: Dataflow) -> list[int]:

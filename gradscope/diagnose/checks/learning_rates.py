@@ -22,9 +22,10 @@ SCHEDULE_TOO_FAST = Rule(
     "GS514",
     "schedule-too-fast",
     Severity.NOTE,
-    "A cosine schedule is stepped beyond its end, and rises again.",
+    "A schedule is stepped so often that it is over long before the training, or rises again.",
 )
 _NOTHING = 1e-6  # of the largest rate: float32 parameters of usual size do not change any more
+_LOW, _EARLY = 0.02, 0.25  # of the largest rate, and of all updates
 _ENOUGH = 2  # updates at rate 0: a warm-up's first is harmless
 
 
@@ -150,4 +151,31 @@ def cosine_turns(case: Case) -> Iterator[Finding]:
         )
 
 
-CHECKS = (rate_zero, cosine_turns)
+@check(SCHEDULE_TOO_FAST)
+def run_down_early(case: Case) -> Iterator[Finding]:
+    """Schedules that are stepped with each update, and have come down for good after a small part of them."""
+    for optimizer, updates in _updates(case).items():
+        top = max(range(len(updates)), key=lambda i: updates[i].rate)
+        low = next((i for i in range(top, len(updates)) if updates[i].rate <= updates[top].rate * _LOW), None)
+        if low is None or low > _EARLY * len(updates) or updates[low].steps < low:
+            continue
+        if all(_NOTHING * updates[top].rate < one.rate <= updates[top].rate * _LOW for one in updates[low:]):
+            yield _run_down(case, optimizer, updates, top, low)
+
+
+def _run_down(case: Case, optimizer: int, updates: Sequence[_Update], top: int, low: int) -> Finding:
+    turn, name = updates[low], optimizer_name(case, optimizer)
+    call = call_at(case, turn.schedule, "the scheduler's step()")
+    return SCHEDULE_TOO_FAST.finding(
+        f"the rate of {name} is down from {number(updates[top].rate)} to {number(turn.rate)} after {low} of "
+        f"{plural(len(updates), 'update')}, and stays there: is the schedule in epochs?",
+        culprit=case.place(turn.schedule),
+        step=turn.step,
+        confidence=LIKELY,
+        related=case.places((turn.stack, "the updates that follow hardly move anything")),
+        explanation=f"{call} runs with each update. A schedule that counts in epochs is over after as many batches.",
+        fix="call the scheduler once an epoch, or give its steps in batches",
+    )
+
+
+CHECKS = (rate_zero, cosine_turns, run_down_early)

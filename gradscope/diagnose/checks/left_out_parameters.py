@@ -18,7 +18,7 @@ from ...repair.ways import Way
 from ...text import plural
 from ..evidence.dataflow import Dataflow
 from ..evidence.grad_lifetimes import GradLifetimes
-from ..evidence.index import Case
+from ..evidence.index import Case, once_a_case
 from ..evidence.loss_terms import leaves
 from ..evidence.model_runs import followers
 from ..evidence.parameters import BEFORE_ALL, Fact, Ownership, first_uses
@@ -370,7 +370,7 @@ def never_reached(case: Case) -> Iterator[Finding]:
         idle = [one for one in members if one not in owners.reached and case.parameters[one].requires_grad]
         if sum(use.times for use in uses) < 3 or not idle or len(idle) == len(members):
             continue
-        unread = [one for one in idle if owners.made_by_the_script(one) and not _is_read(case, one)]
+        unread = [one for one in idle if owners.made_by_the_script(one) and one not in _read(case)]
         built = case.place(owners.built[which].stack) if which in owners.built else None
         yield STRANGERS.finding(
             f"{parameter_names(case, idle)} in {optimizer_name(case, which)} never got a gradient",
@@ -384,15 +384,11 @@ def never_reached(case: Case) -> Iterator[Finding]:
         )
 
 
-def _is_read(case: Case, parameter: int) -> bool:
-    """Whether anything is computed with a parameter once the setup is over."""
-    return any(
-        one == parameter
-        for step in case.distinct
-        if step.number >= 0
-        for event in case.events(OpCall, step)
-        for one in step.parameters_of(event.moment.inputs)
-    )
+@once_a_case
+def _read(case: Case) -> frozenset[int]:
+    """The parameters that anything is computed with once the setup is over."""
+    calls = (event for step in case.distinct if step.number >= 0 for event in case.events(OpCall, step))
+    return frozenset(one for step, _, op in calls for one in step.parameters_of(op.inputs))
 
 
 CHECKS = (not_in_optimizer, never_reached)

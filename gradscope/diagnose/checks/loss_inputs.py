@@ -89,20 +89,25 @@ def becomes_a_matrix(case: Case) -> Iterator[Finding]:
         if not shapes[1] or shapes[0] != (shapes[1][0], *(1 for _ in shapes[1])) or shapes[1][0] < 2:
             continue  # one value for each sample, with as many axes more as put the samples on another one
         alike = step.tensors[column].storage == step.tensors[row].storage  # the same values: all pairs are meant
-        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column))
+        product = call.name in op_kinds.MULTIPLIES  # of all pairs: its mean is that of the two means
+        pairs = alike or (len(shapes[1]) == 1 and _stood_up(step, column, reduced=not product))
         if not pairs and _only_summed(case, event) and not _averaged(case, event):
             told.add(call.stack)
             yield _matrix(case, event, column, row)
 
 
-def _stood_up(step: Step, tensor: int) -> bool:
-    """Whether the script itself made a column of the values, which it then compares with all others: x[:, None]."""
+def _stood_up(step: Step, tensor: int, *, reduced: bool) -> bool:
+    """Whether the script itself made a column of the values, which it then compares with all others: x[:, None].
+
+    `reduced`: or one that a sum or mean with keepdim gave, as squared norms are for distances.
+    """
+    reductions = {"sum", "mean", "amax", "norm"} if reduced else set()
     for _ in range(8):
         call = step.maker(tensor)
         if call is None or not call.inputs:
             return False
         wider = len(step.tensors[call.outputs[0]].shape) >= len(step.tensors[call.inputs[0]].shape)
-        if wider and call.name in op_kinds.RESHAPES | {"__getitem__", "expand", "sum", "mean", "amax", "norm"}:
+        if wider and call.name in op_kinds.RESHAPES | {"__getitem__", "expand"} | reductions:
             return call.name != "__getitem__" or "None" in call.arguments
         if call.name not in op_kinds.CASTS | op_kinds.DETACHES | op_kinds.COPIES:
             return False

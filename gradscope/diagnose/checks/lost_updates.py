@@ -20,8 +20,9 @@ from ...repair.ways import Way
 from ...text import elide_list
 from ..evidence.ancestry import is_update, made
 from ..evidence.dataflow import Dataflow
+from ..evidence.hook_runs import running_hook
 from ..evidence.index import Case, Origin, once_a_case, once_a_step
-from ..evidence.statements import lets_go
+from ..evidence.statements import forgets, lets_go
 from ..evidence.wording import variable
 from ..evidence.writes import ASSIGNED, op_before, op_of
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
@@ -111,32 +112,39 @@ def result_thrown_away(case: Case) -> Iterator[Finding]:
 
 @check(RESULT_LOST)
 def statement_without_effect(case: Case) -> Iterator[Finding]:
-    """`F.relu(h)` as a whole statement of a step that trains: the new tensor has no name, and `h` stays as it was."""
+    """`F.relu(h)` as a whole statement of a step that trains: the new tensor has no name, and `h` stays as it was.
+
+    So it is with a gradient that is scaled under a name which nothing reads.
+    """
     lost: dict[int | None, list[tuple[Step, OpCall]]] = defaultdict(list)
     for step in case.training():
         written = {op_of(step, event.position) for event in case.events(Mutation, step)}
         for event in case.events(OpCall, step) if step.positions(Backward) else ():
             if event.position in written or not _only_returns(step, event.moment):
                 continue
+            if event.moment.phase is Phase.BACKWARD and running_hook(case, event.moment.stack) is not None:
+                continue  # told of the hook
             if _changed(case, step, event.moment) is None:  # else told above
                 lost[event.moment.stack].append((step, event.moment))
     for stack, group in lost.items():
-        if sum(len(case.repeats(step)) for step, _ in group) > 1 and lets_go(case, stack):
-            yield _without_effect(case, stack, *group[0])
+        step, op = group[0]
+        if sum(len(case.repeats(step)) for step, _ in group) < 2:
+            continue
+        if lets_go(case, stack) or (_is_gradient(step, op) and forgets(case, stack)):
+            yield _without_effect(case, stack, step, op)
 
 
 def _only_returns(step: Step, op: OpCall) -> bool:
     """Whether the script's own line called an op that gives a tensor of the same size, and does nothing else."""
-    if (
-        not _is_of_the_loop(op)
-        or op.name.endswith("_")
-        or len(op.outputs) != 1
-        or not op.inputs
-        or op.outputs[0] in op.inputs
-    ):
+    if not op.direct or op.name.endswith("_") or len(op.outputs) != 1 or not op.inputs or op.outputs[0] in op.inputs:
         return False
     sizes = [math.prod(step.tensors[tensor].shape) for tensor in (op.outputs[0], op.inputs[0])]
     return sizes[0] == sizes[1] and op.name not in op_kinds.LEAVES_TORCH
+
+
+def _is_gradient(step: Step, op: OpCall) -> bool:
+    """Whether an op works on a `.grad`, and nothing reads its result."""
+    return step.tensors[op.inputs[0]].gradient_of is not None
 
 
 def _is_of_the_loop(op: OpCall) -> bool:

@@ -57,6 +57,7 @@ def targets_with_gradient(case: Case) -> Iterator[Finding]:
                 call = flow.ops[op]
                 if call.name in _COMPARES and len(call.inputs) == 2 and not flow.calls_of(op):
                     yield from _compared(case, step, flow, op, backward)
+                    yield from _value_detached(case, step, flow, op, backward)
 
 
 def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backward) -> Iterator[Finding]:
@@ -101,6 +102,32 @@ def _compared(case: Case, step: Step, flow: Dataflow, op: int, backward: Backwar
             nodes=[tensor_id(step.template, result)],
         )
         return
+
+
+def _value_detached(case: Case, step: Step, flow: Dataflow, op: int, backward: Backward) -> Iterator[Finding]:
+    """The detach on the wrong side: the network's value is cut off, and its bootstrapped target has the gradient."""
+    dead = [tensor for tensor in flow.ops[op].inputs if not flow.needs_grad(tensor, op)]
+    alive = [tensor for tensor in flow.ops[op].inputs if tensor not in dead]
+    cut = flow.step.maker(dead[0]) if len(dead) == len(alive) == 1 else None
+    if cut is None or cut.name not in op_kinds.DETACHES or not flow.needs_grad(cut.inputs[0]):
+        return
+    target, value = _side(flow, alive[0], op), _side(flow, cut.inputs[0], op)
+    if target is None or value is None or not target.bootstrapped or value.bootstrapped:
+        return
+    if not _trains(flow, op, backward) or _same_module(target.calls, value.calls) is None:
+        return
+    name, goal = case.called(step, cut.inputs[0]), case.called(step, alive[0])
+    yield TARGET_WITH_GRADIENT.finding(
+        f"{name} is detached, and its target {goal} has the gradient: the target moves to the value",
+        culprit=case.place(cut.stack),
+        step=step.number,
+        confidence=LIKELY,
+        related=case.places((flow.ops[op].stack, "value and target are compared here"), (backward.stack, "backward")),
+        explanation=f"{goal} was built of data and a later value: it is what {name} is to move to. With the detach on "
+        f"the other side the later value is moved until its target meets {name}, and {name} itself learns nothing.",
+        fix=f"detach the target instead: {variable(goal, 'target')}.detach()",
+        nodes=[tensor_id(step.template, alive[0])],
+    )
 
 
 def _trains(flow: Dataflow, op: int, backward: Backward) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model.moments import Backward, NodeRun, OpCall
-from ...model.records import Phase, Stats
+from ...model.records import GradEdge, GradGraph, Phase, Stats
 from ...model.trace import Step
 from .index import Case, once_a_case
 from .statistics import Run, Statistics
 
+_Senders = Sequence[Mapping[int, Sequence[GradEdge]]]  # by graph, and by the node that an edge leads to
 _Function = tuple[str, str, int]  # file, name, and the line of one that has no name of its own
 
 
@@ -36,6 +37,7 @@ def hook_runs(case: Case, step: Step) -> Iterator[HookRun]:
         return
     values = Statistics(case, step)
     runs = {run.moment: run for run in values.runs}
+    senders = [_by_target(graph) for graph in step.graphs]
     ops: dict[_Function, list[int]] = {}
     differentiating: set[_Function] = set()  # hooks that run a backward of their own, which may be given anything
     known = -1  # the last tensor that was met before the backward: what a hook meets for the first time it was given
@@ -58,7 +60,8 @@ def hook_runs(case: Case, step: Step) -> Iterator[HookRun]:
                 if tensor is not None:
                     read = {t for op in inside for t in _inputs(step, op)}
                     given = frozenset(t for t in read if t > known and _came(step, t, inside))
-                    yield HookRun(step, hook, tensor, inside, given, _sent(values, run), run.incoming.get(0))
+                    before = _sent(values, senders, run)
+                    yield HookRun(step, hook, tensor, inside, given, before, run.incoming.get(0))
             ops = {}
 
 
@@ -131,8 +134,16 @@ def _came(step: Step, tensor: int, inside: Sequence[int]) -> bool:
     return one.made_by not in inside and one.parameter is None and not one.carried and one.gradient_of is None
 
 
-def _sent(values: Statistics, run: Run) -> Stats | None:
+def _sent(values: Statistics, senders: _Senders, run: Run) -> Stats | None:
     """The gradient that the node before sent, where there is one such node."""
-    edges = [edge for edge in values.step.graphs[run.graph].edges if edge.target == run.node.index]
-    sender = values.runs_of(run.graph).get(edges[0].source) if len(edges) == 1 else None
+    edges = senders[run.graph].get(run.node.index, ())
+    sender = values.run_of(run.graph, edges[0].source) if len(edges) == 1 else None
     return sender.outgoing.get(edges[0].index) if sender is not None else None
+
+
+def _by_target(graph: GradGraph) -> Mapping[int, Sequence[GradEdge]]:
+    """The edges that lead to each node."""
+    found: dict[int, list[GradEdge]] = {}
+    for edge in graph.edges:
+        found.setdefault(edge.target, []).append(edge)
+    return found

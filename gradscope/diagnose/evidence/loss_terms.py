@@ -77,6 +77,20 @@ def leaves(flow: Dataflow, tensor: int, before: int) -> frozenset[int]:
     return frozenset(flow.step.parameters_of(reached([tensor], made_of)))
 
 
+def taken_out(flow: Dataflow) -> dict[int, float]:
+    """The values with a graph that left torch as numbers, where the trace has them, by the op."""
+    found: dict[int, float] = {}
+    for op in flow.exits:
+        tensor = flow.ops[op].inputs[0]
+        made = flow.step.tensors[tensor].made_by
+        if made is None or not flow.needs_grad(tensor, op) or tensor in flow.differentiated:
+            continue
+        for sample in flow.case.samples(flow.step).get((made, "value"), ()):
+            if sample.subject == tensor and not sample.of_parameter and sample.values and sample.values[0]:
+                found[op] = sample.values[0]
+    return found
+
+
 @once_a_case
 def trained_by(case: Case) -> Mapping[int | None, frozenset[int]]:
     """The parameters that updates moved by the gradients of the backwards of each stack."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from itertools import chain
+from itertools import takewhile
 
 from ...model.findings import Place
 from ...repair.source import Source, heads_end
@@ -20,27 +20,43 @@ def spot_of(case: Case, stack: int | None) -> Spot | None:
 
 
 def lets_go(case: Case, stack: int | None) -> bool:
-    """Whether the call at a stack is a whole statement: `x.clamp(0, 1)`. Nothing can keep what it returns."""
+    """Whether the call at a stack is a whole statement: `x.clamp(0, 1)`. Nothing can keep what it returns.
+
+    So it is with the members of a tuple that is one: `tuple(g * 2 for g in grads)`.
+    """
     spot = spot_of(case, stack)
     statement = spot.statement if spot is not None else None
-    return spot is not None and isinstance(statement, ast.Expr) and statement.value is spot.expression
+    if spot is None or spot.expression is None or not isinstance(statement, ast.Expr):
+        return False
+    whole = statement.value
+    if isinstance(whole, ast.Call) and isinstance(whole.func, ast.Name) and whole.func.id in ("tuple", "list"):
+        members = whole.args[0] if whole.args else whole
+        return isinstance(members, (ast.GeneratorExp, ast.ListComp)) and spot.expression in ast.walk(members.elt)
+    return whole is spot.expression
 
 
 def forgets(case: Case, stack: int | None) -> bool:
-    """The same, or it is given to a local name that the function does not read afterwards."""
+    """The same, or it is given to a local name that nothing reads before it is given another value."""
     spot = spot_of(case, stack)
     statement = spot.statement if spot is not None else None
     if spot is None or not isinstance(statement, ast.Assign) or statement.value is not spot.expression:
         return lets_go(case, stack)
     names = {one.id for one in statement.targets if isinstance(one, ast.Name)}
-    function = spot.source.function_of(statement)
-    if len(names) != len(statement.targets) or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+    home = spot.source.function_of(statement)
+    if len(names) != len(statement.targets) or isinstance(home, ast.Lambda):
         return False
-    nodes = list(ast.walk(function))
-    outer = (name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names)
-    later = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-             if node.lineno > heads_end(statement))  # fmt: skip
-    return names.isdisjoint(chain(outer, later))
+    around = list(takewhile(lambda node: node is not home, spot.source.around(statement)))
+    loops = [node for node in around if isinstance(node, (ast.For, ast.While))]
+    own = set(ast.walk(statement))
+    for node in ast.walk(home):
+        if isinstance(node, (ast.Global, ast.Nonlocal)) and names & set(node.names):
+            return False
+        if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node.id not in names or node in own:
+            continue
+        inner = spot.source.function_of(node) is not home
+        if inner or node.lineno > heads_end(statement) or any(node in ast.walk(loop) for loop in loops):
+            return False
+    return True
 
 
 def in_loop(case: Case, stack: int | None, other: int | None) -> Place | None:
@@ -89,19 +105,36 @@ def alias_of(case: Case, stack: int | None) -> Place | None:
 
 def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:
     """Statements of functions that ran which only name an attribute: `optimizer.step`."""
+    for source, node, _ in _statements_that_ran(case):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
+            yield node.value, _place(source, node, node.value)
+
+
+def attributes_set(case: Case, name: str) -> Iterator[Place]:
+    """Statements of functions that ran which set an attribute of that name, and did nothing that was recorded."""
+    for source, node, ran in _statements_that_ran(case):
+        targets = node.targets if isinstance(node, ast.Assign) and node.lineno not in ran else ()
+        for target in targets:
+            if isinstance(target, ast.Attribute) and target.attr == name:
+                yield _place(source, node, target)
+
+
+def _statements_that_ran(case: Case) -> Iterator[tuple[Source, ast.stmt, set[int]]]:
+    """The statements of all functions of which a line was recorded, with the lines of their file that were."""
     lines: dict[str, set[int]] = {}
     for site in case.trace.source.sites().values():
         lines.setdefault(site.file, set()).add(site.line)
     for file, ran in lines.items():
         source = case.sources.of(file)
         for node in ast.walk(source.tree) if source is not None else ():
-            if source is not None and isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
-                function = source.function_of(node)
-                first, last = getattr(function, "lineno", 0), getattr(function, "end_lineno", None)
-                if any(first <= line and (last is None or line <= last) for line in ran):
-                    code = source.line(node.lineno).strip()
-                    yield node.value, Place(file, node.lineno, code, "", _flat(source, node.value))
+            if source is None or not isinstance(node, (ast.Expr, ast.Assign)):
+                continue
+            function = source.function_of(node)
+            first, last = getattr(function, "lineno", 0), getattr(function, "end_lineno", None)
+            if any(first <= line and (last is None or line <= last) for line in ran):
+                yield source, node, ran
 
 
-def _flat(source: Source, node: ast.expr) -> str:
-    return " ".join(source.segment(node).split())
+def _place(source: Source, statement: ast.stmt, node: ast.expr) -> Place:
+    code = source.line(statement.lineno).strip()
+    return Place(source.file, statement.lineno, code, "", " ".join(source.segment(node).split()))

@@ -81,6 +81,14 @@ class Statistics:
         """The executions of one graph's nodes, by node; the last where a node ran twice."""
         return {run.node.index: run for run in self.runs if run.graph == graph}
 
+    def run_of(self, graph: int, node: int) -> Run | None:
+        """The execution of one node, the last where it ran twice."""
+        return self._by_node.get((graph, node))
+
+    @cached_property
+    def _by_node(self) -> Mapping[tuple[int, int], Run]:
+        return {(run.graph, run.node.index): run for run in self.runs}
+
     def last_before(self, moment: int) -> Mapping[int, Stats]:
         """Every tensor's values as last seen before `moment`."""
         known = dict(self.at_start)

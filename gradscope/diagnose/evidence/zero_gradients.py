@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...model.records import Detail, GradEdge, GradGraph
 from ...model.trace import Step
-from .index import Case
+from .index import Case, once_a_step
 from .statistics import Run, Statistics
 
 _ENOUGH = 3  # steps: the first alone may well begin with zeros
@@ -38,7 +38,7 @@ def where_lost(case: Case, parameter: int) -> Loss | None:
     for step in case.training():
         if step.detail is not Detail.FULL:
             continue
-        values = Statistics(case, step)
+        values = _values(case, step)
         for run in values.runs:
             leaf = run.node.tensor
             if leaf is None or step.tensors[leaf].parameter != parameter or not _is_zero(run):
@@ -47,6 +47,11 @@ def where_lost(case: Case, parameter: int) -> Loss | None:
             if found is not None:
                 return found
     return None
+
+
+@once_a_step
+def _values(case: Case, step: Step) -> Statistics:
+    return Statistics(case, step)
 
 
 def _lost_before(values: Statistics, leaf: Run) -> Loss | None:

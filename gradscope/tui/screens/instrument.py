@@ -19,6 +19,7 @@ from ...model.trace import Trace
 from ...text import printable
 from ..cursor import Place
 from ..keys import KEYS
+from ..messages import Select
 from ..room import Room
 from ..scene import Pane
 from ..session import Session
@@ -134,6 +135,8 @@ class Instrument(Taking):
         for name, part in self.room.parts().items():
             self.query_one(f"#{name}").styles.height = f"{part}fr"
         rows = (5 if self.narrow else 6) + self.room.rows
+        for rack in self.query("ToastRack"):  # what is told never covers the timeline
+            rack.styles.margin = (0, 0, 1 if self.zoomed else rows + 1, 0)
         self.query_one("#timeline").styles.height = "1fr" if self.zoomed == "timeline" else rows
         if self.scene is not None:
             self.display_scene(self.scene)
@@ -144,6 +147,11 @@ class Instrument(Taking):
             pane = self.query_one(f"#{name}", Widget)
             if pane.display:
                 yield cast(Pane, pane)
+
+    def show_node(self, node: int) -> None:
+        """Select a node, and draw it by itself."""
+        self.post_message(Select(node))
+        self.unfold(node)
 
     def unfold(self, node: int) -> None:
         self.query_one("#graph", GraphPane).unfold_to(node)

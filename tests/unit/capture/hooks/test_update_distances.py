@@ -9,7 +9,7 @@ import pytest
 
 from gradscope.capture import recorder
 from gradscope.capture.journal import schedule
-from gradscope.model.records import Detail, StepRow
+from gradscope.model.records import Detail, StepKind, StepRow
 from tests.capturing import Recording, record_text
 
 HEAD = """
@@ -135,6 +135,37 @@ for step in range(8):
     recorded = record_text(tmp_path, head + loop, "auto")
     assert [distances(row) for row in rows(recorded)] == [
         pytest.approx(true, rel=1e-4) for true in recorded.namespace["truth"]
+    ]
+
+
+def test_a_step_that_begins_in_an_update_s_closure_has_the_norms_from_before_it(tmp_path: Path) -> None:
+    head = HEAD.format(seed=0, width=3, dtype="torch.float32", changes="", optimizer=OPTIMIZERS[0])
+    loop = """
+norms = []
+
+
+def closure():
+    opt.zero_grad()
+    loss = net(x).square().mean()
+    loss.backward()
+    return loss
+
+
+for epoch in range(4):
+    for batch in range(3):
+        norms.append([float(p.detach().norm()) for p in net.parameters()])
+        update(closure)
+    with torch.no_grad():
+        for batch in range(2):
+            net(x)
+"""
+    recorded = record_text(tmp_path, head + loop, "steps")
+    trained = [row for row in rows(recorded) if row.kind is StepKind.TRAIN]
+    assert [distances(row) for row in trained] == [
+        pytest.approx(true, rel=1e-4) for true in recorded.namespace["truth"]
+    ]
+    assert [[norm for _, norm, _ in row.norms] for row in trained] == [
+        pytest.approx(true, rel=1e-4) for true in recorded.namespace["norms"]
     ]
 
 
