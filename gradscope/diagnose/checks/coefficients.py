@@ -109,7 +109,7 @@ def moves_what_it_weighs(case: Case) -> Iterator[Finding]:
             if is_number(step, pair[0]) and flow.needs_grad(pair[1], index) and not is_number(step, pair[1])
         ]
         for index, op, (coefficient, result) in products:
-            mine = leaves(flow, coefficient, index)
+            mine = leaves(flow, coefficient, index) if flow.needs_grad(coefficient, index) else frozenset()
             if not mine or op.stack in told or not _of_one_parameter(flow, coefficient, index):
                 continue
             behind = flow.behind([result], index)[0]
