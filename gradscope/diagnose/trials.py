@@ -14,7 +14,7 @@ from ..model.records import StepRow
 from ..model.trace import Trace
 from .evidence.dataflow import Dataflow
 from .evidence.index import Case
-from .evidence.parameters import untrained
+from .evidence.parameters import Ownership, untrained
 from .evidence.wording import parameter_name
 
 
@@ -23,8 +23,8 @@ class Run:
     """One run of a script as a trial compares it: how it ended, what was found, and which parameters trained.
 
     `trained` and `untrained` are names of parameters that an optimizer has: with a gradient, and without any; `met`
-    those of its parameters that lie behind a loss whose backward failed; `known` those of all parameters. `finite`:
-    whether no loss, gradient or parameter was NaN or Inf.
+    those of its parameters that lie behind a loss whose backward failed; `known` those of all parameters that nobody
+    froze. `finite`: whether no loss, gradient or parameter was NaN or Inf.
     """
 
     findings: tuple[Finding, ...]
@@ -59,9 +59,15 @@ def run_of(trace: Trace, findings: Sequence[Finding]) -> Run:
         frozenset(_name(case, one) for one in known.trained & owned),
         frozenset(_name(case, one) for one in known.parameters),
         frozenset(_name(case, one) for one in _met(case) & owned),
-        frozenset(_name(case, one) for one in case.parameters),
+        frozenset(_name(case, one) for one in case.parameters if not _frozen(case, one)),
         all(math.isfinite(value) for row in case.rows for value in _numbers(row)),
     )
+
+
+def _frozen(case: Case, parameter: int) -> bool:
+    """Whether the script said last that a parameter shall want no gradient."""
+    facts = Ownership.of(case).wanted.get(parameter)
+    return facts is not None and len(facts) > 0 and facts[-1].what == "False"
 
 
 def _met(case: Case) -> set[int]:

@@ -400,6 +400,28 @@ def test_a_fix_of_a_crash_that_cuts_what_was_to_train_does_not_work(judging: Jud
     assert {name.rpartition(".")[2] for name in trial.stopped} == {"weight", "bias"}
 
 
+def test_a_fix_that_freezes_stops_nothing(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        a, b, kept = nn.Linear(3, 3), nn.Linear(3, 1), []
+        opt = torch.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
+        for _ in range(6):
+            loss = b(a(torch.randn(4, 3))).pow(2).mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            kept.append(loss)
+    """
+    finding = first(judging, script, "GS404")
+    text = (judging.folder / "script.py").read_text()
+    frozen = text.replace("opt = ", "a.requires_grad_(False); opt = ").replace("append(loss)", "append(loss.item())")
+    (judging.folder / "script.py").write_text(frozen)
+    trial = _trial_of_text(judging, finding, finding.fixes[0])
+    assert (trial.gone, trial.stopped) == (True, ())
+
+
 def test_a_fix_that_makes_numbers_infinite_does_not_work(judging: Judging) -> None:
     script = """
         import torch

@@ -339,6 +339,58 @@ SCRIPTS = {
         fit()
         """,
     ),
+    "a copy in the place of the module": (
+        "GS602",
+        "self.net.load_state_dict(self.best.state_dict())",
+        """
+        import copy
+
+        class Fit:
+            def __init__(self):
+                self.net = nn.Linear(3, 1)
+                self.opt = torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+            def epoch(self):
+                for _ in range(3):
+                    loss = self.net(torch.randn(4, 3)).square().mean()
+                    self.opt.zero_grad()
+                    loss.backward()
+                    self.opt.step()
+
+            def keep(self):
+                self.best = copy.deepcopy(self.net)
+
+            def back(self):
+                self.net = self.best
+
+        fit = Fit()
+        fit.epoch()
+        fit.keep()
+        fit.epoch()
+        fit.back()
+        fit.epoch()
+        """,
+    ),
+    "losses of heads that a loop forgets": (
+        "GS210",
+        "total = total + F.mse_loss(head(h), y)",
+        """
+        body, heads = nn.Linear(3, 4), nn.ModuleList(nn.Linear(4, 1) for _ in range(3))
+        opt = torch.optim.SGD([*body.parameters(), *heads.parameters()], lr=0.1)
+
+        def loss_of(x, y):
+            h = body(x)
+            for head in heads:
+                total = F.mse_loss(head(h), y)
+            return total
+
+        for _ in range(4):
+            loss = loss_of(torch.randn(5, 3), torch.randn(5, 1))
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+    ),
     "an average whose new values are thrown away": (
         "GS524",
         "slow.copy_(0.9 * slow + 0.1 * fast)",

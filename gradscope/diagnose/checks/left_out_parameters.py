@@ -237,7 +237,8 @@ def _full_names(case: Case, orphans: Sequence[_Orphan]) -> list[str]:
 
 
 def _made_late(owners: Ownership, orphans: Sequence[_Orphan], place: Place | None) -> Iterator[Finding]:
-    fix = "build {optimizer} after this line, or give it the new ones: {optimizer}.add_param_group({{'params': …}})"
+    fix = "build {optimizer} after this line, give it the new ones: {optimizer}.add_param_group({{'params': …}}), "
+    fix += "or load the new values into the module that it knows: load_state_dict(…)"
     yield _late(owners, orphans, place, "made", fix)
 
 

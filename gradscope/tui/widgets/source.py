@@ -49,8 +49,8 @@ class SourcePane(LinesPane):
         Binding(
             "W", "watch", "watch", tooltip="Select a tensor that the line names, . and , follow it; again: the next one"
         ),
-        Binding("h,shift+left", "sideways(-1)", "to the left", show=False),
-        Binding("l,shift+right", "sideways(1)", "to the right", show=False),
+        Binding("h,shift+left", "sideways(-1)", "to the left", show=False, key_display="h"),
+        Binding("l,shift+right", "sideways(1)", "to the right", show=False, key_display="l"),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"source--cursor"}
     DEFAULT_CSS = """
@@ -172,8 +172,8 @@ class SourcePane(LinesPane):
         content = Content.assemble((f"{sign} {line:>4}  ", "bold $text-accent"), code)
         return content.stylize_before("on $accent-muted") if self._is_here(line) else content
 
-    def render_line(self, y: int) -> Strip:
-        strip = super().render_line(y)
+    def paint_line(self, y: int) -> Strip:
+        strip = super().paint_line(y)
         if self.text is not None and self.scroll_offset.y + y == self.cursor:
             cursor = self.get_component_rich_style("source--cursor")
             strip = strip.apply_style(Style(bgcolor=cursor.bgcolor, bold=True))
@@ -198,7 +198,7 @@ class SourcePane(LinesPane):
         start = at if at is not None else round(self.scroll_offset.y) - (by > 0)
         self.cursor = min(max(start + by, 0), len(self._code) - 1)
         self.reveal(self.cursor, centre=False)
-        self.refresh()
+        self.repaint()
 
     def action_page(self, by: int) -> None:
         self.action_move(by * max(self.scrollable_content_region.height - 1, 1))
@@ -206,7 +206,7 @@ class SourcePane(LinesPane):
     def action_sideways(self, by: int) -> None:
         widest = max((line.cell_length for line in self._code), default=0)
         self._first_column = min(max(self._first_column + by * _COLUMNS, 0), max(widest - _COLUMNS, 0))
-        self.refresh()
+        self.repaint()
 
     def action_choose(self) -> None:
         at = self._at()
