@@ -109,8 +109,9 @@ def moves_what_it_weighs(case: Case) -> Iterator[Finding]:
             if is_number(step, pair[0]) and flow.needs_grad(pair[1], index) and not is_number(step, pair[1])
         ]
         for index, op, (coefficient, result) in products:
-            mine = leaves(flow, coefficient, index) if flow.needs_grad(coefficient, index) else frozenset()
-            if not mine or op.stack in told or not _of_one_parameter(flow, coefficient, index):
+            mine = leaves(flow, coefficient, index)
+            learned = flow.needs_grad(coefficient, index) and _of_one_parameter(flow, coefficient, index)
+            if not mine or op.stack in told or not learned:
                 continue
             behind = flow.behind([result], index)[0]
             for other, _, (number, weighed) in products:
