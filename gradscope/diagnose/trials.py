@@ -66,8 +66,8 @@ def run_of(trace: Trace, findings: Sequence[Finding]) -> Run:
 
 def _frozen(case: Case, parameter: int) -> bool:
     """Whether the script said last that a parameter shall want no gradient."""
-    facts = Ownership.of(case).wanted.get(parameter, ())
-    return bool(facts) and facts[-1].what == "False"
+    facts = Ownership.of(case).wanted.get(parameter)
+    return facts is not None and len(facts) > 0 and facts[-1].what == "False"
 
 
 def _met(case: Case) -> set[int]:

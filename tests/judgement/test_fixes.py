@@ -442,3 +442,98 @@ def test_a_fix_that_makes_numbers_infinite_does_not_work(judging: Judging) -> No
     trial = _trial_of_text(judging, finding, fix)
     assert trial.spoilt
     assert not trial.mends
+
+
+# -- what is asked for, and what was used ----------------------------------------------------------------------
+
+
+def test_the_tensor_that_was_used_is_asked_for_and_no_zeros_are_taken(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def penalty(real, fake):
+            mixed = (0.5 * real + 0.5 * fake).detach().requires_grad_()
+            (g,) = torch.autograd.grad(net(mixed).sum(), fake, create_graph=True)
+            return (g.norm(dim=1) - 1).square().mean()
+
+        for _ in range(2):
+            made = torch.randn(4, 2, requires_grad=True)
+            loss = net(made).mean() + penalty(torch.randn(4, 2), made)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+    """
+    finding = first(judging, script, "GS206")
+    assert "mixed" in finding.fix
+    assert not any("materialize_grads" in line for fix in finding.fixes for line in lines_of(fix))
+    assert "(g,) = torch.autograd.grad(net(mixed).sum(), mixed, create_graph=True)" in lines_of(finding.fixes[0])
+    assert tried(judging, finding, finding.fixes[0]).works
+
+
+def test_where_a_condition_switched_gradients_off_the_block_stays(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        net = nn.Linear(3, 1)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        for phase in ("training", "validation"):
+            with torch.set_grad_enabled(phase == "train"):
+                loss = net(torch.randn(4, 3)).square().mean()
+            if phase == "training":
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+    """
+    finding = first(judging, script, "GS201")
+    assert "phase == 'train' was False here" in finding.explanation
+    assert finding.patched is None
+
+
+# -- words for the very case ---------------------------------------------------------------------------------
+
+
+def test_a_gradient_of_exchanged_axes_is_no_matter_of_how_many(judging: Judging) -> None:
+    script = """
+        import torch
+
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, w):
+                ctx.save_for_backward(x, w)
+                return x @ w
+
+            @staticmethod
+            def backward(ctx, grad):
+                x, w = ctx.saved_tensors
+                return grad @ w.t(), grad.t() @ x
+
+        x, w = torch.randn(4, 3), torch.randn(3, 2, requires_grad=True)
+        Product.apply(x, w).sum().backward()
+    """
+    finding = first(judging, script, "GS811")
+    assert "value 2" in finding.fix
+    assert "[3, 2]: transpose it" in finding.fix
+    assert tried(judging, finding, finding.fixes[-1]).works
+
+
+def test_a_loss_that_is_scaled_already_is_not_to_be_scaled(judging: Judging) -> None:
+    script = """
+        import torch
+        from torch import nn
+
+        net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+        opt = torch.optim.SGD(net[1].parameters(), lr=0.1)
+        net[1] = nn.Linear(3, 1)
+        scaler = torch.amp.GradScaler("cpu")
+        loss = net(torch.randn(4, 3)).square().mean()
+        scaler.scale(loss).backward()
+        scaler.step(opt)
+        scaler.update()
+    """
+    finding = first(judging, script, "GS507")
+    assert finding.fix.startswith("build the optimizer from the parameters that the loss reaches")

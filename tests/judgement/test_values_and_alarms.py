@@ -309,6 +309,25 @@ opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for _ in range(4):
     learn(opt, (net(torch.randn(4, 6, 16)) - 1).square().mean())
 """,
+    "an action that a buffer scales, twice": """
+class Actor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(4, 2)
+        self.register_buffer("reach", torch.tensor([2.0]))
+
+    def forward(self, x):
+        return self.net(x).tanh() * self.reach
+
+actor, critic = Actor(), nn.Linear(6, 1)
+opt = torch.optim.Adam(actor.parameters(), 1e-2)
+critic.requires_grad_(False)
+for _ in range(4):
+    x, _ = batch()
+    act = actor(x)
+    limited = act.clamp(-1, 1) * actor.reach
+    learn(opt, -critic(torch.cat([x, limited], 1)).mean())
+""",
 }
 
 

@@ -1,25 +1,18 @@
-"""The instrument beside travelling: layout, windows, export, copying, the editor, findings, following."""
+"""The instrument beside travelling: layout, panes, windows, hints, and traces that are odd."""
 
 from __future__ import annotations
 
-import json
 import re
-import threading
-from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gradscope.errors import DamagedTrace
-from gradscope.model.findings import Finding, Place, Severity
 from gradscope.model.moments import Backward, NodeRun
-from gradscope.model.trace import Trace
 from gradscope.tui import cursor
 from gradscope.tui.keys import KEYS
 from gradscope.tui.messages import Select
-from gradscope.tui.screens import taking
 from gradscope.tui.screens.instrument import PANES, Instrument
 from gradscope.tui.widgets.chart import ChartScreen
 from gradscope.tui.widgets.header import HeaderPane
@@ -27,7 +20,7 @@ from gradscope.tui.widgets.hints import Hints
 from gradscope.tui.widgets.inspector import InspectorPane
 from gradscope.tui.widgets.parameters import ParametersPane
 from gradscope.tui.widgets.source import SourcePane
-from tests.builders import MLP_CODE, Detail, TraceBuilder, ab2_trace, gan_trace, inplace_trace, mlp_trace
+from tests.builders import MLP_CODE, Detail, TraceBuilder, ab2_trace, gan_trace, mlp_trace
 from tests.tui.driving import Driver, drive
 
 SIZES = [(80, 24), (110, 28), (120, 40), (200, 60), (300, 100)]
@@ -274,209 +267,6 @@ def test_the_palette_finds_a_key_by_name() -> None:
         assert driver.place == (0, len(driver.scene.step.moments) - 1)
 
     drive(mlp_trace(), walk)
-
-
-# -- taking away -----------------------------------------------------------------------------------------
-
-
-def test_export_writes_the_graph_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    async def walk(driver: Driver) -> None:
-        await driver.press("x")
-        assert driver.screen_name == "Prompt"
-        await driver.press(*"g.json", "enter")
-        written = json.loads((tmp_path / "g.json").read_text())
-        assert len(written["nodes"]) == len(driver.instrument.shown_graph().nodes)
-        assert "Wrote g.json" in driver.notices[-1]
-        await driver.press("x", *"g.nope", "enter")
-        assert "known are" in driver.text_of("#hint")
-        await driver.press("escape")
-        assert driver.screen_name == "Instrument"
-
-    drive(mlp_trace(), walk)
-
-
-def test_an_export_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    import threading
-
-    go_on = threading.Event()
-
-    def slow(graph: object, path: Path, *, cancelled: object, **_: object) -> bool:
-        go_on.wait(20)
-        assert callable(cancelled)
-        assert cancelled()
-        return False
-
-    monkeypatch.setattr(taking.export, "export_graph", slow)
-
-    async def walk(driver: Driver) -> None:
-        for key in ("x", "enter"):
-            await driver.pilot.press(key)
-        await driver.pilot.pause()
-        await driver.pilot.press("x")
-        go_on.set()
-        await driver.settle()
-        assert "cancelled" in driver.notices[-1]
-        assert list(tmp_path.iterdir()) == []
-
-    drive(mlp_trace(), walk)
-
-
-def test_the_screen_is_saved_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    async def walk(driver: Driver) -> None:
-        await driver.press("X", "enter")
-        (written,) = tmp_path.glob("*.svg")
-        text = written.read_text(encoding="utf-8")
-        assert "Inspector" in text
-        assert "@font-face" not in text
-
-    drive(mlp_trace(), walk)
-
-
-def test_copying_the_line_and_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    copied: list[str] = []
-
-    async def walk(driver: Driver) -> None:
-        monkeypatch.setattr(driver.app, "copy_to_clipboard", copied.append)
-        await driver.press("right", "right", "right", "y", "Y")
-        assert copied == ["ab2.py:5", "[200.]"]
-        await driver.select("B")
-        await driver.press("Y")
-        assert copied[-1] == "[20.]"
-
-    drive(ab2_trace(), walk)
-
-
-def test_the_editor_gets_the_line_and_the_file_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.builders import AB2_CODE
-
-    path = tmp_path / "ab2.py"
-    path.write_text(AB2_CODE)
-    trace = ab2_trace()
-    trace.path = str(tmp_path / "t.gradscope")
-    ran: list[Sequence[str]] = []
-
-    def editor(command: Sequence[str], **_: object) -> None:
-        ran.append(command)
-        path.write_text(AB2_CODE.replace("F = A * B", "F = B * A"))
-
-    program = tmp_path / "vim"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("EDITOR", "vim")
-    monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setattr(taking.subprocess, "run", editor)
-
-    async def walk(driver: Driver) -> None:
-        monkeypatch.setattr(driver.app, "suspend", nullcontext)
-        await driver.press("right", "right", "right", "e")
-        assert ran == [[str(program), "+5", str(path)]]
-        source = driver.instrument.query_one("#source", SourcePane)
-        assert "has changed since the recording (line 5)" in str(source.border_subtitle)
-
-    drive(trace, walk)
-
-
-def test_without_an_editor_or_a_file_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EDITOR", raising=False)
-    monkeypatch.delenv("VISUAL", raising=False)
-
-    async def walk(driver: Driver) -> None:
-        await driver.press("right", "e")
-        assert "is not here" in driver.notices[-1]
-
-    drive(ab2_trace(), walk)
-
-
-# -- findings ----------------------------------------------------------------------------------------------
-
-FOUND = Finding(
-    "GS101", "saved-tensor-modified", Severity.ERROR, "y was changed in place", 0.9, 0,
-    Place("inplace.py", 6, "y.mul_(2)"), fix="make a new tensor",
-)  # fmt: skip
-
-
-def test_findings_are_listed_and_travelled_to() -> None:
-    async def walk(driver: Driver) -> None:
-        assert driver.scene.findings == (FOUND,)
-        await driver.press("d", "enter")
-        moment = driver.scene.step.moments[driver.scene.moment]
-        assert driver.scene.trace.source_lines(moment.stack)[0].line == 6
-        assert driver.notices[-1].splitlines() == ["y was changed in place", "make a new tensor"]
-        await driver.press("home", "f")
-        assert driver.scene.trace.source_lines(driver.scene.step.moments[driver.scene.moment].stack)[0].line == 6
-        await driver.press("end", "F")
-        assert driver.scene.trace.source_lines(driver.scene.step.moments[driver.scene.moment].stack)[0].line == 6
-
-    drive(inplace_trace(), walk, findings=lambda _: [FOUND])
-
-
-def test_a_check_that_fails_is_a_notice_and_none_is_a_notice_too() -> None:
-    def failing(_: Trace) -> Sequence[Finding]:
-        raise ValueError("the check broke")
-
-    async def walk(driver: Driver) -> None:
-        assert driver.notices == ["No findings: the check broke"]
-        await driver.press("d", "f")
-        assert driver.notices[1] == "It is not known what is wrong: the check broke"
-        assert driver.place == (0, -1)
-
-    drive(mlp_trace(), walk, findings=failing)
-
-
-def test_findings_that_are_still_looked_for_are_not_told_to_be_none() -> None:
-    go_on = threading.Event()
-
-    def slow(_: Trace) -> Sequence[Finding]:
-        go_on.wait(20)
-        return ()
-
-    async def walk(driver: Driver) -> None:
-        for key in ("d", "f"):
-            await driver.pilot.press(key)
-            assert driver.notices[-1] == "The findings are still being looked for."
-        go_on.set()
-        await driver.settle()
-        await driver.press("d")
-        assert driver.notices[-1] == "There are no findings."
-
-    drive(mlp_trace(), walk, findings=slow, settled=False)
-
-
-def test_each_line_of_a_finding_leads_to_its_own_moment() -> None:
-    found = replace(FOUND, related=(Place("inplace.py", 4, "y = x * 2", "made here"),), explanation="it was kept")
-
-    async def walk(driver: Driver) -> None:
-        await driver.press("d")
-        choices = driver.app.screen.choices  # type: ignore[attr-defined]
-        assert [str(choice.line).split()[0] for choice in choices] == ["E", "here", "made", "why", "fix"]
-        await driver.press("escape")
-        for down, line in ((0, 6), (1, 6), (2, 4), (3, 6), (4, 6)):
-            await driver.press("d", *["down"] * down, "enter")
-            moment = driver.scene.step.moments[driver.scene.moment]
-            assert driver.scene.trace.source_lines(moment.stack)[0].line == line
-
-    drive(inplace_trace(), walk, findings=lambda _: [found])
-
-
-def test_a_line_that_only_calls_leads_to_what_it_called_and_one_that_never_ran_nowhere() -> None:
-    places = (Place("train.py", 22, "logits = model(x)"), Place("train.py", 999, "y"))
-
-    async def walk(driver: Driver) -> None:
-        await driver.press("d", "down", "enter")
-        sites = driver.scene.trace.source_lines(driver.scene.step.moments[driver.scene.moment].stack)
-        assert [site.line for site in sites] == [12, 22]
-        here = driver.place
-        await driver.press("d", "down", "down", "enter")
-        assert driver.notices[-1] == "No recorded moment is of train.py:999."
-        assert driver.place == here
-
-    drive(mlp_trace(), walk, findings=lambda _: [replace(FOUND, culprit=None, related=places)])
 
 
 # -- bad input and running scripts -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ...model import op_kinds
 from ...model.findings import Finding, Severity
 from ...model.moments import Backward, Failure, GradChange, OpCall, OptimizerStep, ScalerCall
+from ...model.trace import Step
 from ...repair.changes.calls import kept_in_a_list, receiver
 from ...repair.changes.statements import inserted, moved
 from ...repair.ways import Way
@@ -307,6 +308,8 @@ class _Misuse(NamedTuple):
     blames: str  # "call": the line that raised; "backward": that of the last one
 
 
+_SCALES = "write scaler.scale(loss).backward(), and step the optimizer whose parameters that loss reaches"
+_REACHES = "build the optimizer from the parameters that the loss reaches: behind every line that replaces some of them"
 _MISUSES = {
     ErrorKind.SCALER_STEPPED_TWICE: _Misuse(
         "scaler.step() ran twice without scaler.update() in between",
@@ -345,10 +348,15 @@ _MISUSES = {
     ),
     ErrorKind.SCALER_FOUND_NO_GRADIENTS: _Misuse(
         "the scaler has no gradients to look at: no scaled loss has reached this optimizer's parameters",
-        "write scaler.scale(loss).backward(), and step the optimizer whose parameters that loss reaches",
+        _SCALES,
         "backward",
     ),
 }
+
+
+def _scales(case: Case, step: Step) -> bool:
+    """Whether a loss was scaled in that step."""
+    return any(event.moment.call == "scale" for event in case.events(ScalerCall, step))
 
 
 @check(SCALER_MISUSED)
@@ -371,7 +379,7 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
         related=case.places((failure.moment.stack, "raises")),
         explanation=f"GradScaler keeps account of each iteration: scale, backward, (unscale_), step, update. Here "
         f"{misuse.means}, and it stops with: {failure.moment.message.splitlines()[0]}",
-        fix=misuse.fix,
+        fix=_REACHES if misuse.fix == _SCALES and _scales(case, failure.step) else misuse.fix,
         fixes=case.fixes(*scaled_rightly(case.error.kind, case.place(stack), case.place(failure.moment.stack))),
     )
 

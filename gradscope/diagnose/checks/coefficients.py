@@ -110,7 +110,8 @@ def moves_what_it_weighs(case: Case) -> Iterator[Finding]:
         ]
         for index, op, (coefficient, result) in products:
             mine = leaves(flow, coefficient, index)
-            if not mine or op.stack in told or not _of_one_parameter(flow, coefficient, index):
+            learned = flow.needs_grad(coefficient, index) and _of_one_parameter(flow, coefficient, index)
+            if not mine or op.stack in told or not learned:
                 continue
             behind = flow.behind([result], index)[0]
             for other, _, (number, weighed) in products:

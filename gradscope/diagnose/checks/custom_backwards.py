@@ -85,8 +85,7 @@ def wrong_count(case: Case) -> Iterator[Finding]:
             ),
             explanation="backward must return one gradient for each argument that forward got after ctx, in their "
             "order and with their shapes; None for an argument that is no tensor or needs none.",
-            fix="return as many values as forward has arguments: `return grad * ctx.scale, None` for forward(ctx, x, "
-            "scale)",
+            fix=_advice(message),
             fixes=case.fixes(
                 Way(
                     "return None for the other arguments",
@@ -98,6 +97,19 @@ def wrong_count(case: Case) -> Iterator[Finding]:
             ),
             nodes=[grad_node_id(step.template, call.graph, call.node.index) for call in calls],
         )
+
+
+def _advice(message: str) -> str:
+    """What to return, by what does not fit: a gradient's shape, else the number of gradients."""
+    shaped = re.search(r"at index (\d+) - got (\[[\d, ]*\]) but expected shape compatible with (\[[\d, ]*\])", message)
+    if shaped is None:
+        return (
+            "return as many values as forward has arguments: `return grad * ctx.scale, None` for forward(ctx, x, scale)"
+        )
+    got, wanted = shaped[2], shaped[3]
+    turned = _SHAPES.search(message)
+    how = "transpose it" if turned and turned[2].split(", ") == turned[3].split(", ")[::-1] else f"it has {got}"
+    return f"return value {int(shaped[1]) + 1} in the shape of the argument that it is the gradient of, {wanted}: {how}"
 
 
 def _in_shape(message: str, place: Place | None) -> Iterator[Way]:

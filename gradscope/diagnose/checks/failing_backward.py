@@ -9,8 +9,9 @@ from typing import NamedTuple
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure, ModeChange, OpCall
+from ...model.records import GradGraph
 from ...model.trace import Step
-from ...repair.changes.calls import renamed, with_keyword, without_call
+from ...repair.changes.calls import argument_replaced, renamed, with_keyword, without_call
 from ...repair.changes.rebuilt import from_array, not_rebuilt, stacked_from
 from ...repair.changes.values import argument_followed_by, receiver_followed_by
 from ...repair.ways import Way
@@ -229,31 +230,45 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
     derived = next((one for tensor in unused if (one := _derived(flow, backward, tensor)) is not None), None)
     if derived is not None:
         return _asked_of_derived(case, step, backward, derived, root)
+    here, copy = case.place(backward.stack), _copy_used(flow, graph, unused)
+    copied = case.called(step, copy) if copy is not None else ""
+    ways = [Way("ask for the tensor that is used", _OF_USED, here, without_call("clone"))]
+    if copied.isidentifier() and len(backward.inputs) == 1:
+        ways.insert(0, Way(f"ask for {copied}", _OF_USED, here, argument_replaced(("grad",), 1, copied)))
+    if len(unused) < len(backward.inputs):  # of one alone, zeros would only hide that nothing depends on it
+        zeros = with_keyword(("grad",), "materialize_grads", "True")
+        ways.append(Way("take zeros for what is not used", "only what the loss depends on counts", here, zeros))
+    fix = "ask only for what the loss uses; or pass allow_unused=True and skip the None that comes back"
+    if copied:
+        fix = f"ask for {copied}, which {root} is computed from"
     return UNUSED_INPUT.finding(
         f"{root} does not depend on {names}: torch.autograd.grad has no gradient for it",
-        culprit=case.place(backward.stack),
+        culprit=here,
         step=step.number,
         confidence=CERTAIN,
-        related=case.places((used[0] if used else None, f"{names} is used here, but not for {root}")),
-        explanation=f"No path leads from {root} back to {names}."
-        + (" It does not require a gradient." if frozen else " It took no part in computing it."),
-        fix="pass allow_unused=True and skip the None that comes back, or ask only for what the loss uses",
-        fixes=case.fixes(
-            Way(
-                "ask for the tensor that is used",
-                "the gradient is that of what the loss is computed from",
-                case.place(backward.stack),
-                without_call("clone"),
-            ),
-            Way(
-                "take zeros for what is not used",
-                "what the loss does not depend on has the gradient 0",
-                case.place(backward.stack),
-                with_keyword(("grad",), "materialize_grads", "True"),
-            ),
+        related=case.places(
+            (used[0] if used else None, f"{names} is used here, but not for {root}"),
+            (step.stack(step.tensors[copy].made_by) if copy is not None else None, f"{copied} is made of it here"),
         ),
+        explanation=f"No path leads from {root} back to {names}."
+        + (f" {copied} was made of it without its graph, and that is what was used." if copied else "")
+        + (" It does not require a gradient." if frozen else "" if copied else " It took no part in computing it."),
+        fix=fix,
+        fixes=case.fixes(*ways),
         nodes=[tensor_id(step.template, tensor) for tensor in unused],
     )
+
+
+def _copy_used(flow: Dataflow, graph: GradGraph | None, unused: Sequence[int]) -> int | None:
+    """A leaf that the graph ends at and that was made, cut off, of what was asked for."""
+    leaves = dict.fromkeys(node.tensor for node in graph.nodes if node.tensor is not None) if graph else ()
+    for leaf in leaves:
+        if flow.step.tensors[leaf].parameter is None and not flow.behind((leaf,))[0].isdisjoint(unused):
+            return leaf
+    return None
+
+
+_OF_USED = "the gradient is that of what the loss is computed from"
 
 
 class _Derived(NamedTuple):

@@ -176,7 +176,8 @@ _TRANSFORMS = {
     ErrorKind.VMAP_ITEM: Meaning(
         "inside vmap, one number is asked of a tensor that holds one for each of the batch",
         "item(), float(), torch.tensor([x]) and printing want a number, and under vmap there are many.",
-        "stay in tensors: x * y, torch.stack([x, y])",
+        "stay in tensors: torch.where(condition, a, b) in the place of `if`, torch.stack([x, y]) in that of "
+        "torch.tensor([x, y])",
     ),
     ErrorKind.VMAP_BRANCHES: Meaning(
         "inside vmap, a branch depends on a tensor's value",

@@ -64,9 +64,7 @@ _DERIVATIVES = {
         "{thing} has no derivative of the order that is asked for here ({op})",
         "torch knows no formula for the derivative of {op}. A fused op often has a first derivative and no second: "
         "what create_graph=True built cannot be differentiated again.",
-        "use ops that have the derivative: for attention, the plain one, "
-        "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`; "
-        "else write the op from simpler ones, or detach() what needs no gradient here",
+        "use ops that have the derivative (a fused one from its plain parts), or detach() what needs no gradient here",
         _op_without_derivative,
     ),
     ErrorKind.NO_FORWARD_DERIVATIVE: Meaning(

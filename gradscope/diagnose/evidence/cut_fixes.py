@@ -12,7 +12,7 @@ from ...repair.changes.statements import removed_call
 from ...repair.changes.values import compared_straight_through, without_attribute
 from ...repair.ways import Way
 from .dataflow import Dataflow
-from .gradient_cuts import Cut, place_of
+from .gradient_cuts import Cut, condition_of, place_of
 
 _MEANING = "what lies before it is trained"
 
@@ -25,7 +25,7 @@ def rejoined(flow: Dataflow, cut: Cut) -> tuple[Fix, ...]:
 def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
     place = place_of(flow, cut)
     op = flow.ops[cut.op]
-    if cut.kind == "mode":
+    if cut.kind == "mode" and condition_of(flow, cut) is None:
         yield Way("leave gradients on here", _MEANING, place, unwrapped())
         yield Way("leave gradients on here", _MEANING, place, removed_call("set_grad_enabled"))
     elif cut.kind == "detach":

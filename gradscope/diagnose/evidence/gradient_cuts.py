@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -44,11 +45,30 @@ def place_of(flow: Dataflow, cut: Cut) -> Place | None:
     return flow.case.place(flow.ops[cut.op].stack)
 
 
+def condition_of(flow: Dataflow, cut: Cut) -> str | None:
+    """The expression that `set_grad_enabled` of a cut was given; None where it says False itself."""
+    site = next(iter(flow.case.sites(cut.switch.stack)), None) if cut.switch is not None else None
+    try:
+        call = ast.parse(site.expression, mode="eval").body if site is not None and site.expression else None
+    except SyntaxError:
+        return None
+    if not isinstance(call, ast.Call) or not call.args or isinstance(call.args[0], ast.Constant):
+        return None
+    called = ast.unparse(call.func).rpartition(".")[2]
+    return ast.unparse(call.args[0]) if called == "set_grad_enabled" else None
+
+
 def reason(flow: Dataflow, cut: Cut) -> tuple[str, str]:
     """(explanation, fix) of a cut."""
     op = flow.ops[cut.op]
     given = flow.cuts.get(cut.op) or op.outputs
     name = flow.case.called(flow.step, given[0]) if given else f"the result of {op.name}"
+    if cut.kind == "mode" and (condition := condition_of(flow, cut)) is not None:
+        return (
+            f"set_grad_enabled({condition}) switched gradients off: {condition} was False here. So {op.name} ran "
+            f"without them, {name} has no grad_fn, and backward stops there.",
+            f"make {condition} true where the model trains, and keep the block for evaluation",
+        )
     if cut.kind == "mode":
         mode = "torch.inference_mode()" if cut.switch is not None and cut.switch.mode == "inference" else "no_grad"
         what = "inference mode" if mode.startswith("torch") else "gradients switched off"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from ...model.findings import Place
 from ...model.fixes import Fix
-from ...model.moments import Failure, Moment, OpCall
+from ...model.moments import Failure, LeafChange, Moment, OpCall
 from ...model.records import Module, Optimizer, Parameter, Sample, Site, StepKind, StepRow, Tensor
 from ...model.trace import Step, Trace
 from ...repair.source import Sources
@@ -222,11 +222,23 @@ class Case:
         home, first = self.original(step, tensor)
         if _NAME.fullmatch(first.name):
             return first.name
+        if (bound := self._bound_where_it_changed(home, first.number)) is not None:
+            return bound
         made = home.maker(first.number)
         if made is not None:
             path = self.names.box(made.module)
             return f"the result of {path} ({made.name})" if path else f"the result of {made.name}"
         return "a tensor without a name"
+
+    def _bound_where_it_changed(self, step: Step, tensor: int) -> str | None:
+        """The name that `x = y.detach().requires_grad_()` gives: what made it was bound to none, what it became was."""
+        for index in step.positions(LeafChange):
+            moment = step.moments[index]
+            if isinstance(moment, LeafChange) and moment.tensor == tensor:
+                targets = next((site.targets for site in self.sites(moment.stack)[:1]), ())
+                if len(targets) == 1 and _NAME.fullmatch(targets[0]):
+                    return targets[0]
+        return None
 
     def parameter(self, step: Step, tensor: int) -> Parameter | None:
         """The parameter, buffer or hand-made leaf that a tensor of `step` is."""

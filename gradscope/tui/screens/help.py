@@ -25,7 +25,7 @@ You are at one moment. Every pane shows what held right then; nothing runs again
 
 Graph: what was computed, and the way gradients take back. What has not happened yet is dim.
 Inspector: everything about one tensor or grad node: is it a leaf, why is its .grad None, what did it receive.
-Source: your line. ▶ is running now; ◂ is the forward line whose gradient is being computed.
+Source: your line. ▶ is running now; ◂ is the forward line whose gradient is computed; enter goes to what a line did.
 Parameters: norms, gradients, how far the update moved each, and what no optimizer trains.
 Timeline: the phases of this step, and the loss over all steps; click or drag to travel.
 
