@@ -29,7 +29,9 @@ def standing(scene: Scene) -> list[str]:
 def _training(scene: Scene) -> Iterator[str]:
     """`model train`, and the module at the cursor where its own flag is another: `model train (drop eval)`."""
     names, calls = scene.trace.names, scene.step.template.calls
+    models = {one.model for one in names.parameters.values()}
     roots = [call for call in calls if call.parent is None]
+    roots = [call for call in roots if call.module in models] or roots  # a loss has no weights, and rarely a mode
     if not roots:
         return
     inner = _call_at(scene, calls)
@@ -37,14 +39,14 @@ def _training(scene: Scene) -> Iterator[str]:
     while outer is not None and outer.parent is not None:
         outer = calls[outer.parent]
     last = next((call for call in reversed(roots) if call.moment <= scene.moment), roots[0])
-    root = outer or last
+    root = outer if outer in roots else last
     flag = _flag(scene, root)
     if flag is None:
         return
     several = len({call.module for call in roots}) > 1
     name = (names.module(root.module) or names.modules[root.module].type) if several else ""
     words = " ".join(part for part in (name, _word(flag)) if part)
-    if inner is not None and inner is not root and inner.training is not flag:
+    if inner is not None and outer is root and inner.training is not flag:
         words += f" ({names.module(inner.module)} {_word(inner.training)})"
     yield words
 

@@ -55,3 +55,13 @@ def test_a_part_with_a_mode_of_its_own_is_told_beside_the_models(tmp_path: Path)
     step = trace.step(trace.source.step_numbers()[0])
     at = next(index for index, one in enumerate(step.moments) if getattr(one, "name", "") == "dropout")
     assert standing(scene_of(trace, step.number, at))[0] == "train (1 eval)"
+
+
+def test_a_loss_that_is_a_module_is_no_model(tmp_path: Path) -> None:
+    source = (
+        HEAD + "criterion = nn.MSELoss()\nnet.eval()\nloss = criterion(net(x), torch.zeros(2, 2))\nloss.backward()\n"
+    )
+    trace = record_text(tmp_path, source).trace
+    step = trace.step(trace.source.step_numbers()[-1])
+    ends = [index for index, one in enumerate(step.moments) if one.kind in ("backward", "op")][-3:]
+    assert {standing(scene_of(trace, step.number, at))[0] for at in ends} == {"eval"}
