@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..model.moments import Backward, GradChange, Mutation, OptimizerStep
 from ..model.records import Parameter, Phase, Sample, Stats
@@ -48,13 +49,14 @@ class Figures:
 class StepFigures:
     """The figures of one step's parameters. Making it is linear in the step; asking it is not.
 
-    `before` are those of the step before it, which tell what held when this one began.
+    `beside` is what the steps before and after tell of it.
     """
 
-    def __init__(self, step: Step, samples: SampleIndex, before: StepFigures | None = None) -> None:
+    def __init__(self, step: Step, samples: SampleIndex, beside: Beside | None = None) -> None:
         self.step = step
         self.samples = samples
-        self.before = before
+        self.before = beside.before if beside is not None else None
+        self._later = beside.norms_after if beside is not None else {}
         self.tensor_of = {tensor.parameter: tensor.number for tensor in step.tensors if tensor.parameter is not None}
         self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
@@ -113,14 +115,19 @@ class StepFigures:
         return found[place].stats if found else None
 
     def _norm(self, parameter: int, moment: int) -> float | None:
-        """|p| where it was not sampled: of the row, as of the step's end; until it is written, of the row before."""
-        tensor = self.tensor_of.get(parameter)
-        written = self._written.get(tensor) if tensor is not None else None
-        if written is None and self.step.row.light:
-            written = len(self.step.moments) - 1
-        if written is None or moment >= written:
-            return self._norms.get(parameter, (None, None))[0]
-        return self.before._norm(parameter, len(self.before.step.moments)) if self.before is not None else None
+        """|p| where it was not sampled: the row has it before an optimizer's update, of the rest at the step's end."""
+        tensor = self.tensor_of.get(parameter, -1)
+        own, updates, written = self._norms.get(parameter, (None, None))[0], self._updates.get(tensor), self._written
+        if updates:
+            return own if moment < updates[0] else self._later.get(parameter) if moment >= updates[-1] else None
+        if moment >= written.get(tensor, -1):
+            return own
+        return self.before.norm_left(parameter) if self.before is not None else None
+
+    def norm_left(self, parameter: int) -> float | None:
+        """|p| at the step's end, of what no optimizer updated."""
+        updated = self.tensor_of.get(parameter, -1) in self._updates
+        return None if updated else self._norms.get(parameter, (None, None))[0]
 
     def gradient(self, parameter: int, state: State) -> Gradient:
         """The parameter's `.grad` in `state`."""
@@ -218,12 +225,21 @@ def _ratio(distance: float, norm: float) -> float:
     return distance / norm if norm else math.inf if distance else 0.0
 
 
-def figures_before(trace: Trace, number: int) -> StepFigures | None:
-    """The figures of the step just before `number`; None where it was not recorded. Reads it."""
-    if number - 1 not in trace.source.step_numbers():
-        return None
-    step = trace.step(number - 1)
-    return StepFigures(step, SampleIndex(step.samples))
+class Beside(NamedTuple):
+    """What the steps beside one tell of it: the figures of the one before, and |p| before the update of the next."""
+
+    before: StepFigures | None
+    norms_after: Mapping[int, float | None]
+
+    @classmethod
+    def of(cls, trace: Trace, number: int) -> Beside:
+        """Reads the steps just before and after `number`, as far as they were recorded."""
+        known, before = trace.source.step_numbers(), None
+        if number - 1 in known:
+            step = trace.step(number - 1)
+            before = StepFigures(step, SampleIndex(step.samples))
+        row = trace.source.step_row(number + 1) if number + 1 in known else None
+        return cls(before, {one: norm for one, norm, _ in row.norms} if row is not None and not row.open else {})
 
 
 @dataclass(frozen=True, slots=True)

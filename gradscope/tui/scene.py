@@ -11,7 +11,7 @@ from ..model.graph import Graph, GraphKind
 from ..model.samples import SampleIndex
 from ..model.state import State
 from ..model.trace import Step, Trace
-from .figures import StepFigures
+from .figures import Beside
 from .touches import Touches
 
 
@@ -24,7 +24,7 @@ class Scene:
     values, statistics and versions are those of the step it was first built from, so panes take these from
     `step.samples` (or `samples`, the same by subject) and `state`. `selected` is the id of one of its nodes.
     `step_numbers` are the recorded steps, rising; the setup before the first loop is -1. `touches` knows which
-    moments concern a tensor; `before` are the figures of the step before.
+    moments concern a tensor; `beside` is what the steps before and after tell.
     """
 
     trace: Trace
@@ -39,7 +39,7 @@ class Scene:
     step_numbers: Sequence[int] = ()
     samples: SampleIndex = field(default_factory=lambda: SampleIndex(()))
     touches: Touches = field(default_factory=Touches)
-    before: StepFigures | None = None
+    beside: Beside | None = None
 
 
 class Pane(Protocol):

@@ -13,7 +13,7 @@ from ..model.history import History
 from ..model.samples import SampleIndex
 from ..model.trace import Step, Trace
 from .cursor import Landmarks, landmarks
-from .figures import StepFigures, figures_before
+from .figures import Beside
 from .memory import kept
 from .touches import Touches
 
@@ -23,14 +23,14 @@ _STEPS, _GRAPHS = 8, 6  # how many are kept
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One step, read: nothing asked of it reads the file again. `before`: the figures of the step before it."""
+    """One step, read: nothing asked of it reads the file again. `beside`: what the steps before and after tell."""
 
     step: Step
     history: History
     samples: SampleIndex
     landmarks: Landmarks
     touches: Touches
-    before: StepFigures | None
+    beside: Beside
 
     @property
     def template(self) -> int:
@@ -90,8 +90,8 @@ class Session:
         read_tables(self.trace)
         step = self.trace.step(number)
         history = History(step)
-        before = figures_before(self.trace, number)
-        return Loaded(step, history, SampleIndex(step.samples), landmarks(step), Touches(step.template), before)
+        beside = Beside.of(self.trace, number)
+        return Loaded(step, history, SampleIndex(step.samples), landmarks(step), Touches(step.template), beside)
 
 
 def _key(loaded: Loaded, kind: GraphKind) -> tuple[int, int, GraphKind]:

@@ -1,4 +1,4 @@
-"""At each step's start, whether a leaf has a `.grad`, and of what norm, is as torch has it, or is not known."""
+"""At a step's start and end, the `.grad` of a leaf and the norm of a parameter are as torch has them, or not known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
-from gradscope.tui.figures import KNOWN, NONE, ZERO, Gradient, StepFigures, figures_before
+from gradscope.tui.figures import KNOWN, NONE, ZERO, Beside, Gradient, StepFigures
 from tests.capturing import recording
 
 STEPS = 14
@@ -48,9 +48,13 @@ def ways(random: Random, net: nn.Module, w: torch.Tensor, clearing: str) -> Loop
     return one
 
 
-def run(seed: int, clearing: str, detail: str) -> tuple[Trace, list[dict[str, torch.Tensor | None]]]:
-    """The trace of a loop, and the gradients that torch had at each step's start."""
-    random, found = Random(seed), []
+Grads = list[dict[str, torch.Tensor | None]]
+Norms = list[dict[str, float]]
+
+
+def run(seed: int, clearing: str, detail: str) -> tuple[Trace, Grads, Norms]:
+    """The trace of a loop, and the gradients and |p| that torch had at each step's start."""
+    random, found, norms = Random(seed), [], []
     torch.manual_seed(seed)
     with recording(detail) as made:
         net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
@@ -58,9 +62,10 @@ def run(seed: int, clearing: str, detail: str) -> tuple[Trace, list[dict[str, to
         one = ways(random, net, w, clearing)
         for step in range(STEPS):
             found.append({"w": copied(w.grad), **{f"net[{at}].weight": copied(net[at].weight.grad) for at in (0, 1)}})
+            norms.append({f"net[{at}].weight": net[at].weight.detach().norm().item() for at in (0, 1)})
             one(step)
             made.recorder.mark_step()
-    return made.trace, found
+    return made.trace, found, norms
 
 
 def copied(gradient: torch.Tensor | None) -> torch.Tensor | None:
@@ -73,7 +78,7 @@ def shown(trace: Trace, number: int, name: str) -> Gradient | None:
     parameter = next((one for one in trace.parameters() if one.name == name), None)
     if parameter is None:
         return None
-    figures = StepFigures(step, SampleIndex(step.samples), figures_before(trace, number))
+    figures = StepFigures(step, SampleIndex(step.samples), Beside.of(trace, number))
     return figures.gradient(parameter.id, State.at(step, -1))
 
 
@@ -81,7 +86,7 @@ def shown(trace: Trace, number: int, name: str) -> Gradient | None:
 @pytest.mark.parametrize("detail", ["full", "auto"])
 @pytest.mark.parametrize("seed", range(2))
 def test_a_step_begins_with_the_gradients_that_torch_has_there(seed: int, detail: str, clearing: str) -> None:
-    trace, truth = run(seed, clearing, detail)
+    trace, truth, _ = run(seed, clearing, detail)
     known = 0
     for number, leaves in enumerate(truth):
         step = trace.step(number)
@@ -101,4 +106,20 @@ def test_a_step_begins_with_the_gradients_that_torch_has_there(seed: int, detail
             if told.kind == KNOWN and told.norm is not None:
                 assert gradient is not None
                 assert told.norm == pytest.approx(gradient.norm().item(), rel=1e-4), (number, name)
+    assert known > 30
+
+
+@pytest.mark.parametrize("detail", ["full", "graph", "auto", "steps"])
+def test_a_parameters_norm_is_that_of_the_moment(detail: str) -> None:
+    trace, _, truth = run(0, "none", detail)
+    known = 0
+    for number in range(STEPS - 1):
+        step = trace.step(number)
+        figures = StepFigures(step, SampleIndex(step.samples), Beside.of(trace, number))
+        for parameter in trace.parameters():
+            if parameter.name in truth[number]:
+                for moment, norms in ((-1, truth[number]), (len(step.moments) - 1, truth[number + 1])):
+                    norm = figures.of(parameter, State.at(step, moment)).norm
+                    assert norm is None or norm == pytest.approx(norms[parameter.name], rel=1e-5), (number, moment)
+                    known += norm is not None
     assert known > 30

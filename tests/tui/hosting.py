@@ -19,7 +19,7 @@ from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
 from gradscope.tui.cursor import SAME
-from gradscope.tui.figures import figures_before
+from gradscope.tui.figures import Beside
 from gradscope.tui.messages import Notice, Select, Travel
 from gradscope.tui.scene import Pane, Scene
 
@@ -71,7 +71,7 @@ class Host(App[None]):
             ascii=before.ascii if before else False,
             step_numbers=self.trace.source.step_numbers(),
             samples=SampleIndex(found.samples),
-            before=figures_before(self.trace, found.number),
+            beside=Beside.of(self.trace, found.number),
         )
         self.scene = replace(scene, **facts)
         cast(Pane, self.pane).show(self.scene)

@@ -9,7 +9,7 @@ from gradscope.model.samples import SampleIndex
 from gradscope.model.state import State
 from gradscope.model.trace import Trace
 from gradscope.tui.columns import COLUMNS
-from gradscope.tui.figures import KNOWN, NONE, ZERO, Figures, StepFigures, five_phases
+from gradscope.tui.figures import KNOWN, NONE, ZERO, Beside, Figures, StepFigures, five_phases
 from tests.builders import TraceBuilder, mlp_trace
 
 
@@ -21,8 +21,7 @@ def figures(trace: Trace, step: int, parameter: int, moment: int) -> Figures:
 
 def figures_of(trace: Trace, number: int) -> StepFigures:
     step = trace.step(number)
-    before = figures_of(trace, number - 1) if number - 1 in trace.source.step_numbers() else None
-    return StepFigures(step, SampleIndex(step.samples), before)
+    return StepFigures(step, SampleIndex(step.samples), Beside.of(trace, number))
 
 
 def end_of(trace: Trace, step: int, phase: Phase) -> int:

@@ -198,7 +198,7 @@ class Traveller(Screen[None]):
                 step_numbers=self.steps,
                 samples=loaded.samples,
                 touches=loaded.touches,
-                before=loaded.before,
+                beside=loaded.beside,
             )
         )
         if self._unfolds:

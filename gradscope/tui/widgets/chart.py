@@ -131,7 +131,7 @@ class ChartScreen(ModalScreen[None]):
         scene, step = self.scene, self.scene.step
         curves = Curves()
         try:
-            figures = StepFigures(step, scene.samples, scene.before)
+            figures = StepFigures(step, scene.samples, scene.beside)
             points = five_phases(figures, self.parameter.id, lambda moment: State.at(step, moment))
             series = scene.trace.source.series(self.parameter.id)
             curves.read(scene.trace, lambda: not worker.is_cancelled)

@@ -101,14 +101,14 @@ class ParametersPane(Rows):
 
     def _figure(self, scene: Scene) -> None:
         if len(scene.step.moments) <= _AT_ONCE:
-            self._figured(StepFigures(scene.step, scene.samples, scene.before))
+            self._figured(StepFigures(scene.step, scene.samples, scene.beside))
         else:
             self._figure_apart(scene)
 
     @work(thread=True, exclusive=True, group="figures")
     def _figure_apart(self, scene: Scene) -> None:
         worker = get_current_worker()
-        figures = StepFigures(scene.step, scene.samples, scene.before)
+        figures = StepFigures(scene.step, scene.samples, scene.beside)
         if not worker.is_cancelled:
             self.app.call_from_thread(self._figured, figures)
 
