@@ -115,8 +115,8 @@ def size(stats: Mapping[int, Stats]) -> float:
 
 
 def is_finite(row: StepRow) -> bool:
-    """Whether a step's loss, parameters, gradients and updates are all finite, as far as they were recorded."""
-    numbers = [row.loss, *(norm for _, *norms in (*row.norms, *row.distances) for norm in norms)]
+    """Whether a step's loss, parameters and gradients are all finite, as far as they were recorded."""
+    numbers = [row.loss, *(norm for _, *norms in row.norms for norm in norms)]
     return all(number is None or math.isfinite(number) for number in numbers)
 
 
