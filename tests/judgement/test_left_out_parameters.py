@@ -420,9 +420,9 @@ train(model, torch.optim.SGD(model.parameters(), lr=0.1))
         "GS607",
         """
 model = Net()
-weights = model.parameters()
+weights = model.parameters()  # culprit
 print(sum(p.numel() for p in weights))
-train(model, torch.optim.SGD(weights, lr=0.1))  # culprit
+train(model, torch.optim.SGD(weights, lr=0.1))
 """,
     ),
     "a parameter in two groups": (

@@ -6,6 +6,7 @@ from ...model.moments import Backward, Mutation, OptimizerStep
 from ...model.trace import Step
 from .dataflow import Dataflow
 from .index import Case, Event
+from .step_links import home_of
 
 
 def carrier(case: Case, event: Event[Backward], *, stale: bool) -> int | None:
@@ -55,14 +56,14 @@ def _was_root(case: Case, event: Event[Backward], tensor: int) -> bool:
 
 def updated_between(case: Case, event: Event[Backward], tensor: int) -> bool:
     """Whether anything was updated since a carried tensor was made: an optimizer stepped, or a leaf was written to."""
-    origin, here = case.origin(event.step, tensor), event.step.number
+    origin, here = home_of(case, event.step, tensor), event.step.number
     for row in case.rows:
-        home = case.like(row.number) if origin.step <= row.number <= here else None
+        home = case.like(row.number) if origin.number <= row.number <= here else None
         if home is None:
             continue
         positions = [one.position for one in case.events(OptimizerStep, home)]
         positions += [one.position for one in case.events(Mutation, home) if _of_leaf(one)]
-        made = home.tensors[origin.tensor].made_by if row.number == origin.step else None
+        made = home.tensors[origin.tensor].made_by if row.number == origin.number else None
         end = event.position if row.number == here else len(home.moments)
         if any((made is None or made < one) and one < end for one in positions):
             return True
