@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.errors import DamagedTrace, NewerTrace, NotATrace, OlderTrace, TraceFileError
+from gradscope.errors import DamagedTrace, NewerTrace, NoSuchFile, NotATrace, OlderTrace, TraceFileError
 from gradscope.model.trace import Trace
 from gradscope.store import is_trace, open_trace, schema
 from gradscope.store.schema import TABLES
@@ -64,7 +64,7 @@ def refused(path: Path, kind: type[TraceFileError], *words: str) -> None:
 
 
 def test_what_is_no_trace_is_refused_in_one_line(tmp_path: Path) -> None:
-    refused(tmp_path / "absent.gradscope", TraceFileError, "there is no file")
+    refused(tmp_path / "absent.gradscope", NoSuchFile, "there is no file")
     refused(tmp_path / "no" / "t.gradscope", TraceFileError, "there is no folder")
     refused(tmp_path, TraceFileError, "is a folder")
     (tmp_path / "empty").write_bytes(b"")
@@ -79,7 +79,7 @@ def test_what_is_no_trace_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_near_name_is_offered(path: Path) -> None:
-    refused(path.with_name("u.gradscope"), TraceFileError, f"did you mean {path}")
+    refused(path.with_name("u.gradscope"), NoSuchFile, f"did you mean {path}")
     refused(path.parent, TraceFileError, f"it holds {path}")
 
 
