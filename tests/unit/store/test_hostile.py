@@ -65,7 +65,7 @@ def refused(path: Path, kind: type[TraceFileError], *words: str) -> None:
 
 def test_what_is_no_trace_is_refused_in_one_line(tmp_path: Path) -> None:
     refused(tmp_path / "absent.gradscope", NoSuchFile, "there is no file")
-    refused(tmp_path / "no" / "t.gradscope", TraceFileError, "there is no folder")
+    refused(tmp_path / "no" / "t.gradscope", NoSuchFile, "there is no folder")
     refused(tmp_path, TraceFileError, "is a folder")
     (tmp_path / "empty").write_bytes(b"")
     refused(tmp_path / "empty", NotATrace, "is empty")
