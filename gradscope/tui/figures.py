@@ -56,7 +56,7 @@ class StepFigures:
         self.step = step
         self.samples = samples
         self.before = beside.before if beside is not None else None
-        self._later = beside.norms_after if beside is not None else {}
+        self._norms_after = beside.norms_after if beside is not None else {}
         self.tensor_of = {tensor.parameter: tensor.number for tensor in step.tensors if tensor.parameter is not None}
         self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
@@ -117,12 +117,13 @@ class StepFigures:
     def _norm(self, parameter: int, moment: int) -> float | None:
         """|p| where it was not sampled: the row has it before an optimizer's update, of the rest at the step's end."""
         tensor = self.tensor_of.get(parameter, -1)
-        own, updates, written = self._norms.get(parameter, (None, None))[0], self._updates.get(tensor), self._written
-        if updates:
-            return own if moment < updates[0] else self._later.get(parameter) if moment >= updates[-1] else None
-        if moment >= written.get(tensor, -1):
+        own, updates = self._norms.get(parameter, (None, None))[0], self._updates.get(tensor)
+        if not updates:
+            begun = moment >= self._written.get(tensor, -1)
+            return own if begun else self.before.norm_left(parameter) if self.before is not None else None
+        if moment < updates[0]:
             return own
-        return self.before.norm_left(parameter) if self.before is not None else None
+        return self._norms_after.get(parameter) if moment >= updates[-1] else None
 
     def norm_left(self, parameter: int) -> float | None:
         """|p| at the step's end, of what no optimizer updated."""

@@ -12,9 +12,10 @@ from .index import Case
 _GROWS = frozenset({"append", "appendleft", "extend", "add", "insert", "update", "setdefault"})
 
 
-def place_in(source: Source, node: ast.expr | ast.stmt, note: str = "") -> Place:
-    """The line of a node."""
-    return Place(source.file, node.lineno, source.line(node.lineno).strip(), note)
+def place_in(source: Source, node: ast.expr | ast.stmt, note: str = "", within: ast.expr | None = None) -> Place:
+    """The line of a node, and what of it is meant: the part `within` it."""
+    part = " ".join(source.segment(within).split()) if within is not None else ""
+    return Place(source.file, node.lineno, source.line(node.lineno).strip(), note, part)
 
 
 def definition(case: Case, owner: str, method: str) -> Place | None:

@@ -1,4 +1,4 @@
-"""What the user's text tells of a value beyond the trace: whether the statement that makes it lets go of it."""
+"""What the user's text tells of a statement that ran: whether it lets go of its value, which loop repeats it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ...model.findings import Place
 from ...repair.source import Source, heads_end
 from ...repair.spot import Spot
 from .index import Case, at, shared_frames
+from .source_lines import place_in
 
 
 def spot_of(case: Case, stack: int | None) -> Spot | None:
@@ -84,7 +85,7 @@ def loop_over_itself(case: Case, stack: int | None) -> Place | None:
         if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
             pairs = [ast.unparse(argument) for argument in node.iter.args]
             if len(pairs) > 1 and len(set(pairs)) == 1 and spot is not None:
-                return Place(spot.place.file, node.lineno, spot.source.line(node.lineno).strip())
+                return place_in(spot.source, node)
     return None
 
 
@@ -99,7 +100,7 @@ def alias_of(case: Case, stack: int | None) -> Place | None:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.lineno < statement.lineno:
             named = {one.id for one in node.targets if isinstance(one, ast.Name)}
             if named & read and node.value.id in read:
-                return Place(spot.place.file, node.lineno, spot.source.line(node.lineno).strip())
+                return place_in(spot.source, node)
     return None
 
 
@@ -107,7 +108,7 @@ def bare_attributes(case: Case) -> Iterator[tuple[ast.Attribute, Place]]:
     """Statements of functions that ran which only name an attribute: `optimizer.step`."""
     for source, node, _ in _statements_that_ran(case):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
-            yield node.value, _place(source, node, node.value)
+            yield node.value, place_in(source, node, within=node.value)
 
 
 def attributes_set(case: Case, name: str) -> Iterator[Place]:
@@ -116,7 +117,7 @@ def attributes_set(case: Case, name: str) -> Iterator[Place]:
         targets = node.targets if isinstance(node, ast.Assign) and node.lineno not in ran else ()
         for target in targets:
             if isinstance(target, ast.Attribute) and target.attr == name:
-                yield _place(source, node, target)
+                yield place_in(source, node, within=target)
 
 
 def _statements_that_ran(case: Case) -> Iterator[tuple[Source, ast.stmt, set[int]]]:
@@ -133,8 +134,3 @@ def _statements_that_ran(case: Case) -> Iterator[tuple[Source, ast.stmt, set[int
             first, last = getattr(function, "lineno", 0), getattr(function, "end_lineno", None)
             if any(first <= line and (last is None or line <= last) for line in ran):
                 yield source, node, ran
-
-
-def _place(source: Source, statement: ast.stmt, node: ast.expr) -> Place:
-    code = source.line(statement.lineno).strip()
-    return Place(source.file, statement.lineno, code, "", " ".join(source.segment(node).split()))
