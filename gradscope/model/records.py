@@ -9,6 +9,7 @@ Every record is made of JSON values and other records only, so `to_json`/`from_j
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Union
@@ -312,6 +313,15 @@ class StepRow(NamedTuple):
     def light(self) -> bool:
         """Whether none of its ops was recorded."""
         return self.detail is Detail.STEPS
+
+    @property
+    def finite(self) -> bool:
+        """Whether its loss, parameters and gradients are all finite, as far as they were recorded.
+
+        How far an update moved a parameter is not asked: that may overflow one step before the parameter does.
+        """
+        numbers = (self.loss, *(norm for _, *norms in self.norms for norm in norms))
+        return all(number is None or math.isfinite(number) for number in numbers)
 
 
 @dataclass(frozen=True, slots=True)

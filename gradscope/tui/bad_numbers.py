@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from ..model.moments import Backward, OpCall, OptimizerStep
 from ..model.op_kinds import PASSES_INFINITY
-from ..model.records import Phase, Sample, StepRow
+from ..model.records import Phase, Sample
 from ..model.samples import not_finite
 from ..model.trace import Step
 from ..model.watching import recorded_in_full
 from ..model.writers import op_of
+
+BEFORE = "a parameter, when the step began"
 
 
 class Range(NamedTuple):
@@ -20,12 +22,6 @@ class Range(NamedTuple):
     first: int
     last: int
     what: str  # where it is seen: "the loss", …
-
-
-def bad_norms(row: StepRow) -> bool:
-    """Whether a step's loss, the norm of a parameter or of its gradient, or how far it was moved is not finite."""
-    numbers = (row.loss, *(norm for _, *norms in (*row.norms, *row.distances) for norm in norms))
-    return not all(map(_finite, numbers))
 
 
 def bad_moments(step: Step) -> tuple[int, ...]:
@@ -44,20 +40,23 @@ def bad_moments(step: Step) -> tuple[int, ...]:
 
 
 def born_between(step: Step) -> Range | None:
-    """What the row tells of where the step's first NaN or Inf was born; None where its numbers are finite."""
-    row, end = step.row, len(step.moments) - 1
-    if not bad_norms(row):
+    """What the row tells of where the step's first NaN or Inf was born; None where its numbers are finite.
+
+    A parameter that an optimizer updates was measured before its update: what is not finite there came into the step.
+    """
+    row = step.row
+    if row.finite:
         return None
-    start, end = next((at for at, one in enumerate(step.moments) if isinstance(one, OpCall)), 0), max(end, 0)
-    backwards = step.positions(Backward)
+    start, end = next((at for at, one in enumerate(step.moments) if isinstance(one, OpCall)), 0), len(step.moments) - 1
+    end, backwards = max(end, 0), step.positions(Backward)
+    if not all(_finite(norm) for _, norm, _ in row.norms):
+        updated = bool(step.positions(OptimizerStep))
+        return Range(0, 0, BEFORE) if updated else Range(start, end, "a parameter")
     if not _finite(row.loss):
         made = [at for at in (_made(step, at) for at in backwards) if at is not None]
         return Range(start, max(made, default=backwards[-1] if backwards else end), "the loss")
-    if not all(_finite(grad) for _, _, grad in row.norms):
-        last = max((at for at, one in enumerate(step.moments) if one.phase is Phase.BACKWARD), default=end)
-        return Range(backwards[0] if backwards else start, last, "a gradient")
-    updates = step.positions(OptimizerStep)
-    return Range(updates[0] if updates else start, updates[-1] if updates else end, "a parameter")
+    last = max((at for at, one in enumerate(step.moments) if one.phase is Phase.BACKWARD), default=end)
+    return Range(backwards[0] if backwards else start, last, "a gradient")
 
 
 def told(step: Step) -> str:
@@ -68,6 +67,8 @@ def told(step: Step) -> str:
     born = born_between(step)
     if born is None or any(not_finite(sample) for sample in step.samples):
         return ""
+    if born.what == BEFORE:
+        return f"A parameter is not finite when step {step.number} begins: an update before it made it so."
     where = f"moments {born.first + 1} to {born.last + 1}" if born.first < born.last else f"moment {born.last + 1}"
     what = f"{born.what.capitalize()} of step {step.number} is not finite: it was born in {where}"
     return f"{what}, whose results were not measured. {recorded_in_full(step.trace.info, max(step.number, 0))} does."

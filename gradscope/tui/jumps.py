@@ -17,7 +17,6 @@ from ..model.records import Detail, StepRow, Tensor
 from ..model.source import TraceSource
 from ..model.trace import Step
 from . import cursor
-from .bad_numbers import bad_norms
 from .cursor import Place
 from .finding_lines import CodeLine
 from .session import Loaded, Session
@@ -116,7 +115,7 @@ class BadNumbers:
     word = "NaN or Inf"
 
     def possible(self, row: StepRow, session: Session) -> bool:  # noqa: ARG002  # the row tells it
-        return row.detail is Detail.FULL or bad_norms(row)
+        return row.detail is Detail.FULL or not row.finite
 
     def moments(self, loaded: Loaded) -> Sequence[int]:
         return loaded.landmarks.bad

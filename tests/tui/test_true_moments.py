@@ -114,3 +114,27 @@ def test_where_they_were_measured_nothing_needs_telling(tmp_path: Path) -> None:
     step = record_text(tmp_path, SEVERAL).trace.step(0)
     assert bad_moments(step)
     assert told(step) == ""
+
+
+DIVERGES = """\
+import torch
+from torch import nn
+torch.manual_seed(0)
+net = nn.Linear(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=1e7)
+for step in range(20):
+    loss = net(torch.ones(8, 4)).square().mean()
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+"""
+
+
+def test_a_parameter_that_came_in_bad_was_not_born_in_this_steps_ops(tmp_path: Path) -> None:
+    trace = record_text(tmp_path, DIVERGES, "graph").trace
+    steps = [trace.step(number) for number in trace.source.step_numbers() if number >= 0]
+    came = next(step for step in steps if any(norm != norm or norm == float("inf") for _, norm, _ in step.row.norms))
+    assert told(came) == f"A parameter is not finite when step {came.number} begins: an update before it made it so."
+    first = next(step for step in steps if not step.row.finite)
+    assert first.number <= came.number
+    assert b(trace).step == first.number

@@ -18,7 +18,7 @@ from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
 from ..evidence.nan_causes import TRAPS, Trap
 from ..evidence.nan_fixes import avoided, picked_before, unmasked
-from ..evidence.statistics import Statistics, backwards, bad, is_finite
+from ..evidence.statistics import Statistics, backwards, bad
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
 
 BORN_IN_FORWARD = Rule("GS801", "nan-in-forward", Severity.ERROR, "An op made NaN or Inf from finite numbers.")
@@ -54,7 +54,7 @@ class Born(NamedTuple):
 @check(BORN_IN_FORWARD, BORN_IN_BACKWARD, BAD_DATA, DIVERGED, BORN_IN_UPDATE)
 def first_bad_number(case: Case) -> Iterator[Finding]:
     """The birth of the first NaN or Inf that reached a loss, a gradient or a parameter."""
-    row = next((row for row in case.rows if not is_finite(row)), None)
+    row = next((row for row in case.rows if not row.finite), None)
     if row is None:
         return
     step = Step(case.trace, row)

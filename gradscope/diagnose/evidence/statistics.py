@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ...model.moments import Backward, GradChange, NodeRun, OpCall, OptimizerStep
 from ...model.order import topological
-from ...model.records import GradGraph, GradNode, Stats, StepRow
+from ...model.records import GradGraph, GradNode, Stats
 from ...model.trace import Step
 from .index import Case
 
@@ -112,12 +112,6 @@ def bad(stats: Stats) -> int:
 def size(stats: Mapping[int, Stats]) -> float:
     """The norm of several gradients together."""
     return math.sqrt(sum(one.norm**2 for one in stats.values() if not math.isnan(one.norm)))
-
-
-def is_finite(row: StepRow) -> bool:
-    """Whether a step's loss, parameters and gradients are all finite, as far as they were recorded."""
-    numbers = [row.loss, *(norm for _, *norms in row.norms for norm in norms)]
-    return all(number is None or math.isfinite(number) for number in numbers)
 
 
 def main_line(graph: GradGraph) -> list[int]:
