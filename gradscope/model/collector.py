@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer or a signal handler may run inside, and come here
 _inside = 0
 _collects = True  # whether the collector was on when the first came in
 
@@ -37,7 +37,7 @@ def collector_waits() -> Iterator[None]:
 def wake_in_child() -> None:
     """In a forked child nobody is inside any more: only the thread that forked goes on there."""
     global _lock, _inside
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _inside and _collects:
         gc.enable()
     _inside = 0

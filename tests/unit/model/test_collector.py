@@ -68,3 +68,27 @@ def test_a_graph_is_built_without_it(was_on: bool, monkeypatch: pytest.MonkeyPat
     assert step is not None
     assert step.graph(GraphKind.BACKWARD).nodes
     assert (seen, gc.isenabled()) == ([False], was_on)
+
+
+def test_a_finalizer_that_runs_as_it_goes_on_may_come_in_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    enable, came = gc.enable, []
+
+    def finalizes() -> None:
+        """As where the collector, just let go, runs a finalizer whose work is recorded."""
+        enable()
+        if not came:
+            came.append(1)
+            with collector_waits():
+                came.append(2)
+
+    def work() -> None:
+        with collector_waits():
+            pass
+
+    monkeypatch.setattr(gc, "enable", finalizes)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert came == [1, 2]
+    assert gc.isenabled()
