@@ -30,6 +30,7 @@ from .emit.step_rows import Rows
 from .emit.step_writer import StepWriter
 from .environment.launch import own_rank
 from .environment.program import about
+from .hiding import late_collections
 from .hiding.frames import strip_traceback
 from .hiding.no_torch_function import Unseen
 from .hiding.patch_set import HookSet
@@ -51,6 +52,7 @@ from .step.retained_graphs import Survivors
 from .step.segmenter import StepTracker
 from .step.tensor_registry import TensorTable
 
+LONG_STEP = 5.0  # seconds, after which the collector waits no longer for a step to be over
 FULL_STEPS = 3  # of each kind, at detail `auto`
 
 _started: list[Recorder] = []  # whose hooks are in place, in the order in which they went there
@@ -97,7 +99,7 @@ class Recorder:
             self.statistics,
             self.options.last,
         )
-        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure)
+        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure, self._between_steps)
         self.journal = Journal(
             frames,
             self.sites,
@@ -192,11 +194,15 @@ class Recorder:
             hiding.__enter__()
             self._hooks.add(hiding.close)
         self._watches.install(self._hooks)
+        late_collections.install(self._hooks)
+        if self.detail is not Detail.STEPS:
+            late_collections.wait()
 
     def _detach(self) -> None:
         self.running = False
         self.journal.here.active = False
         self._watches.let_go()
+        late_collections.let_go()
         with _hooking:
             while _started and not _started[-1].running:  # hooks over those of a later recorder's go with that one's
                 _started.pop()._hooks.close()
@@ -243,11 +249,22 @@ class Recorder:
         seen = not hasattr(self, "journal") or self.journal.matching.opens()
         return Draft(full, self._flush, with_graph=self.detail is not Detail.STEPS and seen)
 
+    def _between_steps(self) -> None:
+        """A step is gone, and the next is there, to be watched or not."""
+        if self.running:
+            late_collections.catch_up()
+            if self.tracker.draft.with_graph and not self.journal.matching.on:
+                late_collections.wait()
+            else:
+                late_collections.let_go()
+
     def _flush(self, draft: Draft) -> None:
         """Write the step as far as it got, so that it is there if the program is killed."""
         begin = perf_counter()
         if self.running and draft is self.tracker.draft:
             self.writer.so_far(draft, self._next)
+            if begin - draft.timing.start > LONG_STEP:
+                late_collections.catch_up()
         now = perf_counter()
         draft.flush_at = now + max(FLUSH_SECONDS, now - begin)
 

@@ -147,7 +147,7 @@ class BackwardRun:
             op = by_sequence.get(sequence)
             if probes and sequence in probes:
                 self.probes[len(raw)] = probes[sequence]
-            results = tuple(outputs_of.get(sequence, ()))
+            results = outputs_of.get(sequence, ())
             saved = reader.read(node, op, results) if reader is not None else ()
             raw.append(_new_tuple(RawNode, (name, op, None, results, saved, 0, op is None)))
         places: tuple[int, ...] = (0,) if count == len(roots) == 1 else ()

@@ -11,6 +11,7 @@ from ...model.records import Phase
 from ..hiding.torch_private import hooks_on_saved
 from ..measure.given import RawGiven
 from ..sites.call_sites import ALONE, NOWHERE
+from ..step.draft import Draft
 from ..step.raw import DETACHED, Called, LeafChanged, RawMoment
 from .here import Here
 from .measurements import Measurements
@@ -99,34 +100,42 @@ class Ops:
         index = len(draft.moments)
         sources = tuple(inputs)
         count = len(outputs)
-        made: list[int] = []
-        makes_graph, shares = False, name in _DETACHING
-        for position, tensor in enumerate(outputs):
-            number = table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted, shares)
-            made.append(number)
-            if tensor.requires_grad and first != last:
-                makes_graph = True
-                node = tensor.grad_fn
-                if node is not None:
-                    draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(number)
+        shares = name in _DETACHING
+        made = tuple([
+            table.made(draft, tensor, index, position, count, stack, direct, sources, uncounted, shares)
+            for position, tensor in enumerate(outputs)
+        ])  # fmt: skip
+        makes_graph = first != last and self._note_nodes(draft, outputs, made)
         phase = Phase.BACKWARD if here.backwards else here.clock.of_op(name, grad_enabled, makes_graph)
         for sequence in range(first, last):
             draft.nodes_by_sequence[sequence] = index
         told = (
             name, direct, here.module, here.module_call, last - first, grad_enabled, here.autocast, given, behind
         )  # fmt: skip
-        moment = ("op", phase, stack, numbers, tuple(made), _new_tuple(Called, told))
+        moment = ("op", phase, stack, numbers, made, _new_tuple(Called, told))
         draft.append(_new_tuple(RawMoment, moment), phase)
         if draft.full and hooks_on_saved(True) is not None:
             draft.hooked = True
         if name == "detach_" and made and draft.tensors[made[0]].facts.requires_grad:
-            draft.add("leaf", phase, stack, tuple(made), (), LeafChanged(name, DETACHED))
+            draft.add("leaf", phase, stack, made, (), LeafChanged(name, DETACHED))
         elif name in _DETACHING and made and inputs and inputs[0].requires_grad and outputs[0] is not inputs[0]:
-            draft.add("leaf", phase, stack, tuple(made), numbers[:1], LeafChanged(name, DETACHED))
+            draft.add("leaf", phase, stack, made, numbers[:1], LeafChanged(name, DETACHED))
         if draft.full:
             for tensor, number in zip(outputs, made):
                 self.measurements.value(index, number, name, tensor)
         return index
+
+    @staticmethod
+    def _note_nodes(draft: Draft, outputs: Sequence[torch.Tensor], made: tuple[int, ...]) -> bool:
+        """Of which grad nodes a call's results are the results. Whether it made a graph."""
+        makes_graph = False
+        for place, tensor in enumerate(outputs):
+            if tensor.requires_grad:
+                makes_graph = True
+                node = tensor.grad_fn
+                if node is not None:
+                    draft.gave(node._sequence_nr(), made if len(made) == 1 else (made[place],))
+        return makes_graph
 
     def numbers_now(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...], stack: int) -> tuple[int, ...]:
         """The numbers of a call's operands, once it is over: where a step ended meanwhile, those had are not its."""

@@ -93,7 +93,7 @@ class Versions:
             node = one.grad_fn if one.requires_grad else None
             if node is not None:
                 draft = here.draft
-                draft.outputs_by_sequence.setdefault(node._sequence_nr(), []).append(its_number)
+                draft.gave(node._sequence_nr(), (its_number,))
                 became = LeafChanged("in-place", status_of(one))
                 draft.add("leaf", phase, stack, (its_number,), (), became)
 

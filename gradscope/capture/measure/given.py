@@ -29,6 +29,7 @@ NAMED, SLICE, START, MORE = "named", "slice", "start", "more"
 MOST_ARGUMENTS = 32
 MOST_ITEMS = (16, 8)  # of a tuple, of a tuple in it; deeper ones are only named
 MOST_CHARACTERS = 40
+MOST_KNOWN = 4096
 _LARGEST = 1 << 63
 _FALSE, _TRUE = (BOOL, False), (BOOL, True)
 _CONSTANTS = (torch.layout, torch.memory_format)
@@ -43,6 +44,9 @@ class RawGiven(NamedTuple):
     named: tuple[tuple[str, Any], ...]
 
 
+_KNOWN: dict[RawGiven, RawGiven] = {}  # most calls are given what others were
+
+
 def read_given(args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> RawGiven:
     """The arguments of a call; `tensors` are those among them, however deep they lie."""
     places = [*map(id, tensors)]
@@ -52,12 +56,16 @@ def read_given(args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Iterable
     ]
     if len(args) > MOST_ARGUMENTS:
         positional.append((MORE, len(args) - MOST_ARGUMENTS))
-    if not kwargs:
-        return _new_tuple(RawGiven, (tuple(positional), ()))
     named = [
         (name if type(name) is str else str.__str__(name), _read(value, places, 0)) for name, value in kwargs.items()
     ]
-    return _new_tuple(RawGiven, (tuple(positional), tuple(named)))
+    given: RawGiven = _new_tuple(RawGiven, (tuple(positional), tuple(named)))
+    known = _KNOWN.get(given)
+    if known is None:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[given] = given
+    return known
 
 
 def _read(value: Any, places: list[int], depth: int) -> Any:

@@ -54,6 +54,8 @@ class _Texts(dict[Any, str]):
 
 
 _DTYPES, _DEVICES, _LAYOUTS = _Texts(), _Texts(), _Texts()
+_FACTS: dict[tuple[Any, ...], Facts] = {}  # by what tensors said in torch's own objects: most say what others did
+MOST_FACTS = 4096
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -104,22 +106,20 @@ def read_facts(tensor: torch.Tensor) -> Facts:
 
 def _read_facts(tensor: torch.Tensor, numel: int) -> Facts:
     grad_fn = node_of(tensor)
-    return _new_tuple(
-        Facts,
-        (
-            tuple(tensor.shape),
-            _DTYPES[tensor.dtype],
-            _DEVICES[tensor.device],
-            _LAYOUTS[tensor.layout],
-            tensor.requires_grad,
-            is_leaf(tensor),
-            None if grad_fn is None else type(grad_fn).__name__,
-            tensor.retains_grad,
-            tensor.is_inference(),
-            numel * tensor.element_size(),
-            tensor._is_view(),
-        ),
-    )
+    words = (
+        tensor.shape, tensor.dtype, tensor.device, tensor.layout, tensor.requires_grad, is_leaf(tensor),
+        None if grad_fn is None else type(grad_fn).__name__,
+        tensor.retains_grad, tensor.is_inference(), tensor._is_view(),
+    )  # fmt: skip
+    facts = _FACTS.get(words)
+    if facts is None:
+        if len(_FACTS) >= MOST_FACTS:
+            _FACTS.clear()
+        shape, dtype, device, layout, *flags, is_view = words
+        nbytes = numel * tensor.element_size()
+        facts = Facts(tuple(shape), _DTYPES[dtype], _DEVICES[device], _LAYOUTS[layout], *flags, nbytes, is_view)
+        _FACTS[words] = facts
+    return facts
 
 
 def _ask_facts(tensor: torch.Tensor) -> Facts:

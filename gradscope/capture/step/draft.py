@@ -117,7 +117,7 @@ class Draft:
         self.distances: list[tuple[int, tuple[int, ...], list[list[float]]]] = []  # that updates moved parameters
         self.memory: tuple[int, int] | None = None
         self.nodes_by_sequence: dict[int, int] = {}
-        self.outputs_by_sequence: dict[int, list[int]] = {}
+        self.outputs_by_sequence: dict[int, tuple[int, ...]] = {}
         self.met: list[Any] = []  # the table's entries of its tensors
         self.storages: dict[int, int] = {}
         self.sharing: dict[int, list[Any]] = {}  # storage -> the table's entries of the tensors that share it
@@ -206,6 +206,11 @@ class Draft:
             self.calling = outer
         elif self.calling is not None:  # a step was cut while it ran
             self.calling = self.calls[self.calling].parent
+
+    def gave(self, sequence: int, numbers: tuple[int, ...]) -> None:
+        """These tensors are results of the grad node of that sequence number."""
+        given = self.outputs_by_sequence
+        given[sequence] = (*given[sequence], *numbers) if sequence in given else numbers
 
     def begins(self, phase: Phase, now: float | None = None) -> None:
         """From now on it is `phase`, whatever moment comes next."""

@@ -28,7 +28,7 @@ class StepTracker:
     """Turns the stream of facts into steps.
 
     `open_draft(kind)` makes a draft at the right detail for a step that is probably of that kind;
-    `close(draft, kind)` writes a finished one.
+    `close(draft, kind)` writes a finished one. `between_steps` is called when one is gone and the next is there.
     """
 
     def __init__(
@@ -38,9 +38,10 @@ class StepTracker:
         open_draft: Callable[[StepKind], Draft],
         close: Callable[[Draft, StepKind], None],
         measure: Callable[[tuple[int, ...], list[torch.Tensor]], None],
+        between_steps: Callable[[], None],
     ) -> None:
         self.sites, self.table = sites, table
-        self._open, self._close = open_draft, close
+        self._open, self._close, self._between_steps = open_draft, close, between_steps
         self.draft = open_draft(StepKind.TRAIN)
         self.watch: Watch | None = None
         self.lingering: Loop | None = None  # the step's loop is over; nothing new began yet
@@ -189,6 +190,8 @@ class StepTracker:
         self.table.sweep()
         self.draft = self._open(kind)
         self.draft.before = draft.before
+        del draft
+        self._between_steps()
 
     def begin_again(self) -> None:
         """What was told of the step in progress is thrown away: from here on it is told in another way."""
@@ -196,6 +199,8 @@ class StepTracker:
         self.draft = self._open(StepKind.TRAIN)
         self.draft.before, self.draft.timing.start = draft.before, draft.timing.start
         self.watch = self.lingering = None
+        del draft
+        self._between_steps()
 
     def elsewhere(self, stack: int, loop: Loop) -> bool:
         """Whether a root that is called at `stack` runs without gradients in another loop than the step's."""
@@ -354,6 +359,8 @@ class StepTracker:
         self.draft = self._open(kind)
         self.draft.before = draft.before + draft.length
         draft.progress.hand_on(self.draft.progress, draft.length)
+        del draft
+        self._between_steps()
 
     def _own_loop(self, loop: Loop | None) -> Loop | None:
         """The loop of the first step, which a setup may come before; None for later steps."""

@@ -147,7 +147,7 @@ class _Split:
         self._take_along()
         tail.nodes_by_sequence = {s: index - at for s, index in draft.nodes_by_sequence.items() if index >= at}
         for sequence, numbers in draft.outputs_by_sequence.items():
-            kept = [self.numbers[number] for number in numbers if number in self.numbers]
+            kept = tuple([self.numbers[number] for number in numbers if number in self.numbers])
             if kept:
                 tail.outputs_by_sequence[sequence] = kept
         self._share_out_calls()
