@@ -57,6 +57,10 @@ class GraphMl:
         document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
         return document + b"\n"
 
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
+
 
 def _facts(view: GraphView, node: NodeView) -> dict[str, str]:
     plain = view.graph.by_id[node.id]

@@ -34,6 +34,10 @@ class Json:
         document = graph_json(view.graph, view.findings)
         return (json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8", "replace")
 
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
+
 
 def graph_json(graph: Graph, findings: Mapping[int, Sequence[Finding]] | None = None) -> dict[str, Any]:
     """The graph as JSON values, each node with the `findings` that name it.

@@ -47,6 +47,10 @@ class Text:
             return to_ascii(drawn).encode("ascii", "backslashreplace")
         return drawn.encode()
 
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
+
 
 def _lines(view: GraphView, options: RenderOptions) -> Iterator[str]:
     yield _styled(view.title, "1", options)
@@ -97,6 +101,9 @@ def _node(node: NodeView, drawn: str, below: str, column: int, options: RenderOp
     room = max(options.width - len(after), 24)
     for line in _wrapped(facts, room, options):
         yield f"{after}{line}"
+    for part in node.parts:
+        sign = "" if part.role is Role.OP else f"{role_sign(part.role, ascii=options.ascii)} "
+        yield f"{after}{_styled(f'{sign}{part.words}', _COLOURS.get(part.role, '2'), options)}"
     for message in node.messages:
         yield from (f"{after}{_styled(part, '1', options)}" for part in wrap(message, room))
     for note in node.notes:
