@@ -149,7 +149,7 @@ class _Work:
                     stack.append(source)
 
     def _initialises(self, value: Value, call: Call) -> bool:
-        """Whether a call only makes a parameter's memory, from what the program gave no name: building the model did."""
+        """Whether a call only makes a parameter's memory, of what has no name: that was building the model."""
         tensors, values = self.step.tensors, self.flow.values
         return tensors[value.tensor].role in ("parameter", "buffer") and not any(
             tensors[values[source].tensor].name.isidentifier() for source in call.inputs

@@ -33,7 +33,10 @@ class RenderOptions:
 
 
 class Renderer(Protocol):
-    """Three facts, what it makes of a view, and whether that can be read. `complete` renderers write data and get the whole graph, others a readable part."""
+    """Three facts, what it makes of a view, and whether that can be read.
+
+    `complete` renderers write data and get the whole graph, others a readable part.
+    """
 
     @property
     def name(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Cards: a node as a small table of its title, type, the leaf table's row, what is drawn inside it, notes and badges."""
+"""Cards: a node as a small table: title, type, the leaf table's row, what is drawn inside it, notes, badges."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from textwrap import wrap
 
 from ..transforms import SEVERITY_MARKS
 from .labels import NORMAL, SMALL, bold, cell, font, gap, row, table
+from .pieces import NodeView
 from .theme import NodeStyle, Theme
-from .view import NodeView
 from .words import Role
 
 WRAP = 48  # characters of a note before it goes on in the next line
@@ -28,7 +28,7 @@ def card(node: NodeView, look: Theme) -> str:
     rows += _findings(node, look)
     for key, value in node.rows:
         words = cell(font(key, look.muted, NORMAL), text=key)
-        rows.append(row(words, gap(), cell(font(value, style.ink, NORMAL), text=value, align="RIGHT")))
+        rows.append(row(words, gap(), cell(font(value, style.ink, NORMAL), text=value)))
     rows += [_line(*_part(part.role, part.words, look)) for part in node.parts]
     for note in node.notes:
         rows += [_line(words, look.muted) for words in wrap(note, WRAP)]
@@ -71,4 +71,4 @@ def _title(node: NodeView, style: NodeStyle) -> str:
 def _role(node: NodeView, style: NodeStyle, look: Theme) -> str:
     """What stands beside the title: the role's sign and word; of a module's call its class."""
     words = node.caption if node.parts else f"{style.sign} {node.caption}".rstrip()
-    return cell(font(words, look.muted if node.parts else style.line, SMALL), text=words, size=9, align="RIGHT")
+    return cell(font(words, look.muted if node.parts else style.line, SMALL), text=words, size=9)

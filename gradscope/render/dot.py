@@ -6,6 +6,7 @@ The `graphviz` package quotes; `labels` escapes what stands inside HTML-like lab
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ..errors import LayoutFailed, MissingEngine
 from ..model.graph import EdgeKind, Graph
@@ -15,9 +16,13 @@ from .cards import card
 from .engine import choose
 from .header import BORDERS, header
 from .labels import NORMAL, SMALL, bold, cell, font, gap, row, table
+from .pieces import EdgeView, ModuleView, NodeView
 from .theme import EdgeStyle, NodeStyle, Theme, theme
-from .view import EdgeView, GraphView, ModuleView, NodeView
+from .view import GraphView
 from .words import Role
+
+if TYPE_CHECKING:
+    import graphviz
 
 FONT = "Helvetica"  # the engines measure it as Arimo, which Helvetica, Arial and Liberation Sans agree with
 WIDEST = PAGE_WIDTH * float(SMALL) / SMALLEST_TEXT  # points, of a picture whose smallest text can be read on a page
@@ -83,6 +88,13 @@ def dot_source(view: GraphView, options: RenderOptions, *, tooltips: bool = True
         clusters.setdefault(module.parent, []).append(cluster)
     for cluster in reversed(clusters.pop("", [])):
         graph.subgraph(cluster)
+    _add_edges(graph, view, look, tooltips=tooltips)
+    return str(graph.source)
+
+
+def _add_edges(graph: graphviz.Digraph, view: GraphView, look: Theme, *, tooltips: bool) -> None:
+    import graphviz
+
     spine = _spine(view.graph) if view.graph.combined else frozenset()
     for edge in view.edges:
         attributes = _edge_attributes(look.edges[edge.kind], edge, look)
@@ -95,7 +107,6 @@ def dot_source(view: GraphView, options: RenderOptions, *, tooltips: bool = True
             ends = ends[1], ends[0]
             attributes |= {"dir": "back", "arrowtail": attributes.pop("arrowhead")}
         graph.edge(*ends, **attributes)
-    return str(graph.source)
 
 
 _NODE = {"fontname": FONT, "fontsize": NORMAL, "shape": "box", "margin": "0.1,0.06", "height": "0.2", "width": "0.3"}

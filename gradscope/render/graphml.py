@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 from ..text import printable
 from .base import RenderOptions
-from .view import GraphView, NodeView
+from .pieces import NodeView
+from .view import GraphView
 
 # (id, for, type): what each node and edge carries.
 _KEYS = (

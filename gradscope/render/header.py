@@ -22,8 +22,8 @@ def header(view: GraphView, look: Theme, *, with_legend: bool = True) -> str:
     rows = [f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in lines]
     if with_legend:
         widest = max(points(view.title, 15), *(points(line, 10) for line in (view.subtitle, *notes)))
-        for entries in _rows(legend(view, look)):
-            rows.append(f'<TR><TD ALIGN="LEFT">{_legend_row(entries, look, widest)}</TD></TR>')
+        entries = (_legend_row(entries, look, widest) for entries in _rows(legend(view, look)))
+        rows += [f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in entries]
     rows.append('<TR><TD HEIGHT="6"></TD></TR>')
     return f"<{table(rows, spacing=2)}>"
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..model.findings import Finding
-from ..model.graph import Graph, GraphNode
+from ..model.graph import Graph, GraphNode, NodeKind
 from ..model.records import Stats
 from .base import RenderOptions
 from .view import GraphView
@@ -69,6 +69,8 @@ def _node(node: GraphNode, findings: Sequence[Finding]) -> dict[str, Any]:
     facts |= {key: getattr(node, key) for key in _SOMETIMES if getattr(node, key) is not None}
     if node.role:
         facts["role"] = node.role
+    if node.arguments and node.kind is NodeKind.OP:
+        facts["arguments"] = node.arguments
     for key, values in (("value", node.value), ("grad", node.grad)):
         if values is not None:
             facts[key] = [_number(value) for value in values]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from ..model.graph import EdgeKind
 from .base import RenderOptions
+from .pieces import NodeView
 from .theme import NodeStyle, Theme, theme
-from .view import GraphView, NodeView
+from .view import GraphView
 
 _ARROWS = {EdgeKind.DATA: "-->", EdgeKind.GRAD: "==>", EdgeKind.MADE: "-.-", EdgeKind.CUT: "-.-x"}
 _SHAPES = {

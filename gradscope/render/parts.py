@@ -25,17 +25,17 @@ class PartView:
     words: str
 
 
-def part_lines(node: GraphNode, *, made: bool, shared: Mapping[int, int]) -> Iterator[PartView]:
+def part_lines(node: GraphNode, *, made: bool, shared: Mapping[int, int], with_grad: bool) -> Iterator[PartView]:
     """What stands inside a node, a line each: what it reads alone, and its backward; where a call `made` it, arguments.
 
-    `shared`: how many calls read each of the parts.
+    `shared`: how many calls read each of the parts; `with_grad`: the picture is of the backward, too.
     """
     if node.arguments and made:
         yield _line(Role.OP, node.arguments)
     constants: Counter[str] = Counter()
     for part in node.parts:
         if part.role in ("parameter", "buffer"):
-            yield _line(_role(part), _parameter(part, node.count, shared.get(part.id, 1)))
+            yield _line(_role(part), _parameter(part, node.count, shared.get(part.id, 1), with_grad=with_grad))
         elif part.kind is NodeKind.TENSOR and not is_result(part, node):
             constants[f"{part.name or part.label} {text.tensor_type(part.dtype, part.shape)}"] += part.count
     for words, count in constants.items():
@@ -74,13 +74,13 @@ def _role(part: GraphNode) -> Role:
     return Role.FROZEN if part.requires_grad is False or "frozen" in part.marks else Role.PARAMETER
 
 
-def _parameter(part: GraphNode, blocks: int, shared: int) -> str:
+def _parameter(part: GraphNode, blocks: int, shared: int, *, with_grad: bool) -> str:
     name = (part.name or part.label).rpartition(".")[2]
     words = f"{text.elide_middle(name, _NAME)} {text.tensor_type(part.dtype, part.shape)}"
     if _role(part) is Role.FROZEN:
         return f"{words}, frozen"
     one = part.count < blocks or shared > max(part.count, 1)
-    return words + _size(part, "g") + (" · shared" if one else "")
+    return words + (_size(part, "g") if with_grad else "") + (" · shared" if one else "")
 
 
 def _size(part: GraphNode, what: str) -> str:

@@ -104,9 +104,7 @@ def _render(
     wanted = simplify(mark_findings(graph, findings), passes(options, picture=not renderer.complete))
 
     def viewed(fitted: Fitted) -> GraphView:
-        return GraphView(
-            fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder, findings=findings
-        )
+        return GraphView(fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder, findings=findings)
 
     def readable(drawn: Graph) -> bool:
         return options.depth is not None or renderer.readable(viewed(Fitted(drawn)), look)

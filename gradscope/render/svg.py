@@ -12,8 +12,9 @@ from xml.etree import ElementTree as ET
 from .base import RenderOptions
 from .dot import dot_source, node_name, readable
 from .engine import choose
+from .pieces import ModuleView
 from .theme import Theme, theme
-from .view import GraphView, ModuleView
+from .view import GraphView
 
 _FONTS = "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif"
 _ELEMENTS = frozenset({"g", "path", "polygon", "polyline", "ellipse", "text"})

@@ -10,9 +10,10 @@ from ..text import cells, elide
 from .base import RenderOptions
 from .colour import fitted
 from .lanes import Lanes, order
+from .pieces import NodeView
 from .signs import role_sign, to_ascii
 from .theme import legend, theme
-from .view import GraphView, NodeView
+from .view import GraphView
 from .words import Role
 
 # ANSI colours that readers' own palettes adapt to light and dark.
@@ -74,7 +75,7 @@ def _block(view: GraphView, nodes: Sequence[NodeView], options: RenderOptions) -
     edges = [
         (edge.source, edge.target, edge.kind is EdgeKind.CUT)
         for edge in view.edges
-        if edge.source in by_id and edge.target in by_id and edge.kind is not EdgeKind.MADE
+        if edge.source in by_id and edge.target in by_id and edge.kind is not EdgeKind.MADE and not edge.loops
     ]
     targets: dict[int, list[int]] = {}
     for source, target, _ in edges:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind
+from ..text import elide
 from ..transforms import UP
 from .view import GraphView
 from .words import BADGES, Role, badge_word
@@ -190,6 +191,7 @@ def theme(name: str) -> Theme:
     return THEMES[name]
 
 
+_WORD = 40  # characters
 _EDGE_LEGEND = {
     EdgeKind.DATA: "data",
     EdgeKind.GRAD: "gradient",
@@ -201,7 +203,7 @@ _EDGE_LEGEND = {
 def legend(view: GraphView, look: Theme) -> tuple[LegendEntry, ...]:
     """What the picture's borders, signs and lines mean; only what is in the picture."""
     nodes = [LegendEntry(role.value, node=look.nodes[role]) for role in view.roles]
-    badges = [LegendEntry(badge_word(mark), badge=look.badge(mark)) for mark in view.marks]
+    badges = [LegendEntry(elide(badge_word(mark), _WORD), badge=look.badge(mark)) for mark in view.marks]
     edges = [LegendEntry(_edge_word(view, kind), edge=look.edges[kind]) for kind in view.edge_kinds]
     return (*nodes, *badges, *edges)
 

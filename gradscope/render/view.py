@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from functools import cached_property
 
@@ -16,7 +16,8 @@ from ..transforms import Blocks, by_node, is_backward, mark_findings
 from .facts import brief_line, gradient, tensor_rows, tooltip, type_line
 from .links import source_link
 from .parts import PartView, part_lines, results
-from .words import BADGES, EDGE_WORDS, Role, badge_word, finding_name
+from .pieces import EdgeView, ModuleView, NodeView
+from .words import BADGES, EDGE_WORDS, Role, finding_name
 
 _FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
 _MOST_NOTES = 4
@@ -31,92 +32,6 @@ class Density(str, Enum):
     AUTO = "auto"
     FULL = "full"
     BRIEF = "brief"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """One node in words. `rows` are (key, value) of the leaf table; `marks` are keys of `BADGES`.
-
-    `findings` are those that name it or something it stands for, the gravest first. `parts` are lines about what is
-    drawn inside it. `caption` is the role in a word, "" where there is no room; `count` is how many equal nodes it stands for,
-    beyond those that its module stands for. `group` is its module's path, `place` the same in words.
-    """
-
-    id: int
-    role: Role
-    title: str
-    caption: str
-    type_line: str
-    rows: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    marks: tuple[str, ...]
-    count: int
-    group: str
-    place: str
-    tooltip: str
-    source: str | None
-    link: str | None
-    backward: bool
-    findings: tuple[Finding, ...] = ()
-    parts: tuple[PartView, ...] = ()
-
-    @property
-    def heading(self) -> str:
-        """The title, with ×N for a folded run of equals."""
-        return f"{self.title} ×{self.count:,}" if self.count > 1 else self.title
-
-    @property
-    def badges(self) -> tuple[str, ...]:
-        """`marks` in words; a finding's is its code and name."""
-        return tuple(self._badge(mark) for mark in self.marks)
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What its findings say."""
-        said = dict.fromkeys(text.printable(finding.message) for finding in self.findings)
-        return tuple(text.elide(message, _MESSAGE) for message in list(said)[:_MOST_NOTES])
-
-    def _badge(self, mark: str) -> str:
-        found = [finding_name(finding) for finding in self.findings if finding.severity.value == mark]
-        return ", ".join(found) or badge_word(mark)
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeView:
-    """One edge in words. `label` is "" where the picture needs none.
-
-    `loops`: it leads from one of equal blocks to the next, and they are drawn once.
-    """
-
-    source: int
-    target: int
-    kind: EdgeKind
-    label: str
-    tooltip: str
-    loops: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleView:
-    """One module that nodes lie in: its path, its parent's, its name there, class and ×N.
-
-    `path` and `parent` are keys; what is shown are `heading`, `type` and `tooltip`.
-    """
-
-    path: str
-    parent: str
-    name: str
-    type: str
-    count: int
-
-    @property
-    def heading(self) -> str:
-        """The name, with ×N for a folded run of equals."""
-        return f"{self.name} ×{self.count:,}" if self.count > 1 else self.name
-
-    @property
-    def tooltip(self) -> str:
-        return f"{text.printable(self.path)}  {self.type}".rstrip()
 
 
 class GraphView:
@@ -193,7 +108,7 @@ class GraphView:
     def _module(self, path: str) -> ModuleView:
         called = self.graph.called(path)
         name = text.elide_middle(text.printable(self._blocks.name(path)), _TITLE)
-        kind = text.printable(self.graph.modules.get(called.module, ""))
+        kind = text.elide(text.printable(self.graph.modules.get(called.module, "")), _TITLE)
         return ModuleView(path, called.parent, name, kind, self._blocks.own(path))
 
     @cached_property
@@ -211,7 +126,7 @@ class GraphView:
 
     @cached_property
     def _alone(self) -> Mapping[int, Sequence[str]]:
-        """The nodes that are all there is in a module: that one and those around it of which this is true, outermost first.
+        """The nodes that are all there is in a module, with that module and those around it of which this is true.
 
         Where a node stands for a call, its box is theirs too.
         """
@@ -255,7 +170,7 @@ class GraphView:
         findings = self.findings.get(node.id, ())
         whole_title, whole_line = text.printable(self._title(node)), text.printable(type_line(node))
         place, blocks = self._place(node), self._blocks.enclosing(node.module)
-        parts = tuple(part_lines(node, made=self._is_made(node), shared=self._shared)) if self.graph.combined or node.parts else ()
+        parts = self._parts(node) if self.graph.combined or node.parts else ()
         told = notes if full or not self.graph.combined else notes[:1]
         source = None
         if node.source is not None:
@@ -281,6 +196,10 @@ class GraphView:
             parts=parts,
         )
 
+    def _parts(self, node: GraphNode) -> tuple[PartView, ...]:
+        with_grad = self.graph.kind is not GraphKind.FORWARD
+        return tuple(part_lines(node, made=self._is_made(node), shared=self._shared, with_grad=with_grad))
+
     def _heading(self, node: GraphNode, role: Role, full: bool) -> tuple[str, str, str]:
         """The title, the caption beside it and the line below.
 
@@ -288,7 +207,9 @@ class GraphView:
         """
         title = text.printable(self._title(node))
         if not self.graph.combined or node.kind is NodeKind.MODULE:
-            shown = title if full else title.removeprefix(f"{text.printable(self.graph.called(node.module or '').module)}.")
+            shown = (
+                title if full else title.removeprefix(f"{text.printable(self.graph.called(node.module or '').module)}.")
+            )
             line = type_line(node) if full else brief_line(node, alone=self._is_result_without_op(node))
             return shown, role.value if full and role.value != title else "", text.printable(line)
         line = text.printable(text.tensor_type(node.dtype, node.shape))
@@ -305,7 +226,11 @@ class GraphView:
         around = self.graph.called(outer.parent).module if outer.parent else ""
         name = self._blocks.label(inner).removeprefix(f"{around}." if around else "")
         kind = self.graph.modules.get(self.graph.called(inner).module, "")
-        return text.printable(name), text.printable(kind), text.printable(" · ".join(filter(None, (call, line))))
+        return (
+            text.printable(name),
+            text.elide(text.printable(kind), _CALL),
+            text.printable(" · ".join(filter(None, (call, line)))),
+        )
 
     def _is_made(self, node: GraphNode) -> bool:
         """Whether a call that is in the picture made it."""

@@ -10,7 +10,7 @@ from .contract import FOLDED_MARKS, all_members, contract
 
 
 def attach_parameters(graph: Graph) -> Graph:
-    """Each parameter or buffer that one node alone reads, or calls of one module alone, becomes a part of what reads it.
+    """Each parameter or buffer that one node reads, or the calls of one module, becomes a part of what reads it.
 
     So does, in a backward alone, each AccumulateGrad that one grad node alone feeds.
     """
@@ -18,7 +18,7 @@ def attach_parameters(graph: Graph) -> Graph:
 
 
 def attach_constants(graph: Graph) -> Graph:
-    """Where a node stands for a call: what needs no gradient, has no name and comes from outside lies in its one reader."""
+    """Where a node is a call: what needs no gradient, has no name and comes from outside lies in its one reader."""
     if not graph.combined:
         return graph
     return _attach(graph, lambda node: _readers(graph, node) if _is_constant(node) else (), most=1)

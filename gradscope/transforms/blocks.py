@@ -56,7 +56,9 @@ class Blocks:
         return f"{outer}.{self.name(module)}" if outer else self.name(module)
 
     def _may_be_run(self, module: str) -> bool:
-        return bool(self._graph.called(module).run) if self._graph.by_calls else numbered(self._graph, module) is not None
+        return (
+            bool(self._graph.called(module).run) if self._graph.by_calls else numbered(self._graph, module) is not None
+        )
 
 
 def one_of(twins: Sequence[GraphNode], blocks: int) -> GraphNode:
@@ -77,7 +79,7 @@ def _any_of(node: GraphNode, blocks: int) -> GraphNode:
 
 
 def of_runs(graph: Graph, blocks: Sequence[Sequence[int]]) -> Mapping[str, Called]:
-    """The graph's calls once equal blocks are drawn as the first: what differs by its number says of which it is one."""
+    """The graph's calls once equal blocks are drawn as the first, which then says for which ones it stands."""
     if not graph.by_calls:
         return graph.calls
     found = dict(graph.calls)

@@ -9,7 +9,7 @@ from .sides import is_backward
 
 
 def in_calls(graph: Graph) -> Graph:
-    """The graph in which each node lies in the call that made it, a parameter in the innermost call that all its readers share.
+    """The graph in which each node lies in the call that made it, a parameter in the innermost around all its readers.
 
     Where no calls were recorded, modules nest as their paths do.
     """

@@ -36,7 +36,7 @@ def fold_repeats(graph: Graph, least: int = 2, expand: Iterable[str] = (), *, ca
 
 
 def _families(graph: Graph, level: int, apart: frozenset[str]) -> dict[tuple[str, str, bool], dict[int, list[int]]]:
-    """Numbered siblings at `level`, without those `apart`: number -> nodes, by parent, what they share, and direction."""
+    """Numbered siblings at `level`, without those `apart`: number -> nodes, by parent, stem and direction."""
     families: dict[tuple[str, str, bool], dict[int, list[int]]] = {}
     around = {module: graph.around(module) for module in {node.module for node in graph.nodes}}
     for node in graph.nodes:

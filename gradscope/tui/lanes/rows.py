@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...model.graph import GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import role_sign
 from ...render.theme import THEMES
-from ...render.view import NodeView
 from ...render.words import BADGES, Role
 from ...text import number, plural, printable, sizes
 from ..scene import Scene
