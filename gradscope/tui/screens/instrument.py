@@ -91,6 +91,8 @@ class Instrument(Taking):
             close()
         if self._follower is not None:
             self._follower.close()
+        if self.pin is not None:
+            self.pin.close()
 
     def tell_following(self) -> None:
         self.query_one("#header", HeaderPane).follows(self.follows and self.grows)

@@ -19,6 +19,7 @@ from ..lanes.found import Found
 from ..lanes.gallery import Gallery
 from ..lanes.picture import Focus, Picture, Relation, Shape
 from ..lanes.rows import Reader
+from ..lanes.told import picture_words
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
 from .paint import NODE, RowPaint
@@ -26,7 +27,6 @@ from .rows import Rows
 
 _AT_ONCE = 600  # nodes up to which a picture is made without a worker
 _LANES = 0.45  # of the pane's width, at most, is for lanes
-_KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 
 
 class GraphPane(Rows):
@@ -56,6 +56,7 @@ class GraphPane(Rows):
         "graph--match",
         "graph--norm",
         "graph--finding",
+        "graph--beside",
     }
     DEFAULT_CSS = """
     GraphPane {
@@ -67,6 +68,7 @@ class GraphPane(Rows):
         & > .graph--cursor { background: $surface-lighten-2; }
         & > .graph--match { text-style: underline; }
         & > .graph--norm { color: $text-warning; }
+        & > .graph--beside { color: $text-success; text-style: bold; }
         & > .graph--finding { color: $text-error; text-style: bold reverse; }
         &:focus > .graph--cursor { background: $block-cursor-background 45%; }
     }
@@ -199,15 +201,7 @@ class GraphPane(Rows):
         if self.typing or self.wanted:
             found = f"{len(self.found):,} found" if self.wanted else "type what to find"
             return self._plain(f"/{self.wanted}{'▏' if self.typing else ''}  {found}")
-        nodes, total = len(self.picture), len(self.picture.graph.nodes)
-        parts = [_KINDS[self.scene.kind.value]]
-        parts.append(f"{nodes:,} of {plural(total, 'node')}" if nodes < total else plural(total, "node"))
-        focus = self.picture.shape.focus
-        if focus is not None:
-            parts.append({"ancestors": "what led here", "descendants": "what follows", "path": "path"}[focus.relation])
-        if self.mark is not None:
-            parts.append("path from the marked node")
-        return self._plain(" · ".join(parts))
+        return self._plain(picture_words(self.picture, self.scene, marked=self.mark is not None))
 
     def _plain(self, words: str) -> str:
         return to_ascii(words) if self.scene is not None and self.scene.ascii else words

@@ -13,29 +13,27 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 from textual.worker import get_current_worker
 
-from ...errors import GradscopeError
 from ...model.graph import NodeKind
 from ...model.records import Parameter
-from ...model.trace import Trace
 from ...model.watching import recorded_exactly
 from ...render.signs import to_ascii
 from ...text import cells, elide, elide_middle, plural, printable
-from ..columns import COLUMNS, ORDER, SPARK, Column, fitting, ranked, status_words
+from ..columns import COLUMNS, ORDER, Column, beside, fitting, ranked, status_words
+from ..differences import WIDTH
 from ..figures import Figures, StepFigures
-from ..messages import Notice, Select
-from ..plots import buckets, spark
+from ..ledger import Ledger, only_words, work_of
+from ..messages import Select
 from ..scene import Scene
 from ..subject import parameter_of
 from .chart import ChartScreen
+from .curve_column import CurveColumn
 from .rows import Rows
 
 _AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
 _RANKED_AT_ONCE = 1_000  # parameters up to which they are ranked without a worker
-_KEPT = 400  # parameters whose curves are kept
-_GROWN = 1.02  # a running trace's curves are read anew when it has so many times the steps
 
 
-class ParametersPane(Rows):
+class ParametersPane(CurveColumn):
     """Moving posts `Select` of the parameter's node, where the graph shows it; enter opens its chart."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,6 +52,7 @@ class ParametersPane(Rows):
         "parameters--gradient",
         "parameters--warning",
         "parameters--curve",
+        "parameters--beside",
         "parameters--cursor",
     }
     DEFAULT_CSS = """
@@ -64,6 +63,7 @@ class ParametersPane(Rows):
         & > .parameters--gradient { color: $text-warning; }
         & > .parameters--warning { color: $text-error; text-style: bold; }
         & > .parameters--curve { color: $text-primary; }
+        & > .parameters--beside { color: $text-success; }
         & > .parameters--cursor { background: $surface-lighten-2; }
         &:focus > .parameters--cursor { background: $block-cursor-background 45%; }
     }
@@ -72,8 +72,7 @@ class ParametersPane(Rows):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(head=1, id=id)
         self.border_title = "Parameters"
-        self.scene: Scene | None = None
-        self.figures: StepFigures | None = None
+        self.ledger: Ledger | None = None
         self.shown: Sequence[Parameter] = ()
         self.sort = "name"
         self.descending = False
@@ -82,16 +81,13 @@ class ParametersPane(Rows):
         self._row_of: Mapping[int, int] = {}
         self._longest = 0
         self._listed: object = None
-        self._curves: dict[int, tuple[int, Sequence[float | None]]] = {}  # with how many steps there were
-        self._wanted_curves: dict[int, None] = {}
-        self._reading = False
         self._leaves: tuple[object, Mapping[str, int]] = (None, {})
 
     # -- scenes --------------------------------------------------------------------------------------
 
     def show(self, scene: Scene) -> None:
         before, self.scene = self.scene, scene
-        if self.figures is None or self.figures.step is not scene.step or self.figures.samples is not scene.samples:
+        if self.ledger is None or not self.ledger.fits(scene):
             self._figure(scene)
         else:
             self._list()
@@ -100,23 +96,36 @@ class ParametersPane(Rows):
         self.repaint()
 
     def _figure(self, scene: Scene) -> None:
-        if len(scene.step.moments) <= _AT_ONCE:
-            self._figured(StepFigures(scene.step, scene.samples, scene.beside))
+        if work_of(scene) <= _AT_ONCE:
+            self._figured(Ledger.of(scene, self.ledger))
         else:
             self._figure_apart(scene)
 
     @work(thread=True, exclusive=True, group="figures")
     def _figure_apart(self, scene: Scene) -> None:
         worker = get_current_worker()
-        figures = StepFigures(scene.step, scene.samples, scene.beside)
+        ledger = Ledger.of(scene, self.ledger)
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._figured, figures)
+            self.app.call_from_thread(self._figured, ledger)
 
-    def _figured(self, figures: StepFigures) -> None:
-        if self.scene is not None and figures.step is self.scene.step:
-            self.figures = figures
+    def _figured(self, ledger: Ledger) -> None:
+        if self.scene is not None and ledger.fits(self.scene):
+            self.ledger = ledger
             self._list()
             self.entitle(subtitle=self._status())
+
+    @property
+    def figures(self) -> StepFigures | None:
+        """Those of the step that is shown."""
+        return self.ledger.mine if self.ledger is not None else None
+
+    @property
+    def _more(self) -> int:
+        """Cells in each column for the difference to what is compared with."""
+        return WIDTH if self.ledger is not None and self.ledger.others is not None else 0
+
+    def curve_came(self, parameter: int) -> None:
+        self.refresh_rows(self._row_of.get(parameter))
 
     def _follow(self, scene: Scene) -> None:
         """Put the cursor on the selected node's parameter, if it is one's."""
@@ -177,7 +186,8 @@ class ParametersPane(Rows):
             words = f"/{self.wanted}{'▏' if self.typing else ''}  {len(self.shown):,} found"
         else:
             by = f" · by {self.sort} {'▼' if self.descending else '▲'}" if self.sort != "name" else ""
-            words = f"{plural(len(self.shown), 'tensor')}{by}{self._unmeasured()}"
+            only = only_words(self.scene) if self.scene is not None else ""
+            words = f"{plural(len(self.shown), 'tensor')}{by}{only}{self._unmeasured()}"
         return to_ascii(words.replace("▲", "^")) if self.scene is not None and self.scene.ascii else words
 
     def _unmeasured(self) -> str:
@@ -190,13 +200,15 @@ class ParametersPane(Rows):
 
     def columns(self, width: int) -> tuple[int, list[Column], int]:
         """(cells for the name, the columns that there is room for, cells for the curve)."""
-        return fitting(width, self._longest, self.first_column)
+        return fitting(width, self._longest, self.first_column, self._more)
 
     def head_strip(self, line: int, width: int) -> Strip:
         del line
         name, columns, curve = self.columns(width)
         parts = [self._titled("name", f"{'name':<{name}}")]
-        parts += [self._titled(column.title, f" {column.title:>{column.width}}") for column in columns]
+        more = self._more
+        titles = [(column.title, f" {column.title:>{column.width - more}}") for column in columns]
+        parts += [self._titled(column, title) + " " * more for column, title in titles]
         if curve:
             parts.append(f" {'|grad| over steps':<{curve}}"[: curve + 1])
         head = self.ink("parameters--head")
@@ -210,22 +222,27 @@ class ParametersPane(Rows):
         return title[:-1] + arrow if title.endswith(" ") else title.replace(" ", "", 1) + arrow
 
     def strip_of(self, row: int, width: int) -> Strip:
-        scene, figures = self.scene, self.figures
+        scene, ledger, more = self.scene, self.ledger, self._more
         assert scene is not None
-        assert figures is not None
+        assert ledger is not None
         parameter = self.shown[row]
-        found = figures.of(parameter, scene.state)
+        found, other = ledger.mine.of(parameter, scene.state), ledger.of_other(scene, parameter)
         name, columns, curve = self.columns(width)
-        shown = elide_middle(printable(parameter.name or "?"), name)
+        only = "+ " if more and other is None else ""
+        shown = elide_middle(only + printable(parameter.name or "?"), name)
         parts: list[tuple[str, Style | None]] = [
             (f"{shown}{' ' * max(name - cells(shown), 0)}", self.ink("parameters--name"))
         ]
         for column in columns:
-            words = column.words(found)
-            parts.append((f" {words[: column.width]:>{column.width}}", self._column_style(column, found)))
+            words, room = column.words(found), column.width - more
+            parts.append((f" {words[:room]:>{room}}", self._column_style(column, found)))
+            if more:
+                words = beside(column, found, other) if other is not None else ""
+                parts.append((f" {words:<{more - 1}}", self.ink("parameters--beside")))
         if curve:
             parts.append((" ", None))
-            parts.append(self._curve_or_status(parameter.id, found, curve, has_column=COLUMNS["status"] in columns))
+            has_column = any(column.title == "status" for column in columns)
+            parts.append(self._curve_or_status(parameter.id, found, curve, has_column=has_column))
         strip = Strip([Segment(self._plain(words), style) for words, style in parts])
         if row == self.cursor:
             cursor = self.get_component_rich_style("parameters--cursor")
@@ -239,7 +256,7 @@ class ParametersPane(Rows):
         if found.status and not has_column:
             odd = "parameters--warning" if found.status != ("buffer",) else "parameters--head"
             return elide(status_words(found.status), width), self.ink(odd)
-        return self._spark(parameter, width), self.ink("parameters--curve")
+        return self.spark(parameter, width), self.ink("parameters--curve")
 
     def _column_style(self, column: Column, found: Figures) -> Style:
         value = column.key(found)
@@ -251,50 +268,6 @@ class ParametersPane(Rows):
         if self.scene is None or not self.scene.ascii:
             return words
         return to_ascii(words.translate({ord("Δ"): "d", ord("▲"): "^"}))
-
-    # -- curves over the steps -------------------------------------------------------------------------
-
-    def _spark(self, parameter: int, width: int) -> str:
-        assert self.scene is not None
-        steps, curve = self._curves.get(parameter, (0, ()))
-        if len(self.scene.step_numbers) > steps * _GROWN:
-            if not self._wanted_curves:
-                self.call_after_refresh(self._read_curves)
-            self._wanted_curves[parameter] = None
-        return spark(buckets(curve, width), ascii=self.scene.ascii, log=True).ljust(width)
-
-    def _read_curves(self) -> None:
-        if self.scene is not None and not self._reading:
-            self._reading = True
-            self._read(self.scene.trace, len(self.scene.step_numbers))
-
-    @work(thread=True, group="series")
-    def _read(self, trace: Trace, steps: int) -> None:
-        """Read the curves of the rows that were seen last, until all wanted ones are there."""
-        worker = get_current_worker()
-        try:
-            while (wanted := list(self._wanted_curves)) and not worker.is_cancelled:
-                series = trace.source.series(wanted[-1])
-                curve = buckets([gradient for _, _, gradient in series], 4 * SPARK)
-                if not worker.is_cancelled:
-                    self.app.call_from_thread(self._keep, wanted[-1], steps, curve)
-        except GradscopeError as error:
-            self._wanted_curves = {}
-            self.post_message(Notice(str(error), "error"))
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._have_read)
-
-    def _have_read(self) -> None:
-        self._reading = False
-        if self._wanted_curves:
-            self._read_curves()
-
-    def _keep(self, parameter: int, steps: int, curve: Sequence[float | None]) -> None:
-        self._wanted_curves.pop(parameter, None)
-        if len(self._curves) >= _KEPT:
-            self._curves.pop(next(iter(self._curves)))
-        self._curves[parameter] = (steps, curve)
-        self.refresh_rows(self._row_of.get(parameter))
 
     # -- keys and mouse --------------------------------------------------------------------------------
 
