@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from operator import eq
 
 from ..model.graph import EdgeKind, Graph, GraphEdge
 from .contract import all_members, contract
@@ -20,15 +21,15 @@ _LONGEST = 64  # nodes in a block
 _Inputs = tuple[tuple[str, int, int], ...]  # each input's kind of edge, position at the node, and place
 
 
-def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16) -> Graph:
+def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16, *, straight: bool = False) -> Graph:
     """Each run of at least `blocks` equal blocks, of `nodes` nodes together, becomes its first block, ×N.
 
-    Straight chains are left to `fold_chains`.
+    Straight chains are left to `fold_chains`, unless `straight`.
     """
     while True:
         order = _order(graph)
         folded = graph
-        for run in _runs(graph, order, blocks, nodes):
+        for run in _runs(graph, order, blocks, nodes, straight):
             folded = _fold(folded, run)
         if folded is graph:
             return graph
@@ -74,7 +75,7 @@ def _near(graph: Graph, nodes: Iterable[int]) -> tuple[dict[int, list[int]], dic
     return before, after
 
 
-def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[list[Sequence[int]]]:
+def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int, straight: bool) -> list[list[Sequence[int]]]:
     """Runs of equal blocks that do not overlap, those of short periods first: for each, its blocks."""
     looks, sources = _looks(graph, order), _sources(graph, order)
     free = [(0, len(order))]  # where no run was found yet
@@ -84,13 +85,13 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[l
         left = []
         for first, end in free:
             rest = first
-            for start, stop in _stretches(first, end, period, looks, sources):
+            for start, stop in _stretches(first, end, period, least - period, looks, sources):
                 start = max(start, rest)  # what the run before took is gone
                 length = (stop - start) // period * period
                 if length < least:
                     continue
                 run = order[start : start + length]
-                if not _straight(graph, run):
+                if straight or not _straight(graph, run):
                     found.append([run[place : place + period] for place in range(0, length, period)])
                 left.append((rest, start))
                 rest = start + length  # a chain too: it stays one whatever the period
@@ -100,16 +101,31 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[l
 
 
 def _stretches(
-    first: int, end: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]
+    first: int, end: int, period: int, least: int, looks: Sequence[int], sources: Sequence[_Inputs]
 ) -> Iterator[tuple[int, int]]:
-    """Where between `first` and `end` each node has a twin one period later: places from, and to past the last twin."""
-    start = first
-    for place in range(first, end - period + 1):
-        if place + period < end and _twins(place, period, looks, sources):
-            continue
-        if place > start:
-            yield start, place + period
-        start = place + 1
+    """Where between `first` and `end` at least so many nodes in a row have a twin one period later.
+
+    Places from, and to past the last twin.
+    """
+    for begin, stop in _alike(first, end, period, least, looks):
+        start = begin
+        for place in range(begin, stop + 1):
+            if place < stop and _twins(place, period, sources):
+                continue
+            if place - start >= least:
+                yield start, place + period
+            start = place + 1
+
+
+def _alike(first: int, end: int, period: int, least: int, looks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where at least so many nodes in a row look as the one a period later: a first sieve, in few steps."""
+    same = bytes(map(eq, looks[first : end - period], looks[first + period : end])) + b"\0"
+    start = same.find(1)
+    while start >= 0:
+        stop = same.find(0, start)
+        if stop - start >= least:
+            yield first + start, first + stop
+        start = same.find(1, stop)
 
 
 def _looks(graph: Graph, order: Iterable[int]) -> list[int]:
@@ -132,10 +148,8 @@ def _sources(graph: Graph, order: Sequence[int]) -> list[_Inputs]:
     ]
 
 
-def _twins(place: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]) -> bool:
-    """Whether the node at `place` and the one a period later are twins."""
-    if looks[place] != looks[place + period]:
-        return False
+def _twins(place: int, period: int, sources: Sequence[_Inputs]) -> bool:
+    """Whether the node at `place` and the one a period later, which looks like it, are twins."""
     ones, others = sources[place], sources[place + period]
     if len(ones) != len(others):
         return False
