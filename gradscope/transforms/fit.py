@@ -61,7 +61,7 @@ def fit(
     means: tuple[tuple[int, Callable[[Graph], Iterator[Graph]], str], ...] = (
         (enough, lambda current: iter([prune(current)]), "what no gradient depends on is left out"),
         (enough, lambda current: iter([fold_repeats(current, expand=opened, calls=False)]), _EQUAL),
-        (enough, lambda current: iter([fold_runs(current)]), _LOOPS),
+        (enough, lambda current: iter([fold_runs(current, straight=current.combined)]), _LOOPS),
         (enough, lambda current: iter([fold_repeats(current, expand=opened)]), _LOOPS),
         (limit, lambda current: _shallower(current, opened), _MODULES),
         (limit, lambda current: iter([fold_chains(current)]), "long chains are folded"),

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from operator import eq
 
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode
 from .blocks import carried_on, numbered, of_runs, one_of
@@ -21,15 +22,15 @@ _LONGEST = 64  # nodes in a block
 _Inputs = tuple[tuple[str, int, int], ...]  # each input's kind of edge, position at the node, and place
 
 
-def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16) -> Graph:
+def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16, *, straight: bool = False) -> Graph:
     """Each run of at least `blocks` equal blocks, of `nodes` nodes together, becomes its first block, ×N.
 
-    Straight chains are left to `fold_chains`, where a node does not stand for a call.
+    Straight chains are left to `fold_chains`, unless `straight`.
     """
     while True:
         order = _order(graph)
         folded = graph
-        for run in _runs(graph, order, blocks, nodes):
+        for run in _runs(graph, order, blocks, nodes, straight):
             folded = _fold(folded, run)
         if folded is graph:
             return graph
@@ -75,7 +76,7 @@ def _near(graph: Graph, nodes: Iterable[int]) -> tuple[dict[int, list[int]], dic
     return before, after
 
 
-def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[list[Sequence[int]]]:
+def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int, straight: bool) -> list[list[Sequence[int]]]:
     """Runs of equal blocks that do not overlap, those of short periods first: for each, its blocks."""
     looks, sources = _looks(graph, order), _sources(graph, order)
     free = [(0, len(order))]  # where no run was found yet
@@ -85,15 +86,16 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[l
         left = []
         for first, end in free:
             rest = first
-            for start, stop in _stretches(first, end, period, looks, sources):
+            enough = period if graph.combined else least - period  # the first block may come to it
+            for start, stop in _stretches(first, end, period, enough, looks, sources):
                 start = max(start, rest)  # what the run before took is gone
-                if graph.combined and stop - start >= 2 * period:
+                if graph.combined:
                     start, stop = _with_its_ends(start, stop, (rest, end), period, looks, sources)
                 length = (stop - start) // period * period
                 if length < least:
                     continue
                 run = order[start : start + length]
-                if graph.combined or not _straight(graph, run):
+                if straight or not _straight(graph, run):
                     found.append([run[place : place + period] for place in range(0, length, period)])
                 left.append((rest, start))
                 rest = start + length  # a chain too: it stays one whatever the period
@@ -103,16 +105,31 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[l
 
 
 def _stretches(
-    first: int, end: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]
+    first: int, end: int, period: int, least: int, looks: Sequence[int], sources: Sequence[_Inputs]
 ) -> Iterator[tuple[int, int]]:
-    """Where between `first` and `end` each node has a twin one period later: places from, and to past the last twin."""
-    start = first
-    for place in range(first, end - period + 1):
-        if place + period < end and _twins(place, period, looks, sources):
-            continue
-        if place > start:
-            yield start, place + period
-        start = place + 1
+    """Where between `first` and `end` at least so many nodes in a row have a twin one period later.
+
+    Places from, and to past the last twin.
+    """
+    for begin, stop in _alike(first, end, period, least, looks):
+        start = begin
+        for place in range(begin, stop + 1):
+            if place < stop and _twins(place, period, sources):
+                continue
+            if place - start >= least:
+                yield start, place + period
+            start = place + 1
+
+
+def _alike(first: int, end: int, period: int, least: int, looks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where at least so many nodes in a row look as the one a period later: a first sieve, in few steps."""
+    same = bytes(map(eq, looks[first : end - period], looks[first + period : end])) + b"\0"
+    start = same.find(1)
+    while start >= 0:
+        stop = same.find(0, start)
+        if stop - start >= least:
+            yield first + start, first + stop
+        start = same.find(1, stop)
 
 
 def _with_its_ends(
@@ -136,7 +153,7 @@ def _looks(graph: Graph, order: Iterable[int]) -> list[int]:
     """A number for each node in order, equal for nodes that look alike and lie in the same module, its number apart."""
     numbers: dict[object, int] = {}
     nodes = [graph.by_id[node] for node in order]
-    alike = {module: _alike(graph, module) for module in {node.module for node in nodes}}
+    alike = {module: _kin(graph, module) for module in {node.module for node in nodes}}
     if graph.combined:  # where a backward starts is no difference: the last block has the loss
         nodes = [_without_root(node) for node in nodes]
     return [numbers.setdefault((facts(node), alike[node.module]), len(numbers)) for node in nodes]
@@ -147,7 +164,7 @@ def _without_root(node: GraphNode) -> GraphNode:
     return replace(node, marks=node.marks - {"root"}, parts=parts)
 
 
-def _alike(graph: Graph, module: str | None) -> object:
+def _kin(graph: Graph, module: str | None) -> object:
     """What a module has in common with its like: where calls are told apart, all but which of them it is."""
     if not graph.by_calls:
         return module
@@ -168,10 +185,8 @@ def _sources(graph: Graph, order: Sequence[int]) -> list[_Inputs]:
     ]
 
 
-def _twins(place: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]) -> bool:
-    """Whether the node at `place` and the one a period later are twins."""
-    if looks[place] != looks[place + period]:
-        return False
+def _twins(place: int, period: int, sources: Sequence[_Inputs]) -> bool:
+    """Whether the node at `place` and the one a period later, which looks like it, are twins."""
     ones, others = sources[place], sources[place + period]
     if len(ones) != len(others):
         return False

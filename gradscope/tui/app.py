@@ -17,6 +17,7 @@ from ..model.trace import Trace
 from .cursor import Place
 from .keys import KEYS
 from .palette import TraceProvider, pane_commands
+from .pin import Pin
 from .plain import AsciiFilter
 from .screens.instrument import Instrument
 from .session import Session
@@ -32,6 +33,7 @@ class GradscopeApp(TypeAhead):
 
     `findings` is called once, in a worker thread, and may raise ValueError or GradscopeError; its method `close`,
     if it has one, when the application ends. `reopen` opens a newer reading of a trace that is to be followed.
+    `against` is the file of another trace, whose same step every step is compared with: raises GradscopeError.
     """
 
     CSS_PATH: ClassVar[str] = "gradscope.tcss"
@@ -48,6 +50,7 @@ class GradscopeApp(TypeAhead):
         theme: str = "dark",
         findings: Findings | None = None,
         reopen: Callable[[], Trace] | None = None,
+        against: str | None = None,
     ) -> None:
         self._ascii = AsciiFilter() if ascii else None
         super().__init__()
@@ -57,6 +60,7 @@ class GradscopeApp(TypeAhead):
         self.session = Session(trace)
         name = PurePath(trace.info.script or trace.path or "trace").name
         self.instrument = Instrument(self.session, name, start, ascii=ascii, findings=findings, reopen=reopen)
+        self.instrument.pin = Pin.of_file(against) if against is not None else None
 
     def ready(self) -> bool:
         """Keys wait for a step that is read or sought, and for a window that opens."""

@@ -90,8 +90,14 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("c", "c", "select_current", "Select what this moment is about, to watch it while travelling"),
         Key("escape", "esc", "unselect", "End a search that runs; select nothing: the inspector follows the cursor"),
     ),
+    "Compare": (
+        Key("D", "D", "pin", "Pin this step: every number shows its difference to it; again: no more"),
+        Key("A", "A", "compare", "Compare with the same step of another trace"),
+        Key("U", "U", "only", "What only one of the two steps has"),
+    ),
     "Look": (
         Key("v", "v", "kind", "Show the forward graph, the backward graph, or both"),
+        Key("G", "G", "depth", "Gradient norms as bars along the depth of the network; again: the table"),
         Key("C", "C", "chart", "Chart of a parameter: it and its gradient at each phase, and over the steps"),
         Key("s", "s", "stack", "The call stack instead of the file, and back"),
         Key("1", "1", "pane('graph')", "Go to the graph"),

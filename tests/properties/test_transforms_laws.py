@@ -33,6 +33,7 @@ FOLDS: dict[str, Callable[[Graph], Graph]] = {
     "modules 0 but a": partial(fold_modules, depth=0, expand=("a",)),
     "repeats": fold_repeats,
     "runs": partial(fold_runs, blocks=2, nodes=2),
+    "straight runs": partial(fold_runs, blocks=2, nodes=2, straight=True),
     "chains": partial(fold_chains, least=2),
     "parameters": attach_parameters,
 }

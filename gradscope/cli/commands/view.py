@@ -5,6 +5,7 @@ Opens at the first step, at step N, or at moment M of it. Keys are shown at the 
   gradscope view train.gradscope
   gradscope view train.gradscope --step 3
   gradscope view train.gradscope --follow                  while another terminal trains
+  gradscope view train.gradscope --against old.gradscope   every number with its difference to the same step of that
   gradscope view train.gradscope --screenshot ui.svg       a picture of the first screen, without a terminal
 """
 
@@ -36,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", metavar="TRACE", help="a .gradscope file")
     parser.add_argument("--step", metavar="N[:M]", help="the step to begin at, and its moment (default: the first)")
     parser.add_argument("--follow", action="store_true", help="read on while the trace is still being written")
+    parser.add_argument("--against", metavar="TRACE", help="compare every step with the same one of another trace")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
     parser.add_argument(
         "--theme", metavar="THEME", type=one_of("theme", ["dark", "light"]), default="dark", help="dark or light"
@@ -100,6 +102,7 @@ def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check
         theme=namespace.theme,
         findings=check,
         reopen=(lambda: open_trace(namespace.trace)) if namespace.follow else None,
+        against=namespace.against,
     )
 
 

@@ -91,6 +91,8 @@ class Instrument(Taking):
             close()
         if self._follower is not None:
             self._follower.close()
+        if self.pin is not None:
+            self.pin.close()
 
     def tell_following(self) -> None:
         self.query_one("#header", HeaderPane).follows(self.follows and self.grows)
@@ -217,6 +219,13 @@ class Instrument(Taking):
             self.notify("no parameter was recorded")
             return
         self.app.push_screen(ChartScreen(scene, parameter))
+
+    def action_depth(self) -> None:
+        """Bars along the depth, in their pane; again: the table."""
+        table = self.query_one("#parameters", ParametersPane)
+        table.show_depth(not table.along_depth)
+        if table.along_depth:
+            self.action_pane("parameters")
 
     def action_stack(self) -> None:
         if self.narrow:

@@ -140,11 +140,12 @@ def test_a_call_says_what_it_made_what_it_reads_alone_and_what_its_backward_does
     fc2 = next(one for one in view.nodes if one.title == "fc2")
     assert (fc2.caption, fc2.type_line, fc2.group) == ("Linear", "linear → logits · float32[16, 3]", "")
     assert fc2.parts[0].words == "weight float32[3, 8] · |g| 0.049"
-    assert fc2.parts[-1].role is Role.GRAD_FN
-    assert fc2.parts[-1].words.startswith("AddmmBackward0")
+    assert [part.role for part in fc2.parts] == [Role.PARAMETER, Role.PARAMETER, Role.GRAD_FN, Role.GRAD_FN]
+    assert fc2.parts[2].words.startswith("AddmmBackward0 +1 · |g| ")
+    assert fc2.parts[3].words == "keeps h, weight"
     assert view.modules == {}, "a module that is one call has no box around that call's"
     forward = GraphView(attach_parameters(combine(mlp_trace().step(1).graph("forward"))))
-    assert [part.words for part in forward.nodes[1].parts] == ["weight float32[8, 4]", "bias float32[8]"]
+    assert [part.words for part in forward.nodes[-2].parts] == ["weight float32[3, 8]", "bias float32[3]"]
 
 
 def test_edges_between_the_same_two_nodes_are_one_with_a_count() -> None:

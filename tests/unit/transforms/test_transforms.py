@@ -334,6 +334,7 @@ def test_a_run_keeps_what_differs_in_it_apart() -> None:
 def test_a_plain_chain_and_a_short_run_are_left_alone() -> None:
     chain = graphs.chain(100)
     assert fold_runs(chain) is chain
+    assert [node.count for node in fold_runs(chain, straight=True).nodes if node.count > 1]
     sketch = graphs.Sketch()
     w = sketch.tensor("w")
     y = w
