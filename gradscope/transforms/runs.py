@@ -13,8 +13,9 @@ from dataclasses import replace
 from itertools import pairwise
 from operator import eq
 
-from ..model.graph import EdgeKind, Graph, GraphEdge
-from .contract import all_members, contract
+from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode
+from .blocks import carried_on, numbered, of_runs, one_of
+from .contract import contract
 from .repeats import facts
 
 _LONGEST = 64  # nodes in a block
@@ -85,8 +86,11 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int, straight:
         left = []
         for first, end in free:
             rest = first
-            for start, stop in _stretches(first, end, period, least - period, looks, sources):
+            enough = period if graph.combined else least - period  # the first block may come to it
+            for start, stop in _stretches(first, end, period, enough, looks, sources):
                 start = max(start, rest)  # what the run before took is gone
+                if graph.combined:
+                    start, stop = _with_its_ends(start, stop, (rest, end), period, looks, sources)
                 length = (stop - start) // period * period
                 if length < least:
                     continue
@@ -128,11 +132,44 @@ def _alike(first: int, end: int, period: int, least: int, looks: Sequence[int]) 
         start = same.find(1, stop)
 
 
+def _with_its_ends(
+    start: int, stop: int, within: tuple[int, int], period: int, looks: Sequence[int], sources: Sequence[_Inputs]
+) -> tuple[int, int]:
+    """The run with its first block, which reads what the others carry on from elsewhere.
+
+    Unlike the others that block may read anything where they read what the block before made, or nothing at all.
+    """
+    first = start
+    while first > within[0] and looks[first - 1] == looks[first - 1 + period]:
+        first -= 1
+    for place in range(first, min(first + period, start)):
+        read = {one for _, _, one in sources[place]}
+        if any(other - period >= first and other - period not in read for _, _, other in sources[place + period]):
+            return start, stop
+    return first, stop
+
+
 def _looks(graph: Graph, order: Iterable[int]) -> list[int]:
-    """A number for each node in order, equal for nodes that look alike and lie in the same module."""
+    """A number for each node in order, equal for nodes that look alike and lie in the same module, its number apart."""
     numbers: dict[object, int] = {}
-    nodes = (graph.by_id[node] for node in order)
-    return [numbers.setdefault((facts(node), node.module), len(numbers)) for node in nodes]
+    nodes = [graph.by_id[node] for node in order]
+    alike = {module: _kin(graph, module) for module in {node.module for node in nodes}}
+    if graph.combined:  # where a backward starts is no difference: the last block has the loss
+        nodes = [_without_root(node) for node in nodes]
+    return [numbers.setdefault((facts(node), alike[node.module]), len(numbers)) for node in nodes]
+
+
+def _without_root(node: GraphNode) -> GraphNode:
+    parts = tuple(replace(part, marks=part.marks - {"root"}) for part in node.parts)
+    return replace(node, marks=node.marks - {"root"}, parts=parts)
+
+
+def _kin(graph: Graph, module: str | None) -> object:
+    """What a module has in common with its like: where calls are told apart, all but which of them it is."""
+    if not graph.by_calls:
+        return module
+    around = graph.around(module)
+    return tuple([known[0] if (known := numbered(graph, one)) else graph.called(one).module for one in around])
 
 
 def _sources(graph: Graph, order: Sequence[int]) -> list[_Inputs]:
@@ -177,26 +214,21 @@ def _fold(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
         return graph
     homes = {}
     for twins in zip(*blocks, strict=True):
-        nodes = [graph.by_id[twin] for twin in twins]
-        one = replace(
-            nodes[0],
-            count=nodes[0].count * len(blocks),
-            members=all_members(nodes),
-            notes=nodes[0].notes if len({node.notes for node in nodes}) == 1 else (),
-            value=None,
-            grad=None,
-            stats=None,
-            grad_stats=None,
-            moment=nodes[0].moment,
-            order=None,
-        )
-        homes.update(dict.fromkeys(twins, one))
-    return contract(replace(graph, edges=tuple(_kept(graph.edges, block_of))), homes, keep_index=True)
+        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins], len(blocks))))
+    once = replace(
+        graph,
+        edges=tuple(_kept(graph.edges, block_of)),
+        loops=(*graph.loops, *carried_on(graph, block_of)),
+        calls=of_runs(graph, blocks),
+    )
+    return contract(once, homes, keep_index=True)
 
 
 def _kept(edges: Iterable[GraphEdge], block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
     """Without the edges from block to block. What leaves a block for one node outside counts once."""
     for edge in edges:
         source, target = block_of.get(edge.source), block_of.get(edge.target)
-        if source is None or target is None or source == target:
-            yield replace(edge, index=0, label="") if source is not None and target is None else edge
+        if source is None or target is None:
+            yield replace(edge, index=0, label="") if source is not None else edge
+        elif source == target:
+            yield replace(edge, label="")

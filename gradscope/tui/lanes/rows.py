@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...model.graph import GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import role_sign
 from ...render.theme import THEMES
-from ...render.view import NodeView
 from ...render.words import BADGES, Role
 from ...text import number, plural, printable, sizes
 from ..differences import SAME, UNKNOWN_DIFFERENCE, UNLIKE, difference

@@ -12,8 +12,8 @@ from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from ...model.graph import EdgeKind, GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import to_ascii
-from ...render.view import NodeView
 from ...text import plural
 from ..lanes.found import Found
 from ..lanes.gallery import Gallery
