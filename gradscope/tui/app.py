@@ -19,13 +19,18 @@ from .keys import rebound
 from .palette import TraceProvider, pane_commands
 from .pin import Pin
 from .plain import AsciiFilter
-from .screens.instrument import Instrument
+from .screens.instrument import Instrument, pane_keys
 from .session import Session
-from .settings import Settings
+from .settings import Settings, read_settings, settings_path
 from .themes import themes
 from .typeahead import TypeAhead
 
 Findings = Callable[[Trace], Sequence[Finding]]
+
+
+def users_settings() -> Settings:
+    """What the user's own file says."""
+    return read_settings(settings_path(), pane_keys())
 
 
 class GradscopeApp(TypeAhead):

@@ -96,9 +96,7 @@ def _open(path: str, *, waits: bool) -> Trace:
 
 def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check: Check) -> GradscopeApp:
     from ...store import open_trace
-    from ...tui.app import GradscopeApp
-    from ...tui.screens.instrument import pane_keys
-    from ...tui.settings import read_settings, settings_path
+    from ...tui.app import GradscopeApp, users_settings
 
     return GradscopeApp(
         trace,
@@ -108,7 +106,7 @@ def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check
         findings=check,
         reopen=(lambda: open_trace(namespace.trace)) if namespace.follow else None,
         against=namespace.against,
-        settings=read_settings(settings_path(), pane_keys()),
+        settings=users_settings(),
     )
 
 
