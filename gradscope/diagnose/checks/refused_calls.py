@@ -21,6 +21,7 @@ from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
 from ..evidence.source_lines import put_away
 from ..evidence.torch_errors import ErrorKind, TorchError
+from ..evidence.wording import is_code, variable
 from ..rules import CERTAIN, Rule, check
 
 LEAF_WRITTEN = Rule(
@@ -130,11 +131,16 @@ def _needs_leaf(told: _Refused) -> _Words:
             "attribute.",
             "store it without its graph where it is kept: .detach(); or build a new model and load_state_dict()",
         )
+    code = _bare(told.place.code) if told.place is not None else ""
+    written = code.rpartition("=")[0].partition(".requires_grad")[0].strip()  # as the line calls it
+    name = written if is_code(written) else variable(told.name, "x")
+    off = "False" in code.partition("requires_grad")[2]
     return (
         f"the requires_grad flag of {told.name} was set, but {told.name} is a result of other tensors",
         f"{told.name} has a grad_fn: whether it has a gradient follows from what it was computed from.",
-        f"to stop the gradient here, use {told.name}.detach(); "
-        f"to start one here, {told.name}.detach().requires_grad_()",
+        f"hand on {name}.detach() in its place, where it is used from here on: the gradient stops there"
+        if off
+        else f"to stop the gradient here, use {name}.detach(); to start one here, {name}.detach().requires_grad_()",
     )
 
 
@@ -202,7 +208,9 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
     elif kind is ErrorKind.RESULT_DEEP_COPIED:
         yield Way("keep it without its graph", "what is kept is for looking at", place, kept_for_looking())
     elif kind is ErrorKind.FLAG_OF_RESULT_SET:
-        yield Way("begin anew with a leaf", "what lies before it gets no gradient", place, leaf_begun())
+        off = place is not None and "False" in place.code.partition("requires_grad")[2]
+        words = "cut it off from what lies before" if off else "begin anew with a leaf"
+        yield Way(words, "what lies before it gets no gradient", place, leaf_begun())
 
 
 def _subject(case: Case, event: Event[Failure]) -> str:

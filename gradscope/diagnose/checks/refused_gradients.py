@@ -10,6 +10,7 @@ from ...model.moments import Backward, Failure, OpCall
 from ...model.trace import Step
 from ..evidence.index import Case, Event
 from ..evidence.refusals import Cause, Meaning, told
+from ..evidence.source_lines import decorator_of
 from ..evidence.torch_errors import ErrorKind
 from ..rules import Rule, check, finding_of
 
@@ -51,12 +52,15 @@ def _called(node: str) -> str:
 
 
 def _function_of_user(case: Case, event: Event[Failure]) -> Cause | None:
-    """Where a custom Function was applied, the last in the graph of the backward that failed."""
+    """The mark of the custom Function that was applied last in the graph of the backward that failed, or that line."""
     failed = [one.moment for one in case.events(Backward, event.step) if one.moment.error is not None]
     graph = event.step.behind(failed[-1]) if failed else None
     made = [(node.name, event.step.op(node.op)) for node in graph.nodes] if graph is not None else []
     found = next((op for name, op in made if op is not None and name == f"{op.name}Backward"), None)
-    return Cause(case.place(found.stack), "it is differentiated twice here", found.name) if found is not None else None
+    if found is None:
+        return None
+    mark = decorator_of(case, found.name, "backward", "once_differentiable")
+    return Cause(mark or case.place(found.stack), "it is differentiated twice here", found.name)
 
 
 _DERIVATIVES = {
