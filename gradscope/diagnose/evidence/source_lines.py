@@ -35,6 +35,49 @@ def called_in(case: Case, owner: str, methods: tuple[str, ...], name: str) -> Pl
     return found[0] if len(found) == 1 else None
 
 
+def only_call(case: Case, name: str) -> Place | None:
+    """The one call of a name in the files that ran."""
+    found = [
+        place_in(source, node, within=node)
+        for source in _sources(case)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
+    """What runs a line under a mode of this name: the innermost `with` around it, or a decorator of its function."""
+    source = case.sources.of(place.file) if place is not None else None
+    statement = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
+    if source is None or statement is None:
+        return None
+    for node in (statement, *source.around(statement)):
+        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        opened = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
+        for one in node.decorator_list if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else opened:
+            called = one.func if isinstance(one, ast.Call) else one
+            if ast.unparse(called).rpartition(".")[2] == name:
+                return place_in(source, one, within=one)
+        if function:
+            return None
+    return None
+
+
+def fills(case: Case, place: Place | None, name: str) -> list[Place]:
+    """The statements of a file that put something into what this name holds: `self.values.append(x)`."""
+    source = case.sources.of(place.file) if place is not None else None
+    return [
+        place_in(source, node, within=node)
+        for node in (ast.walk(source.tree) if source is not None else ())
+        if source is not None
+        and isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("append", "appendleft")
+        and ast.unparse(node.func.value) == name
+    ]
+
+
 def decorator_of(case: Case, owner: str, method: str, name: str) -> Place | None:
     """The decorator of a name that the method of a class has."""
     found = [
