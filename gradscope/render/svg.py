@@ -10,10 +10,11 @@ import re
 from xml.etree import ElementTree as ET
 
 from .base import RenderOptions
-from .dot import dot_source, node_name
+from .dot import dot_source, node_name, readable
 from .engine import choose
+from .pieces import ModuleView
 from .theme import Theme, theme
-from .view import GraphView, ModuleView
+from .view import GraphView
 
 _FONTS = "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif"
 _ELEMENTS = frozenset({"g", "path", "polygon", "polyline", "ellipse", "text"})
@@ -35,6 +36,9 @@ class Svg:
         engine = choose("svg", options.engine)
         drawn = engine.run(dot_source(view, options, tooltips=False), "svg")
         return polish(drawn, view, theme(options.theme))
+
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        return readable(view, options)
 
 
 def polish(drawn: bytes, view: GraphView, look: Theme) -> bytes:
@@ -69,6 +73,7 @@ class _Copy:
         self.nodes = {node_name(node.id): node for node in view.nodes}
         self.clusters = {f"cluster_{number}": module for number, module in enumerate(view.modules.values())}
         self.fills = look.cluster_fills
+        self.depths = {path: len(view.graph.around(path)) - 1 for path in view.modules}
         self.labels: list[ET.Element] = []
         # Several edges may join the same two nodes, in whichever direction they were laid out.
         self.edges: dict[str, list[str]] = {}
@@ -110,7 +115,7 @@ class _Copy:
 
     def _lift_labels(self, source: ET.Element, module: ModuleView) -> None:
         """A module's name is drawn last and with a halo, so that edges that cross it leave it readable."""
-        fill = self.fills[module.path.count(".") % len(self.fills)]
+        fill = self.fills[self.depths[module.path] % len(self.fills)]
         for text in [part for part in source if _local(part.tag) == "text"]:
             halo = {"stroke": fill, "stroke-width": "4", "stroke-linejoin": "round", "paint-order": "stroke"}
             label = ET.Element("text", {**_clean(text), **halo})
@@ -126,10 +131,7 @@ def _described(group: ET.Element, tooltip: str, link: str | None) -> ET.Element:
 
 
 def _clean(element: ET.Element) -> dict[str, str]:
-    kept = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES}
-    if element.get("{http://www.w3.org/XML/1998/namespace}space") == "preserve":
-        kept["style"] = "white-space:pre"
-    return kept
+    return {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES}
 
 
 def _local(tag: str) -> str:

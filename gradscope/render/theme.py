@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind
+from ..text import elide
+from ..transforms import UP
 from .view import GraphView
 from .words import BADGES, Role, badge_word
 
@@ -133,9 +135,9 @@ _BADGE_FORMS = {
     "root": ("▼", False),
 }
 _BADGES_LIGHT = {"error": "#B3261E", "warning": "#8A5A00", "note": "#0068A8"}
-_BADGES_LIGHT |= {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#B3261E"}
+_BADGES_LIGHT |= {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#5A6570"}
 _BADGES_DARK = {"error": "#FF8A7A", "warning": "#F2C14E", "note": "#56B4E9"}
-_BADGES_DARK |= {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#FF8A7A"}
+_BADGES_DARK |= {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#A3AFBB"}
 
 
 def _nodes(colours: Mapping[Role, tuple[str, str, str]]) -> dict[Role, NodeStyle]:
@@ -163,7 +165,7 @@ THEMES = {
         ink="#1B232B",
         muted="#5A6570",
         nodes=_nodes(_LIGHT),
-        edges=_edges("#4A5560", "#B64E00", "#7A8590", "#B3261E"),
+        edges=_edges("#4A5560", "#B64E00", "#7A8590", "#5A6570"),
         badges=_badges(_BADGES_LIGHT, "#8A3A86", "#4A5560"),
         cluster_fills=("#F7F8FA", "#F0F2F6"),
         cluster_line="#C3CAD2",
@@ -174,7 +176,7 @@ THEMES = {
         ink="#E8EDF2",
         muted="#A3AFBB",
         nodes=_nodes(_DARK),
-        edges=_edges("#B4BFCA", "#F0994A", "#8793A0", "#FF8A7A"),
+        edges=_edges("#B4BFCA", "#F0994A", "#8793A0", "#A3AFBB"),
         badges=_badges(_BADGES_DARK, "#E39BDD", "#B4BFCA"),
         cluster_fills=("#1A1F26", "#20262E"),
         cluster_line="#3C4651",
@@ -189,6 +191,7 @@ def theme(name: str) -> Theme:
     return THEMES[name]
 
 
+_WORD = 40  # characters
 _EDGE_LEGEND = {
     EdgeKind.DATA: "data",
     EdgeKind.GRAD: "gradient",
@@ -200,13 +203,15 @@ _EDGE_LEGEND = {
 def legend(view: GraphView, look: Theme) -> tuple[LegendEntry, ...]:
     """What the picture's borders, signs and lines mean; only what is in the picture."""
     nodes = [LegendEntry(role.value, node=look.nodes[role]) for role in view.roles]
-    badges = [LegendEntry(badge_word(mark), badge=look.badge(mark)) for mark in view.marks]
+    badges = [LegendEntry(elide(badge_word(mark), _WORD), badge=look.badge(mark)) for mark in view.marks]
     edges = [LegendEntry(_edge_word(view, kind), edge=look.edges[kind]) for kind in view.edge_kinds]
     return (*nodes, *badges, *edges)
 
 
 def _edge_word(view: GraphView, kind: EdgeKind) -> str:
     """What a line means, and the numbers on it."""
+    if kind is EdgeKind.DATA and any(UP in edge.label for edge in view.edges):
+        return f"data; {UP} the gradient that came back (|g| its norm)"
     labels = [edge.label for edge in view.edges if edge.kind is kind and edge.label] if kind is EdgeKind.GRAD else []
     norms = sum(label.startswith("|g|") for label in labels)
     numbers = [*(["a number is its value"] if len(labels) > norms else []), *(["|g| its norm"] if norms else [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..model.records import Parameter
@@ -97,19 +97,22 @@ def ranked(
     return sorted(parameters, key=place)
 
 
-def fitting(width: int, longest: int, first: int, more: int = 0) -> tuple[int, list[Column], int]:
-    """What a table `width` cells wide shows: (cells for the name, the columns from `first` on, cells for the curve).
+def fitting(
+    width: int, longest: int, wanted: Iterable[Column], more: int = 0, *, widest: int = 40
+) -> tuple[int, list[Column], int]:
+    """What a table `width` cells wide shows: (cells for the name, those of the wanted columns, cells for the curve).
 
     `longest` is how many cells the longest name has; each column is `more` cells wider, for what stands beside it.
+    The curve has at most `widest` cells.
     """
     least, curve = (min(max(longest, 14), 26), SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
-    curve = 0 if more and width < _WIDE else curve  # differences come first
+    curve = 0 if more and width < _WIDE and widest <= 40 else curve  # differences come first
     room = width - least - (curve + 1 if curve else 0)
     columns = []
-    for column in (replace(one, width=one.width + more) for one in list(COLUMNS.values())[first:]):
+    for column in (replace(one, width=one.width + more) for one in wanted):
         if column.width + 1 > room:
             break
         columns.append(column)
         room -= column.width + 1
     name = min(least + room, max(longest, least))
-    return name, columns, min(curve + least + room - name, 40) if curve else 0
+    return name, columns, min(curve + least + room - name, widest) if curve else 0

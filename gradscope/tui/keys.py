@@ -97,6 +97,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
     ),
     "Look": (
         Key("v", "v", "kind", "Show the forward graph, the backward graph, or both"),
+        Key("G", "G", "depth", "Gradient norms as bars along the depth of the network; again: the table"),
         Key("C", "C", "chart", "Chart of a parameter: it and its gradient at each phase, and over the steps"),
         Key("s", "s", "stack", "The call stack instead of the file, and back"),
         Key("1", "1", "pane('graph')", "Go to the graph"),

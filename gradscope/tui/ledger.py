@@ -33,8 +33,10 @@ class Ledger:
         against = scene.against
         if self.others is None or against is None or against.pairing is None or against.scene is None:
             return None
-        number = against.pairing.parameters.get(parameter.id)
-        other = against.scene.trace.names.parameters.get(number) if number is not None else None
+        if parameter.id < 0:
+            other = next((one for one in self.others.leaves if one.name == parameter.name), None)
+        else:
+            other = against.scene.trace.names.parameters.get(against.pairing.parameters.get(parameter.id, -1))
         return self.others.of(other, against.scene.state) if other is not None else None
 
 

@@ -360,3 +360,15 @@ def test_hints_follow_the_focus_and_a_click_presses_the_key() -> None:
         assert driver.place == (0, 0)
 
     drive(mlp_trace(), walk, size=(160, 30))
+
+
+def test_the_bars_along_the_depth_come_up_in_their_pane_and_go_again() -> None:
+    async def walk(driver: Driver) -> None:
+        pane = driver.instrument.query_one(ParametersPane)
+        await driver.press("G")
+        assert pane.along_depth
+        assert pane.display
+        await driver.press("G")
+        assert not pane.along_depth
+
+    drive(mlp_trace(), walk, size=(80, 24))

@@ -1,6 +1,7 @@
 """Step through a trace in the terminal, forwards and backwards, and see every gradient.
 
-Opens at the first step, at step N, or at moment M of it. Keys are shown at the bottom; ? explains all of them.
+Opens where the first backward starts, or where the script failed; at step N, or at moment M of it. Keys are shown at
+the bottom; ? explains all of them.
 
   gradscope view train.gradscope
   gradscope view train.gradscope --step 3
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", metavar="TRACE", help="a .gradscope file")
-    parser.add_argument("--step", metavar="N[:M]", help="the step to begin at, and its moment (default: the first)")
+    parser.add_argument(
+        "--step",
+        metavar="N[:M]",
+        help="the step to begin at, and its moment (default: the first backward, or the failure)",
+    )
     parser.add_argument("--follow", action="store_true", help="read on while the trace is still being written")
     parser.add_argument("--against", metavar="TRACE", help="compare every step with the same one of another trace")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")

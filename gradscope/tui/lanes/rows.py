@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...model.graph import GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import role_sign
 from ...render.theme import THEMES
-from ...render.view import NodeView
 from ...render.words import BADGES, Role
 from ...text import number, plural, printable, sizes
 from ..differences import SAME, UNKNOWN_DIFFERENCE, UNLIKE, difference
@@ -31,6 +31,7 @@ _LATER = frozenset({"mutated", "stale", "not_reached", "retained"})  # hold from
 class RowWords:
     """One row. `state` is AHEAD before its node is reached, NOW while it is the latest, DONE after.
 
+    `part` is how many of the nodes that a folded row stands for are reached, while it is in between: `37/6248`.
     `norm` is the gradient's norm in digits, `None` for a leaf without a gradient, "" where none is known. `rule` is the
     chain rule at a grad node that ran, one way out each, where its numbers are single. Where steps are compared,
     `beside` is how much more the norm is here, and `only` has a + for what the other step has not.
@@ -48,6 +49,7 @@ class RowWords:
     rule: tuple[str, ...] = ()
     beside: str | None = None
     only: str = ""
+    part: str = ""
 
 
 class Beside(NamedTuple):
@@ -102,6 +104,7 @@ class Reader:
             rule=chain_rule(self.scene, *subject.grad) if subject.grad is not None and node.count == 1 else (),
             beside=self._more(node, norm) if self.beside is not None else None,
             only=self._only(node),
+            part=self._part(row, node),
         )
 
     def _name(self, node: GraphNode, view: NodeView) -> str:
@@ -138,6 +141,13 @@ class Reader:
         if "None" in (norm[0], words) and norm[0] and words:
             return SAME if norm[0] == words else UNLIKE
         return UNKNOWN_DIFFERENCE if bool(words) != bool(norm[0]) else difference(norm[1], value)
+
+    def _part(self, row: int, node: GraphNode) -> str:
+        """How far a folded row has come, between its first node and its last."""
+        if len(node.members) < 2:
+            return ""
+        reached, total = self.picture.reached(row, self.scene.moment)
+        return f"{reached}/{total}" if 0 < reached < total else ""
 
     def _only(self, node: GraphNode) -> str:
         """`+` for a row that the other side has not, `+3` for a folded one with so many nodes of that kind."""

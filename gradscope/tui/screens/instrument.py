@@ -220,6 +220,13 @@ class Instrument(Taking):
             return
         self.app.push_screen(ChartScreen(scene, parameter))
 
+    def action_depth(self) -> None:
+        """Bars along the depth, in their pane; again: the table."""
+        table = self.query_one("#parameters", ParametersPane)
+        table.show_depth(not table.along_depth)
+        if table.along_depth:
+            self.action_pane("parameters")
+
     def action_stack(self) -> None:
         if self.narrow:
             self.action_pane("source")

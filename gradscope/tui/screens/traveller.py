@@ -88,8 +88,11 @@ class Traveller(Screen[None]):
         self.call_after_refresh(self.judge)
 
     def first_place(self) -> Place:
-        """Where to begin if nobody said: the start of the first step of a loop."""
-        return Place(next((step for step in self.steps if step >= 0), self.steps[0]), cursor.START)
+        """Where to begin if nobody said: in the first step of a loop, in the last one of a script that failed."""
+        info = self.session.trace.info
+        failed = info.status == "failed" and not info.interrupted
+        first = next((step for step in self.steps if step >= 0), self.steps[0])
+        return Place(self.steps[-1] if failed else first, cursor.OPENING)
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, place: Place, kind: GraphKind) -> None:
@@ -184,7 +187,7 @@ class Traveller(Screen[None]):
         before = self.scene
         here = before.moment if before else cursor.START
         same = before is not None and before.step.row.template == loaded.template
-        self.aim = cursor.resolve(place, len(loaded), here, same)
+        self.aim = cursor.resolve(place, len(loaded), here, same, loaded.landmarks.opening)
         selected = before.selected if before else None
         if before is not None and selected is not None and before.graph is not graph:
             selected = same_node(before.graph.by_id.get(selected), graph)

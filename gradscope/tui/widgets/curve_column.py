@@ -35,6 +35,8 @@ class CurveColumn(Rows):
     def spark(self, parameter: int, width: int) -> str:
         """The curve of a parameter, blank until it is read."""
         assert self.scene is not None
+        if parameter < 0:  # a leaf of this step alone
+            return " " * width
         steps, curve = self._curves.get(parameter, (0, ()))
         if len(self.scene.step_numbers) > steps * _GROWN:
             if not self._wanted_curves:

@@ -12,8 +12,8 @@ from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from ...model.graph import EdgeKind, GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import to_ascii
-from ...render.view import NodeView
 from ...text import plural
 from ..lanes.found import Found
 from ..lanes.gallery import Gallery
@@ -33,9 +33,9 @@ class GraphPane(Rows):
     """Shows `scene.graph`. Moving posts `Select`, enter on a node `Travel` to its moment."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "fold", "fold", tooltip="Fold the module that the node lies in; unfold a folded one"),
+        Binding("m", "fold", "fold", tooltip="Fold the module that the node lies in; unfold a module or a loop"),
         Binding("M", "fold_all", "fold all modules; again: unfold all", show=False),
-        Binding("equals_sign", "repeats", "equal blocks once, ×N; again: each", show=False, key_display="="),
+        Binding("equals_sign", "repeats", "equal blocks and loops once, ×N; again: each", show=False, key_display="="),
         Binding("slash", "type", "find", key_display="/", tooltip="Find nodes by name, op, module, type or mark"),
         Binding("n", "match(1)", "the next one found", show=False),
         Binding("N", "match(-1)", "the one found before", show=False),
@@ -250,10 +250,13 @@ class GraphPane(Rows):
             self._open(node)
             return
         path = self.picture.innermost(row)
-        if path is None:
+        if path is None and node.count > 1:  # what a loop repeats
+            self._reshape(self.picture.unfolded(node.id))
+            self.post_message(Select(node.id))
+        elif path is None:
             self.post_message(Notice("this node lies in no module that could be folded"))
-            return
-        self._reshape(replace(shape, opened=self.picture.closed(path)))
+        else:
+            self._reshape(replace(shape, opened=self.picture.closed(path)))
 
     def _open(self, node: GraphNode) -> None:
         shape = self.wanted_shape()

@@ -66,7 +66,7 @@ class RowPaint:
 
     def _columns(self, words: RowWords, styles: Mapping[str, Style], width: int) -> Iterator[_Part]:
         """Op, shape and norm, each where it stands in every row; where steps are compared, the norm's difference."""
-        texts = {"what": words.what, "shape": words.shape, "norm": f"|g| {words.norm}" if words.norm else ""}
+        texts = {"what": words.what, "shape": words.shape, "norm": f"|g| {words.norm}" if words.norm else words.part}
         for column, size in _sizes(width):
             shown = elide(texts[column], size)
             yield f" {shown}{' ' * (size - cells(shown))}", styles["norm" if column == "norm" else "what"]

@@ -17,14 +17,15 @@ from ...model.graph import NodeKind
 from ...model.records import Parameter
 from ...model.watching import recorded_exactly
 from ...render.signs import to_ascii
-from ...text import cells, elide, elide_middle, plural, printable
+from ...text import cells, elide, elide_middle, number, plural, printable
 from ..columns import COLUMNS, ORDER, Column, beside, fitting, ranked, status_words
+from ..depth import Depth
 from ..differences import WIDTH
 from ..figures import Figures, StepFigures
 from ..ledger import Ledger, only_words, work_of
 from ..messages import Select
 from ..scene import Scene
-from ..subject import parameter_of
+from ..subject import tensor_filled
 from .chart import ChartScreen
 from .curve_column import CurveColumn
 from .rows import Rows
@@ -82,6 +83,8 @@ class ParametersPane(CurveColumn):
         self._longest = 0
         self._listed: object = None
         self._leaves: tuple[object, Mapping[str, int]] = (None, {})
+        self.along_depth = False  # bars of the gradients' norms, from the input on, in place of figures and curves
+        self._depth: Depth | None = None
 
     # -- scenes --------------------------------------------------------------------------------------
 
@@ -111,6 +114,7 @@ class ParametersPane(CurveColumn):
     def _figured(self, ledger: Ledger) -> None:
         if self.scene is not None and ledger.fits(self.scene):
             self.ledger = ledger
+            self._depth = Depth(ledger.mine, self.scene.touches)
             self._list()
             self.entitle(subtitle=self._status())
 
@@ -130,7 +134,9 @@ class ParametersPane(CurveColumn):
     def _follow(self, scene: Scene) -> None:
         """Put the cursor on the selected node's parameter, if it is one's."""
         node = scene.graph.by_id.get(scene.selected) if scene.selected is not None else None
-        owner = parameter_of(scene.step.template, node) if node is not None else None
+        tensor = tensor_filled(scene.step.template, node) if node is not None else None
+        figures = self.figures
+        owner = figures.owners.get(tensor) if figures is not None and tensor is not None else None
         row = self._row_of.get(owner) if owner is not None else None
         if row is not None and row != self.cursor:
             self.cursor = row
@@ -142,15 +148,16 @@ class ParametersPane(CurveColumn):
         if scene is None or figures is None:
             return
         names = scene.trace.names
-        by_step = None if self.sort in ("name", "shape") else figures
-        key = (by_step, names, self.sort, self.descending, self.roles, self.wanted)
+        own = self.sort not in ("name", "shape") or self.along_depth or figures.leaves
+        by_step = figures if own else None
+        key = (by_step, names, self.sort, self.descending, self.roles, self.wanted, self.along_depth)
         if self._listed == key:
             return
         self._listed = key
         words = self.wanted.lower().split()
         chosen = [
             one
-            for one in names.parameters.values()
+            for one in (*names.parameters.values(), *figures.leaves)
             if (self.roles is None or (one.role == "buffer") == (self.roles == "buffer"))
             and all(word in f"{one.root} {one.name} {one.role} {one.dtype}".lower() for word in words)
         ]
@@ -179,6 +186,8 @@ class ParametersPane(CurveColumn):
 
     def _sorted(self, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> Sequence[Parameter]:
         """By the wanted column as it is at this moment; the order stays until the step or the column changes."""
+        if self.along_depth and self.sort == "name":
+            chosen = list(Depth(figures, scene.touches).along(chosen))
         return ranked(chosen, self.sort, lambda one: figures.of(one, scene.state), descending=self.descending)
 
     def _status(self) -> str:
@@ -200,7 +209,9 @@ class ParametersPane(CurveColumn):
 
     def columns(self, width: int) -> tuple[int, list[Column], int]:
         """(cells for the name, the columns that there is room for, cells for the curve)."""
-        return fitting(width, self._longest, self.first_column, self._more)
+        if self.along_depth:
+            return fitting(width, self._longest, [COLUMNS["|grad|"]], self._more, widest=width)
+        return fitting(width, self._longest, list(COLUMNS.values())[self.first_column :], self._more)
 
     def head_strip(self, line: int, width: int) -> Strip:
         del line
@@ -210,9 +221,16 @@ class ParametersPane(CurveColumn):
         titles = [(column.title, f" {column.title:>{column.width - more}}") for column in columns]
         parts += [self._titled(column, title) + " " * more for column, title in titles]
         if curve:
-            parts.append(f" {'|grad| over steps':<{curve}}"[: curve + 1])
+            parts.append(f" {self._curve_title():<{curve}}"[: curve + 1])
         head = self.ink("parameters--head")
         return Strip([Segment(self._plain(part), head) for part in parts])
+
+    def _curve_title(self) -> str:
+        if not self.along_depth:
+            return "|grad| over steps"
+        known = self._depth is not None and self._depth.high > 0
+        scale = f", {number(self._depth.low, 2)} to {number(self._depth.high, 2)}" if known and self._depth else ""
+        return f"|grad| on a log scale{scale}"
 
     def _titled(self, column: str, title: str) -> str:
         """A title, with an arrow on the column that the table is sorted by."""
@@ -229,7 +247,7 @@ class ParametersPane(CurveColumn):
         found, other = ledger.mine.of(parameter, scene.state), ledger.of_other(scene, parameter)
         name, columns, curve = self.columns(width)
         only = "+ " if more and other is None else ""
-        shown = elide_middle(only + printable(parameter.name or "?"), name)
+        shown = elide_middle(only + printable(parameter.name or f"{parameter.role} {abs(parameter.id)}"), name)
         parts: list[tuple[str, Style | None]] = [
             (f"{shown}{' ' * max(name - cells(shown), 0)}", self.ink("parameters--name"))
         ]
@@ -252,7 +270,10 @@ class ParametersPane(CurveColumn):
     def _curve_or_status(
         self, parameter: int, found: Figures, width: int, *, has_column: bool
     ) -> tuple[str, Style | None]:
-        """The curve; what is odd about the parameter in its place, where that has no column of its own."""
+        """The curve or the bar; what is odd about the parameter in its place, where that has no column of its own."""
+        if self.along_depth and self._depth is not None and self.scene is not None:
+            bar = self._depth.bar(found, width, ascii=self.scene.ascii)
+            return bar, self.ink("parameters--gradient")
         if found.status and not has_column:
             odd = "parameters--warning" if found.status != ("buffer",) else "parameters--head"
             return elide(status_words(found.status), width), self.ink(odd)
@@ -284,6 +305,12 @@ class ParametersPane(CurveColumn):
 
     def action_reverse(self) -> None:
         self.descending = not self.descending
+        self._list()
+        self.repaint()
+
+    def show_depth(self, along: bool) -> None:
+        """Bars of the gradients' norms along the depth, or the table again."""
+        self.along_depth = along
         self._list()
         self.repaint()
 
