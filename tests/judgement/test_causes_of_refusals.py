@@ -48,27 +48,6 @@ CAUSES = {
         "ctx.scale",
         ("ctx.save_for_backward(x, by)", "ctx.save_for_backward(x)"),
     ),
-    "a backward that is marked and differentiated again": (
-        "GS231",
-        """
-        class Cube(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx, x):
-                ctx.save_for_backward(x)
-                return x**3
-
-            @staticmethod
-            @torch.autograd.function.once_differentiable  # culprit
-            def backward(ctx, grad):
-                return grad * 3 * ctx.saved_tensors[0] ** 2
-
-        x = torch.ones(3, requires_grad=True)
-        (g,) = torch.autograd.grad(Cube.apply(x).square().sum(), x, create_graph=True)
-        g.square().sum().backward()
-        """,
-        "take the mark away",
-        ("@torch.autograd.function.once_differentiable  # culprit", ""),
-    ),
     "a hook of two returns": (
         "GS817",
         """
