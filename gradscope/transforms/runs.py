@@ -25,6 +25,8 @@ _Inputs = tuple[tuple[str, int, int], ...]  # each input's kind of edge, positio
 def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16, *, straight: bool = False) -> Graph:
     """Each run of at least `blocks` equal blocks, of `nodes` nodes together, becomes its first block, ×N.
 
+    Where a node stands for a call, the last block may be the beginning of one.
+
     Straight chains are left to `fold_chains`, unless `straight`.
     """
     while True:
@@ -91,7 +93,7 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int, straight:
                 start = max(start, rest)  # what the run before took is gone
                 if graph.combined:
                     start, stop = _with_its_ends(start, stop, (rest, end), period, looks, sources)
-                length = (stop - start) // period * period
+                length = stop - start if graph.combined else (stop - start) // period * period
                 if length < least:
                     continue
                 run = order[start : start + length]
@@ -213,13 +215,14 @@ def _fold(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
     if (graph.ancestors(*block_of) & graph.descendants(*block_of)) != block_of.keys():
         return graph
     homes = {}
-    for twins in zip(*blocks, strict=True):
-        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins], len(blocks))))
+    runs = [[block[place] for block in blocks if place < len(block)] for place in range(len(blocks[0]))]
+    for twins in runs:
+        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins])))
     once = replace(
         graph,
         edges=tuple(_kept(graph.edges, block_of)),
         loops=(*graph.loops, *carried_on(graph, block_of)),
-        calls=of_runs(graph, blocks),
+        calls=of_runs(graph, runs),
     )
     return contract(once, homes, keep_index=True)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding
 
@@ -34,6 +35,7 @@ class Key:
             show=bool(self.footer),
             key_display=self.shown,
             priority=self.over_panes,
+            id=self.action,
             group=self.group,
         )
 
@@ -120,3 +122,13 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("e", "e", "edit", "Open the line in $EDITOR"),
     ),
 }
+
+
+def rebound(keys: Mapping[str, str]) -> Mapping[str, tuple[Key, ...]]:
+    """The same table with other keys for some actions."""
+
+    def own(key: Key) -> Key:
+        new = keys.get(key.action)
+        return replace(key, key=new, shown=new) if new is not None else key
+
+    return {group: tuple(own(key) for key in table) for group, table in KEYS.items()}

@@ -169,6 +169,6 @@ def test_a_trace_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
 def test_without_a_comparison_there_is_nothing_to_list() -> None:
     async def walk(driver: Driver) -> None:
         await driver.press("U")
-        assert driver.notices == ["Nothing is compared: D pins this step, A asks for another trace."]
+        assert driver.notices == ["Nothing is compared: pin a step, or ask for another trace."]
 
     drive(mlp_trace(), walk)

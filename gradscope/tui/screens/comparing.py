@@ -38,7 +38,7 @@ class Comparing(Listing):
         elif self.scene is not None:
             number = self.scene.step.number
             self.compare_with(Pin(self.session, number))
-            self.notify(f"Every step is now compared with {step_word(number)}; D ends it.")
+            self.notify(f"Every step is now compared with {step_word(number)}; the same key ends it.")
 
     def action_compare(self) -> None:
         """Ask for another trace, whose same step everything is compared with."""
@@ -50,7 +50,7 @@ class Comparing(Listing):
             if name is not None:
                 self._open_other(str(Path(name.strip()).expanduser()))
 
-        hint = "a .gradscope file: each step is compared with the step of that number in it; D ends it"
+        hint = "a .gradscope file: each step is compared with the step of that number in it"
         self.app.push_screen(Prompt("Compare with the trace", hint, check=check), begin)
 
     @work(thread=True, exclusive=True, group="compare", description="compare")
@@ -67,7 +67,7 @@ class Comparing(Listing):
         scene = self.scene
         against = scene.against if scene is not None else None
         if scene is None or against is None or against.pairing is None or against.scene is None:
-            self.notify("Nothing is compared: D pins this step, A asks for another trace.")
+            self.notify("Nothing is compared: pin a step, or ask for another trace.")
             return
         here, there = against.pairing.only_mine, against.pairing.only_other
         own = [Choice(_line("+", scene.graph, node), (True, node)) for node in here]
