@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from .called import Calls
 from .flow import Call, Flow, Value
 from .gradients import Gradients
 from .graph import GraphNode, NodeKind
 from .moments import GradChange, OpCall
+from .op_kinds import PASSES_INFINITY
 from .origin import case_in
 from .places import Lines
 from .recorded import RecordedStep
 from .records import LOADER, Sample, Tensor
 from .samples import SampleIndex, not_finite
+from .signatures import told
 
 _NONE: frozenset[str] = frozenset()
 _ROLES = {1: "leaf", 2: "result", 3: "input", 4: "result"}  # of the cases of the leaf table
@@ -36,6 +39,7 @@ class Boxes:
         self.lines = Lines(step.trace)
         self.place = self.lines.place
         self.names = step.trace.names
+        self.calls = Calls(step.template, self.names)
         self.samples = SampleIndex(step.samples)
         self.carried = {tensor: made_in for tensor, made_in, _ in step.row.carried}
         self._had_grad = {owner: grad is not None for owner, _, grad in step.row.norms}
@@ -114,6 +118,8 @@ class Boxes:
         for found in (sample, grad):
             if found is not None:
                 marks |= not_finite(found)
+        if op is not None and op.name in PASSES_INFINITY:
+            marks -= {"inf"}  # an infinite mask is meant
         module = self.module_of(tensor, op)
         return GraphNode(
             id=value.id,
@@ -138,6 +144,8 @@ class Boxes:
             marks=marks,
             notes=self._value_notes(tensor, value, cut),
             moment=value.moment,
+            call=self.calls.key(op.module, op.module_call) if op else None,
+            arguments=_arguments(op),
         )
 
     def _status_marks(self, value: Value, role: str, reached: bool | None) -> frozenset[str]:
@@ -184,9 +192,6 @@ class Boxes:
         op = moment if isinstance(moment, OpCall) else None
         module = self.names.box(op.module) if op else None
         outputs = [self.tensors[flow.values[position].tensor] for position in call.outputs[:1]]
-        notes = [f"arguments: {op.arguments}"] if op and op.arguments else []
-        if call.cut:
-            notes.append(cut_reason(call))
         return GraphNode(
             id=len(self.tensors) + call.moment,
             kind=NodeKind.OP,
@@ -199,9 +204,18 @@ class Boxes:
             module_type=self.names.types.get(module) if module is not None else None,
             source=self.lines.line(moment.stack),
             marks=frozenset(("cut",)) if call.cut else frozenset(),
-            notes=tuple(notes),
+            notes=(cut_reason(call),) if call.cut else (),
             moment=call.moment,
+            call=self.calls.key(op.module, op.module_call) if op else None,
+            arguments=_arguments(op),
         )
+
+
+def _arguments(op: OpCall | None) -> str:
+    """What an op was given besides tensors; by name where the values themselves were recorded."""
+    if op is None:
+        return ""
+    return op.arguments if op.given is None else told(op.name, op.given)
 
 
 def cut_reason(call: Call) -> str:

@@ -59,9 +59,10 @@ def build_graph(step: RecordedStep, kind: GraphKind, *, backward: int | None = N
     else:
         work.select()
         edges = work.forward_edges() if kind is GraphKind.FORWARD else work.paired_edges()
+    nodes = work.nodes()
     return Graph(
         kind,
-        work.nodes(),
+        nodes,
         tuple(edges),
         step.number,
         PurePath(step.trace.info.script).name,
@@ -70,6 +71,7 @@ def build_graph(step: RecordedStep, kind: GraphKind, *, backward: int | None = N
         work.elsewhere(),
         work.boxes.names.aliases,
         step.row.detail.value,
+        work.boxes.calls.taking_part({node.call for node in nodes if node.call is not None}),
     )
 
 
@@ -147,10 +149,10 @@ class _Work:
                     stack.append(source)
 
     def _initialises(self, value: Value, call: Call) -> bool:
-        """Whether a call only wraps a parameter's fresh memory, to which the program gave no name."""
+        """Whether a call only makes a parameter's memory, of what has no name: that was building the model."""
         tensors, values = self.step.tensors, self.flow.values
         return tensors[value.tensor].role in ("parameter", "buffer") and not any(
-            values[source].tracked or tensors[values[source].tensor].name.isidentifier() for source in call.inputs
+            tensors[values[source].tensor].name.isidentifier() for source in call.inputs
         )
 
     def _select_all(self) -> None:

@@ -85,6 +85,7 @@ class GradBoxes:
             module = boxes.names.box(node.module)
             if module is None and isinstance(made, OpCall):
                 module = boxes.names.box(made.module)
+        within = (made.module, made.module_call) if isinstance(made, OpCall) else (node.module, None)
         runs = self.gradients.runs.get(place, ())
         arrived = boxes.samples.of_node(runs[-1], "grad_in") if runs else None
         return _node(
@@ -109,6 +110,9 @@ class GradBoxes:
             self._notes(place, node, runs),
             runs[0] if runs else None,
             self.gradients.order.get(place),
+            call=boxes.calls.key(*within),
+            made_at=node.op,
+            keeps=tuple([self._what(node, saved) for saved in node.saved]) if node.saved else (),
         )
 
     def _marks(self, place: int, node: GradNode, runs: Sequence[int]) -> frozenset[str]:
@@ -141,13 +145,16 @@ class GradBoxes:
         made = self.boxes.moments[node.op] if node.op is not None else None
         return (words.format(op=made.name),) if isinstance(made, OpCall) and made.name not in written else ()
 
+    def _what(self, node: GradNode, saved: SavedTensor) -> str:
+        """What a kept tensor is called."""
+        name = self.boxes.tensors[saved.tensor].name if saved.tensor is not None else ""
+        if not name:
+            return _KEPT.get(saved.name, f"its {saved.name.replace('_', ' ')}")
+        return f"its result {name}" if saved.tensor in node.output_tensors else name
+
     def _kept(self, node: GradNode, saved: SavedTensor) -> str:
         tensor = self.boxes.tensors[saved.tensor] if saved.tensor is not None else None
-        what = tensor.name if tensor is not None else ""
-        if not what:
-            what = _KEPT.get(saved.name, f"its {saved.name.replace('_', ' ')}")
-        elif saved.tensor in node.output_tensors:
-            what = f"its result {what}"
+        what = self._what(node, saved)
         version = ""
         if saved.version is not None and tensor is not None and tensor.name:
             version = f"version {self.boxes.step.absolute(tensor.number, saved.version)}"

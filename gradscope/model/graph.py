@@ -57,6 +57,8 @@ class GraphNode:
     severity of a finding that names the node (error, warning, note).
     `count` > 1 for a folded run of equal blocks; `members` are the ids a folded node stands for.
     `notes` are further lines for the reader (saved tensors, mutations with their lines, cut reasons).
+    `call` is the call of a module that it lies in, a key of `Graph.calls`; `made_at`, of a grad node, the moment of the
+    op that made it; `keeps` what it keeps for its backward. `parts` are the nodes that are drawn inside this one.
     """
 
     id: int
@@ -85,6 +87,11 @@ class GraphNode:
     count: int = 1
     members: tuple[int, ...] = ()
     folds_grad: bool | None = None  # folded nodes: whether a member requires a gradient
+    call: str | None = None
+    made_at: int | None = None
+    arguments: str = ""  # of the op, as it was called
+    keeps: tuple[str, ...] = ()
+    parts: tuple[GraphNode, ...] = ()
 
     @property
     def requires_grad(self) -> bool | None:
@@ -117,6 +124,19 @@ class GraphEdge:
     label: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call of a module. `parent` is the call around it, "" for none; `number` tells several there apart, from 1.
+
+    `run` names the equal ones that it stands for: `layers.0–11`, `cell:1–20`; "" where it is only itself.
+    """
+
+    module: str
+    parent: str = ""
+    number: int = 0
+    run: str = ""
+
+
 @dataclass(frozen=True, repr=False)
 class Graph:
     """A directed graph of one step. Raises ValueError when an edge names a node that is not there.
@@ -124,6 +144,9 @@ class Graph:
     `aliases` are other ways to name its modules and parameters, each with the names that it may mean (see `Names`).
     `elsewhere` has the step's nodes that this kind of graph does not draw, each with the node that tells of it
     here: an op's result, a grad node's tensor, a tensor's grad node, a grad node in the first backward through it.
+    `calls` are the calls of modules, by key. Where `by_calls`, a node's `module` is such a key and modules nest as
+    they were called; else it is a path, and modules nest by its dots. Where `combined`, a node stands for a call and
+    all that it made. `loops` lead from one of equal blocks drawn once to the next: what is carried on.
     """
 
     kind: GraphKind
@@ -136,6 +159,10 @@ class Graph:
     elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False, compare=False)
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False, compare=False)
     detail: str = ""  # how much was recorded of the step
+    calls: Mapping[str, Called] = field(default_factory=dict, repr=False, compare=False)
+    by_calls: bool = False
+    combined: bool = False
+    loops: tuple[GraphEdge, ...] = ()
 
     def __post_init__(self) -> None:
         known = self.by_id
@@ -198,7 +225,30 @@ class Graph:
             self,
             nodes=tuple(node for node in self.nodes if node.id in kept),
             edges=tuple(edge for edge in self.edges if edge.source in kept and edge.target in kept),
+            loops=tuple(edge for edge in self.loops if edge.source in kept and edge.target in kept),
         )
+
+    # -- modules -----------------------------------------------------------------------------------
+
+    def called(self, module: str) -> Called:
+        """What a node's `module` is: the call of that key, or the module of that path."""
+        known = self.calls.get(module) if self.by_calls else None
+        return known or Called(module, module.rpartition(".")[0])
+
+    def around(self, module: str | None) -> list[str]:
+        """A module and all those around it, the outermost first; "" and None have none."""
+        found: list[str] = []
+        while module:
+            found.append(module)
+            module = self.called(module).parent
+        return found[::-1]
+
+    def name_of(self, module: str) -> str:
+        """What a module is called inside the one around it: `0`, `layers.3`, `relu:2`."""
+        called = self.called(module)
+        outer = self.called(called.parent).module if called.parent else ""
+        name = called.module.removeprefix(f"{outer}.") if outer else called.module
+        return f"{name}:{called.number}" if called.number else name
 
     def find(self, name: str) -> Iterator[GraphNode]:
         """Nodes whose name, label or module path equals `name`."""

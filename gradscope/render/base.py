@@ -7,7 +7,9 @@ from typing import Protocol
 
 from .view import Density, GraphView
 
-DEFAULT_LIMIT = 200  # nodes; more is a hairball on any screen
+DEFAULT_LIMIT = 60  # nodes; more is a hairball on any screen
+PAGE_WIDTH = 1000  # pixels
+SMALLEST_TEXT = 9  # pixels, of a picture that is fitted to a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class RenderOptions:
     source paths are relative to.
     """
 
-    theme: str = "light"
+    theme: str = "auto"
     engine: str | None = None
     direction: str = "TB"
     density: Density = Density.AUTO
@@ -26,11 +28,15 @@ class RenderOptions:
     width: int = 100
     ascii: bool = False
     colour: bool = False
+    legend: bool = True
     folder: str = ""
 
 
 class Renderer(Protocol):
-    """Three facts and one method. `complete` renderers write data and get the whole graph, others a readable part."""
+    """Three facts, what it makes of a view, and whether that can be read.
+
+    `complete` renderers write data and get the whole graph, others a readable part.
+    """
 
     @property
     def name(self) -> str: ...
@@ -43,4 +49,8 @@ class Renderer(Protocol):
 
     def render(self, view: GraphView, options: RenderOptions) -> bytes:
         """The file's content. Raises MissingEngine or LayoutFailed where a layout engine is needed."""
+        ...
+
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        """Whether this much can be read where it will be shown; asked of pictures alone."""
         ...

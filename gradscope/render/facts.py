@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .. import text
 from ..model.findings import Finding
@@ -29,8 +30,10 @@ def type_line(node: GraphNode) -> str:
 
 def brief_line(node: GraphNode, *, alone: bool) -> str:
     """The type line where room is scarce; `alone` tensors name the op that has no box of its own."""
+    if node.kind is NodeKind.MODULE:
+        return type_line(replace(node, device=None))
     if node.kind is not NodeKind.TENSOR:
-        return type_line(node) if node.kind is NodeKind.MODULE else ""
+        return ""
     op = [node.op] if node.op and alone and node.op != node.label else []
     return " · ".join([*op, text.tensor_type(node.dtype, node.shape)])
 

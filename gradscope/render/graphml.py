@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 from ..text import printable
 from .base import RenderOptions
-from .view import GraphView, NodeView
+from .pieces import NodeView
+from .view import GraphView
 
 # (id, for, type): what each node and edge carries.
 _KEYS = (
@@ -56,6 +57,10 @@ class GraphMl:
         ET.indent(root, " ")
         document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
         return document + b"\n"
+
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
 
 
 def _facts(view: GraphView, node: NodeView) -> dict[str, str]:

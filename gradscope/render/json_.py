@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..model.findings import Finding
-from ..model.graph import Graph, GraphNode
+from ..model.graph import Graph, GraphNode, NodeKind
 from ..model.records import Stats
 from .base import RenderOptions
 from .view import GraphView
@@ -33,6 +33,10 @@ class Json:
         del options  # data has no looks
         document = graph_json(view.graph, view.findings)
         return (json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8", "replace")
+
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
 
 
 def graph_json(graph: Graph, findings: Mapping[int, Sequence[Finding]] | None = None) -> dict[str, Any]:
@@ -65,6 +69,8 @@ def _node(node: GraphNode, findings: Sequence[Finding]) -> dict[str, Any]:
     facts |= {key: getattr(node, key) for key in _SOMETIMES if getattr(node, key) is not None}
     if node.role:
         facts["role"] = node.role
+    if node.arguments and node.kind is NodeKind.OP:
+        facts["arguments"] = node.arguments
     for key, values in (("value", node.value), ("grad", node.grad)):
         if values is not None:
             facts[key] = [_number(value) for value in values]

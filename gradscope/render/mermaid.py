@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from ..model.graph import EdgeKind
 from .base import RenderOptions
+from .pieces import NodeView
 from .theme import NodeStyle, Theme, theme
-from .view import GraphView, NodeView
+from .view import GraphView
 
 _ARROWS = {EdgeKind.DATA: "-->", EdgeKind.GRAD: "==>", EdgeKind.MADE: "-.-", EdgeKind.CUT: "-.-x"}
 _SHAPES = {
@@ -30,6 +31,10 @@ class Mermaid:
 
     def render(self, view: GraphView, options: RenderOptions) -> bytes:
         return ("\n".join(_lines(view, options, theme(options.theme))) + "\n").encode()
+
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
 
 
 def _lines(view: GraphView, options: RenderOptions, look: Theme) -> Iterator[str]:
@@ -71,6 +76,7 @@ def _node(node: NodeView, look: Theme) -> str:
     lines = [f"<b>{_escaped(node.heading)}</b> {_escaped(node.caption)}".rstrip()]
     lines += [_escaped(line) for line in (node.type_line, *(f"{key}: {value}" for key, value in node.rows)) if line]
     signs = (f"{look.badge(mark).sign} {word}" for mark, word in zip(node.marks, node.badges, strict=True))
+    lines += [_escaped(f"{look.nodes[part.role].sign} {part.words}") for part in node.parts]
     lines += [_escaped(line) for line in (*node.messages, *node.notes, *signs)]
     return f"n{node.id}{start}{'<br/>'.join(lines)}{end}:::{node.role.name.lower()}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import RenderOptions
-from .dot import dot_source
+from .dot import dot_source, readable
 from .engine import choose
 from .view import GraphView
 
@@ -31,6 +31,9 @@ class Png:
             source = source.replace("✂ ", "")
         return engine.run(source, "png", dpi=_DPI)
 
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        return readable(view, options)
+
 
 class Pdf:
     name = "pdf"
@@ -40,6 +43,9 @@ class Pdf:
 
     def render(self, view: GraphView, options: RenderOptions) -> bytes:
         return choose("pdf", options.engine).run(dot_source(view, options, tooltips=False), "pdf")
+
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        return readable(view, options)
 
 
 def _has_glyphs(source: str) -> bool:

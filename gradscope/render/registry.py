@@ -101,11 +101,17 @@ def _render(
     renderer: Renderer, graph: Graph, options: ViewOptions, look: RenderOptions | None, findings: Sequence[Finding]
 ) -> bytes:
     look = replace(look or RenderOptions(), theme=options.theme, engine=options.engine)
-    wanted = simplify(mark_findings(graph, findings), passes(options))
+    wanted = simplify(mark_findings(graph, findings), passes(options, picture=not renderer.complete))
+
+    def viewed(fitted: Fitted) -> GraphView:
+        return GraphView(fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder, findings=findings)
+
+    def readable(drawn: Graph) -> bool:
+        return options.depth is not None or renderer.readable(viewed(Fitted(drawn)), look)
+
     limit = None if renderer.complete else look.limit
-    fitted = Fitted(wanted) if limit is None else fit(wanted, limit, options.expand)
-    view = GraphView(fitted.graph, notes=fitted.notes, density=look.density, folder=look.folder, findings=findings)
-    return renderer.render(view, look)
+    fitted = Fitted(wanted) if limit is None else fit(wanted, limit, options.expand, readable=readable)
+    return renderer.render(viewed(fitted), look)
 
 
 def _folder_of(target: Path) -> str:

@@ -10,9 +10,10 @@ from ..text import cells, elide
 from .base import RenderOptions
 from .colour import fitted
 from .lanes import Lanes, order
+from .pieces import NodeView
 from .signs import role_sign, to_ascii
 from .theme import legend, theme
-from .view import GraphView, NodeView
+from .view import GraphView
 from .words import Role
 
 # ANSI colours that readers' own palettes adapt to light and dark.
@@ -47,6 +48,10 @@ class Text:
             return to_ascii(drawn).encode("ascii", "backslashreplace")
         return drawn.encode()
 
+    def readable(self, view: GraphView, options: RenderOptions) -> bool:
+        del view, options
+        return True
+
 
 def _lines(view: GraphView, options: RenderOptions) -> Iterator[str]:
     yield _styled(view.title, "1", options)
@@ -70,7 +75,7 @@ def _block(view: GraphView, nodes: Sequence[NodeView], options: RenderOptions) -
     edges = [
         (edge.source, edge.target, edge.kind is EdgeKind.CUT)
         for edge in view.edges
-        if edge.source in by_id and edge.target in by_id and edge.kind is not EdgeKind.MADE
+        if edge.source in by_id and edge.target in by_id and edge.kind is not EdgeKind.MADE and not edge.loops
     ]
     targets: dict[int, list[int]] = {}
     for source, target, _ in edges:
@@ -97,6 +102,9 @@ def _node(node: NodeView, drawn: str, below: str, column: int, options: RenderOp
     room = max(options.width - len(after), 24)
     for line in _wrapped(facts, room, options):
         yield f"{after}{line}"
+    for part in node.parts:
+        sign = "" if part.role is Role.OP else f"{role_sign(part.role, ascii=options.ascii)} "
+        yield f"{after}{_styled(f'{sign}{part.words}', _COLOURS.get(part.role, '2'), options)}"
     for message in node.messages:
         yield from (f"{after}{_styled(part, '1', options)}" for part in wrap(message, room))
     for note in node.notes:

@@ -6,11 +6,13 @@ by colour alone: each has its own border and sign too. The signs are in every fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import UnknownName
 from ..model.graph import EdgeKind
+from ..text import elide
+from ..transforms import UP
 from .view import GraphView
 from .words import BADGES, Role, badge_word
 
@@ -93,7 +95,7 @@ _LIGHT = {
     Role.PARAMETER: ("#E3F0FA", "#0068A8", "#10293B"),
     Role.LEAF: ("#DFF4EC", "#00795A", "#0B2E24"),
     Role.FROZEN: ("#EEF1F4", "#5B6B7A", "#2B3640"),
-    Role.RESULT: ("#FFFFFF", "#66717C", "#1B232B"),
+    Role.RESULT: ("#FEFEFE", "#66717C", "#1B232B"),  # not the paper's, which has another one in the dark
     Role.INPUT: ("#F6F4EE", "#7A6F55", "#332D1E"),
     Role.NO_GRAD: ("#F8F8F8", "#7A7A7A", "#3A3A3A"),
     Role.BUFFER: ("#F1EEF7", "#6E6390", "#2C2640"),
@@ -133,9 +135,9 @@ _BADGE_FORMS = {
     "root": ("▼", False),
 }
 _BADGES_LIGHT = {"error": "#B3261E", "warning": "#8A5A00", "note": "#0068A8"}
-_BADGES_LIGHT |= {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#B3261E"}
+_BADGES_LIGHT |= {"nan": "#B3261E", "inf": "#B3261E", "stale": "#B3261E", "mutated": "#8A5A00", "cut": "#5A6570"}
 _BADGES_DARK = {"error": "#FF8A7A", "warning": "#F2C14E", "note": "#56B4E9"}
-_BADGES_DARK |= {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#FF8A7A"}
+_BADGES_DARK |= {"nan": "#FF8A7A", "inf": "#FF8A7A", "stale": "#FF8A7A", "mutated": "#F2C14E", "cut": "#A3AFBB"}
 
 
 def _nodes(colours: Mapping[Role, tuple[str, str, str]]) -> dict[Role, NodeStyle]:
@@ -163,7 +165,7 @@ THEMES = {
         ink="#1B232B",
         muted="#5A6570",
         nodes=_nodes(_LIGHT),
-        edges=_edges("#4A5560", "#B64E00", "#7A8590", "#B3261E"),
+        edges=_edges("#4A5560", "#B64E00", "#7A8590", "#5A6570"),
         badges=_badges(_BADGES_LIGHT, "#8A3A86", "#4A5560"),
         cluster_fills=("#F7F8FA", "#F0F2F6"),
         cluster_line="#C3CAD2",
@@ -174,7 +176,7 @@ THEMES = {
         ink="#E8EDF2",
         muted="#A3AFBB",
         nodes=_nodes(_DARK),
-        edges=_edges("#B4BFCA", "#F0994A", "#8793A0", "#FF8A7A"),
+        edges=_edges("#B4BFCA", "#F0994A", "#8793A0", "#A3AFBB"),
         badges=_badges(_BADGES_DARK, "#E39BDD", "#B4BFCA"),
         cluster_fills=("#1A1F26", "#20262E"),
         cluster_line="#3C4651",
@@ -182,13 +184,31 @@ THEMES = {
 }
 
 
+AUTO = "auto"  # light, and dark where the page is
+
+
 def theme(name: str) -> Theme:
-    """The theme called `name`. Raises UnknownName."""
-    if name not in THEMES:
-        raise UnknownName("theme", name, THEMES)
-    return THEMES[name]
+    """The theme called `name`, the light one for `auto`. Raises UnknownName."""
+    if name not in (AUTO, *THEMES):
+        raise UnknownName("theme", name, (AUTO, *THEMES))
+    return THEMES["light" if name == AUTO else name]
 
 
+def in_the_dark() -> Mapping[str, str]:
+    """Each colour of the light theme, in small letters, with the one that stands for it in the dark one."""
+    pairs = zip(_colours(THEMES["light"]), _colours(THEMES["dark"]), strict=True)
+    return {light.lower(): dark for light, dark in pairs}
+
+
+def _colours(look: Theme) -> Iterator[str]:
+    yield from (look.paper, look.ink, look.muted, *look.cluster_fills, look.cluster_line)
+    for style in look.nodes.values():
+        yield from (style.fill, style.line, style.ink)
+    yield from (edge.line for edge in look.edges.values())
+    yield from (badge.line for badge in look.badges.values())
+
+
+_WORD = 40  # characters
 _EDGE_LEGEND = {
     EdgeKind.DATA: "data",
     EdgeKind.GRAD: "gradient",
@@ -200,13 +220,15 @@ _EDGE_LEGEND = {
 def legend(view: GraphView, look: Theme) -> tuple[LegendEntry, ...]:
     """What the picture's borders, signs and lines mean; only what is in the picture."""
     nodes = [LegendEntry(role.value, node=look.nodes[role]) for role in view.roles]
-    badges = [LegendEntry(badge_word(mark), badge=look.badge(mark)) for mark in view.marks]
+    badges = [LegendEntry(elide(badge_word(mark), _WORD), badge=look.badge(mark)) for mark in view.marks]
     edges = [LegendEntry(_edge_word(view, kind), edge=look.edges[kind]) for kind in view.edge_kinds]
     return (*nodes, *badges, *edges)
 
 
 def _edge_word(view: GraphView, kind: EdgeKind) -> str:
     """What a line means, and the numbers on it."""
+    if kind is EdgeKind.DATA and any(UP in edge.label for edge in view.edges):
+        return f"data; {UP} the gradient that came back (|g| its norm)"
     labels = [edge.label for edge in view.edges if edge.kind is kind and edge.label] if kind is EdgeKind.GRAD else []
     norms = sum(label.startswith("|g|") for label in labels)
     numbers = [*(["a number is its value"] if len(labels) > norms else []), *(["|g| its norm"] if norms else [])]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from functools import cached_property
 
@@ -11,22 +12,16 @@ from .. import text
 from ..model.findings import Finding
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
 from ..model.leaf import leaf_case
-from ..transforms import (
-    block_counts,
-    by_node,
-    enclosing_count,
-    is_backward,
-    mark_findings,
-    own_count,
-    run_label,
-)
+from ..transforms import Blocks, by_node, is_backward, mark_findings
 from .facts import brief_line, gradient, tensor_rows, tooltip, type_line
 from .links import source_link
-from .words import BADGES, EDGE_WORDS, Role, badge_word, finding_name
+from .parts import PartView, part_lines, results
+from .pieces import EdgeView, ModuleView, NodeView
+from .words import BADGES, EDGE_WORDS, Role, finding_name
 
 _FULL_TENSORS = 16  # up to this many tensors, each shows its whole row of the leaf table
 _MOST_NOTES = 4
-_TITLE, _LINE, _VALUE, _MESSAGE = 40, 48, 36, 200  # characters before text is elided
+_CALL, _TITLE, _LINE, _VALUE, _MESSAGE = 30, 40, 48, 36, 200  # characters before text is elided
 _ROLES = {1: Role.LEAF, 2: Role.RESULT, 3: Role.INPUT, 4: Role.NO_GRAD}  # of the cases of the leaf table
 _KINDS = {GraphKind.FORWARD: "forward", GraphKind.BACKWARD: "backward", GraphKind.BOTH: "forward and backward"}
 
@@ -37,87 +32,6 @@ class Density(str, Enum):
     AUTO = "auto"
     FULL = "full"
     BRIEF = "brief"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """One node in words. `rows` are (key, value) of the leaf table; `marks` are keys of `BADGES`.
-
-    `findings` are those that name it or something it stands for, the gravest first.
-    `caption` is the role in a word, "" where there is no room; `count` is how many equal nodes it stands for,
-    beyond those that its module stands for. `group` is its module's path, `place` the same in words.
-    """
-
-    id: int
-    role: Role
-    title: str
-    caption: str
-    type_line: str
-    rows: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    marks: tuple[str, ...]
-    count: int
-    group: str
-    place: str
-    tooltip: str
-    source: str | None
-    link: str | None
-    backward: bool
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def heading(self) -> str:
-        """The title, with ×N for a folded run of equals."""
-        return f"{self.title} ×{self.count:,}" if self.count > 1 else self.title
-
-    @property
-    def badges(self) -> tuple[str, ...]:
-        """`marks` in words; a finding's is its code and name."""
-        return tuple(self._badge(mark) for mark in self.marks)
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What its findings say."""
-        said = dict.fromkeys(text.printable(finding.message) for finding in self.findings)
-        return tuple(text.elide(message, _MESSAGE) for message in list(said)[:_MOST_NOTES])
-
-    def _badge(self, mark: str) -> str:
-        found = [finding_name(finding) for finding in self.findings if finding.severity.value == mark]
-        return ", ".join(found) or badge_word(mark)
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeView:
-    """One edge in words. `label` is "" where the picture needs none."""
-
-    source: int
-    target: int
-    kind: EdgeKind
-    label: str
-    tooltip: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleView:
-    """One module that nodes lie in: its path, its parent's, its name there, class and ×N.
-
-    `path` and `parent` are keys; what is shown are `heading`, `type` and `tooltip`.
-    """
-
-    path: str
-    parent: str
-    name: str
-    type: str
-    count: int
-
-    @property
-    def heading(self) -> str:
-        """The name, with ×N for a folded run of equals."""
-        return f"{self.name} ×{self.count:,}" if self.count > 1 else self.name
-
-    @property
-    def tooltip(self) -> str:
-        return f"{text.printable(self.path)}  {self.type}".rstrip()
 
 
 class GraphView:
@@ -155,12 +69,14 @@ class GraphView:
     @property
     def subtitle(self) -> str:
         """The step, the kind and the sizes: `step 3 · forward and backward · 4 tensors · 2 ops`."""
-        kinds = [node.kind for node in self.graph.nodes]
+        kinds = Counter(node.kind for node in self.graph.nodes)
+        calls = sum(map(self._is_made, self.graph.nodes)) - kinds[NodeKind.MODULE] if self.graph.combined else 0
         counted = (
-            ("tensor", kinds.count(NodeKind.TENSOR)),
-            ("op", kinds.count(NodeKind.OP)),
-            ("grad node", kinds.count(NodeKind.GRAD_FN) + kinds.count(NodeKind.ACCUMULATE_GRAD)),
-            ("folded node", kinds.count(NodeKind.MODULE)),
+            ("call", calls),
+            ("tensor", kinds[NodeKind.TENSOR] + kinds[NodeKind.OP] * self.graph.combined - calls),
+            ("op", kinds[NodeKind.OP] * (not self.graph.combined)),
+            ("grad node", kinds[NodeKind.GRAD_FN] + kinds[NodeKind.ACCUMULATE_GRAD]),
+            ("folded node", kinds[NodeKind.MODULE]),
         )
         step = [] if self.graph.step is None else ["setup" if self.graph.step < 0 else f"step {self.graph.step}"]
         sizes = [text.plural(count, what) for what, count in counted if count] or ["empty"]
@@ -172,28 +88,64 @@ class GraphView:
 
     @cached_property
     def edges(self) -> tuple[EdgeView, ...]:
-        return tuple(self._edge(edge) for edge in self.graph.edges)
+        """Those between the same two nodes are one, with how many they are."""
+        found: dict[tuple[int, int, EdgeKind], list[GraphEdge]] = {}
+        for edge in self.graph.edges:
+            found.setdefault((edge.source, edge.target, edge.kind), []).append(edge)
+        loops = (replace(self._edge([edge]), loops=True, label="") for edge in self.graph.loops)
+        return (*(self._edge(edges) for edges in found.values()), *loops)
 
     @cached_property
     def modules(self) -> Mapping[str, ModuleView]:
-        """Every module that some node lies in, by path, outer modules first."""
-        counts = self._counts
+        """Every module that some node lies in, by path, outer modules first; without those that one node stands for."""
         found: dict[str, ModuleView] = {}
-        for path in sorted(counts, key=lambda path: path.count(".")):
-            parent = path.rpartition(".")[0]
-            label = text.printable(run_label(path, counts)[len(parent) + 1 if parent else 0 :])
-            kind = text.printable(self.graph.modules.get(path, ""))
-            found[path] = ModuleView(path, parent, text.elide_middle(label, _TITLE), kind, own_count(path, counts))
+        alone = {module for modules in self._alone.values() for module in modules}
+        for path in sorted(self._blocks.counts, key=lambda path: len(self.graph.around(path))):
+            if path not in alone:
+                found[path] = self._module(path)
+        return found
+
+    def _module(self, path: str) -> ModuleView:
+        called = self.graph.called(path)
+        name = text.elide_middle(text.printable(self._blocks.name(path)), _TITLE)
+        kind = text.elide(text.printable(self.graph.modules.get(called.module, "")), _TITLE)
+        return ModuleView(path, called.parent, name, kind, self._blocks.own(path))
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return Blocks(self.graph)
+
+    @cached_property
+    def _shared(self) -> Mapping[int, int]:
+        """How many calls read each parameter that is drawn inside of them."""
+        found: Counter[int] = Counter()
+        for node in self.graph.nodes:
+            for part in node.parts:
+                found[part.id] += node.count
         return found
 
     @cached_property
-    def _counts(self) -> Mapping[str, int]:
-        return block_counts(self.graph)
+    def _alone(self) -> Mapping[int, Sequence[str]]:
+        """The nodes that are all there is in a module, with that module and those around it of which this is true.
+
+        Where a node stands for a call, its box is theirs too.
+        """
+        inside: dict[str, list[int]] = {}
+        for node in self.graph.nodes if self.graph.combined else ():
+            for module in self.graph.around(node.module):
+                inside.setdefault(module, []).append(node.id)
+        found: dict[int, list[str]] = {}
+        for node in self.graph.nodes:
+            modules = self.graph.around(node.module)
+            if alone := [module for module in modules if len(inside.get(module, ())) == 1]:
+                found[node.id] = alone
+        return found
 
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles that are present, in the legend's order."""
         present = {node.role for node in self.nodes}
+        present |= {part.role for node in self.nodes for part in node.parts if part.role is not Role.OP}
         return tuple(role for role in Role if role in present)
 
     @property
@@ -211,18 +163,15 @@ class GraphView:
 
     def node(self, node: GraphNode) -> NodeView:
         """One of the graph's nodes in words; for readers that show a few of many."""
-        role = self._role(node)
-        full = self.density is Density.FULL
-        title = text.printable(self._title(node))
-        shown = title if full else title.removeprefix(f"{text.printable(node.module or '')}.")
+        role, full = self._role(node), self.density is Density.FULL and not self.graph.combined
+        title, caption, line = self._heading(node, role, full)
         rows = tuple((key, text.printable(value)) for key, value in self._rows(node))
-        notes = tuple(text.printable(note) for note in node.notes)
+        notes = tuple(text.printable(note) for note in self._notes(node))
         findings = self.findings.get(node.id, ())
-        whole_line = text.printable(type_line(node))
-        short_line = text.printable(brief_line(node, alone=self._is_result_without_op(node)))
-        place = text.printable(node.module or "")
-        blocks = enclosing_count(node.module or "", self._counts)
-        place += f", one of {blocks} equal blocks" if blocks > 1 else ""
+        whole_title, whole_line = text.printable(self._title(node)), text.printable(type_line(node))
+        place, blocks = self._place(node), self._blocks.enclosing(node.module)
+        parts = self._parts(node) if self.graph.combined or node.parts else ()
+        told = notes if full or not self.graph.combined else notes[:1]
         source = None
         if node.source is not None:
             where = f"{text.elide_path(text.printable(node.source.file), _LINE)}:{node.source.line}"
@@ -230,21 +179,77 @@ class GraphView:
         return NodeView(
             id=node.id,
             role=role,
-            title=text.elide(shown, _TITLE),
-            caption=role.value if full and role.value != title else "",
-            type_line=text.elide(whole_line if full else short_line, _LINE),
+            title=text.elide_middle(title, _CALL if self.graph.combined else _TITLE),
+            caption=caption,
+            type_line=text.elide(line, _TITLE if self.graph.combined else _LINE),
             rows=tuple((key, text.elide(value, _VALUE)) for key, value in rows) if full else (),
-            notes=tuple(text.elide(note, 2 * _LINE) for note in notes[:_MOST_NOTES]),
+            notes=tuple(text.elide(note, 2 * _LINE) for note in told[:_MOST_NOTES]),
             marks=self._marks(node),
             count=node.count // blocks,
-            group=node.module or "",
+            group=self._group(node),
             place=place,
-            tooltip="\n".join(tooltip(node, role, (title, whole_line, place, source), rows, notes, findings)),
+            tooltip="\n".join(tooltip(node, role, (whole_title, whole_line, place, source), rows, notes, findings)),
             source=source,
             link=self._link(node),
             backward=is_backward(node),
             findings=findings,
+            parts=parts,
         )
+
+    def _parts(self, node: GraphNode) -> tuple[PartView, ...]:
+        with_grad = self.graph.kind is not GraphKind.FORWARD
+        return tuple(part_lines(node, made=self._is_made(node), shared=self._shared, with_grad=with_grad))
+
+    def _heading(self, node: GraphNode, role: Role, full: bool) -> tuple[str, str, str]:
+        """The title, the caption beside it and the line below.
+
+        A call that is all of a module's goes by the module's name, another by its op.
+        """
+        title = text.printable(self._title(node))
+        if not self.graph.combined or node.kind is NodeKind.MODULE:
+            shown = (
+                title if full else title.removeprefix(f"{text.printable(self.graph.called(node.module or '').module)}.")
+            )
+            line = type_line(node) if full else brief_line(node, alone=self._is_result_without_op(node))
+            return shown, role.value if full and role.value != title else "", text.printable(line)
+        line = text.printable(text.tensor_type(node.dtype, node.shape))
+        if not self._is_made(node) or not node.op:
+            return title, "", line
+        op, named = node.op.strip("_") or node.op, results(node)
+        call = f"{op} → {named}" if named else op
+        if node.id not in self._alone:
+            if len(call) > _CALL and named:
+                return text.printable(op), "", text.printable(f"→ {text.elide_middle(named, _CALL)} · {line}")
+            return text.printable(call), "", line
+        modules = self._alone[node.id]
+        outer, inner = self.graph.called(modules[0]), modules[-1]
+        around = self.graph.called(outer.parent).module if outer.parent else ""
+        name = self._blocks.label(inner).removeprefix(f"{around}." if around else "")
+        kind = self.graph.modules.get(self.graph.called(inner).module, "")
+        return (
+            text.printable(name),
+            text.elide(text.printable(kind), _CALL),
+            text.printable(" · ".join(filter(None, (call, line)))),
+        )
+
+    def _is_made(self, node: GraphNode) -> bool:
+        """Whether a call that is in the picture made it."""
+        reads = self.graph.incoming.get(node.id) or any(part.kind is NodeKind.TENSOR for part in node.parts)
+        return node.kind is NodeKind.OP or bool(reads)
+
+    def _place(self, node: GraphNode) -> str:
+        called, blocks = self.graph.called(node.module or ""), self._blocks.enclosing(node.module)
+        number = f", call {called.number} of it" if called.number else ""
+        return text.printable(called.module) + number + (f", one of {blocks} equal blocks" if blocks > 1 else "")
+
+    def _group(self, node: GraphNode) -> str:
+        alone = self._alone.get(node.id)
+        return self.graph.called(alone[0]).parent if alone else node.module or ""
+
+    def _notes(self, node: GraphNode) -> Iterator[str]:
+        if node.arguments and not self.graph.combined and node.kind is NodeKind.OP:
+            yield f"arguments: {node.arguments}"
+        yield from node.notes
 
     def _role(self, node: GraphNode) -> Role:
         if node.kind is not NodeKind.TENSOR:
@@ -305,19 +310,23 @@ class GraphView:
 
     # -- edges -----------------------------------------------------------------------------------
 
-    def _edge(self, edge: GraphEdge) -> EdgeView:
+    def _edge(self, edges: Sequence[GraphEdge]) -> EdgeView:
+        """Edges of one kind between the same two nodes."""
+        edge = edges[0]
         nodes = [self.graph.by_id[end] for end in (edge.source, edge.target)]
         ends = [text.printable(self._title(node)) for node in nodes]
-        word = text.printable(edge.label) or EDGE_WORDS[edge.kind]
-        if edge.kind is EdgeKind.CUT and not edge.label and nodes[1].op == "detach":
+        labels = list(dict.fromkeys(text.printable(edge.label) for edge in edges if edge.label))
+        word = ", ".join(labels) or EDGE_WORDS[edge.kind]
+        if edge.kind is EdgeKind.CUT and not labels and nodes[1].op == "detach":
             word = "detach"
-        shown = word if edge.kind is EdgeKind.CUT else text.printable(edge.label)
+        shown = word if edge.kind is EdgeKind.CUT else ", ".join(labels)
+        times = f"×{len(edges):,}" if len(edges) > 1 else ""
         return EdgeView(
             source=edge.source,
             target=edge.target,
             kind=edge.kind,
-            label=text.elide(shown, _VALUE),
-            tooltip=f"{ends[0]} → {ends[1]}: {word}",
+            label=text.elide(" ".join(filter(None, (times, shown))), _CALL if self.graph.combined else _VALUE),
+            tooltip=f"{ends[0]} → {ends[1]}: {word}" + (f", {times}" if times else ""),
         )
 
 

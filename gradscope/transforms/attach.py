@@ -1,54 +1,46 @@
-"""Attaching: parameters drawn inside the op that reads them, results inside the op that made them."""
+"""Attaching: parameters and constants drawn inside the op that reads them, AccumulateGrad inside what feeds it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..model.graph import EdgeKind, Graph, GraphNode, NodeKind
-from ..text import tensor_type
 from .contract import FOLDED_MARKS, all_members, contract
 
 
 def attach_parameters(graph: Graph) -> Graph:
-    """Each parameter or buffer that one node alone reads becomes a note of that node.
+    """Each parameter or buffer that one node reads, or the calls of one module, becomes a part of what reads it.
 
-    So does each AccumulateGrad of a module's parameter that one grad node alone feeds.
+    So does, in a backward alone, each AccumulateGrad that one grad node alone feeds.
     """
+    return _attach(graph, lambda node: _feeder(graph, node) or (_readers(graph, node) if _is_held(node) else ()))
+
+
+def attach_constants(graph: Graph) -> Graph:
+    """Where a node is a call: what needs no gradient, has no name and comes from outside lies in its one reader."""
+    if not graph.combined:
+        return graph
+    return _attach(graph, lambda node: _readers(graph, node) if _is_constant(node) else (), most=1)
+
+
+def _attach(graph: Graph, hosts_of: Callable[[GraphNode], Sequence[int]], most: int | None = None) -> Graph:
+    """Each node that has hosts, `most` of them at most, becomes a part of these."""
     attached: dict[int, list[GraphNode]] = {}
+    first: dict[int, int] = {}
     for node in graph.nodes:
-        host = _reader(graph, node) if node.kind is NodeKind.TENSOR else _feeder(graph, node)
-        if host is not None:
+        hosts = hosts_of(node)
+        for host in hosts if most is None or len(hosts) <= most else ():
+            first.setdefault(node.id, host)
             attached.setdefault(host, []).append(node)
+    if not first:
+        return graph
     homes: dict[int, GraphNode] = {}
     for host, guests in attached.items():
-        home = _with_guests(graph.by_id[host], guests)
-        homes.update(dict.fromkeys((host, *(guest.id for guest in guests)), home))
-    return _without_cycle(graph, homes)
-
-
-def attach_results(graph: Graph) -> Graph:
-    """Each op with one result is drawn as part of that result."""
-    homes: dict[int, GraphNode] = {}
-    for node in graph.nodes:
-        if node.kind is not NodeKind.OP or len(results := graph.outgoing.get(node.id, ())) != 1:
-            continue
-        result = graph.by_id[results[0].target]
-        alone = len(graph.incoming[result.id]) == 1 and result.kind is NodeKind.TENSOR and result.count == node.count
-        if alone and results[0].kind is EdgeKind.DATA:
-            notes = tuple(dict.fromkeys((*node.notes, *result.notes)))
-            marks = result.marks | (node.marks & FOLDED_MARKS)
-            members = all_members((node, result))
-            home = replace(result, op=result.op or node.op, notes=notes, marks=marks, members=members)
-            homes.update({node.id: home, result.id: home})
-    return _without_cycle(graph, homes)
-
-
-def _without_cycle(graph: Graph, homes: dict[int, GraphNode]) -> Graph:
-    """The contraction, unless it would close a cycle: then the graph stays as it is."""
-    if not homes:
-        return graph
-    contracted = contract(graph, homes, keep_index=True)
+        own = [guest.id for guest in guests if first[guest.id] == host]
+        homes.update(dict.fromkeys((host, *own), _with_guests(graph.by_id[host], guests, own)))
+    inside = replace(graph, edges=tuple(edge for edge in graph.edges if edge.source not in first))
+    contracted = contract(inside, homes, keep_index=True)
     try:
         contracted.topological()
     except ValueError:
@@ -56,44 +48,46 @@ def _without_cycle(graph: Graph, homes: dict[int, GraphNode]) -> Graph:
     return contracted
 
 
-def _reader(graph: Graph, node: GraphNode) -> int | None:
-    """The one node that reads a parameter or buffer, if it is made by nothing and read by one."""
-    if node.role not in ("parameter", "buffer") or graph.incoming.get(node.id):
-        return None
-    backward = (NodeKind.GRAD_FN, NodeKind.ACCUMULATE_GRAD)
-    readers = {
-        edge.target
-        for edge in graph.outgoing.get(node.id, ())
-        if edge.kind is not EdgeKind.MADE or graph.by_id[edge.target].kind not in backward
-    }
-    if len(readers) != 1:
-        return None
-    reader = graph.by_id[readers.pop()]
-    return reader.id if reader.kind in (NodeKind.OP, NodeKind.TENSOR) and reader.count == node.count else None
+def _readers(graph: Graph, node: GraphNode) -> Sequence[int]:
+    """What reads a node that nothing makes, if that is one node, or the calls of one module."""
+    ways = graph.outgoing.get(node.id, ())
+    readers = [graph.by_id[reader] for reader in dict.fromkeys(edge.target for edge in ways)]
+    if graph.incoming.get(node.id) or any(edge.kind is EdgeKind.MADE for edge in ways):
+        return ()
+    if any(one.kind not in (NodeKind.OP, NodeKind.TENSOR) or node.count not in (1, one.count) for one in readers):
+        return ()
+    calls = {one.module for one in readers}
+    modules = {graph.called(call).module if call else None for call in calls}
+    told_apart = graph.by_calls and None not in modules and len(modules) == 1 and len(calls) == len(readers)
+    return [one.id for one in readers] if len(readers) == 1 or told_apart else ()
 
 
-def _feeder(graph: Graph, node: GraphNode) -> int | None:
-    """The one grad node that feeds a parameter's AccumulateGrad."""
-    if node.kind is not NodeKind.ACCUMULATE_GRAD or node.module is None or graph.outgoing.get(node.id):
-        return None
+def _is_held(node: GraphNode) -> bool:
+    return node.kind is NodeKind.TENSOR and node.role in ("parameter", "buffer")
+
+
+def _is_constant(node: GraphNode) -> bool:
+    """Whether a tensor needs no gradient and is no variable of the program: `torch.ones(16, 1)`, `tgt[:, t]`."""
+    named = (node.name or "").replace(".", "").isidentifier()
+    return node.kind is NodeKind.TENSOR and node.requires_grad is False and not named and not node.marks & FOLDED_MARKS
+
+
+def _feeder(graph: Graph, node: GraphNode) -> Sequence[int]:
+    """The one grad node that feeds an AccumulateGrad."""
+    if node.kind is not NodeKind.ACCUMULATE_GRAD or graph.outgoing.get(node.id):
+        return ()
     incoming = graph.incoming.get(node.id, ())
-    owners = [graph.by_id[edge.source] for edge in incoming if edge.kind is EdgeKind.MADE]
-    feeders = {edge.source for edge in incoming if edge.kind is not EdgeKind.MADE}
-    if len(feeders) != 1 or any(_reader(graph, owner) is None for owner in owners):
-        return None
+    feeders = {edge.source for edge in incoming}
+    if len(feeders) != 1 or any(edge.kind is EdgeKind.MADE for edge in incoming):
+        return ()
     feeder = graph.by_id[feeders.pop()]
-    return feeder.id if feeder.kind is NodeKind.GRAD_FN and feeder.count == node.count else None
+    return (feeder.id,) if feeder.kind is NodeKind.GRAD_FN and feeder.count == node.count else ()
 
 
-def _with_guests(host: GraphNode, guests: Sequence[GraphNode]) -> GraphNode:
-    notes = tuple(_note(guest) for guest in guests)
-    marks = host.marks | (frozenset(mark for guest in guests for mark in guest.marks) & FOLDED_MARKS)
-    return replace(host, notes=(*host.notes, *notes), marks=marks, members=all_members((host, *guests)))
-
-
-def _note(guest: GraphNode) -> str:
-    name = (guest.name or guest.label).rpartition(".")[2]
-    if guest.kind is NodeKind.ACCUMULATE_GRAD:
-        return f"fills {name}.grad"
-    frozen = ", frozen" if guest.role == "parameter" and guest.requires_grad is False else ""
-    return f"{name}: {tensor_type(guest.dtype, guest.shape)}{frozen}"
+def _with_guests(host: GraphNode, guests: Sequence[GraphNode], own: Sequence[int]) -> GraphNode:
+    """The host with its guests inside; `own` are those that lie in no other one before."""
+    inside = frozenset(mark for guest in guests for mark in guest.marks)
+    marks = host.marks | (inside & FOLDED_MARKS - {"mutated"})  # a parameter's update changes no result
+    parts = tuple(replace(guest, parts=()) for guest in guests)
+    members = all_members((host, *(guest for guest in guests if guest.id in own)))
+    return replace(host, parts=(*parts, *host.parts), marks=marks, members=members)

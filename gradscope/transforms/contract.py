@@ -30,7 +30,12 @@ def contract(graph: Graph, homes: Mapping[int, GraphNode], *, keep_index: bool =
             key = (source, target, edge.kind, -1 if moved and not keep_index else edge.index)
             edges.setdefault(key, replace(edge, source=source, target=target))
     nodes = tuple(standing[node] if node in standing else graph.by_id[node] for node in ids)
-    return replace(graph, nodes=nodes, edges=tuple(edges.values()))
+    loops: dict[tuple[int, int], GraphEdge] = {}
+    for edge in graph.loops:
+        ends = (homes[end].id if end in homes else end for end in (edge.source, edge.target))
+        source, target = ends
+        loops.setdefault((source, target), replace(edge, source=source, target=target))
+    return replace(graph, nodes=nodes, edges=tuple(edges.values()), loops=tuple(loops.values()))
 
 
 def standing_for(run: Sequence[GraphNode], *, label: str) -> GraphNode:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
 from ..model.graph import Graph, GraphNode, NodeKind
-from .contract import all_members, contract
+from .blocks import carried_on, numbered, of_runs, one_of
+from .contract import contract
 from .select import opened_modules
 from .sides import is_backward
 
 
-def fold_repeats(graph: Graph, least: int = 2, expand: Iterable[str] = ()) -> Graph:
+def fold_repeats(graph: Graph, least: int = 2, expand: Iterable[str] = (), *, calls: bool = True) -> Graph:
     """Runs of at least `least` structurally equal numbered siblings become the first of them, ×N.
+
+    Siblings are numbered modules and, with `calls`, the calls of one module that each read what the one before made.
 
     Each node of the first block then stands for its twins in all of them (`count`, `members`). Names
     play no part; marks do, so a block that holds a NaN stays apart from its healthy siblings. So does a block
@@ -24,56 +26,35 @@ def fold_repeats(graph: Graph, least: int = 2, expand: Iterable[str] = ()) -> Gr
     if least < 2:
         raise UsageError(f"a run of repeats has at least 2 blocks, not {least}")
     apart = opened_modules(graph, expand)
-    deepest = max((node.module.count(".") + 1 for node in graph.nodes if node.module), default=0)
+    deepest = max((len(graph.around(module)) for module in {node.module for node in graph.nodes}), default=0)
     for level in range(deepest):
-        for blocks in _families(graph, level, apart):
-            graph = _fold_family(graph, blocks, least)
+        for (_, stem, _), blocks in _families(graph, level, apart).items():
+            linked = stem.endswith(":")
+            if calls or not linked:
+                graph = _fold_family(graph, blocks, least, linked=linked)
     return graph
 
 
-def block_counts(graph: Graph) -> dict[str, int]:
-    """For each module path of the graph, how many equal blocks it stands for (1: only itself)."""
-    counts: dict[str, int] = {}
+def _families(graph: Graph, level: int, apart: frozenset[str]) -> dict[tuple[str, str, bool], dict[int, list[int]]]:
+    """Numbered siblings at `level`, without those `apart`: number -> nodes, by parent, stem and direction."""
+    families: dict[tuple[str, str, bool], dict[int, list[int]]] = {}
+    around = {module: graph.around(module) for module in {node.module for node in graph.nodes}}
     for node in graph.nodes:
-        path = node.module or ""
-        while path:
-            counts[path] = math.gcd(counts.get(path, 0), node.count)
-            path = path.rpartition(".")[0]
-    return counts
+        modules = around[node.module]
+        if len(modules) <= level or modules[level] in apart:
+            continue
+        known = numbered(graph, modules[level])
+        if known is not None:
+            key = (graph.called(modules[level]).parent, known[0], is_backward(node))
+            families.setdefault(key, {}).setdefault(known[1], []).append(node.id)
+    return {key: family for key, family in families.items() if len(family) > 1}
 
 
-def enclosing_count(path: str, counts: Mapping[str, int]) -> int:
-    """How many equal blocks everything in module `path` stands for: what its innermost numbered module does."""
-    while path and not path.rpartition(".")[2].isdecimal():
-        path = path.rpartition(".")[0]
-    return counts.get(path, 1)
+def _fold_family(graph: Graph, blocks: Mapping[int, Sequence[int]], least: int, *, linked: bool) -> Graph:
+    """Folds each run of equal, consecutively numbered blocks among siblings.
 
-
-def own_count(path: str, counts: Mapping[str, int]) -> int:
-    """How many equal siblings a numbered module stands for, not counting those of modules around it."""
-    parent, _, last = path.rpartition(".")
-    return counts.get(path, 1) // enclosing_count(parent, counts) if last.isdecimal() else 1
-
-
-def run_label(path: str, counts: Mapping[str, int]) -> str:
-    """`h.0`, standing for 12 blocks, as `h.0–11`; other paths stay as they are."""
-    run = own_count(path, counts)
-    return path if run < 2 else f"{path}–{int(path.rpartition('.')[2]) + run - 1}"
-
-
-def _families(graph: Graph, level: int, apart: frozenset[str]) -> list[dict[int, list[int]]]:
-    """Numbered siblings at `level`, forward and backward apart, without those `apart`: number -> nodes by parent."""
-    families: dict[tuple[str, bool], dict[int, list[int]]] = {}
-    for node in graph.nodes:
-        parts = node.module.split(".") if node.module else []
-        if len(parts) > level and parts[level].isdecimal() and ".".join(parts[: level + 1]) not in apart:
-            parent = ".".join(parts[:level])
-            families.setdefault((parent, is_backward(node)), {}).setdefault(int(parts[level]), []).append(node.id)
-    return [family for family in families.values() if len(family) > 1]
-
-
-def _fold_family(graph: Graph, blocks: Mapping[int, Sequence[int]], least: int) -> Graph:
-    """Folds each run of equal, consecutively numbered blocks among siblings."""
+    Those that are to be `linked` each read what the one before made: calls of one module on other data are no run.
+    """
     numbers = sorted(blocks)
     shapes = {number: _canonical(graph, blocks[number]) for number in numbers}
     start = 0
@@ -81,11 +62,17 @@ def _fold_family(graph: Graph, blocks: Mapping[int, Sequence[int]], least: int) 
         end = start + 1
         structure = shapes[numbers[start]][0]
         while end < len(numbers) and numbers[end] == numbers[end - 1] + 1 and shapes[numbers[end]][0] == structure:
+            if linked and not _links(graph, blocks[numbers[end - 1]], blocks[numbers[end]]):
+                break
             end += 1
         if end - start >= least:
             graph = _fold_run(graph, [shapes[number][1] for number in numbers[start:end]])
         start = end
     return graph
+
+
+def _links(graph: Graph, block: Iterable[int], following: Collection[int]) -> bool:
+    return any(target in following for node in block for target in graph.successors(node))
 
 
 def _canonical(graph: Graph, block: Sequence[int]) -> tuple[Hashable, list[int]]:
@@ -124,6 +111,7 @@ def facts(node: GraphNode) -> tuple[Hashable, ...]:
         node.label if node.kind in (NodeKind.OP, NodeKind.GRAD_FN) else "",
         *(node.role, node.shape, node.dtype, node.device, node.status, node.folds_grad),
         *(node.module_type, tuple(sorted(node.marks)), node.count),
+        *sorted(hash(facts(part)) for part in node.parts),
     )
 
 
@@ -132,25 +120,14 @@ def _fold_run(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
     block_of = {node: number for number, block in enumerate(blocks) for node in block}
     if (graph.ancestors(*block_of) & graph.descendants(*block_of)) != block_of.keys():
         return graph  # something outside lies between two of the blocks
-    homes: dict[int, GraphNode] = {}
-    for twins in zip(*blocks, strict=True):
-        nodes = [graph.by_id[twin] for twin in twins]
-        notes = nodes[0].notes if len({node.notes for node in nodes}) == 1 else ()
-        count = nodes[0].count * len(blocks)
-        one = replace(
-            nodes[0],
-            count=count,
-            members=all_members(nodes),
-            notes=notes,
-            value=None,
-            grad=None,
-            stats=None,
-            grad_stats=None,
-        )
-        homes.update(dict.fromkeys(twins, one))
+    homes = {}
+    runs = list(zip(*blocks, strict=True))
+    for twins in runs:
+        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins])))
     edges = tuple(
-        edge
+        replace(edge, label="") if block_of.get(edge.source) == block_of.get(edge.target, -1) else edge
         for edge in graph.edges
         if edge.source not in block_of or block_of[edge.source] == block_of.get(edge.target, block_of[edge.source])
     )
-    return contract(replace(graph, edges=edges), homes, keep_index=True)
+    loops = (*graph.loops, *carried_on(graph, block_of))
+    return contract(replace(graph, edges=edges, loops=loops, calls=of_runs(graph, runs)), homes, keep_index=True)

@@ -11,24 +11,28 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from operator import eq
 
-from ..model.graph import EdgeKind, Graph, GraphEdge
-from .contract import all_members, contract
+from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode
+from .blocks import carried_on, numbered, of_runs, one_of
+from .contract import contract
 from .repeats import facts
 
 _LONGEST = 64  # nodes in a block
 _Inputs = tuple[tuple[str, int, int], ...]  # each input's kind of edge, position at the node, and place
 
 
-def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16) -> Graph:
+def fold_runs(graph: Graph, blocks: int = 4, nodes: int = 16, *, straight: bool = False) -> Graph:
     """Each run of at least `blocks` equal blocks, of `nodes` nodes together, becomes its first block, ×N.
 
-    Straight chains are left to `fold_chains`.
+    Where a node stands for a call, the last block may be the beginning of one.
+
+    Straight chains are left to `fold_chains`, unless `straight`.
     """
     while True:
         order = _order(graph)
         folded = graph
-        for run in _runs(graph, order, blocks, nodes):
+        for run in _runs(graph, order, blocks, nodes, straight):
             folded = _fold(folded, run)
         if folded is graph:
             return graph
@@ -74,7 +78,7 @@ def _near(graph: Graph, nodes: Iterable[int]) -> tuple[dict[int, list[int]], dic
     return before, after
 
 
-def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[list[Sequence[int]]]:
+def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int, straight: bool) -> list[list[Sequence[int]]]:
     """Runs of equal blocks that do not overlap, those of short periods first: for each, its blocks."""
     looks, sources = _looks(graph, order), _sources(graph, order)
     free = [(0, len(order))]  # where no run was found yet
@@ -84,13 +88,16 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[l
         left = []
         for first, end in free:
             rest = first
-            for start, stop in _stretches(first, end, period, looks, sources):
+            enough = period if graph.combined else least - period  # the first block may come to it
+            for start, stop in _stretches(first, end, period, enough, looks, sources):
                 start = max(start, rest)  # what the run before took is gone
-                length = (stop - start) // period * period
+                if graph.combined:
+                    start, stop = _with_its_ends(start, stop, (rest, end), period, looks, sources)
+                length = stop - start if graph.combined else (stop - start) // period * period
                 if length < least:
                     continue
                 run = order[start : start + length]
-                if not _straight(graph, run):
+                if straight or not _straight(graph, run):
                     found.append([run[place : place + period] for place in range(0, length, period)])
                 left.append((rest, start))
                 rest = start + length  # a chain too: it stays one whatever the period
@@ -100,23 +107,71 @@ def _runs(graph: Graph, order: Sequence[int], blocks: int, nodes: int) -> list[l
 
 
 def _stretches(
-    first: int, end: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]
+    first: int, end: int, period: int, least: int, looks: Sequence[int], sources: Sequence[_Inputs]
 ) -> Iterator[tuple[int, int]]:
-    """Where between `first` and `end` each node has a twin one period later: places from, and to past the last twin."""
-    start = first
-    for place in range(first, end - period + 1):
-        if place + period < end and _twins(place, period, looks, sources):
-            continue
-        if place > start:
-            yield start, place + period
-        start = place + 1
+    """Where between `first` and `end` at least so many nodes in a row have a twin one period later.
+
+    Places from, and to past the last twin.
+    """
+    for begin, stop in _alike(first, end, period, least, looks):
+        start = begin
+        for place in range(begin, stop + 1):
+            if place < stop and _twins(place, period, sources):
+                continue
+            if place - start >= least:
+                yield start, place + period
+            start = place + 1
+
+
+def _alike(first: int, end: int, period: int, least: int, looks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where at least so many nodes in a row look as the one a period later: a first sieve, in few steps."""
+    same = bytes(map(eq, looks[first : end - period], looks[first + period : end])) + b"\0"
+    start = same.find(1)
+    while start >= 0:
+        stop = same.find(0, start)
+        if stop - start >= least:
+            yield first + start, first + stop
+        start = same.find(1, stop)
+
+
+def _with_its_ends(
+    start: int, stop: int, within: tuple[int, int], period: int, looks: Sequence[int], sources: Sequence[_Inputs]
+) -> tuple[int, int]:
+    """The run with its first block, which reads what the others carry on from elsewhere.
+
+    Unlike the others that block may read anything where they read what the block before made, or nothing at all.
+    """
+    first = start
+    while first > within[0] and looks[first - 1] == looks[first - 1 + period]:
+        first -= 1
+    for place in range(first, min(first + period, start)):
+        read = {one for _, _, one in sources[place]}
+        if any(other - period >= first and other - period not in read for _, _, other in sources[place + period]):
+            return start, stop
+    return first, stop
 
 
 def _looks(graph: Graph, order: Iterable[int]) -> list[int]:
-    """A number for each node in order, equal for nodes that look alike and lie in the same module."""
+    """A number for each node in order, equal for nodes that look alike and lie in the same module, its number apart."""
     numbers: dict[object, int] = {}
-    nodes = (graph.by_id[node] for node in order)
-    return [numbers.setdefault((facts(node), node.module), len(numbers)) for node in nodes]
+    nodes = [graph.by_id[node] for node in order]
+    alike = {module: _kin(graph, module) for module in {node.module for node in nodes}}
+    if graph.combined:  # where a backward starts is no difference: the last block has the loss
+        nodes = [_without_root(node) for node in nodes]
+    return [numbers.setdefault((facts(node), alike[node.module]), len(numbers)) for node in nodes]
+
+
+def _without_root(node: GraphNode) -> GraphNode:
+    parts = tuple(replace(part, marks=part.marks - {"root"}) for part in node.parts)
+    return replace(node, marks=node.marks - {"root"}, parts=parts)
+
+
+def _kin(graph: Graph, module: str | None) -> object:
+    """What a module has in common with its like: where calls are told apart, all but which of them it is."""
+    if not graph.by_calls:
+        return module
+    around = graph.around(module)
+    return tuple([known[0] if (known := numbered(graph, one)) else graph.called(one).module for one in around])
 
 
 def _sources(graph: Graph, order: Sequence[int]) -> list[_Inputs]:
@@ -132,10 +187,8 @@ def _sources(graph: Graph, order: Sequence[int]) -> list[_Inputs]:
     ]
 
 
-def _twins(place: int, period: int, looks: Sequence[int], sources: Sequence[_Inputs]) -> bool:
-    """Whether the node at `place` and the one a period later are twins."""
-    if looks[place] != looks[place + period]:
-        return False
+def _twins(place: int, period: int, sources: Sequence[_Inputs]) -> bool:
+    """Whether the node at `place` and the one a period later, which looks like it, are twins."""
     ones, others = sources[place], sources[place + period]
     if len(ones) != len(others):
         return False
@@ -162,27 +215,23 @@ def _fold(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
     if (graph.ancestors(*block_of) & graph.descendants(*block_of)) != block_of.keys():
         return graph
     homes = {}
-    for twins in zip(*blocks, strict=True):
-        nodes = [graph.by_id[twin] for twin in twins]
-        one = replace(
-            nodes[0],
-            count=nodes[0].count * len(blocks),
-            members=all_members(nodes),
-            notes=nodes[0].notes if len({node.notes for node in nodes}) == 1 else (),
-            value=None,
-            grad=None,
-            stats=None,
-            grad_stats=None,
-            moment=nodes[0].moment,
-            order=None,
-        )
-        homes.update(dict.fromkeys(twins, one))
-    return contract(replace(graph, edges=tuple(_kept(graph.edges, block_of))), homes, keep_index=True)
+    runs = [[block[place] for block in blocks if place < len(block)] for place in range(len(blocks[0]))]
+    for twins in runs:
+        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins])))
+    once = replace(
+        graph,
+        edges=tuple(_kept(graph.edges, block_of)),
+        loops=(*graph.loops, *carried_on(graph, block_of)),
+        calls=of_runs(graph, runs),
+    )
+    return contract(once, homes, keep_index=True)
 
 
 def _kept(edges: Iterable[GraphEdge], block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
     """Without the edges from block to block. What leaves a block for one node outside counts once."""
     for edge in edges:
         source, target = block_of.get(edge.source), block_of.get(edge.target)
-        if source is None or target is None or source == target:
-            yield replace(edge, index=0, label="") if source is not None and target is None else edge
+        if source is None or target is None:
+            yield replace(edge, index=0, label="") if source is not None else edge
+        elif source == target:
+            yield replace(edge, label="")

@@ -79,12 +79,16 @@ def opened_modules(graph: Graph, expand: Iterable[str]) -> frozenset[str]:
     """
     known = {path for path in graph.modules if path}
     for node in graph.nodes:
-        known.update(prefixes(node.module))
+        known.update(path for module in graph.around(node.module) for path in prefixes(graph.called(module).module))
         if node.kind is NodeKind.MODULE and node.name:
-            known.add(node.name)
+            known.add(graph.called(node.name).module)
     opened: set[str] = set()
     for name in expand:
-        opened.update(prefixes(meant(graph, "module", name, known) if graph.nodes else name))
+        path = meant(graph, "module", name, known) if graph.nodes else name
+        opened.update(prefixes(path))
+        if graph.by_calls:  # every call of it, and those that it lies in
+            calls = [key for key, called in graph.calls.items() if called.module == path]
+            opened.update(around for key in calls for around in graph.around(key))
     return frozenset(opened)
 
 

@@ -15,16 +15,22 @@ from textual.screen import Screen
 from ..model.findings import Finding
 from ..model.trace import Trace
 from .cursor import Place
-from .keys import KEYS
+from .keys import rebound
 from .palette import TraceProvider, pane_commands
+from .pin import Pin
 from .plain import AsciiFilter
-from .screens.instrument import Instrument
+from .screens.instrument import Instrument, pane_keys
 from .session import Session
-from .themes import THEMES
+from .settings import Settings, read_settings, settings_path
+from .themes import themes
 from .typeahead import TypeAhead
 
-_AT_ONCE = {key.key for keys in KEYS.values() for key in keys if key.at_once}
 Findings = Callable[[Trace], Sequence[Finding]]
+
+
+def users_settings() -> Settings:
+    """What the user's own file says."""
+    return read_settings(settings_path(), pane_keys())
 
 
 class GradscopeApp(TypeAhead):
@@ -32,6 +38,8 @@ class GradscopeApp(TypeAhead):
 
     `findings` is called once, in a worker thread, and may raise ValueError or GradscopeError; its method `close`,
     if it has one, when the application ends. `reopen` opens a newer reading of a trace that is to be followed.
+    `settings` are the user's own colours and keys; a `theme` that is given comes first.
+    `against` is the file of another trace, whose same step every step is compared with: raises GradscopeError.
     """
 
     CSS_PATH: ClassVar[str] = "gradscope.tcss"
@@ -45,18 +53,29 @@ class GradscopeApp(TypeAhead):
         start: Place | None = None,
         *,
         ascii: bool = False,
-        theme: str = "dark",
+        theme: str | None = None,
         findings: Findings | None = None,
         reopen: Callable[[], Trace] | None = None,
+        against: str | None = None,
+        settings: Settings = Settings(),  # noqa: B008  # it is frozen
     ) -> None:
         self._ascii = AsciiFilter() if ascii else None
         super().__init__()
-        for one in THEMES:
+        for one in themes(settings.colours):
             self.register_theme(one)
-        self.theme = f"gradscope-{theme}"
+        self.theme = f"gradscope-{theme or settings.theme or 'dark'}"
+        self.settings = settings
+        self.keys = rebound(settings.keys)
+        self.set_keymap(settings.keys)
         self.session = Session(trace)
         name = PurePath(trace.info.script or trace.path or "trace").name
         self.instrument = Instrument(self.session, name, start, ascii=ascii, findings=findings, reopen=reopen)
+        self.instrument.keys = self.keys
+        self.instrument.pin = Pin.of_file(against) if against is not None else None
+
+    def on_mount(self) -> None:
+        for complaint in self.settings.complaints:
+            self.notify(complaint, severity="warning", timeout=10, markup=False)
 
     def ready(self) -> bool:
         """Keys wait for a step that is read or sought, and for a window that opens."""
@@ -74,7 +93,8 @@ class GradscopeApp(TypeAhead):
             return key.key == "ctrl+q"
         if key.key == "escape":
             self.forget_typed()
-        return key.key in ("escape", "ctrl+q") or (not self.typing and key.key in _AT_ONCE)
+        at_once = (one.key for keys in self.keys.values() for one in keys if one.at_once)
+        return key.key in ("escape", "ctrl+q") or (not self.typing and key.key in at_once)
 
     def types_pasted(self) -> bool:
         """What is pasted while no window is open is a row of keys."""
@@ -91,7 +111,7 @@ class GradscopeApp(TypeAhead):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key by name, and the choice of all themes."""
         yield SystemCommand("Change the colours", "Pick one of all themes", self.action_change_theme)
-        for group, keys in KEYS.items():
+        for group, keys in self.keys.items():
             for key in keys:
                 if key.action != "app.command_palette":
                     about = f"{group}  ({key.shown})"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from ..model.records import Parameter
 from ..model.sizes import elements
 from ..text import number
+from .differences import SAME, UNKNOWN_DIFFERENCE, UNLIKE, difference
 from .figures import CARRIED, NONE, UNKNOWN, ZERO, Figures
 
 SPARK = 12  # cells of a curve, where there is room
+RATIO = "Δ/|p|"  # of the update
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,21 @@ def _digits(value: float | None) -> str:
     return "" if value is None else number(value, 3)
 
 
+def beside(column: Column, row: Figures, other: Figures) -> str:
+    """What the column's figure is more than the `other` row's, in the step that is compared with."""
+    if column.title == "status":
+        return "" if row.status == other.status else UNLIKE
+    if "grad" in column.title and "buffer" not in row.status:
+        kinds = {row.gradient.kind, other.gradient.kind}
+        if kinds & {CARRIED, UNKNOWN}:
+            return UNKNOWN_DIFFERENCE
+        if NONE in kinds:
+            return SAME if kinds == {NONE} else UNLIKE
+    if column.title == RATIO and not (row.exact and other.exact):
+        return UNKNOWN_DIFFERENCE
+    return difference(column.key(row), column.key(other))
+
+
 def _ratio_words(figures: Figures) -> str:
     return "?" if not figures.exact else "" if figures.ratio is None else number(figures.ratio, 2)
 
@@ -49,7 +66,7 @@ def status_words(status: tuple[str, ...]) -> str:
 COLUMNS = {
     "|p|": Column("|p|", 9, lambda row: _digits(row.norm), lambda row: row.norm),
     "|grad|": Column("|grad|", 11, lambda row: _gradient_words(row, row.gradient.norm), lambda row: row.gradient.norm),
-    "Δ/|p|": Column("Δ/|p|", 9, _ratio_words, lambda row: row.ratio),
+    RATIO: Column(RATIO, 9, _ratio_words, lambda row: row.ratio),
     "sum": Column("sum", 9, lambda row: _digits(row.sum), lambda row: row.sum),
     "grad sum": Column(
         "grad sum", 11, lambda row: _gradient_words(row, row.gradient.sum), lambda row: row.gradient.sum
@@ -57,6 +74,7 @@ COLUMNS = {
     "lr": Column("lr", 8, lambda row: _digits(row.rate), lambda row: row.rate),
     "status": Column("status", 15, lambda row: status_words(row.status), lambda row: float(bool(row.status)) or None),
 }
+_WIDE = 100  # cells from which on differences leave room for a curve
 ORDER = ("name", "shape", *COLUMNS)
 
 
@@ -79,18 +97,22 @@ def ranked(
     return sorted(parameters, key=place)
 
 
-def fitting(width: int, longest: int, first: int) -> tuple[int, list[Column], int]:
-    """What a table `width` cells wide shows: (cells for the name, the columns from `first` on, cells for the curve).
+def fitting(
+    width: int, longest: int, wanted: Iterable[Column], more: int = 0, *, widest: int = 40
+) -> tuple[int, list[Column], int]:
+    """What a table `width` cells wide shows: (cells for the name, those of the wanted columns, cells for the curve).
 
-    `longest` is how many cells the longest name has.
+    `longest` is how many cells the longest name has; each column is `more` cells wider, for what stands beside it.
+    The curve has at most `widest` cells.
     """
     least, curve = (min(max(longest, 14), 26), SPARK) if width >= 60 else (12, 8 if width >= 40 else 0)
+    curve = 0 if more and width < _WIDE and widest <= 40 else curve  # differences come first
     room = width - least - (curve + 1 if curve else 0)
     columns = []
-    for column in list(COLUMNS.values())[first:]:
+    for column in (replace(one, width=one.width + more) for one in wanted):
         if column.width + 1 > room:
             break
         columns.append(column)
         room -= column.width + 1
     name = min(least + room, max(longest, least))
-    return name, columns, min(curve + least + room - name, 40) if curve else 0
+    return name, columns, min(curve + least + room - name, widest) if curve else 0

@@ -1,7 +1,7 @@
 """Time travel: places in a trace, and where each key leads from one. Pure; nothing here reads a file.
 
 A place is (step, moment). Some moments are only known once their step is read: `LAST` is a step's last one,
-`SAME` the one the cursor is at now if the two steps did the same, else the step's start.
+`SAME` the one the cursor is at now if the two steps did the same, else the step's start, `OPENING` the one to begin at.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from ..model.moments import Move, Mutation, Template
+from ..model.moments import Backward, Failure, Move, Mutation, Template
 from ..model.trace import Step
 from .bad_numbers import bad_moments
 
 START = -1
 LAST = -2
 SAME = -3
+OPENING = -4
 
 
 class Place(NamedTuple):
@@ -39,12 +40,13 @@ class Landmark(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
-    """The moments of one step that the cursor can jump to, each list rising."""
+    """The moments of one step that the cursor can jump to, each list rising; `opening` is where to begin."""
 
     phases: tuple[int, ...]
     mutations: tuple[int, ...]
     moves: tuple[int, ...]
     bad: tuple[int, ...]
+    opening: int
 
     def of(self, kind: Landmark) -> tuple[int, ...]:
         return {Landmark.MUTATION: self.mutations, Landmark.MOVE: self.moves, Landmark.BAD: self.bad}.get(kind, ())
@@ -53,7 +55,14 @@ class Landmarks:
 def landmarks(step: Step) -> Landmarks:
     """The landmarks of a step that was read."""
     mutations, moves = writes_and_moves(step.template)
-    return Landmarks(phase_starts(step.template), mutations, moves, bad_moments(step))
+    return Landmarks(phase_starts(step.template), mutations, moves, bad_moments(step), opening(step))
+
+
+def opening(step: Step) -> int:
+    """Where a reader begins: where the script failed, else where the first backward starts, else at the step's end."""
+    failures = (at for at in step.positions(Failure) if not cast(Failure, step.moments[at]).caught)
+    backwards = iter(step.positions(Backward))
+    return next(failures, next(backwards, len(step.moments) - 1))
 
 
 def phase_starts(template: Template) -> tuple[int, ...]:
@@ -114,8 +123,10 @@ def next_place(places: Iterable[Place], here: Place, by: int) -> Place | None:
     return max((place for place in places if place < here), default=None)
 
 
-def resolve(place: Place, count: int, here: int, same: bool) -> Place:
+def resolve(place: Place, count: int, here: int, same: bool, opening: int = START) -> Place:
     """`place` once its step is read: it has `count` moments. `same`: it did what the step left at `here` did."""
+    if place.moment == OPENING:
+        return Place(place.step, opening)
     if place.moment == LAST:
         return Place(place.step, count - 1)
     if place.moment == SAME:

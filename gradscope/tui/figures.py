@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from ..model.records import Parameter, Phase, Sample, Stats
 from ..model.samples import SampleIndex
 from ..model.state import State, TensorState
 from ..model.trace import Step, Trace
+from .own_leaves import own_leaves
 
 NONE, ZERO, KNOWN, CARRIED, UNKNOWN = "none", "zero", "known", "carried", "unknown"
 FIVE = (Phase.ZERO_GRAD, Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER_STEP)
@@ -49,7 +50,8 @@ class Figures:
 class StepFigures:
     """The figures of one step's parameters. Making it is linear in the step; asking it is not.
 
-    `beside` is what the steps before and after tell of it.
+    `beside` is what the steps before and after tell of it. `leaves` are those of this step alone, `owners` the
+    parameters by their tensors.
     """
 
     def __init__(self, step: Step, samples: SampleIndex, beside: Beside | None = None) -> None:
@@ -58,6 +60,10 @@ class StepFigures:
         self.before = beside.before if beside is not None else None
         self._norms_after = beside.norms_after if beside is not None else {}
         self.tensor_of = {tensor.parameter: tensor.number for tensor in step.tensors if tensor.parameter is not None}
+        own = own_leaves(step)
+        self.tensor_of.update((one.id, number) for number, one in own.items())
+        self.leaves = tuple(one for one in own.values() if one.id < 0)
+        self.owners = {tensor: parameter for parameter, tensor in self.tensor_of.items()}
         self._norms = {parameter: (norm, grad) for parameter, norm, grad in step.row.norms}
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
         self._distances = dict(step.row.distances)
@@ -147,6 +153,15 @@ class StepFigures:
         found = self.before.left(parameter) if self.before is not None else Gradient(UNKNOWN)
         return found if found.kind in (ZERO, KNOWN) else Gradient(CARRIED)
 
+    def gradient_norms(self) -> Iterator[float]:
+        """The norms that a `.grad` is known to have at some moment of the step."""
+        rows = (self._norms, self.before._norms if self.before is not None else {})
+        yield from (norm for row in rows for _, norm in row.values() if norm is not None)
+        for tensor in self.owners:
+            for sample in self.samples.of(self.step.tensors[tensor], "grad"):
+                if sample.stats is not None:
+                    yield sample.stats.norm
+
     def left(self, parameter: int) -> Gradient:
         """The parameter's `.grad` at the step's end."""
         tensor = self.tensor_of.get(parameter)
@@ -207,19 +222,21 @@ class StepFigures:
         if not (now.requires_grad if now is not None else parameter.requires_grad):
             return ("frozen",)
         found = []
-        if (
-            self._backward_end is not None
-            and self._backward_end <= state.moment
-            and not self._filled(parameter.id, now)
-        ):
+        if self._backward_end is not None and self._backward_end <= state.moment and self._unfilled(parameter, now):
             found.append("no grad")
-        if self.optimized and not parameter.optimizers and parameter.id not in self._plain:
+        lasts = parameter.id >= 0
+        if lasts and self.optimized and not parameter.optimizers and parameter.id not in self._plain:
             found.append("in no optimizer")
         return tuple(found)
 
-    def _filled(self, parameter: int, now: TensorState | None) -> bool:
-        """Whether a backward has filled its `.grad`; what this step did not touch, this step did not fill."""
-        return bool(now.has_grad) if now is not None else self._norms.get(parameter, (None, None))[1] is not None
+    def _unfilled(self, parameter: Parameter, now: TensorState | None) -> bool:
+        """Whether no backward has filled its `.grad`; what this step did not touch, this step did not fill.
+
+        A leaf of the script's own may have been there before the trace knew it.
+        """
+        if now is not None:
+            return now.has_grad is False
+        return parameter.role != "leaf" and self._norms.get(parameter.id, (None, None))[1] is None
 
 
 def _ratio(distance: float, norm: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding
 
@@ -34,6 +35,7 @@ class Key:
             show=bool(self.footer),
             key_display=self.shown,
             priority=self.over_panes,
+            id=self.action,
             group=self.group,
         )
 
@@ -90,8 +92,14 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("c", "c", "select_current", "Select what this moment is about, to watch it while travelling"),
         Key("escape", "esc", "unselect", "End a search that runs; select nothing: the inspector follows the cursor"),
     ),
+    "Compare": (
+        Key("D", "D", "pin", "Pin this step: every number shows its difference to it; again: no more"),
+        Key("A", "A", "compare", "Compare with the same step of another trace"),
+        Key("U", "U", "only", "What only one of the two steps has"),
+    ),
     "Look": (
         Key("v", "v", "kind", "Show the forward graph, the backward graph, or both"),
+        Key("G", "G", "depth", "Gradient norms as bars along the depth of the network; again: the table"),
         Key("C", "C", "chart", "Chart of a parameter: it and its gradient at each phase, and over the steps"),
         Key("s", "s", "stack", "The call stack instead of the file, and back"),
         Key("1", "1", "pane('graph')", "Go to the graph"),
@@ -114,3 +122,13 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("e", "e", "edit", "Open the line in $EDITOR"),
     ),
 }
+
+
+def rebound(keys: Mapping[str, str]) -> Mapping[str, tuple[Key, ...]]:
+    """The same table with other keys for some actions."""
+
+    def own(key: Key) -> Key:
+        new = keys.get(key.action)
+        return replace(key, key=new, shown=new) if new is not None else key
+
+    return {group: tuple(own(key) for key in table) for group, table in KEYS.items()}

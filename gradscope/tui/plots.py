@@ -49,6 +49,22 @@ def _share(value: float, low: float, high: float, log: bool = False) -> float:
     return min(max(share, 0.0), 1.0)
 
 
+def log_bar(value: float, low: float, high: float, width: int, *, ascii: bool = False) -> str:
+    """A bar from the left whose length is where `value` lies between `low` and `high` on a log scale.
+
+    Nothing for 0, `BAD` for what is not finite; the least takes a cell. What lies outside stops at the scale's end.
+    """
+    if not math.isfinite(value):
+        return BAD * width
+    if value <= 0:
+        return ""
+    eighths = max(round(_share(value, low, high, log=True) * width * 8), 8)
+    full, rest = divmod(eighths, 8)
+    if ascii:
+        return "#" * (full + (rest >= 4))
+    return "█" * full + _EIGHTHS[rest].strip()
+
+
 def buckets(values: Values, width: int) -> list[float | None]:
     """`values` in at most `width` parts, each its mean; not finite where one of the part's values is not."""
     count = len(values)

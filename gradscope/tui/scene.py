@@ -12,6 +12,7 @@ from ..model.samples import SampleIndex
 from ..model.state import State
 from ..model.trace import Step, Trace
 from .figures import Beside
+from .pairing import Pairing
 from .touches import Touches
 
 
@@ -24,7 +25,7 @@ class Scene:
     values, statistics and versions are those of the step it was first built from, so panes take these from
     `step.samples` (or `samples`, the same by subject) and `state`. `selected` is the id of one of its nodes.
     `step_numbers` are the recorded steps, rising; the setup before the first loop is -1. `touches` knows which
-    moments concern a tensor; `beside` is what the steps before and after tell.
+    moments concern a tensor; `beside` is what the steps before and after tell; `against` is what all is compared with.
     """
 
     trace: Trace
@@ -40,6 +41,26 @@ class Scene:
     samples: SampleIndex = field(default_factory=lambda: SampleIndex(()))
     touches: Touches = field(default_factory=Touches)
     beside: Beside | None = None
+    against: Against | None = None
+
+    @property
+    def other(self) -> Scene | None:
+        """The other side of a comparison, if there is one."""
+        return self.against.scene if self.against is not None else None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Against:
+    """The other side of a comparison: its `scene` is at the moment that is the same as this one.
+
+    Without such a step there is no `scene` and no `pairing`. `exact`: the same happens at both moments; else the
+    other scene is at the last one before it that does.
+    """
+
+    title: str
+    scene: Scene | None
+    pairing: Pairing | None
+    exact: bool
 
 
 class Pane(Protocol):

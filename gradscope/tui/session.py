@@ -45,8 +45,8 @@ class Session:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self._steps: _Kept[int, Loaded] = _Kept(_STEPS)
-        self._graphs: _Kept[tuple[int, int, GraphKind], Graph] = _Kept(_GRAPHS)
+        self._steps: Kept[int, Loaded] = Kept(_STEPS)
+        self._graphs: Kept[tuple[int, int, GraphKind], Graph] = Kept(_GRAPHS)
         self._reading = threading.Lock()
 
     def step(self, number: int) -> Loaded | None:
@@ -110,7 +110,7 @@ def read_tables(trace: Trace) -> None:
 K = TypeVar("K", bound=Hashable)
 
 
-class _Kept(Generic[K, V]):
+class Kept(Generic[K, V]):
     """The last few values by key, safe to use from several threads."""
 
     def __init__(self, size: int) -> None:

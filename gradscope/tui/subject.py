@@ -121,11 +121,16 @@ def node_of(template: Template, graph: Graph, subject: Subject) -> int | None:
     return wanted if wanted in graph.by_id else None
 
 
-def parameter_of(template: Template, node: GraphNode) -> int | None:
-    """The id of the parameter that a node is, or whose gradient it fills."""
+def tensor_filled(template: Template, node: GraphNode) -> int | None:
+    """The tensor that a node is, or whose gradient it fills."""
     subject = subject_of(template, node)
     record = grad_node(template, subject)
-    tensor = record.tensor if record is not None else subject.tensor
+    return record.tensor if record is not None else subject.tensor
+
+
+def parameter_of(template: Template, node: GraphNode) -> int | None:
+    """The id of the parameter that a node is, or whose gradient it fills."""
+    tensor = tensor_filled(template, node)
     return template.tensors[tensor].parameter if tensor is not None else None
 
 

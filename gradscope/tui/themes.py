@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from textual.theme import Theme
 
 THEMES = (
@@ -34,5 +37,11 @@ THEMES = (
         dark=False,
     ),
 )
+
+
+def themes(colours: Mapping[str, str]) -> tuple[Theme, ...]:
+    """Both, with some colours of the user's own."""
+    return tuple(replace(one, **colours) for one in THEMES)  # type: ignore[arg-type]
+
 
 MUTED = "$foreground 65%"  # of text that says less: labels, places, what has not happened yet

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from gradscope.model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
 from gradscope.model.leaf import AutogradStatus
 from gradscope.transforms import (
+    attach_constants,
     attach_parameters,
-    attach_results,
+    combine,
     fit,
     focus,
     fold_chains,
@@ -32,13 +33,17 @@ FOLDS: dict[str, Callable[[Graph], Graph]] = {
     "modules 0 but a": partial(fold_modules, depth=0, expand=("a",)),
     "repeats": fold_repeats,
     "runs": partial(fold_runs, blocks=2, nodes=2),
+    "straight runs": partial(fold_runs, blocks=2, nodes=2, straight=True),
     "chains": partial(fold_chains, least=2),
     "parameters": attach_parameters,
-    "results": attach_results,
 }
 NEEDS, NEEDS_NONE = AutogradStatus(True, True, None, False), AutogradStatus(False, True, None, False)
 SELECTIONS: dict[str, Callable[[Graph], Graph]] = {"prune": prune, "nearest": partial(nearest, limit=5)}
-PASSES = FOLDS | SELECTIONS
+CALLS: dict[str, Callable[[Graph], Graph]] = {
+    "calls": combine,
+    "constants": lambda graph: attach_constants(combine(graph)),
+}
+PASSES = FOLDS | SELECTIONS | CALLS
 
 
 @st.composite
@@ -93,11 +98,11 @@ def test_a_pass_makes_no_cycle_and_leaves_its_input_alone(name: str, graph: Grap
     assert (graph.nodes, graph.edges) == before
 
 
-@pytest.mark.parametrize("name", FOLDS)
+@pytest.mark.parametrize("name", FOLDS | CALLS)
 @given(graph=graphs())
 @settings(max_examples=50, deadline=None)
 def test_the_members_of_a_folded_graph_partition_the_original_nodes(name: str, graph: Graph) -> None:
-    assert members(FOLDS[name](graph)) == sorted(graph.by_id)
+    assert members(PASSES[name](graph)) == sorted(graph.by_id)
 
 
 @pytest.mark.parametrize("name", FOLDS)
@@ -113,6 +118,18 @@ def test_a_fold_keeps_every_connection_between_nodes_that_stay_apart(name: str, 
         assert ends[0] == ends[1] or ends in joined or set(ends) <= twins
 
 
+@given(graph=graphs())
+@settings(max_examples=100, deadline=None)
+def test_where_a_call_is_one_node_data_leads_on_and_gradients_lead_back(graph: Graph) -> None:
+    combined = combine(graph)
+    home = {member: node.id for node in combined.nodes for member in (node.members or (node.id,))}
+    joined = {(edge.source, edge.target) for edge in combined.edges}
+    for edge in graph.edges if combined.combined else ():
+        ends = home[edge.source], home[edge.target]
+        back = edge.kind is EdgeKind.GRAD
+        assert edge.kind is EdgeKind.MADE or ends[0] == ends[1] or (ends[::-1] if back else ends) in joined
+
+
 @pytest.mark.parametrize("name", PASSES)
 def test_nothing_in_nothing_out(name: str) -> None:
     empty = Graph(GraphKind.BOTH, (), ())
@@ -126,7 +143,7 @@ def test_nothing_in_nothing_out(name: str) -> None:
 def test_a_fitted_graph_fits_and_says_what_was_done(graph: Graph, limit: int) -> None:
     fitted = fit(graph, limit)
     assert len(fitted.graph.nodes) <= limit
-    assert bool(fitted.notes) == (len(fitted.graph.nodes) < len(graph.nodes))
+    assert fitted.notes or members(fitted.graph) == sorted(graph.by_id)
     fitted.graph.topological()
 
 

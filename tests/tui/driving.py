@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from gradscope.model.trace import Trace
 from gradscope.tui.app import GradscopeApp
+from gradscope.tui.cursor import START, Place
 from gradscope.tui.messages import Select
 from gradscope.tui.scene import Scene
 from gradscope.tui.screens.instrument import Instrument
@@ -78,7 +79,13 @@ def drive(
     settled: bool = True,
     **options: Any,
 ) -> None:
-    """Run the application on `trace` without a terminal, and `walk` in it: not `settled`, while it still reads."""
+    """Run the application on `trace` without a terminal, and `walk` in it: not `settled`, while it still reads.
+
+    It begins at the start of the first step of a loop; `start=None`: where the application itself would.
+    """
+    numbers = trace.source.step_numbers()
+    if numbers and "reopen" not in options:
+        options.setdefault("start", Place(next((step for step in numbers if step >= 0), numbers[0]), START))
 
     async def run() -> None:
         app = GradscopeApp(trace, **options)

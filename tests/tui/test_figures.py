@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from gradscope.model.records import Phase, StepKind
 from gradscope.model.samples import SampleIndex
@@ -49,6 +50,7 @@ def test_nothing_lacks_a_gradient_before_the_backward_has_ended() -> None:
     end = end_of(trace, 0, Phase.BACKWARD)
     assert "no grad" not in figures(trace, 0, 1, end - 1).status
     assert "no grad" in figures(trace, 0, 1, end).status
+    assert "no grad" not in figures(updated_trace(seen=False), 0, 1, end).status, "that is not known"
 
 
 def test_without_samples_the_steps_norms_will_do() -> None:
@@ -70,12 +72,16 @@ def test_learning_rate_and_status() -> None:
     assert figures(trace, 1, 2, -2).status == ()
 
 
-def updated_trace(*, optimized: bool = True, read: bool = True) -> Trace:
-    """`w` moves from [3, 4] to [3, 5] in an optimizer's step; `v` gets no gradient, and is in no optimizer."""
+def updated_trace(*, optimized: bool = True, seen: bool = True) -> Trace:
+    """`w` moves from [3, 4] to [3, 5] in an optimizer's step; `v` gets no gradient, and is in no optimizer.
+
+    `seen`: where `v` was made, so that it had no gradient before.
+    """
     trace = TraceBuilder("w = 1\nv = 2\nloss = w * 2\nloss.backward()\noptimizer.step()\n")
     w = trace.parameter("w", (2,))
     v = trace.parameter("v", (2,))
-    trace.source.put_parameter(__import__("dataclasses").replace(trace.source.parameters()[v], optimizers=()))
+    made = trace.source.parameters()[v]
+    trace.source.put_parameter(replace(made, optimizers=(), stack=trace.line(2) if seen else None))
     if optimized:
         trace.optimizer("SGD", [w])
     step = trace.step(0, StepKind.TRAIN)

@@ -298,6 +298,8 @@ def test_a_deep_graph_is_made_apart_and_only_its_visible_rows_are_drawn() -> Non
             return super().strip_of(row, width)
 
     async def walk(stage: Stage) -> None:
+        assert stage.pane.count < 10, "what a loop repeats opens as one row for each of its ops"
+        await stage.press("equals_sign")
         assert stage.pane.count == len(stage.scene.graph.nodes)
         drawn.clear()
         await stage.press("ctrl+end", "up", "pageup")
@@ -306,6 +308,28 @@ def test_a_deep_graph_is_made_apart_and_only_its_visible_rows_are_drawn() -> Non
         assert stage.host.told(Select)
 
     host(Counting(), deep_trace(4_000, detail=Detail.GRAPH), walk)
+
+
+def test_stepping_through_a_folded_loop_is_seen_and_it_unfolds_to_its_own_node() -> None:
+    trace = deep_trace(1_000, detail=Detail.GRAPH)
+
+    async def walk(stage: Stage) -> None:
+        seen = []
+        for moment in (100, 101, 102):
+            await stage.go(moment=moment)
+            (now,) = [line for line in stage.lines() if line.startswith("▸") and "×" in line]
+            seen.append(now.split()[-1])
+        turns = [int(part.split("/")[0]) for part in seen]
+        assert turns == [turns[0], turns[0] + 1, turns[0] + 2]
+        assert len({part.split("/")[1] for part in seen}) == 1
+        last = len(stage.scene.step.moments) - 1
+        await stage.go(moment=last)
+        assert not [line for line in stage.lines() if "/" in line], "all of it was reached"
+        await stage.go(moment=100)
+        await stage.press("m")
+        assert stage.pane.count == len(stage.scene.graph.nodes)
+
+    host(GraphPane(), trace, walk)
 
 
 def test_the_cursor_stays_on_its_node_when_the_kind_changes() -> None:

@@ -13,7 +13,9 @@ from gradscope.model.moments import Backward, NodeRun
 from gradscope.tui import cursor
 from gradscope.tui.keys import KEYS
 from gradscope.tui.messages import Select
+from gradscope.tui.screens.help import Help
 from gradscope.tui.screens.instrument import PANES, Instrument
+from gradscope.tui.settings import Settings
 from gradscope.tui.widgets.chart import ChartScreen
 from gradscope.tui.widgets.header import HeaderPane
 from gradscope.tui.widgets.hints import Hints
@@ -360,3 +362,37 @@ def test_hints_follow_the_focus_and_a_click_presses_the_key() -> None:
         assert driver.place == (0, 0)
 
     drive(mlp_trace(), walk, size=(160, 30))
+
+
+def test_the_bars_along_the_depth_come_up_in_their_pane_and_go_again() -> None:
+    async def walk(driver: Driver) -> None:
+        pane = driver.instrument.query_one(ParametersPane)
+        await driver.press("G")
+        assert pane.along_depth
+        assert pane.display
+        await driver.press("G")
+        assert not pane.along_depth
+
+    drive(mlp_trace(), walk, size=(80, 24))
+
+
+def test_the_users_own_keys_and_colours_hold_and_are_shown() -> None:
+    settings = Settings(
+        "light", {"accent": "#123456"}, {"pin": "P", "step(1)": "f5"}, ("view.ini: one thing is wrong",)
+    )
+
+    async def walk(driver: Driver) -> None:
+        assert driver.app.theme == "gradscope-light"
+        assert driver.app.current_theme.accent == "#123456"
+        assert "view.ini: one thing is wrong" in driver.notices
+        await driver.press("D")
+        assert driver.scene.against is None
+        await driver.press("P", "f5")
+        assert driver.scene.against is not None
+        assert driver.place[0] == 1
+        await driver.press("question_mark")
+        screen = driver.app.screen
+        assert isinstance(screen, Help)
+        assert "  P " in "\n".join(str(line) for line in screen._lines())
+
+    drive(mlp_trace(), walk, settings=settings)

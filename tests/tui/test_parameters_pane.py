@@ -262,3 +262,24 @@ def test_ascii_shows_nothing_else() -> None:
         assert "\n".join(stage.host.screen.query_one(Chart).lines(60)).isascii()
 
     host(ParametersPane(), mlp_trace(4), walk, step=1, ascii=True, size=WIDE)
+
+
+def test_bars_along_the_depth_take_the_place_of_figures_and_curves() -> None:
+    async def walk(stage: Stage) -> None:
+        await stage.go(moment=len(stage.scene.step.moments) - 1)
+        before = stage.text()
+        stage.pane.show_depth(True)
+        await stage.settle()
+        assert "on a log scale" in stage.lines()[0]
+        bars = {one.name: stage.line(one.name).count("█") for one in stage.pane.shown}
+        assert len(bars) == 4
+        assert all(bars.values())
+        norms = {one.name: stage.pane.figures.gradient(one.id, stage.scene.state).norm for one in stage.pane.shown}
+        assert sorted(bars, key=lambda name: norms[name]) == sorted(bars, key=lambda name: (bars[name], norms[name]))
+        await stage.go(moment=end_of(stage, Phase.ZERO_GRAD))
+        assert all(stage.line(name).rstrip().endswith("None") for name in bars)
+        stage.pane.show_depth(False)
+        await stage.go(moment=len(stage.scene.step.moments) - 1)
+        assert stage.text() == before
+
+    host(ParametersPane(), mlp_trace(), walk, step=1, size=WIDE)

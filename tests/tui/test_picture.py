@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from gradscope.tui.lanes.reach import Reach, bad_nodes, bad_rows
 from gradscope.tui.lanes.rows import AHEAD, DONE, NOW
 from gradscope.tui.scene import Scene
 from tests import builders
+from tests.capturing import record_text
 from tests.properties.test_transforms_laws import graphs
 from tests.properties.traces_at_random import programs
 
@@ -278,3 +281,42 @@ def test_the_gallery_makes_a_picture_once_and_shares_what_kinds_share() -> None:
     assert gallery.make(forward, Shape()) is one
     assert gallery.picture(backward.graph, Shape()) is None
     assert gallery.make(backward, Shape()).reach.template is one.reach.template
+
+
+LOOPS = """\
+import torch
+from torch import nn
+torch.manual_seed(0)
+cell, w = nn.RNNCell(2, 3), torch.tensor(0.5, requires_grad=True)
+for step in range(1):
+    h, y = torch.zeros(1, 3), torch.tensor(1.0)
+    for t in range(120):
+        h = cell(torch.ones(1, 2), h)
+    for t in range(200):
+        y = y * w + 1
+    (h.sum() + y).backward()
+"""
+
+
+def test_what_a_loop_repeats_opens_as_a_few_rows_and_each_row_tells_how_far_it_has_come(tmp_path: Path) -> None:
+    trace = record_text(tmp_path, LOOPS).trace
+    step = trace.step(0)
+    graph = step.graph(GraphKind.BOTH)
+    assert len(graph.nodes) > 1000
+    picture = Picture(graph, Shape.first(graph), Reach(step.template))
+    assert len(picture) < 40
+    assert set(picture.row_of) == {node.id for node in graph.nodes}
+    (loop,) = [
+        row
+        for row, node in enumerate(picture.nodes)
+        if node.count > 100 and node.grad_fn == "AddBackward0" and node.kind is NodeKind.TENSOR
+    ]
+    span = picture.spans[loop]
+    assert span is not None
+    parts = [picture.reached(loop, moment)[0] for moment in range(-1, len(step.moments))]
+    assert parts == sorted(parts)
+    assert parts[0] == 0
+    assert parts[-1] == picture.reached(loop, -1)[1] == picture.nodes[loop].count
+    assert len(set(parts)) == picture.nodes[loop].count + 1, "each turn of the loop is seen"
+    by_itself = Picture(graph, picture.unfolded(picture.nodes[loop].members[77]), picture.reach)
+    assert by_itself.nodes[by_itself.row_of[picture.nodes[loop].members[77]]].count == 1

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradscope.tui.plots import BAD, bars, bounds, buckets, curve, spark
+from gradscope.tui.plots import BAD, bars, bounds, buckets, curve, log_bar, spark
 
 NUMBERS = st.lists(st.none() | st.floats(width=32), max_size=60)
 
@@ -87,3 +87,12 @@ def test_bars_stand_on_one_zero_line() -> None:
     assert lines[2][place + 1] == "#"
     assert "#" not in lines[1]
     assert lines[3].endswith("None")
+
+
+def test_a_bar_on_a_log_scale_tells_orders_of_magnitude_apart() -> None:
+    lengths = [len(log_bar(10.0**power, 1e-8, 1.0, 40, ascii=True)) for power in range(-8, 1)]
+    assert lengths == [1, 5, 10, 15, 20, 25, 30, 35, 40]
+    assert log_bar(1e-20, 1e-8, 1.0, 40, ascii=True) == "#"
+    assert log_bar(5.0, 1e-8, 1.0, 40) == "█" * 40
+    assert log_bar(0.0, 1e-8, 1.0, 40) == ""
+    assert log_bar(math.inf, 1e-8, 1.0, 4) == BAD * 4

@@ -105,7 +105,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_one_whole_walk(folder: Path) -> None:
     """Open, step into the backward, find fc1.weight, read its gradient, travel back, export, quit."""
-    terminal = Terminal(["view", "train.gradscope"], folder, (200, 60))
+    terminal = Terminal(["view", "train.gradscope", "--step", "0"], folder, (200, 60))
     terminal.until("before the first moment")
     terminal.type("]" * 5)
     terminal.until("loss.backward() starts")
@@ -130,7 +130,7 @@ def test_one_whole_walk(folder: Path) -> None:
 
 
 def test_a_key_sends_what_changed_and_not_the_screen(folder: Path) -> None:
-    terminal = Terminal(["view", "train.gradscope"], folder, (120, 40))
+    terminal = Terminal(["view", "train.gradscope", "--step", "0"], folder, (120, 40))
     terminal.until("before the first moment")
     terminal.rest()
     whole = len(terminal.written)
@@ -146,7 +146,7 @@ def test_a_key_sends_what_changed_and_not_the_screen(folder: Path) -> None:
 
 
 def test_it_leaves_the_terminal_as_it_was(folder: Path) -> None:
-    terminal = Terminal(["view", "train.gradscope", "--ascii"], folder, (80, 24), NO_COLOR="1")
+    terminal = Terminal(["view", "train.gradscope", "--step", "0", "--ascii"], folder, (80, 24), NO_COLOR="1")
     assert "[1 Graph]" in terminal.until("before the first moment")
     terminal.type("q")
     assert terminal.wait() == 0
@@ -176,7 +176,7 @@ def test_bad_input_is_one_line_and_status_2(arguments: list[str], said: str, fol
 
 
 def test_what_is_typed_ahead_belongs_to_the_search(folder: Path) -> None:
-    terminal = Terminal(["view", "train.gradscope"], folder, (200, 60))
+    terminal = Terminal(["view", "train.gradscope", "--step", "0"], folder, (200, 60))
     terminal.until("before the first moment")
     terminal.type("/fc2.weight\r")
     terminal.until("fc2.weight  float32[3, 8]")
@@ -199,7 +199,7 @@ def test_following_waits_for_the_file_and_a_key_leaves(folder: Path) -> None:
 
 
 def test_what_is_pasted_or_typed_at_once_arrives_whole(folder: Path) -> None:
-    terminal = Terminal(["view", "train.gradscope"], folder, (120, 40))
+    terminal = Terminal(["view", "train.gradscope", "--step", "0"], folder, (120, 40))
     terminal.until("before the first moment")
     terminal.type("g:7\r\x1b[C\x1b[C")
     terminal.until("moment 9/")

@@ -266,3 +266,14 @@ def test_a_drag_over_the_timeline_is_one_jump() -> None:
         assert driver.place == (0, 0)
 
     drive(mlp_trace(), walk)
+
+
+def test_the_first_screen_is_where_the_first_backward_starts() -> None:
+    async def walk(driver: Driver) -> None:
+        assert driver.place[0] == 0
+        assert driver.scene.step.moments[driver.place[1]].kind == "backward"
+        assert driver.scene.state.ops, "what the forward did is lit"
+        await driver.press("left", "home")
+        assert driver.place == (0, -1)
+
+    drive(mlp_trace(), walk, start=None)

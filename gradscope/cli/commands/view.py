@@ -1,10 +1,12 @@
 """Step through a trace in the terminal, forwards and backwards, and see every gradient.
 
-Opens at the first step, at step N, or at moment M of it. Keys are shown at the bottom; ? explains all of them.
+Opens where the first backward starts, or where the script failed; at step N, or at moment M of it. Keys are shown at
+the bottom; ? explains all of them. Keys and colours of your own stand in ~/.config/gradscope/view.ini.
 
   gradscope view train.gradscope
   gradscope view train.gradscope --step 3
   gradscope view train.gradscope --follow                  while another terminal trains
+  gradscope view train.gradscope --against old.gradscope   every number with its difference to the same step of that
   gradscope view train.gradscope --screenshot ui.svg       a picture of the first screen, without a terminal
 """
 
@@ -34,12 +36,15 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", metavar="TRACE", help="a .gradscope file")
-    parser.add_argument("--step", metavar="N[:M]", help="the step to begin at, and its moment (default: the first)")
-    parser.add_argument("--follow", action="store_true", help="read on while the trace is still being written")
-    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
     parser.add_argument(
-        "--theme", metavar="THEME", type=one_of("theme", ["dark", "light"]), default="dark", help="dark or light"
+        "--step",
+        metavar="N[:M]",
+        help="the step to begin at, and its moment (default: the first backward, or the failure)",
     )
+    parser.add_argument("--follow", action="store_true", help="read on while the trace is still being written")
+    parser.add_argument("--against", metavar="TRACE", help="compare every step with the same one of another trace")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    parser.add_argument("--theme", metavar="THEME", type=one_of("theme", ["dark", "light"]), help="dark or light")
     parser.add_argument("--screenshot", metavar="FILE", help="write the first screen to FILE (.svg) and end")
     parser.add_argument(
         "--size", metavar="COLUMNSxROWS", type=_size, default=(120, 40), help="of the screenshot (default: 120x40)"
@@ -91,7 +96,7 @@ def _open(path: str, *, waits: bool) -> Trace:
 
 def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check: Check) -> GradscopeApp:
     from ...store import open_trace
-    from ...tui.app import GradscopeApp
+    from ...tui.app import GradscopeApp, users_settings
 
     return GradscopeApp(
         trace,
@@ -100,6 +105,8 @@ def _app(namespace: argparse.Namespace, trace: Trace, place: Place | None, check
         theme=namespace.theme,
         findings=check,
         reopen=(lambda: open_trace(namespace.trace)) if namespace.follow else None,
+        against=namespace.against,
+        settings=users_settings(),
     )
 
 

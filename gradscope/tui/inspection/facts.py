@@ -24,18 +24,25 @@ class Tone(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`label` and what is so; `moment` is where in the step it can be seen, for who wants to go there."""
+    """`label` and what is so; `moment` is where in the step it can be seen, for who wants to go there.
+
+    `figures` are the numbers in the text, each with its name, for who compares it with another.
+    """
 
     label: str
     text: str
     tone: Tone = Tone.PLAIN
     moment: int | None = None
+    figures: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
+    """`steps_own`: it tells of this step alone, and is compared with no other one's."""
+
     title: str
     facts: tuple[Fact, ...]
+    steps_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +66,21 @@ def sampled(sample: Sample, dtype: str | None = None, label: str = "", moment: i
     stats = sample.stats
     if stats is not None and (stats.nans or stats.infs):
         bad = [f"{count:,} {word}" for count, word in ((stats.nans, "NaN"), (stats.infs, "Inf")) if count]
-        yield Fact(label or "not finite", f"{' and '.join(bad)} of {stats.numel:,}", Tone.BAD, moment)
+        counts = (("NaN", float(stats.nans)), ("Inf", float(stats.infs)))
+        yield Fact(label or "not finite", f"{' and '.join(bad)} of {stats.numel:,}", Tone.BAD, moment, counts)
         label = ""
     if sample.values is not None:
-        yield Fact(label or "values", values(sample.values, sample.shape, dtype), moment=moment)
+        figures = tuple(("", value) for value in sample.values)
+        yield Fact(label or "values", values(sample.values, sample.shape, dtype), moment=moment, figures=figures)
     if stats is None or (sample.values is not None and stats.numel == 1):
         return
     facts = [f"norm {number(stats.norm)}", f"sum {number(stats.sum)}", f"mean {number(stats.mean, 3)}"]
     facts.append(f"from {number(stats.min, 3)} to {number(stats.max, 3)}")
     if stats.zeros:
         facts.append(f"{stats.zeros:,} of {stats.numel:,} are zero")
-    yield Fact(("" if sample.values is not None else label) or "statistics", ", ".join(facts), moment=moment)
+    names = (("norm", stats.norm), ("sum", stats.sum), ("mean", stats.mean), ("from", stats.min), ("to", stats.max))
+    title = ("" if sample.values is not None else label) or "statistics"
+    yield Fact(title, ", ".join(facts), moment=moment, figures=(*names, ("zeros", float(stats.zeros))))
 
 
 def saved_fact(scene: Scene, saved: SavedTensor, label: str, moment: int | None) -> Fact:

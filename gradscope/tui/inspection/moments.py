@@ -59,11 +59,11 @@ def moment_sheet(scene: Scene) -> Sheet:
     ]
     row = scene.step.row
     if row.loss is not None:
-        facts.append(Fact("loss", number(row.loss)))
+        facts.append(Fact("loss", number(row.loss), figures=(("", row.loss),)))
     several = len(scene.trace.source.optimizers()) > 1
     for optimizer, group, rate in row.learning_rates[:NAMES]:
         of = f"{printable(scene.trace.optimizer_name(optimizer))}, " * several
-        facts.append(Fact("lr", f"{number(rate)} ({of}group {group})"))
+        facts.append(Fact("lr", f"{number(rate)} ({of}group {group})", figures=(("", rate),)))
     known = scene.step.unwatched
     facts.append(Fact("detail", row.detail.value if known is None else printable(str(known))))
     if scene.step.broken is not None:

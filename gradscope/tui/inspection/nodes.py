@@ -73,7 +73,8 @@ def _sent(scene: Scene, graph: int, node: GradNode, runs: Sequence[int]) -> Iter
             facts = list(sampled(sample))
             bad = any(fact.tone is Tone.BAD for fact in facts)
             text = f"{target}: {'; '.join(fact.text for fact in facts)}"
-            yield Fact("to", text, Tone.BAD if bad else Tone.PLAIN)
+            figures = tuple(figure for fact in facts for figure in fact.figures)
+            yield Fact("to", text, Tone.BAD if bad else Tone.PLAIN, figures=figures)
 
 
 def _saved_tensors(scene: Scene, node: GradNode) -> Iterator[Fact]:

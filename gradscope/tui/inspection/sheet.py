@@ -19,7 +19,7 @@ def sheet(scene: Scene, subject: Subject) -> Sheet:
     """What is known of `subject` at the scene's moment; what is wrong with it comes first."""
     found = _sheet(scene, subject)
     wrong = tuple(_findings(scene, subject))
-    return replace(found, sections=(Section("finding", wrong), *found.sections)) if wrong else found
+    return replace(found, sections=(Section("finding", wrong, steps_own=True), *found.sections)) if wrong else found
 
 
 def _findings(scene: Scene, subject: Subject) -> Iterator[Fact]:

@@ -27,7 +27,7 @@ def tensor_sheet(scene: Scene, tensor: Tensor) -> Sheet:
         Section("gradient", tuple(_gradient(scene, tensor))),
         Section("memory", tuple(_memory(scene, tensor))),
         Section("kept for backward", tuple(_kept(scene, tensor))),
-        Section("history in this step", tuple(_history(scene, scene.touches.of(tensor.number)))),
+        Section("history in this step", tuple(_history(scene, scene.touches.of(tensor.number))), steps_own=True),
     )
     kind = {"parameter": "parameter", "buffer": "buffer"}.get(tensor.role, "tensor")
     title = f"{tensor_word(tensor)}  {tensor_type(now.dtype, tensor.shape)}" if tensor.name else tensor_word(tensor)
@@ -40,7 +40,8 @@ def _autograd(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
     yield Fact("is_leaf", str(now.is_leaf))
     yield Fact("grad_fn", printable(now.grad_fn or "None"))
     yield Fact("retains_grad", str(now.retains_grad))
-    yield Fact("version", "untracked" if now.version is None else str(now.version))
+    figures = (("", float(now.version)),) if now.version is not None else ()
+    yield Fact("version", "untracked" if now.version is None else str(now.version), figures=figures)
     because = why_grad(scene, tensor)
     tone = Tone.GOOD if now.has_grad else Tone.DIM if not now.requires_grad else Tone.PLAIN
     yield Fact(".grad", because.sentence, tone, because.moment)
@@ -77,7 +78,7 @@ def _gradient(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
         if sample is not None:
             yield from sampled(sample, tensor.dtype)
         elif (norm := _norm_of(scene, tensor)) is not None:
-            yield Fact("norm", f"{number(norm)} after the backward")
+            yield Fact("norm", f"{number(norm)} after the backward", figures=(("", norm),))
     key = scene.touches.made_by(tensor.number)
     if key is not None and not scene.state.tensors[tensor.number].is_leaf:
         runs = [moment for moment in scene.touches.runs(*key) if moment <= scene.moment]

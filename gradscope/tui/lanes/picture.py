@@ -15,7 +15,7 @@ from ...model.graph import EdgeKind, Graph, GraphNode, NodeKind
 from ...render.lanes import Lanes, order
 from ...render.view import Density, GraphView
 from ...text import sizes
-from ...transforms import fold_modules, fold_repeats, is_backward, prefixes
+from ...transforms import fold_modules, fold_repeats, fold_runs, is_backward, prefixes
 from .reach import Reach, Span
 
 Relation = Literal["ancestors", "descendants", "path"]
@@ -36,7 +36,7 @@ class Focus:
 class Shape:
     """How closely a graph is drawn. `opened` are the modules that are not folded; None: none is.
 
-    `repeats`: equal numbered blocks are drawn once, ×N.
+    `repeats`: equal numbered blocks, and what a loop repeats, are drawn once, ×N.
     """
 
     opened: frozenset[str] | None = None
@@ -73,6 +73,7 @@ class Picture:
         }
         ran = [(span.first, row) for row, span in enumerate(self.spans) if span is not None and span.first >= 0]
         ran = sorted([*ran, *((moment, row) for row, later in self.again.items() for moment in later)])
+        self._reached: dict[int, Sequence[int]] = {}
         self._moments = [moment for moment, _ in ran]
         self._ran = [row for _, row in ran]
 
@@ -83,6 +84,15 @@ class Picture:
         """The row that is reached last at `moment`; None when none is yet."""
         place = bisect_right(self._moments, moment) - 1
         return self._ran[place] if place >= 0 else None
+
+    def reached(self, row: int, moment: int) -> tuple[int, int]:
+        """How many of the nodes that a row stands for are reached by `moment`, and how many ever are."""
+        if row not in self._reached:
+            by_id, reach = self.graph.by_id, self.reach
+            known = (reach.moment(by_id[member]) for member in self.nodes[row].members)
+            self._reached[row] = sorted(one for one in known if one is not None)
+        moments = self._reached[row]
+        return bisect_right(moments, moment), len(moments)
 
     def latest(self, moment: int) -> int | None:
         """The last moment up to `moment` at which a row was reached."""
@@ -152,6 +162,7 @@ def _shown(graph: Graph, shape: Shape) -> tuple[Graph, Mapping[str, str]]:
     if shape.repeats:
         shown = fold_repeats(shown)
         drawn_in = _drawn_in(graph, shown)
+        shown = fold_runs(shown, straight=True)
     if shape.opened is not None:
         known = modules_of(shown)
         opened = {one for path in shape.opened for one in (path, drawn_in.get(path, path))}

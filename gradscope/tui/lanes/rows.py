@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...model.graph import GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import role_sign
 from ...render.theme import THEMES
-from ...render.view import NodeView
 from ...render.words import BADGES, Role
 from ...text import number, plural, printable, sizes
+from ..differences import SAME, UNKNOWN_DIFFERENCE, UNLIKE, difference
+from ..pairing import Pairing
 from ..scene import Scene
 from ..subject import Subject, grad_node, subject_of
 from .chain import chain_rule
 from .picture import Picture
+from .reach import Reach
 
 AHEAD, NOW, DONE = "ahead", "now", "done"
 _STEP_MARKS = frozenset({"nan", "inf"})  # told by each step's own samples, not by the template's graph
 _PATH = 2  # parts of a module's path that stand before an op
+_Norm = tuple[str, "float | None"]
 _LATER = frozenset({"mutated", "stale", "not_reached", "retained"})  # hold from some later moment on
 
 
@@ -26,8 +31,10 @@ _LATER = frozenset({"mutated", "stale", "not_reached", "retained"})  # hold from
 class RowWords:
     """One row. `state` is AHEAD before its node is reached, NOW while it is the latest, DONE after.
 
+    `part` is how many of the nodes that a folded row stands for are reached, while it is in between: `37/6248`.
     `norm` is the gradient's norm in digits, `None` for a leaf without a gradient, "" where none is known. `rule` is the
-    chain rule at a grad node that ran, one way out each, where its numbers are single.
+    chain rule at a grad node that ran, one way out each, where its numbers are single. Where steps are compared,
+    `beside` is how much more the norm is here, and `only` has a + for what the other step has not.
     """
 
     role: Role
@@ -40,6 +47,17 @@ class RowWords:
     findings: tuple[str, ...]
     state: str
     rule: tuple[str, ...] = ()
+    beside: str | None = None
+    only: str = ""
+    part: str = ""
+
+
+class Beside(NamedTuple):
+    """The step that is compared with: its scene, when its nodes are reached, and which of them are which."""
+
+    scene: Scene
+    reach: Reach
+    pairing: Pairing
 
 
 class Reader:
@@ -51,11 +69,13 @@ class Reader:
         scene: Scene,
         bad: Mapping[int, Mapping[str, int]],
         findings: Mapping[int, tuple[str, ...]],
+        beside: Beside | None = None,
     ) -> None:
         self.picture = picture
         self.scene = scene
         self.bad = bad
         self.findings = findings
+        self.beside = beside
         self.latest = picture.latest(scene.moment)
 
     def state(self, row: int) -> str:
@@ -70,17 +90,21 @@ class Reader:
     def words(self, row: int, view: NodeView) -> RowWords:
         node = self.picture.nodes[row]
         subject = subject_of(self.scene.step.template, node)
+        norm = _norm(self.scene, self.picture.reach, node, subject)
         return RowWords(
             role=view.role,
             sign=role_sign(view.role, ascii=self.scene.ascii),
             name=self._name(node, view),
             what=self._what(node, view),
             shape="" if node.shape is None else f"[{sizes(node.shape, ',')}]",
-            norm=self._norm(node, subject),
+            norm=norm[0],
             marks=self._marks(row, node, subject),
             findings=self.findings.get(row, ()),
             state=self.state(row),
             rule=chain_rule(self.scene, *subject.grad) if subject.grad is not None and node.count == 1 else (),
+            beside=self._more(node, norm) if self.beside is not None else None,
+            only=self._only(node),
+            part=self._part(row, node),
         )
 
     def _name(self, node: GraphNode, view: NodeView) -> str:
@@ -106,22 +130,32 @@ class Reader:
             return printable(node.module) if node.module else "op"
         return printable(node.grad_fn or (node.op if view.role is Role.NO_GRAD and node.op else view.role.value))
 
-    def _norm(self, node: GraphNode, subject: Subject) -> str:
-        scene = self.scene
-        if node.kind is NodeKind.MODULE or node.count > 1:
+    def _more(self, node: GraphNode, norm: _Norm) -> str:
+        """How much more a row's norm is than on the other side."""
+        assert self.beside is not None
+        scene, reach, pairing = self.beside
+        twin = scene.graph.by_id.get(pairing.nodes.get(node.id, -1)) if node.count == 1 else None
+        if twin is None:
             return ""
-        found = self.picture.reach.gradient(node.id, subject.tensor, scene.moment, scene.samples)
-        if subject.tensor is None:
-            return _digits(found)
-        now = scene.state.tensors.get(subject.tensor)
-        tensor = scene.step.tensors[subject.tensor]
-        if now is None or not (now.requires_grad and now.is_leaf):
-            return _digits(found)
-        if now.has_grad is False:
-            return "None"
-        if now.has_grad and tensor.parameter is not None and found is None:
-            found = next((grad for owner, _, grad in scene.step.row.norms if owner == tensor.parameter), None)
-        return _digits(found)
+        words, value = _norm(scene, reach, twin, subject_of(scene.step.template, twin))
+        if "None" in (norm[0], words) and norm[0] and words:
+            return SAME if norm[0] == words else UNLIKE
+        return UNKNOWN_DIFFERENCE if bool(words) != bool(norm[0]) else difference(norm[1], value)
+
+    def _part(self, row: int, node: GraphNode) -> str:
+        """How far a folded row has come, between its first node and its last."""
+        if len(node.members) < 2:
+            return ""
+        reached, total = self.picture.reached(row, self.scene.moment)
+        return f"{reached}/{total}" if 0 < reached < total else ""
+
+    def _only(self, node: GraphNode) -> str:
+        """`+` for a row that the other side has not, `+3` for a folded one with so many nodes of that kind."""
+        if self.beside is None:
+            return ""
+        members = node.members or (node.id,)
+        alone = sum(member not in self.beside.pairing.nodes for member in members)
+        return "" if not alone else "+" if alone == len(members) else f"+{alone}"
 
     def _marks(self, row: int, node: GraphNode, subject: Subject) -> tuple[str, ...]:
         moment = self.scene.moment
@@ -149,6 +183,21 @@ def _unnamed(node: GraphNode, op: str) -> str:
     """A result without a name: `attn.c_attn · addmm`, the op behind the end of its module's path."""
     path = ".".join((node.module or "").split(".")[-_PATH:])
     return f"{path} · {op}" if path else op
+
+
+def _norm(scene: Scene, reach: Reach, node: GraphNode, subject: Subject) -> _Norm:
+    """The norm of a row's gradient: in words (`None` for a leaf without one, "" where it is not known), and itself."""
+    if node.kind is NodeKind.MODULE or node.count > 1:
+        return "", None
+    found = reach.gradient(node.id, subject.tensor, scene.moment, scene.samples)
+    now = scene.state.tensors.get(subject.tensor) if subject.tensor is not None else None
+    if now is not None and subject.tensor is not None and now.requires_grad and now.is_leaf:
+        if now.has_grad is False:
+            return "None", None
+        tensor = scene.step.tensors[subject.tensor]
+        if now.has_grad and tensor.parameter is not None and found is None:
+            found = next((grad for owner, _, grad in scene.step.row.norms if owner == tensor.parameter), None)
+    return _digits(found), found
 
 
 def _digits(norm: float | None) -> str:

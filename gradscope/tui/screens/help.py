@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,7 +16,7 @@ from textual.widgets import Label, Static
 from ...render.signs import role_sign
 from ...render.theme import THEMES
 from ...render.words import BADGES, Role
-from ..keys import KEYS
+from ..keys import Key
 from ..themes import MUTED
 
 _IDEA = """\
@@ -40,8 +40,9 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss(None)", "close")]
 
-    def __init__(self, panes: Iterable[Widget]) -> None:
+    def __init__(self, panes: Iterable[Widget], keys: Mapping[str, Sequence[Key]]) -> None:
         super().__init__()
+        self._keys = keys
         self._panes = tuple(panes)
 
     def compose(self) -> ComposeResult:
@@ -53,7 +54,7 @@ class Help(ModalScreen[None]):
 
     def _lines(self) -> Iterator[Content]:
         yield Content(_IDEA)
-        for group, keys in KEYS.items():
+        for group, keys in self._keys.items():
             yield Content.styled(group, "bold $text-accent")
             for key in keys:
                 yield _line(key.shown, key.about)

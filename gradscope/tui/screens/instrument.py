@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import ClassVar, cast
 
@@ -18,7 +18,7 @@ from ...model.findings import Finding
 from ...model.trace import Trace
 from ...text import printable
 from ..cursor import Place
-from ..keys import KEYS
+from ..keys import KEYS, Key
 from ..messages import Select
 from ..room import Room
 from ..scene import Pane
@@ -36,9 +36,16 @@ from ..widgets.timeline import TimelinePane
 from .help import Help
 from .taking import Taking
 
+_OWN = (GraphPane, InspectorPane, SourcePane, ParametersPane, TimelinePane)
 PANES = (("graph", "Graph"), ("inspector", "Inspector"), ("source", "Source"), ("parameters", "Parameters"))
 _WIDE, _HIGH = 110, 28  # from this size on, panes stand side by side
 _LEAST = (50, 14)
+
+
+def pane_keys() -> frozenset[str]:
+    """The keys that some pane has for itself."""
+    bindings = (one for pane in _OWN for one in pane.BINDINGS if isinstance(one, Binding))
+    return frozenset(one.key for one in Binding.make_bindings(bindings))
 
 
 class Instrument(Taking):
@@ -65,6 +72,7 @@ class Instrument(Taking):
         self.narrow = False
         self.zoomed: str | None = None
         self.room = Room()
+        self.keys: Mapping[str, Sequence[Key]] = KEYS
 
     def compose(self) -> ComposeResult:
         yield HeaderPane(self.script, follows=self.follows, id="header")
@@ -91,6 +99,8 @@ class Instrument(Taking):
             close()
         if self._follower is not None:
             self._follower.close()
+        if self.pin is not None:
+            self.pin.close()
 
     def tell_following(self) -> None:
         self.query_one("#header", HeaderPane).follows(self.follows and self.grows)
@@ -192,7 +202,7 @@ class Instrument(Taking):
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """In the order of the hints: those of the instrument stay in place, the pane's own follow."""
         found = super().active_bindings
-        named = (key.key.split(",")[0] for keys in KEYS.values() for key in keys)
+        named = (key.key.split(",")[0] for keys in self.keys.values() for key in keys)
         own = {key: found[key] for key in named if key in found}
         return {**own, **found}
 
@@ -218,6 +228,13 @@ class Instrument(Taking):
             return
         self.app.push_screen(ChartScreen(scene, parameter))
 
+    def action_depth(self) -> None:
+        """Bars along the depth, in their pane; again: the table."""
+        table = self.query_one("#parameters", ParametersPane)
+        table.show_depth(not table.along_depth)
+        if table.along_depth:
+            self.action_pane("parameters")
+
     def action_stack(self) -> None:
         if self.narrow:
             self.action_pane("source")
@@ -225,7 +242,7 @@ class Instrument(Taking):
 
     def action_help(self) -> None:
         panes = [self.query_one(f"#{name}", Widget) for name in ("graph", "parameters", "source", "timeline")]
-        self.app.push_screen(Help(panes))
+        self.app.push_screen(Help(panes, self.keys))
 
     def action_theme(self) -> None:
         self.app.theme = "gradscope-light" if self.app.current_theme.dark else "gradscope-dark"

@@ -18,10 +18,10 @@ from ..widgets.inspector import InspectorPane
 from ..widgets.source import SourcePane
 from ..words import step_word
 from .asking import Prompt
-from .listing import Listing
+from .comparing import Comparing
 
 
-class Taking(Listing):
+class Taking(Comparing):
     """Export, copy, edit."""
 
     script: str

@@ -18,6 +18,7 @@ from .. import cursor
 from ..cursor import Place
 from ..memory import kept
 from ..messages import Notice, Select, Travel
+from ..pin import Pin
 from ..scene import Pane, Scene
 from ..session import Loaded, Session
 from ..subject import Subject, node_of, same_node, subject_at
@@ -51,6 +52,7 @@ class Traveller(Screen[None]):
         self.scene: Scene | None = None
         self._unfolds = False
         self.trail = Trail()
+        self.pin: Pin | None = None  # what steps are compared with
         self.unjudged = "nothing was checked" if findings is None else ""
 
     def panes(self) -> Iterable[Pane]:
@@ -86,14 +88,19 @@ class Traveller(Screen[None]):
         self.call_after_refresh(self.judge)
 
     def first_place(self) -> Place:
-        """Where to begin if nobody said: the start of the first step of a loop."""
-        return Place(next((step for step in self.steps if step >= 0), self.steps[0]), cursor.START)
+        """Where to begin if nobody said: in the first step of a loop, in the last one of a script that failed."""
+        info = self.session.trace.info
+        failed = info.status == "failed" and not info.interrupted
+        first = next((step for step in self.steps if step >= 0), self.steps[0])
+        return Place(self.steps[-1] if failed else first, cursor.OPENING)
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, place: Place, kind: GraphKind) -> None:
         try:
             loaded = self.session.load(place.step)
             graph = self.session.build(loaded, kind)
+            if self.pin is not None:
+                self.pin.load(self.session, loaded, graph)
         except GradscopeError as error:
             self.tell(self._failed, error)
             return
@@ -165,7 +172,8 @@ class Traveller(Screen[None]):
         self._unfolds = unfold
         loaded = self.session.step(place.step)
         graph = self.session.graph(loaded, self.kind) if loaded is not None else None
-        if loaded is not None and graph is not None:
+        beside = self.pin is None or (loaded is not None and self.pin.ready(loaded, self.kind))
+        if loaded is not None and graph is not None and beside:
             self._arrive(place, loaded, graph)
         else:
             self.say(f"reading {step_word(place.step)}…")
@@ -179,28 +187,29 @@ class Traveller(Screen[None]):
         before = self.scene
         here = before.moment if before else cursor.START
         same = before is not None and before.step.row.template == loaded.template
-        self.aim = cursor.resolve(place, len(loaded), here, same)
+        self.aim = cursor.resolve(place, len(loaded), here, same, loaded.landmarks.opening)
         selected = before.selected if before else None
         if before is not None and selected is not None and before.graph is not graph:
             selected = same_node(before.graph.by_id.get(selected), graph)
         self.say("")
-        self.display_scene(
-            Scene(
-                trace=self.session.trace,
-                step=loaded.step,
-                moment=self.aim.moment,
-                state=loaded.history.at(self.aim.moment),
-                kind=graph.kind,
-                graph=graph,
-                selected=selected,
-                findings=self.found,
-                ascii=self.ascii,
-                step_numbers=self.steps,
-                samples=loaded.samples,
-                touches=loaded.touches,
-                beside=loaded.beside,
-            )
+        scene = Scene(
+            trace=self.session.trace,
+            step=loaded.step,
+            moment=self.aim.moment,
+            state=loaded.history.at(self.aim.moment),
+            kind=graph.kind,
+            graph=graph,
+            selected=selected,
+            findings=self.found,
+            ascii=self.ascii,
+            step_numbers=self.steps,
+            samples=loaded.samples,
+            touches=loaded.touches,
+            beside=loaded.beside,
         )
+        if self.pin is not None:
+            scene = replace(scene, against=self.pin.against(loaded, scene))
+        self.display_scene(scene)
         if self._unfolds:
             self._unfolds = False
             node = node_of(loaded.step.template, graph, subject_at(loaded.step.template, self.aim.moment))

@@ -133,7 +133,8 @@ class ChartScreen(ModalScreen[None]):
         try:
             figures = StepFigures(step, scene.samples, scene.beside)
             points = five_phases(figures, self.parameter.id, lambda moment: State.at(step, moment))
-            series = scene.trace.source.series(self.parameter.id)
+            lasts = self.parameter.id >= 0
+            series = scene.trace.source.series(self.parameter.id) if lasts else ()
             curves.read(scene.trace, lambda: not worker.is_cancelled)
         except GradscopeError as error:
             if not worker.is_cancelled:

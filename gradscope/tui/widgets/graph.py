@@ -12,13 +12,14 @@ from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from ...model.graph import EdgeKind, GraphNode, NodeKind
+from ...render.pieces import NodeView
 from ...render.signs import to_ascii
-from ...render.view import NodeView
 from ...text import plural
 from ..lanes.found import Found
 from ..lanes.gallery import Gallery
 from ..lanes.picture import Focus, Picture, Relation, Shape
 from ..lanes.rows import Reader
+from ..lanes.told import picture_words
 from ..messages import Notice, Select, Travel
 from ..scene import Scene
 from .paint import NODE, RowPaint
@@ -26,16 +27,15 @@ from .rows import Rows
 
 _AT_ONCE = 600  # nodes up to which a picture is made without a worker
 _LANES = 0.45  # of the pane's width, at most, is for lanes
-_KINDS = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 
 
 class GraphPane(Rows):
     """Shows `scene.graph`. Moving posts `Select`, enter on a node `Travel` to its moment."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "fold", "fold", tooltip="Fold the module that the node lies in; unfold a folded one"),
+        Binding("m", "fold", "fold", tooltip="Fold the module that the node lies in; unfold a module or a loop"),
         Binding("M", "fold_all", "fold all modules; again: unfold all", show=False),
-        Binding("equals_sign", "repeats", "equal blocks once, ×N; again: each", show=False, key_display="="),
+        Binding("equals_sign", "repeats", "equal blocks and loops once, ×N; again: each", show=False, key_display="="),
         Binding("slash", "type", "find", key_display="/", tooltip="Find nodes by name, op, module, type or mark"),
         Binding("n", "match(1)", "the next one found", show=False),
         Binding("N", "match(-1)", "the one found before", show=False),
@@ -56,6 +56,7 @@ class GraphPane(Rows):
         "graph--match",
         "graph--norm",
         "graph--finding",
+        "graph--beside",
     }
     DEFAULT_CSS = """
     GraphPane {
@@ -67,6 +68,7 @@ class GraphPane(Rows):
         & > .graph--cursor { background: $surface-lighten-2; }
         & > .graph--match { text-style: underline; }
         & > .graph--norm { color: $text-warning; }
+        & > .graph--beside { color: $text-success; text-style: bold; }
         & > .graph--finding { color: $text-error; text-style: bold reverse; }
         &:focus > .graph--cursor { background: $block-cursor-background 45%; }
     }
@@ -199,15 +201,7 @@ class GraphPane(Rows):
         if self.typing or self.wanted:
             found = f"{len(self.found):,} found" if self.wanted else "type what to find"
             return self._plain(f"/{self.wanted}{'▏' if self.typing else ''}  {found}")
-        nodes, total = len(self.picture), len(self.picture.graph.nodes)
-        parts = [_KINDS[self.scene.kind.value]]
-        parts.append(f"{nodes:,} of {plural(total, 'node')}" if nodes < total else plural(total, "node"))
-        focus = self.picture.shape.focus
-        if focus is not None:
-            parts.append({"ancestors": "what led here", "descendants": "what follows", "path": "path"}[focus.relation])
-        if self.mark is not None:
-            parts.append("path from the marked node")
-        return self._plain(" · ".join(parts))
+        return self._plain(picture_words(self.picture, self.scene, marked=self.mark is not None))
 
     def _plain(self, words: str) -> str:
         return to_ascii(words) if self.scene is not None and self.scene.ascii else words
@@ -256,10 +250,13 @@ class GraphPane(Rows):
             self._open(node)
             return
         path = self.picture.innermost(row)
-        if path is None:
+        if path is None and node.count > 1:  # what a loop repeats
+            self._reshape(self.picture.unfolded(node.id))
+            self.post_message(Select(node.id))
+        elif path is None:
             self.post_message(Notice("this node lies in no module that could be folded"))
-            return
-        self._reshape(replace(shape, opened=self.picture.closed(path)))
+        else:
+            self._reshape(replace(shape, opened=self.picture.closed(path)))
 
     def _open(self, node: GraphNode) -> None:
         shape = self.wanted_shape()

@@ -7,6 +7,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ...text import cells, elide, number, plural, printable
+from ..differences import difference
 from ..scene import Scene
 from ..standing import standing
 from ..themes import MUTED
@@ -70,10 +71,11 @@ class HeaderPane(Painted, Widget):
             f"{kind} ▸ ",
             (phase_word(scene.state.phase), "bold $text-warning"),
             moment,
+            (_compared(scene), "bold $text-success"),
         )
         facts = []
         if scene.step.row.loss is not None:
-            facts.append(f"loss {number(scene.step.row.loss)}")
+            facts.append(f"loss {number(scene.step.row.loss)}{_loss_difference(scene)}")
         if scene.step.unwatched is not None:
             facts.append(scene.step.unwatched.told)
         info = scene.trace.info
@@ -101,3 +103,20 @@ class HeaderPane(Painted, Widget):
         text = Content.assemble((f" {words}", "bold"), (f"   {place}" if place else "", MUTED))
         text = text.truncate(room, ellipsis=True)
         return Content.assemble(text, " " * (room - text.cell_length), (right, "$text-success")).truncate(width)
+
+
+def _compared(scene: Scene) -> str:
+    """What all is compared with, and where that is at another moment than this one."""
+    against = scene.against
+    if against is None:
+        return ""
+    if against.scene is None:
+        return f"  there is no {against.title}"
+    other = against.scene
+    place = "start" if other.moment < 0 else f"{other.moment + 1}/{len(other.step.moments)}"
+    return f"  against {against.title}" + ("" if against.exact else f" ▸ {place}")
+
+
+def _loss_difference(scene: Scene) -> str:
+    other = scene.other
+    return f" ({difference(scene.step.row.loss, other.step.row.loss)})" if other is not None else ""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from textual import events
 from textual.content import Content
 
+from ..inspection.compared import compared_sheet
 from ..inspection.facts import Fact, Sheet, Tone
-from ..inspection.sheet import sheet
 from ..messages import Travel
 from ..scene import Scene
 from ..subject import Subject, sights_of, subject_at
@@ -37,7 +37,7 @@ class InspectorPane(LinesPane):
         if subject != self._subject:
             self._subject = subject
             self.scroll_to(y=0, animate=False, immediate=True, force=True)
-        self.sheet = sheet(scene, subject)
+        self.sheet = compared_sheet(scene, subject)
         self.entitle(f"Inspector: {'selected' if scene.selected is not None else 'this moment'}")
         self._lay_out()
 

@@ -11,6 +11,7 @@ from textual.strip import Strip
 from ...render.signs import to_ascii
 from ...render.theme import theme
 from ...text import cells, elide
+from ..differences import WIDTH
 from ..lanes.rows import AHEAD, DONE, NOW, RowWords
 
 NODE = "\0"  # stands for the node in the lanes' drawing
@@ -60,14 +61,17 @@ class RowPaint:
             yield f" {badge.sign}", Style(color=badge.line, bold=True, dim=words.state == AHEAD)
         for code in words.findings:
             yield f" {code}", self.ink("graph--finding")
+        if words.only:
+            yield f" {words.only}", self.ink("graph--beside")
 
-    @staticmethod
-    def _columns(words: RowWords, styles: Mapping[str, Style], width: int) -> Iterator[_Part]:
-        """Op, shape and norm, each where it stands in every row."""
-        texts = {"what": words.what, "shape": words.shape, "norm": f"|g| {words.norm}" if words.norm else ""}
+    def _columns(self, words: RowWords, styles: Mapping[str, Style], width: int) -> Iterator[_Part]:
+        """Op, shape and norm, each where it stands in every row; where steps are compared, the norm's difference."""
+        texts = {"what": words.what, "shape": words.shape, "norm": f"|g| {words.norm}" if words.norm else words.part}
         for column, size in _sizes(width):
             shown = elide(texts[column], size)
             yield f" {shown}{' ' * (size - cells(shown))}", styles["norm" if column == "norm" else "what"]
+        if words.beside is not None and _sizes(width):
+            yield f" {words.beside:<{WIDTH - 1}}", self.ink("graph--beside")
 
 
 def _fitting(parts: Sequence[str], room: int) -> str:

@@ -13,29 +13,28 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 from textual.worker import get_current_worker
 
-from ...errors import GradscopeError
 from ...model.graph import NodeKind
 from ...model.records import Parameter
-from ...model.trace import Trace
 from ...model.watching import recorded_exactly
 from ...render.signs import to_ascii
-from ...text import cells, elide, elide_middle, plural, printable
-from ..columns import COLUMNS, ORDER, SPARK, Column, fitting, ranked, status_words
+from ...text import cells, elide, elide_middle, number, plural, printable
+from ..columns import COLUMNS, ORDER, Column, beside, fitting, ranked, status_words
+from ..depth import Depth
+from ..differences import WIDTH
 from ..figures import Figures, StepFigures
-from ..messages import Notice, Select
-from ..plots import buckets, spark
+from ..ledger import Ledger, only_words, work_of
+from ..messages import Select
 from ..scene import Scene
-from ..subject import parameter_of
+from ..subject import tensor_filled
 from .chart import ChartScreen
+from .curve_column import CurveColumn
 from .rows import Rows
 
 _AT_ONCE = 4_000  # moments up to which a step's figures are made without a worker
 _RANKED_AT_ONCE = 1_000  # parameters up to which they are ranked without a worker
-_KEPT = 400  # parameters whose curves are kept
-_GROWN = 1.02  # a running trace's curves are read anew when it has so many times the steps
 
 
-class ParametersPane(Rows):
+class ParametersPane(CurveColumn):
     """Moving posts `Select` of the parameter's node, where the graph shows it; enter opens its chart."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,6 +53,7 @@ class ParametersPane(Rows):
         "parameters--gradient",
         "parameters--warning",
         "parameters--curve",
+        "parameters--beside",
         "parameters--cursor",
     }
     DEFAULT_CSS = """
@@ -64,6 +64,7 @@ class ParametersPane(Rows):
         & > .parameters--gradient { color: $text-warning; }
         & > .parameters--warning { color: $text-error; text-style: bold; }
         & > .parameters--curve { color: $text-primary; }
+        & > .parameters--beside { color: $text-success; }
         & > .parameters--cursor { background: $surface-lighten-2; }
         &:focus > .parameters--cursor { background: $block-cursor-background 45%; }
     }
@@ -72,8 +73,7 @@ class ParametersPane(Rows):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(head=1, id=id)
         self.border_title = "Parameters"
-        self.scene: Scene | None = None
-        self.figures: StepFigures | None = None
+        self.ledger: Ledger | None = None
         self.shown: Sequence[Parameter] = ()
         self.sort = "name"
         self.descending = False
@@ -82,16 +82,15 @@ class ParametersPane(Rows):
         self._row_of: Mapping[int, int] = {}
         self._longest = 0
         self._listed: object = None
-        self._curves: dict[int, tuple[int, Sequence[float | None]]] = {}  # with how many steps there were
-        self._wanted_curves: dict[int, None] = {}
-        self._reading = False
         self._leaves: tuple[object, Mapping[str, int]] = (None, {})
+        self.along_depth = False  # bars of the gradients' norms, from the input on, in place of figures and curves
+        self._depth: Depth | None = None
 
     # -- scenes --------------------------------------------------------------------------------------
 
     def show(self, scene: Scene) -> None:
         before, self.scene = self.scene, scene
-        if self.figures is None or self.figures.step is not scene.step or self.figures.samples is not scene.samples:
+        if self.ledger is None or not self.ledger.fits(scene):
             self._figure(scene)
         else:
             self._list()
@@ -100,28 +99,44 @@ class ParametersPane(Rows):
         self.repaint()
 
     def _figure(self, scene: Scene) -> None:
-        if len(scene.step.moments) <= _AT_ONCE:
-            self._figured(StepFigures(scene.step, scene.samples, scene.beside))
+        if work_of(scene) <= _AT_ONCE:
+            self._figured(Ledger.of(scene, self.ledger))
         else:
             self._figure_apart(scene)
 
     @work(thread=True, exclusive=True, group="figures")
     def _figure_apart(self, scene: Scene) -> None:
         worker = get_current_worker()
-        figures = StepFigures(scene.step, scene.samples, scene.beside)
+        ledger = Ledger.of(scene, self.ledger)
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._figured, figures)
+            self.app.call_from_thread(self._figured, ledger)
 
-    def _figured(self, figures: StepFigures) -> None:
-        if self.scene is not None and figures.step is self.scene.step:
-            self.figures = figures
+    def _figured(self, ledger: Ledger) -> None:
+        if self.scene is not None and ledger.fits(self.scene):
+            self.ledger = ledger
+            self._depth = Depth(ledger.mine, self.scene.touches)
             self._list()
             self.entitle(subtitle=self._status())
+
+    @property
+    def figures(self) -> StepFigures | None:
+        """Those of the step that is shown."""
+        return self.ledger.mine if self.ledger is not None else None
+
+    @property
+    def _more(self) -> int:
+        """Cells in each column for the difference to what is compared with."""
+        return WIDTH if self.ledger is not None and self.ledger.others is not None else 0
+
+    def curve_came(self, parameter: int) -> None:
+        self.refresh_rows(self._row_of.get(parameter))
 
     def _follow(self, scene: Scene) -> None:
         """Put the cursor on the selected node's parameter, if it is one's."""
         node = scene.graph.by_id.get(scene.selected) if scene.selected is not None else None
-        owner = parameter_of(scene.step.template, node) if node is not None else None
+        tensor = tensor_filled(scene.step.template, node) if node is not None else None
+        figures = self.figures
+        owner = figures.owners.get(tensor) if figures is not None and tensor is not None else None
         row = self._row_of.get(owner) if owner is not None else None
         if row is not None and row != self.cursor:
             self.cursor = row
@@ -133,15 +148,16 @@ class ParametersPane(Rows):
         if scene is None or figures is None:
             return
         names = scene.trace.names
-        by_step = None if self.sort in ("name", "shape") else figures
-        key = (by_step, names, self.sort, self.descending, self.roles, self.wanted)
+        own = self.sort not in ("name", "shape") or self.along_depth or figures.leaves
+        by_step = figures if own else None
+        key = (by_step, names, self.sort, self.descending, self.roles, self.wanted, self.along_depth)
         if self._listed == key:
             return
         self._listed = key
         words = self.wanted.lower().split()
         chosen = [
             one
-            for one in names.parameters.values()
+            for one in (*names.parameters.values(), *figures.leaves)
             if (self.roles is None or (one.role == "buffer") == (self.roles == "buffer"))
             and all(word in f"{one.root} {one.name} {one.role} {one.dtype}".lower() for word in words)
         ]
@@ -170,6 +186,8 @@ class ParametersPane(Rows):
 
     def _sorted(self, chosen: list[Parameter], figures: StepFigures, scene: Scene) -> Sequence[Parameter]:
         """By the wanted column as it is at this moment; the order stays until the step or the column changes."""
+        if self.along_depth and self.sort == "name":
+            chosen = list(Depth(figures, scene.touches).along(chosen))
         return ranked(chosen, self.sort, lambda one: figures.of(one, scene.state), descending=self.descending)
 
     def _status(self) -> str:
@@ -177,7 +195,8 @@ class ParametersPane(Rows):
             words = f"/{self.wanted}{'▏' if self.typing else ''}  {len(self.shown):,} found"
         else:
             by = f" · by {self.sort} {'▼' if self.descending else '▲'}" if self.sort != "name" else ""
-            words = f"{plural(len(self.shown), 'tensor')}{by}{self._unmeasured()}"
+            only = only_words(self.scene) if self.scene is not None else ""
+            words = f"{plural(len(self.shown), 'tensor')}{by}{only}{self._unmeasured()}"
         return to_ascii(words.replace("▲", "^")) if self.scene is not None and self.scene.ascii else words
 
     def _unmeasured(self) -> str:
@@ -190,17 +209,28 @@ class ParametersPane(Rows):
 
     def columns(self, width: int) -> tuple[int, list[Column], int]:
         """(cells for the name, the columns that there is room for, cells for the curve)."""
-        return fitting(width, self._longest, self.first_column)
+        if self.along_depth:
+            return fitting(width, self._longest, [COLUMNS["|grad|"]], self._more, widest=width)
+        return fitting(width, self._longest, list(COLUMNS.values())[self.first_column :], self._more)
 
     def head_strip(self, line: int, width: int) -> Strip:
         del line
         name, columns, curve = self.columns(width)
         parts = [self._titled("name", f"{'name':<{name}}")]
-        parts += [self._titled(column.title, f" {column.title:>{column.width}}") for column in columns]
+        more = self._more
+        titles = [(column.title, f" {column.title:>{column.width - more}}") for column in columns]
+        parts += [self._titled(column, title) + " " * more for column, title in titles]
         if curve:
-            parts.append(f" {'|grad| over steps':<{curve}}"[: curve + 1])
+            parts.append(f" {self._curve_title():<{curve}}"[: curve + 1])
         head = self.ink("parameters--head")
         return Strip([Segment(self._plain(part), head) for part in parts])
+
+    def _curve_title(self) -> str:
+        if not self.along_depth:
+            return "|grad| over steps"
+        known = self._depth is not None and self._depth.high > 0
+        scale = f", {number(self._depth.low, 2)} to {number(self._depth.high, 2)}" if known and self._depth else ""
+        return f"|grad| on a log scale{scale}"
 
     def _titled(self, column: str, title: str) -> str:
         """A title, with an arrow on the column that the table is sorted by."""
@@ -210,22 +240,27 @@ class ParametersPane(Rows):
         return title[:-1] + arrow if title.endswith(" ") else title.replace(" ", "", 1) + arrow
 
     def strip_of(self, row: int, width: int) -> Strip:
-        scene, figures = self.scene, self.figures
+        scene, ledger, more = self.scene, self.ledger, self._more
         assert scene is not None
-        assert figures is not None
+        assert ledger is not None
         parameter = self.shown[row]
-        found = figures.of(parameter, scene.state)
+        found, other = ledger.mine.of(parameter, scene.state), ledger.of_other(scene, parameter)
         name, columns, curve = self.columns(width)
-        shown = elide_middle(printable(parameter.name or "?"), name)
+        only = "+ " if more and other is None else ""
+        shown = elide_middle(only + printable(parameter.name or f"{parameter.role} {abs(parameter.id)}"), name)
         parts: list[tuple[str, Style | None]] = [
             (f"{shown}{' ' * max(name - cells(shown), 0)}", self.ink("parameters--name"))
         ]
         for column in columns:
-            words = column.words(found)
-            parts.append((f" {words[: column.width]:>{column.width}}", self._column_style(column, found)))
+            words, room = column.words(found), column.width - more
+            parts.append((f" {words[:room]:>{room}}", self._column_style(column, found)))
+            if more:
+                words = beside(column, found, other) if other is not None else ""
+                parts.append((f" {words:<{more - 1}}", self.ink("parameters--beside")))
         if curve:
             parts.append((" ", None))
-            parts.append(self._curve_or_status(parameter.id, found, curve, has_column=COLUMNS["status"] in columns))
+            has_column = any(column.title == "status" for column in columns)
+            parts.append(self._curve_or_status(parameter.id, found, curve, has_column=has_column))
         strip = Strip([Segment(self._plain(words), style) for words, style in parts])
         if row == self.cursor:
             cursor = self.get_component_rich_style("parameters--cursor")
@@ -235,11 +270,14 @@ class ParametersPane(Rows):
     def _curve_or_status(
         self, parameter: int, found: Figures, width: int, *, has_column: bool
     ) -> tuple[str, Style | None]:
-        """The curve; what is odd about the parameter in its place, where that has no column of its own."""
+        """The curve or the bar; what is odd about the parameter in its place, where that has no column of its own."""
+        if self.along_depth and self._depth is not None and self.scene is not None:
+            bar = self._depth.bar(found, width, ascii=self.scene.ascii)
+            return bar, self.ink("parameters--gradient")
         if found.status and not has_column:
             odd = "parameters--warning" if found.status != ("buffer",) else "parameters--head"
             return elide(status_words(found.status), width), self.ink(odd)
-        return self._spark(parameter, width), self.ink("parameters--curve")
+        return self.spark(parameter, width), self.ink("parameters--curve")
 
     def _column_style(self, column: Column, found: Figures) -> Style:
         value = column.key(found)
@@ -251,50 +289,6 @@ class ParametersPane(Rows):
         if self.scene is None or not self.scene.ascii:
             return words
         return to_ascii(words.translate({ord("Δ"): "d", ord("▲"): "^"}))
-
-    # -- curves over the steps -------------------------------------------------------------------------
-
-    def _spark(self, parameter: int, width: int) -> str:
-        assert self.scene is not None
-        steps, curve = self._curves.get(parameter, (0, ()))
-        if len(self.scene.step_numbers) > steps * _GROWN:
-            if not self._wanted_curves:
-                self.call_after_refresh(self._read_curves)
-            self._wanted_curves[parameter] = None
-        return spark(buckets(curve, width), ascii=self.scene.ascii, log=True).ljust(width)
-
-    def _read_curves(self) -> None:
-        if self.scene is not None and not self._reading:
-            self._reading = True
-            self._read(self.scene.trace, len(self.scene.step_numbers))
-
-    @work(thread=True, group="series")
-    def _read(self, trace: Trace, steps: int) -> None:
-        """Read the curves of the rows that were seen last, until all wanted ones are there."""
-        worker = get_current_worker()
-        try:
-            while (wanted := list(self._wanted_curves)) and not worker.is_cancelled:
-                series = trace.source.series(wanted[-1])
-                curve = buckets([gradient for _, _, gradient in series], 4 * SPARK)
-                if not worker.is_cancelled:
-                    self.app.call_from_thread(self._keep, wanted[-1], steps, curve)
-        except GradscopeError as error:
-            self._wanted_curves = {}
-            self.post_message(Notice(str(error), "error"))
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._have_read)
-
-    def _have_read(self) -> None:
-        self._reading = False
-        if self._wanted_curves:
-            self._read_curves()
-
-    def _keep(self, parameter: int, steps: int, curve: Sequence[float | None]) -> None:
-        self._wanted_curves.pop(parameter, None)
-        if len(self._curves) >= _KEPT:
-            self._curves.pop(next(iter(self._curves)))
-        self._curves[parameter] = (steps, curve)
-        self.refresh_rows(self._row_of.get(parameter))
 
     # -- keys and mouse --------------------------------------------------------------------------------
 
@@ -311,6 +305,12 @@ class ParametersPane(Rows):
 
     def action_reverse(self) -> None:
         self.descending = not self.descending
+        self._list()
+        self.repaint()
+
+    def show_depth(self, along: bool) -> None:
+        """Bars of the gradients' norms along the depth, or the table again."""
+        self.along_depth = along
         self._list()
         self.repaint()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -15,12 +16,13 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from ...errors import GradscopeError
-from ...model.records import Phase
+from ...model.records import Phase, StepRow
 from ...model.trace import Trace
 from ...render.signs import to_ascii
 from ...text import elide, number
 from ..cursor import SAME
 from ..curves import Curves
+from ..differences import WIDTH, difference
 from ..messages import Notice, Travel
 from ..phases import PhaseBar
 from ..plots import spark
@@ -28,7 +30,7 @@ from ..scene import Scene
 from ..words import phase_word, step_word
 from .painted import Painted
 
-_LABEL = 14  # columns for what a strip is and its number now
+_LABEL = 14  # columns
 _WIDEST = 3  # cells a step, where there are few
 _PHASE_STYLES = {
     Phase.FORWARD: "forward",
@@ -55,6 +57,7 @@ class TimelinePane(Painted, Widget, can_focus=True):
         "timeline--other",
         "timeline--finding",
         "timeline--curve",
+        "timeline--beside",
     }
     DEFAULT_CSS = """
     TimelinePane {
@@ -68,6 +71,7 @@ class TimelinePane(Painted, Widget, can_focus=True):
         & > .timeline--other { color: $text-muted; }
         & > .timeline--finding { color: $text-error; text-style: bold; }
         & > .timeline--curve { color: $text-primary; }
+        & > .timeline--beside { color: $text-success; }
     }
     """
 
@@ -115,8 +119,13 @@ class TimelinePane(Painted, Widget, can_focus=True):
             return ["phases", "losses", "gradients", "steps"]
         return ["phases", "losses", "steps"][: max(height, 1)] if height != 2 else ["phases", "steps"]
 
+    @property
+    def _label(self) -> int:
+        """Columns for what a strip is and its number now, with the difference where steps are compared."""
+        return _LABEL + (WIDTH if self.scene is not None and self.scene.other is not None else 0)
+
     def _strip_width(self) -> int:
-        return max(self.content_size.width - _LABEL, 4)
+        return max(self.content_size.width - self._label, 4)
 
     def _scale(self) -> tuple[int, int]:
         """(cells, cells a step) of the strips; with more steps than cells, several steps share one."""
@@ -193,6 +202,8 @@ class TimelinePane(Painted, Widget, can_focus=True):
         name = "loss" if which == "losses" else "|grad|"
         value = "" if now is None else number(now, 3)
         yield f"{name:<6}{value:>7} ", self._look("label")
+        if self.scene.other is not None:
+            yield f"{_difference(which, self.scene, self.scene.other):<{WIDTH}}", self._look("beside")
         cells, wide = self._scale()
         drawn = spark(self.curves.drawn(which, cells), ascii=self.scene.ascii, log=which == "gradients")
         drawn = "".join(sign * max(wide, 1) for sign in drawn)
@@ -203,20 +214,30 @@ class TimelinePane(Painted, Widget, can_focus=True):
     def _steps(self, width: int) -> Iterator[_Part]:
         assert self.scene is not None
         steps, here = self.scene.step_numbers, self.scene.step.number
-        yield f"{step_word(here):<{_LABEL - 1}} ", self._look("label")
+        yield f"{step_word(here):<{self._label - 1}} ", self._look("label")
         room = self._scale()[0] if steps else 0
         ticks, cell = self._finding_cells(self.scene), self.cell_of_step(here)
         drawn = list("━" * min(cell, room) + "─" * max(room - cell, 0))
         for place in (place for place in ticks if place < room):
             drawn[place] = "!"
+        pinned = self._pinned_cell(self.scene)
+        if pinned is not None and pinned < room:
+            drawn[pinned] = "P"
         if cell < room and cell not in ticks:
             drawn[cell] = "◆"
         for place, part in _runs("".join(drawn)):
             finding = part[0] == "!"
             yield part, self._look("now" if place == cell else "finding" if finding else "label")
         last = f" {steps[-1]}" if steps else ""
-        if width - _LABEL - room >= len(last):
+        if width - self._label - room >= len(last):
             yield last, self._look("label")
+
+    def _pinned_cell(self, scene: Scene) -> int | None:
+        """Where the step that all is compared with lies, if it is one of this trace."""
+        against = scene.against
+        if against is None or against.scene is None or against.pairing is None or not against.pairing.own:
+            return None
+        return self.cell_of_step(against.scene.step.number)
 
     def _finding_cells(self, scene: Scene) -> frozenset[int]:
         known, key, cells = self._ticks
@@ -251,13 +272,25 @@ class TimelinePane(Painted, Widget, can_focus=True):
             width = self.content_size.width
             place = (self.scene.step.number, self.bar(width).moment_at(min(max(cell, 0), width - 1)))
         else:
-            step = self.step_at(cell - _LABEL)
+            step = self.step_at(cell - self._label)
             if step is None:
                 return
             place = (step, SAME)
         if place != self._asked:
             self._asked = place
             self.post_message(Travel(*place, drags=drags))
+
+
+def _difference(which: str, mine: Scene, other: Scene) -> str:
+    rows = mine.step.row, other.step.row
+    if which == "losses":
+        return difference(rows[0].loss, rows[1].loss)
+    return difference(*(_all_gradients(row) for row in rows))
+
+
+def _all_gradients(row: StepRow) -> float | None:
+    norms = [gradient for _, _, gradient in row.norms if gradient is not None]
+    return math.hypot(*norms) if norms else None
 
 
 def _split(drawn: str, cell: int) -> Sequence[tuple[str, bool]]:

@@ -92,7 +92,10 @@ class Sketch:
         sources = [self.nodes[number] for number in inputs]
         needs = not no_grad and any(node.requires_grad for node in sources)
         called = grad_fn or op.title().replace("_", "") + "Backward0"
-        call = self._add(GraphNode(self._next(), NodeKind.OP, op, op=op, module=module, source=source))
+        call = self._add(
+            GraphNode(self._next(), NodeKind.OP, op, op=op, module=module, source=source, moment=self.line)
+        )
+        made_at = self.line
         for index, number in enumerate(inputs):
             kind = EdgeKind.CUT if no_grad and self.nodes[number].requires_grad else EdgeKind.DATA
             self.edges.append(GraphEdge(number, call, kind, index))
@@ -108,6 +111,7 @@ class Sketch:
                 "role": "result",
                 "op": op,
                 "source": source,
+                "moment": made_at,
                 **facts,
             },
         )
@@ -115,7 +119,9 @@ class Sketch:
         assert stale is None or not needs
         self.edges.append(GraphEdge(call, result, EdgeKind.DATA))
         if needs:
-            grad = self._add(GraphNode(self._next(), NodeKind.GRAD_FN, called, module=module, source=source))
+            grad = self._add(
+                GraphNode(self._next(), NodeKind.GRAD_FN, called, module=module, source=source, made_at=made_at)
+            )
             self.made_by[result] = grad
             self.edges.append(GraphEdge(result, grad, EdgeKind.MADE))
             targets = [self.made_by[number] for number in inputs if number in self.made_by]

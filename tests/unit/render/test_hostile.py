@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gradscope.model.graph import GraphKind
 from gradscope.options import ViewOptions
 from gradscope.render import engine
+from gradscope.render.base import RenderOptions
 from gradscope.render.registry import render
 from tests.unit.render import graphs
 
@@ -39,6 +40,7 @@ NAMES = [
     "a..b",
     "javascript:alert(1)",
 ]
+WHOLE = RenderOptions(limit=None)  # however wide the names make it
 ELEMENTS = {"svg", "g", "a", "path", "polygon", "polyline", "ellipse", "text", "title", "style"}
 
 
@@ -58,7 +60,7 @@ def check_svg(picture: bytes) -> None:
 def test_svg_has_shapes_and_text_only(name: str, program: str) -> None:
     if engine.find(program) is None:
         pytest.skip(f"needs {program}")
-    check_svg(render(graphs.hostile(name), "svg", ViewOptions(engine=program)))
+    check_svg(render(graphs.hostile(name), "svg", ViewOptions(engine=program), WHOLE))
 
 
 @pytest.mark.parametrize("name", NAMES, ids=[repr(name)[:24] for name in NAMES])
@@ -86,4 +88,4 @@ def test_a_name_is_shown_as_it_is() -> None:
 @given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_any_name_at_all(name: str) -> None:
-    check_svg(render(graphs.hostile(name), "svg", ViewOptions(engine="graphviz-pure")))
+    check_svg(render(graphs.hostile(name), "svg", ViewOptions(engine="graphviz-pure"), WHOLE))

@@ -191,7 +191,7 @@ def test_large_and_empty_graphs_come_out_as_readable_svg(graph: Graph) -> None:
 
 def test_modules_are_clusters_and_runs_are_counted() -> None:
     picture = render(graphs.transformer(12), "svg").decode()
-    assert picture.count('class="cluster"') > 5
+    assert picture.count('class="cluster"') > 3
     assert "×12" in picture
     dot = render(graphs.transformer(12), "dot").decode()
     assert dot.count("subgraph cluster_") == picture.count('class="cluster"')

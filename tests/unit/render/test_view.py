@@ -3,11 +3,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gradscope.model.graph import Graph, GraphKind, GraphNode, NodeKind, SourceLine
+from gradscope.model.graph import EdgeKind, Graph, GraphKind, GraphNode, NodeKind, SourceLine
 from gradscope.model.records import Stats
-from gradscope.render.view import Density, GraphView, NodeView
+from gradscope.render.pieces import NodeView
+from gradscope.render.view import Density, GraphView
 from gradscope.render.words import Role
-from gradscope.transforms import fold_modules, fold_repeats
+from gradscope.transforms import attach_parameters, combine, fold_modules, fold_repeats
 from tests.builders import ab2_trace, cut_trace, inplace_trace, mlp_trace, move_trace
 from tests.unit.render import graphs
 
@@ -132,3 +133,27 @@ def test_a_node_links_to_its_line() -> None:
     plain = GraphNode(0, NodeKind.OP, "mul", source=SourceLine("a.py", 3, "x * y"))
     view = GraphView(Graph(GraphKind.FORWARD, (plain,), ())).nodes[0]
     assert (view.link, view.source) == ("./a.py#L3", "a.py:3  x * y")
+
+
+def test_a_call_says_what_it_made_what_it_reads_alone_and_what_its_backward_does() -> None:
+    view = GraphView(attach_parameters(combine(mlp_trace().step(1).graph("both"))))
+    fc2 = next(one for one in view.nodes if one.title == "fc2")
+    assert (fc2.caption, fc2.type_line, fc2.group) == ("Linear", "linear → logits · float32[16, 3]", "")
+    assert fc2.parts[0].words == "weight float32[3, 8] · |g| 0.049"
+    assert [part.role for part in fc2.parts] == [Role.PARAMETER, Role.PARAMETER, Role.GRAD_FN, Role.GRAD_FN]
+    assert fc2.parts[2].words.startswith("AddmmBackward0 +1 · |g| ")
+    assert fc2.parts[3].words == "keeps h, weight"
+    assert view.modules == {}, "a module that is one call has no box around that call's"
+    forward = GraphView(attach_parameters(combine(mlp_trace().step(1).graph("forward"))))
+    assert [part.words for one in forward.nodes if one.title == "fc2" for part in one.parts] == [
+        "weight float32[3, 8]",
+        "bias float32[3]",
+    ]
+
+
+def test_edges_between_the_same_two_nodes_are_one_with_a_count() -> None:
+    sketch = graphs.Sketch()
+    x = sketch.tensor("x")
+    sketch.op("mul", x, x, name="y")
+    (edge,) = [edge for edge in GraphView(sketch.graph()).edges if edge.kind is EdgeKind.DATA]
+    assert edge.label == "×2"

@@ -8,8 +8,9 @@ from gradscope.errors import UnknownName, UsageError
 from gradscope.model.graph import EdgeKind, Graph, GraphKind, NodeKind
 from gradscope.options import ViewOptions
 from gradscope.transforms import (
+    attach_constants,
     attach_parameters,
-    attach_results,
+    combine,
     fit,
     focus,
     fold_chains,
@@ -190,30 +191,64 @@ def test_a_chain_becomes_one_node_in_each_direction() -> None:
     assert len(folded.nodes) == 6
 
 
-def test_parameters_are_written_on_their_reader() -> None:
-    attached = attach_parameters(graphs.mlp("both"))
+def test_a_call_its_result_and_its_grad_nodes_are_one_node() -> None:
+    combined = combine(graphs.ab2())
+    assert [node.label for node in combined.nodes] == ["A", "B", "F", "G"]
+    assert [part.label for node in combined.nodes for part in node.parts] == [
+        *("AccumulateGrad", "AccumulateGrad", "MulBackward0", "MulBackward0")
+    ]
+    assert {(edge.source, edge.target) for edge in combined.edges} == {
+        (combined.nodes[start].id, combined.nodes[end].id) for start, end in ((0, 2), (1, 2), (2, 3))
+    }
+    assert {edge.kind for edge in combined.edges} == {EdgeKind.DATA}, "one edge for data down and the gradient up"
+
+
+def test_in_a_forward_picture_a_call_and_its_result_are_one_node() -> None:
+    combined = combine(graphs.ab2("forward"))
+    assert [(node.label, node.op) for node in combined.nodes if node.role == "result"] == [("F", "mul"), ("G", "mul")]
+    assert len(combined.nodes) == 4
+
+
+@pytest.mark.parametrize("kind", ["forward", "both"])
+def test_both_has_no_more_nodes_than_forward(kind: str) -> None:
+    assert len(combine(graphs.transformer(2, kind=kind)).nodes) == len(combine(graphs.transformer(2)).nodes)
+
+
+def test_a_backward_alone_is_not_combined() -> None:
+    graph = graphs.mlp("backward")
+    assert combine(graph) is graph
+
+
+def test_parameters_lie_in_their_reader() -> None:
+    attached = attach_parameters(combine(graphs.mlp("both")))
     assert not any(node.role == "parameter" for node in attached.nodes)
     linear = next(node for node in attached.nodes if node.op == "linear" and node.module == "fc1")
-    assert linear.notes == ("weight: float32[128, 64]", "bias: float32[128]")
-    grad = next(node for node in attached.nodes if node.label == "AddmmBackward0" and node.module == "fc1")
-    assert grad.notes == ("fills weight.grad", "fills bias.grad")
+    assert [part.label for part in linear.parts] == ["fc1.weight", "fc1.bias", "AddmmBackward0"]
+    backward = attach_parameters(graphs.mlp("backward"))
+    grad = next(node for node in backward.nodes if node.label == "AddmmBackward0" and node.module == "fc1")
+    assert [part.name for part in grad.parts] == ["fc1.weight", "fc1.bias"]
 
 
-def test_a_frozen_parameter_says_so_where_it_is_written() -> None:
-    attached = attach_parameters(graphs.frozen("forward"))
-    linear = next(node for node in attached.nodes if node.module == "backbone" and node.kind is NodeKind.OP)
-    assert linear.notes == ("weight: float32[3, 3], frozen",)
+def test_a_parameter_of_two_readers_stays_a_node() -> None:
+    sketch = graphs.Sketch()
+    weight = sketch.param("wte.weight", (4, 4))
+    sketch.op("linear", sketch.op("embedding", weight), weight)
+    assert "wte.weight" in labels(attach_parameters(combine(sketch.graph())))
 
 
-def test_a_leaf_of_the_users_own_is_never_written_on_another_node() -> None:
-    for kind in GraphKind:
-        assert attach_parameters(graphs.ab2(kind)) == graphs.ab2(kind)
+def test_a_leaf_of_the_users_own_is_never_drawn_inside_another_node() -> None:
+    for kind in (GraphKind.FORWARD, GraphKind.BOTH):
+        assert {"A", "B"} <= labels(attach_constants(attach_parameters(combine(graphs.ab2(kind)))))
 
 
-def test_ops_are_written_on_their_results() -> None:
-    attached = attach_results(graphs.ab2("forward"))
-    assert [node.label for node in attached.nodes] == ["A", "B", "F", "G"]
-    assert {node.op for node in attached.nodes if node.role == "result"} == {"mul"}
+def test_a_constant_without_a_name_lies_in_its_reader_and_a_named_input_does_not() -> None:
+    sketch = graphs.Sketch()
+    w = sketch.tensor("w")
+    ones = sketch.tensor("torch.ones(1)", requires_grad=False, role="input")
+    x = sketch.tensor("x", requires_grad=False, role="input")
+    sketch.op("mul", sketch.op("add", w, ones), x, name="loss")
+    attached = attach_constants(combine(sketch.graph()))
+    assert labels(attached) == {"w", "x", "add", "loss"}
 
 
 def test_focus_on_a_tensor_keeps_its_past_and_future() -> None:
@@ -246,8 +281,8 @@ def test_a_module_to_expand_that_is_not_there_is_an_error_without_a_depth_too() 
 
 def test_a_module_to_expand_stays_open_when_the_rest_is_folded_to_fit() -> None:
     graph = graphs.resnet(16)
-    assert "layer1.0.conv1" not in {node.name for node in fit(graph, 15).graph.nodes}
-    assert "layer1.0.conv1" in {node.name for node in fit(graph, 15, ("layer1.0",)).graph.nodes}
+    assert "layer1.0.conv1" not in {node.module for node in fit(graph, 15).graph.nodes}
+    assert "layer1.0.conv1" in {node.module for node in fit(graph, 15, ("layer1.0",)).graph.nodes}
 
 
 @pytest.mark.parametrize("kind", [kind.value for kind in GraphKind])
@@ -299,6 +334,7 @@ def test_a_run_keeps_what_differs_in_it_apart() -> None:
 def test_a_plain_chain_and_a_short_run_are_left_alone() -> None:
     chain = graphs.chain(100)
     assert fold_runs(chain) is chain
+    assert [node.count for node in fold_runs(chain, straight=True).nodes if node.count > 1]
     sketch = graphs.Sketch()
     w = sketch.tensor("w")
     y = w
@@ -358,8 +394,10 @@ def test_view_options_become_passes() -> None:
 def test_any_graph_fits(graph: Graph, most: int) -> None:
     fitted = fit(graph, 200)
     assert 0 < len(fitted.graph.nodes) <= most
-    if fitted.graph is not graph:
-        assert fitted.notes[0] == f"{len(fitted.graph.nodes):,} of {len(graph.nodes):,} nodes"
+    if fitted.notes:
+        assert fitted.notes[0].startswith(
+            f"{len(fitted.graph.nodes):,} of {len(graph.nodes):,} nodes, which stand for "
+        )
 
 
 def test_fitting_a_50000_op_chain_does_not_recurse() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from gradscope.tui import cursor
 from gradscope.tui.bad_numbers import bad_moments
 from gradscope.tui.cursor import LAST, SAME, START, Place
 from tests import builders
+from tests.capturing import record_text
 
 STEPS = [-1, 0, 1, 5, 9]
 
@@ -62,11 +65,11 @@ def test_nearest_is_the_nearest(moments: list[int], here: int, by: int) -> None:
     assert cursor.nearest(moments, here, by) == (min(beyond, key=lambda moment: abs(moment - here)) if beyond else None)
 
 
-@given(st.integers(-3, 60), st.integers(0, 40), st.integers(-1, 60), st.booleans())
+@given(st.integers(-4, 60), st.integers(0, 40), st.integers(-1, 60), st.booleans())
 def test_a_resolved_place_is_always_there(moment: int, count: int, here: int, same: bool) -> None:
     if same:
         here = min(here, count - 1)
-    resolved = cursor.resolve(Place(4, moment), count, here, same)
+    resolved = cursor.resolve(Place(4, moment), count, here, same, count - 1)
     assert resolved.step == 4
     assert START <= resolved.moment < max(count, 1)
 
@@ -121,3 +124,23 @@ def test_a_typed_place(text: str, place: Place) -> None:
 def test_what_is_no_place_is_refused_with_what_is_meant(text: str) -> None:
     with pytest.raises(ValueError, match=r"a step \(12\)"):
         cursor.parse_place(text, Place(3, 5))
+
+
+FAILS = """\
+import torch
+w = torch.ones(2, requires_grad=True)
+for step in range(4):
+    loss = (w * 2).sum()
+    loss.backward()
+    if step == 2:
+        torch.ones(2, 3) @ torch.ones(2, 3)
+"""
+
+
+def test_a_reader_begins_where_the_backward_starts_or_the_script_failed(tmp_path: Path) -> None:
+    mlp, forward = builders.mlp_trace().step(1), builders.ab2_trace(backward=False).step(0)
+    assert mlp.moments[cursor.opening(mlp)].kind == "backward"
+    assert cursor.opening(forward) == len(forward.moments) - 1
+    trace = record_text(tmp_path, FAILS).trace
+    failed = trace.step(trace.steps[-1])
+    assert failed.moments[cursor.opening(failed)].kind == "failure"

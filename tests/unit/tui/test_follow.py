@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gradscope.tui.session import Session
 from tests import builders
 
 
-def write(writer: TraceWriter, trace: Trace, steps: range) -> None:
+def write(writer: TraceWriter, trace: Trace, steps: Iterable[int]) -> None:
     source = trace.source
     writer.put_info(replace(source.info(), status="running", exit_status=None))
     for put, table in (
