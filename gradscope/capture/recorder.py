@@ -99,7 +99,9 @@ class Recorder:
             self.statistics,
             self.options.last,
         )
-        self.tracker = StepTracker(self.sites, self.table, self._open_draft, self._close_step, self._measure, self._between_steps)
+        self.tracker = StepTracker(
+            self.sites, self.table, self._open_draft, self._close_step, self._measure, self._between_steps
+        )
         self.journal = Journal(
             frames,
             self.sites,

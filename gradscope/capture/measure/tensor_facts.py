@@ -115,10 +115,11 @@ def _read_facts(tensor: torch.Tensor, numel: int) -> Facts:
     if facts is None:
         if len(_FACTS) >= MOST_FACTS:
             _FACTS.clear()
-        shape, dtype, device, layout, *flags, is_view = words
-        nbytes = numel * tensor.element_size()
-        facts = Facts(tuple(shape), _DTYPES[dtype], _DEVICES[device], _LAYOUTS[layout], *flags, nbytes, is_view)
-        _FACTS[words] = facts
+        shape, dtype, device, layout, requires_grad, leaf, name, retains_grad, is_inference, is_view = words
+        facts = _FACTS[words] = Facts(
+            tuple(shape), _DTYPES[dtype], _DEVICES[device], _LAYOUTS[layout], requires_grad, leaf, name, retains_grad,
+            is_inference, numel * tensor.element_size(), is_view,
+        )  # fmt: skip
     return facts
 
 

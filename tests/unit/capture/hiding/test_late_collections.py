@@ -24,6 +24,12 @@ class Knot:
         self.itself = self
 
 
+@pytest.fixture(scope="module", autouse=True)
+def optimizers_are_ready() -> None:
+    """Torch itself replaces functions of its own when the first optimizer is made."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+
 @contextmanager
 def collections() -> Iterator[list[int]]:
     """The generations that are collected meanwhile, of themselves or by a call."""
