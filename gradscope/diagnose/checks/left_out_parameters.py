@@ -38,6 +38,7 @@ AFTER_OPTIMIZER = Rule(
     "parameter-after-optimizer",
     Severity.ERROR,
     "A parameter was made, put in place or unfrozen after the optimizer was built, which does not know it.",
+    frozenset({"GS611"}),
 )
 NOT_REGISTERED = Rule(
     "GS603",
