@@ -149,7 +149,7 @@ def draw(
     depth: int | None = None,
     expand: tuple[str, ...] = (),
     focus: str | None = None,
-    theme: str = "light",
+    theme: str = "auto",
     engine: str | None = None,
     names: Mapping[str, Tensor] | None = None,
 ) -> Diagram:
