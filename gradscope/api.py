@@ -33,11 +33,14 @@ from .options import CaptureOptions, ViewOptions, option_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from .render.diagram import Diagram
     from .store import TraceWriter
 
-Target = Union["Tensor", Trace, Step, Graph, str, "os.PathLike[str]"]
+Target = Union[
+    "Tensor", "Module", Sequence["Tensor"], Mapping[str, "Tensor"], Trace, Step, Graph, str, "os.PathLike[str]"
+]
 
 
 class TraceFile(Trace):
@@ -140,18 +143,20 @@ class _Lent:
 
 def draw(
     target: Target,
-    *,
+    *inputs: Any,
     kind: str = "both",
     step: int | None = None,
     depth: int | None = None,
     expand: tuple[str, ...] = (),
     focus: str | None = None,
-    theme: str = "light",
+    theme: str = "auto",
     engine: str | None = None,
     names: Mapping[str, Tensor] | None = None,
 ) -> Diagram:
     """The autograd graph of `target`: a tensor, a trace, a step, a graph, or the path of a trace file.
 
+    Several tensors in a list, tuple or dict have one picture. `draw(model, x)` runs a model on its `inputs` and draws
+    what it returns.
     `kind` is forward, backward or both. `step` picks a step of a trace (default: the last with a backward).
     `depth`, `expand` and `focus` fold modules and narrow the picture. A live tensor's graph names the
     tensors that the caller's variables and modules hold; `names` adds to them.
@@ -164,12 +169,12 @@ def draw(
     if kind not in {item.value for item in GraphKind}:
         raise UnknownName("kind of graph", kind, (item.value for item in GraphKind))
     options = ViewOptions(step=step, kind=kind, depth=depth, expand=expand, focus=focus, theme=theme, engine=engine)
-    graph, found = _graph_of(target, options, names)
+    graph, found = _graph_of(target, options, names, inputs)
     return Diagram(graph, options, findings=found)
 
 
 def _graph_of(
-    target: Target, options: ViewOptions, names: Mapping[str, Tensor] | None
+    target: Target, options: ViewOptions, names: Mapping[str, Tensor] | None, inputs: Sequence[Any] = ()
 ) -> tuple[Graph, Sequence[Finding]]:
     """The graph, and the findings to mark in it: those of its trace, if it has one."""
     if isinstance(target, Graph):
@@ -184,7 +189,7 @@ def _graph_of(
             return _graph_of(trace, options, names)
     from .capture.live_tensors import graph_of
 
-    return graph_of(target, options.kind, names), ()
+    return graph_of(target, options.kind, names, inputs), ()
 
 
 def _findings_in(step: Step) -> list[Finding]:

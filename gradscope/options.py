@@ -50,5 +50,5 @@ class ViewOptions:
     depth: int | None = option(None, "fold modules deeper than N levels", flag="--depth", metavar="N")
     expand: tuple[str, ...] = option((), "modules to keep unfolded", flag="--expand", metavar="NAME")
     focus: str | None = option(None, "only what leads to or from this tensor or module", flag="--focus", metavar="NAME")
-    theme: str = option("light", "light or dark", flag="--theme", metavar="THEME")
+    theme: str = option("auto", "auto, light or dark; auto is as the page is", flag="--theme", metavar="THEME")
     engine: str | None = option(None, "the layout program: graphviz-pure or dot", flag="--engine", metavar="NAME")

@@ -100,7 +100,7 @@ _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "step": int,
     "kind": one_of("kind of graph", [kind.value for kind in GraphKind]),
     "depth": at_least(0),
-    "theme": one_of("theme", ["light", "dark"]),
+    "theme": one_of("theme", ["auto", "light", "dark"]),
     "engine": one_of("layout engine", ["graphviz-pure", "dot"]),
 }
 

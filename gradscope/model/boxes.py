@@ -15,6 +15,7 @@ from .places import Lines
 from .recorded import RecordedStep
 from .records import LOADER, Sample, Tensor
 from .samples import SampleIndex, not_finite
+from .signatures import told
 
 _NONE: frozenset[str] = frozenset()
 _ROLES = {1: "leaf", 2: "result", 3: "input", 4: "result"}  # of the cases of the leaf table
@@ -144,7 +145,7 @@ class Boxes:
             notes=self._value_notes(tensor, value, cut),
             moment=value.moment,
             call=self.calls.key(op.module, op.module_call) if op else None,
-            arguments=op.arguments if op else "",
+            arguments=_arguments(op),
         )
 
     def _status_marks(self, value: Value, role: str, reached: bool | None) -> frozenset[str]:
@@ -206,8 +207,15 @@ class Boxes:
             notes=(cut_reason(call),) if call.cut else (),
             moment=call.moment,
             call=self.calls.key(op.module, op.module_call) if op else None,
-            arguments=op.arguments if op else "",
+            arguments=_arguments(op),
         )
+
+
+def _arguments(op: OpCall | None) -> str:
+    """What an op was given besides tensors; by name where the values themselves were recorded."""
+    if op is None:
+        return ""
+    return op.arguments if op.given is None else told(op.name, op.given)
 
 
 def cut_reason(call: Call) -> str:

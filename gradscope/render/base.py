@@ -20,7 +20,7 @@ class RenderOptions:
     source paths are relative to.
     """
 
-    theme: str = "light"
+    theme: str = "auto"
     engine: str | None = None
     direction: str = "TB"
     density: Density = Density.AUTO

@@ -13,7 +13,7 @@ from .base import RenderOptions
 from .dot import dot_source, node_name, readable
 from .engine import choose
 from .pieces import ModuleView
-from .theme import Theme, theme
+from .theme import AUTO, Theme, in_the_dark, theme
 from .view import GraphView
 
 _FONTS = "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif"
@@ -23,6 +23,7 @@ _ATTRIBUTES = frozenset(
     | {"fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity", "stroke-opacity"}
     | {"text-anchor", "font-size", "font-weight", "font-style"}
 )
+_COLOURED = ("fill", "stroke")
 _POINTS_PER_PIXEL = 0.75
 
 
@@ -35,13 +36,13 @@ class Svg:
     def render(self, view: GraphView, options: RenderOptions) -> bytes:
         engine = choose("svg", options.engine)
         drawn = engine.run(dot_source(view, options, tooltips=False), "svg")
-        return polish(drawn, view, theme(options.theme))
+        return polish(drawn, view, theme(options.theme), auto=options.theme == AUTO)
 
     def readable(self, view: GraphView, options: RenderOptions) -> bool:
         return readable(view, options)
 
 
-def polish(drawn: bytes, view: GraphView, look: Theme) -> bytes:
+def polish(drawn: bytes, view: GraphView, look: Theme, *, auto: bool = False) -> bytes:
     """The engine's SVG as a document of our own; see the module's docstring."""
     # The engine we started wrote this; expat does not fetch external entities.
     parsed = ET.fromstring(drawn)  # noqa: S314
@@ -51,7 +52,7 @@ def polish(drawn: bytes, view: GraphView, look: Theme) -> bytes:
         "svg",
         {
             "xmlns": "http://www.w3.org/2000/svg",
-            "class": f"gradscope gradscope-{look.name}",
+            "class": f"gradscope gradscope-{AUTO if auto else look.name}",
             "viewBox": " ".join(f"{number:g}" for number in box),
             "width": str(width),
             "height": str(height),
@@ -60,8 +61,10 @@ def polish(drawn: bytes, view: GraphView, look: Theme) -> bytes:
         },
     )
     ET.SubElement(root, "title").text = f"{view.title}: {view.subtitle}"
-    ET.SubElement(root, "style").text = _style(look)
+    style = ET.SubElement(root, "style")
     _Copy(view, look).run(parsed, root)
+    name = AUTO if auto else look.name
+    style.text = _style(name) + (_dark_style(name, root) if auto else "")
     body: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return body + b"\n"
 
@@ -117,7 +120,7 @@ class _Copy:
         """A module's name is drawn last and with a halo, so that edges that cross it leave it readable."""
         fill = self.fills[self.depths[module.path] % len(self.fills)]
         for text in [part for part in source if _local(part.tag) == "text"]:
-            halo = {"stroke": fill, "stroke-width": "4", "stroke-linejoin": "round", "paint-order": "stroke"}
+            halo = {"stroke": fill.lower(), "stroke-width": "4", "stroke-linejoin": "round", "paint-order": "stroke"}
             label = ET.Element("text", {**_clean(text), **halo})
             label.text = text.text
             self.labels.append(label)
@@ -131,19 +134,28 @@ def _described(group: ET.Element, tooltip: str, link: str | None) -> ET.Element:
 
 
 def _clean(element: ET.Element) -> dict[str, str]:
-    return {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES}
+    kept = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES}
+    return {name: value.lower() if name in _COLOURED else value for name, value in kept.items()}
 
 
 def _local(tag: str) -> str:
     return tag.rpartition("}")[2]
 
 
-def _style(look: Theme) -> str:
+def _style(name: str) -> str:
     """Never wider than its page; the node or edge under the pointer stands out. Every rule is inside `.gradscope-…`."""
-    scope = f".gradscope-{look.name}"
+    scope = f".gradscope-{name}"
     return (
         f"{scope}{{max-width:100%;height:auto}}"
         f"{scope} a{{cursor:pointer}}"
         f"{scope} .node:hover path,{scope} .node:hover polygon,{scope} .node:hover ellipse{{stroke-width:2.6}}"
         f"{scope} .edge:hover path{{stroke-width:3}}"
     )
+
+
+def _dark_style(name: str, root: ET.Element) -> str:
+    """What a page in the dark sees: each colour that is there as the dark theme has it."""
+    dark = in_the_dark()
+    used = sorted({(key, one.get(key, "")) for one in root.iter() for key in _COLOURED if one.get(key) in dark})
+    rules = "".join(f'.gradscope-{name} [{key}="{colour}"]{{{key}:{dark[colour]}}}' for key, colour in used)
+    return f"@media (prefers-color-scheme: dark){{{rules}}}"

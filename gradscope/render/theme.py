@@ -6,7 +6,7 @@ by colour alone: each has its own border and sign too. The signs are in every fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import UnknownName
@@ -95,7 +95,7 @@ _LIGHT = {
     Role.PARAMETER: ("#E3F0FA", "#0068A8", "#10293B"),
     Role.LEAF: ("#DFF4EC", "#00795A", "#0B2E24"),
     Role.FROZEN: ("#EEF1F4", "#5B6B7A", "#2B3640"),
-    Role.RESULT: ("#FFFFFF", "#66717C", "#1B232B"),
+    Role.RESULT: ("#FEFEFE", "#66717C", "#1B232B"),  # not the paper's, which has another one in the dark
     Role.INPUT: ("#F6F4EE", "#7A6F55", "#332D1E"),
     Role.NO_GRAD: ("#F8F8F8", "#7A7A7A", "#3A3A3A"),
     Role.BUFFER: ("#F1EEF7", "#6E6390", "#2C2640"),
@@ -127,7 +127,7 @@ _BADGE_FORMS = {
     "nan": ("▲", True),
     "inf": ("∞", True),
     "stale": ("‼", True),
-    "mutated": ("≠", True),
+    "mutated": ("≠", False),
     "cut": ("¬", False),
     "not_reached": ("¦", False),
     "moved": ("►", True),
@@ -184,11 +184,28 @@ THEMES = {
 }
 
 
+AUTO = "auto"  # light, and dark where the page is
+
+
 def theme(name: str) -> Theme:
-    """The theme called `name`. Raises UnknownName."""
-    if name not in THEMES:
-        raise UnknownName("theme", name, THEMES)
-    return THEMES[name]
+    """The theme called `name`, the light one for `auto`. Raises UnknownName."""
+    if name not in (AUTO, *THEMES):
+        raise UnknownName("theme", name, (AUTO, *THEMES))
+    return THEMES["light" if name == AUTO else name]
+
+
+def in_the_dark() -> Mapping[str, str]:
+    """Each colour of the light theme, in small letters, with the one that stands for it in the dark one."""
+    pairs = zip(_colours(THEMES["light"]), _colours(THEMES["dark"]), strict=True)
+    return {light.lower(): dark for light, dark in pairs}
+
+
+def _colours(look: Theme) -> Iterator[str]:
+    yield from (look.paper, look.ink, look.muted, *look.cluster_fills, look.cluster_line)
+    for style in look.nodes.values():
+        yield from (style.fill, style.line, style.ink)
+    yield from (edge.line for edge in look.edges.values())
+    yield from (badge.line for badge in look.badges.values())
 
 
 _WORD = 40  # characters

@@ -207,9 +207,8 @@ class GraphView:
         """
         title = text.printable(self._title(node))
         if not self.graph.combined or node.kind is NodeKind.MODULE:
-            shown = (
-                title if full else title.removeprefix(f"{text.printable(self.graph.called(node.module or '').module)}.")
-            )
+            around = text.printable(self.graph.called(self._group(node)).module)
+            shown = title if full else title.removeprefix(f"{around}.")
             line = type_line(node) if full else brief_line(node, alone=self._is_result_without_op(node))
             return shown, role.value if full and role.value != title else "", text.printable(line)
         line = text.printable(text.tensor_type(node.dtype, node.shape))

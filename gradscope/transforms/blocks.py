@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..model.graph import Called, EdgeKind, Graph, GraphEdge, GraphNode
@@ -61,9 +61,9 @@ class Blocks:
         )
 
 
-def one_of(twins: Sequence[GraphNode], blocks: int) -> GraphNode:
+def one_of(twins: Sequence[GraphNode]) -> GraphNode:
     """The node that stands for its twins in equal blocks: the first, without what is true of that one alone."""
-    first = twins[0]
+    first, blocks = twins[0], len(twins)
     return replace(
         _any_of(first, blocks),
         members=all_members(twins),
@@ -78,14 +78,14 @@ def _any_of(node: GraphNode, blocks: int) -> GraphNode:
     return replace(node, count=count, value=None, grad=None, stats=None, grad_stats=None, order=None)
 
 
-def of_runs(graph: Graph, blocks: Sequence[Sequence[int]]) -> Mapping[str, Called]:
+def of_runs(graph: Graph, runs: Iterable[Sequence[int]]) -> Mapping[str, Called]:
     """The graph's calls once equal blocks are drawn as the first, which then says for which ones it stands."""
     if not graph.by_calls:
         return graph.calls
     found = dict(graph.calls)
-    for twins in zip(*blocks):
+    for twins in runs:
         for modules in zip(*(graph.around(graph.by_id[twin].module) for twin in twins)):
-            if len(set(modules)) == len(blocks) and not found[modules[0]].run:
+            if len(set(modules)) == len(twins) and not found[modules[0]].run:
                 found[modules[0]] = replace(found[modules[0]], run=_run(graph, modules))
     return found
 
@@ -102,9 +102,14 @@ def _run(graph: Graph, modules: Sequence[str]) -> str:
     return f"{name}, {numbers[1]} … {numbers[-1]}" if len(numbers) > 2 else f"{name}, {numbers[-1]}"
 
 
+def is_carried(graph: Graph, edge: GraphEdge) -> bool:
+    """Whether an edge from block to block is for what one made of the one before."""
+    return edge.kind in (EdgeKind.DATA, EdgeKind.CUT) and edge.source in graph.incoming
+
+
 def carried_on(graph: Graph, block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
-    """The edges from one block to the next: what equal blocks hand on to each other."""
+    """The edges from one block to the next: what equal blocks hand on to each other. What nothing makes is no such."""
     for edge in graph.edges:
         source, target = block_of.get(edge.source), block_of.get(edge.target)
-        if source is not None and target == source + 1 and edge.kind in (EdgeKind.DATA, EdgeKind.CUT):
+        if source is not None and target == source + 1 and is_carried(graph, edge):
             yield edge

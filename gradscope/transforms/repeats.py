@@ -121,12 +121,13 @@ def _fold_run(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
     if (graph.ancestors(*block_of) & graph.descendants(*block_of)) != block_of.keys():
         return graph  # something outside lies between two of the blocks
     homes = {}
-    for twins in zip(*blocks, strict=True):
-        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins], len(blocks))))
+    runs = list(zip(*blocks, strict=True))
+    for twins in runs:
+        homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins])))
     edges = tuple(
         replace(edge, label="") if block_of.get(edge.source) == block_of.get(edge.target, -1) else edge
         for edge in graph.edges
         if edge.source not in block_of or block_of[edge.source] == block_of.get(edge.target, block_of[edge.source])
     )
     loops = (*graph.loops, *carried_on(graph, block_of))
-    return contract(replace(graph, edges=edges, loops=loops, calls=of_runs(graph, blocks)), homes, keep_index=True)
+    return contract(replace(graph, edges=edges, loops=loops, calls=of_runs(graph, runs)), homes, keep_index=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import gradscope
 from gradscope.capture.recorder import active_recorders
@@ -239,3 +239,46 @@ def test_load_says_what_is_wrong(tmp_path: Path) -> None:
     path.write_text("hello")
     with pytest.raises(gradscope.GradscopeError, match=r"x\.gradscope"):
         gradscope.load(path)
+
+
+def test_several_tensors_have_one_picture() -> None:
+    w = torch.ones(2, requires_grad=True)
+    a, b = (w * 2).sum(), (w * 3).sum()
+    for several in ([a, b], (a, b), {"a": a, "b": {"deeper": b}}):
+        graph = gradscope.draw(several).graph
+        assert {node.name for node in graph.nodes if "root" in node.marks and node.name} == {"a", "b"}
+        assert sum(node.name == "w" for node in graph.nodes if node.kind.value == "tensor") == 1
+
+
+def test_a_model_is_drawn_with_its_inputs_and_folds_by_its_modules() -> None:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(30)))
+    diagram = gradscope.draw(model, torch.ones(1, 4))
+    assert {node.module for node in diagram.graph.nodes if node.op == "addmm"} == {str(n) for n in range(30)}
+    assert "one of 28 equal blocks" in diagram.text(), "the first reads no result, the last is the root"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (nn.Linear(1, 1), r"draw\(model, x\) runs it on x"),
+        ([], "there is no tensor in this list"),
+        ([1.0], "a tensor, a list, tuple or dict of tensors, a model with its inputs .* not float"),
+    ],
+)
+def test_what_cannot_be_drawn_says_what_can(target: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        gradscope.draw(target)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="Tensor is no model"):
+        gradscope.draw(torch.ones(1), torch.ones(1))
+
+
+def test_in_a_method_the_models_of_its_object_are_known() -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.model = nn.Conv2d(1, 1, 3)
+
+        def step(self) -> set[str | None]:
+            drawn = gradscope.draw(nn.functional.max_pool2d(self.model(torch.ones(1, 1, 8, 8)), 2).sum())
+            return {node.name or node.op for node in drawn.graph.nodes if node.kind.value == "tensor"}
+
+    assert Trainer().step() == {"weight", "bias", "convolution", "max_pool2d_with_indices", "sum"}

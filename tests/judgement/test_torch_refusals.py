@@ -256,7 +256,7 @@ BUGS = {
         class Soft(torch.autograd.Function):
             @staticmethod
             def forward(ctx, x, scale):
-                ctx.save_for_backward(x, scale)
+                ctx.save_for_backward(x, scale)  # culprit
                 return x.sign()
 
             @staticmethod
@@ -264,7 +264,7 @@ BUGS = {
                 (x,) = ctx.saved_tensors
                 return grad * (x.abs() < ctx.scale), None
 
-        Soft.apply(torch.randn(3, requires_grad=True), 1.5).sum().backward()  # culprit
+        Soft.apply(torch.randn(3, requires_grad=True), 1.5).sum().backward()
         """,
     ),
     "a hook that returns a norm": Refused(
@@ -382,7 +382,7 @@ BUGS = {
                 return x * x
 
             @staticmethod
-            @torch.autograd.function.once_differentiable
+            @torch.autograd.function.once_differentiable  # culprit
             def backward(ctx, grad):
                 (x,) = ctx.saved_tensors
                 return 2 * x * grad
@@ -390,7 +390,7 @@ BUGS = {
         net, head = nn.Linear(2, 4), nn.Linear(4, 1)
 
         def score(x):
-            squares = Square.apply(net(x))  # culprit
+            squares = Square.apply(net(x))
             return head(squares)
 
         x = torch.randn(3, 2, requires_grad=True)

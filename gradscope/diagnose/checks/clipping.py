@@ -14,8 +14,9 @@ from ...repair.changes.statements import inserted, moved
 from ...repair.ways import Way
 from ...text import plural
 from ..evidence.amp_fixes import scaled_rightly
-from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, only_measures
+from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, only_measures, starved_optimizer
 from ..evidence.index import Case
+from ..evidence.source_lines import only_call
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
@@ -305,7 +306,7 @@ class _Misuse(NamedTuple):
 
     means: str
     fix: str
-    blames: str  # "call": the line that raised; "backward": that of the last one
+    blames: str  # "call": the line that raised; "backward": that of the last one; "half": what made the model so
 
 
 _SCALES = "write scaler.scale(loss).backward(), and step the optimizer whose parameters that loss reaches"
@@ -339,7 +340,7 @@ _MISUSES = {
     ErrorKind.SCALER_MEETS_HALF: _Misuse(
         "the parameters themselves are float16, so their gradients are too, and the scaler unscales float32 ones only",
         "keep the model in float32 (no model.half()) and let torch.autocast choose float16 for each op",
-        "call",
+        "half",
     ),
     ErrorKind.SCALER_WANTS_TENSOR: _Misuse(
         "scaler.scale() was given something that is no tensor",
@@ -371,15 +372,24 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
     stack = failure.moment.stack
     if misuse.blames == "backward":
         stack = next((event.moment.stack for event in reversed(list(case.events(Backward)))), stack)
+    scaled = _scales(case, failure.step)
+    cause = case.place(stack)
+    if misuse.blames == "half":
+        cause = only_call(case, "half") or cause
+    elif misuse.fix == _SCALES and scaled:
+        starved = starved_optimizer(case)
+        cause = (
+            case.bound(case.optimizers[starved].stack, optimizer_name(case, starved)) if starved is not None else cause
+        )
     yield SCALER_MISUSED.finding(
         misuse.means,
-        culprit=case.place(stack),
+        culprit=cause,
         step=failure.step.number,
         confidence=CERTAIN,
         related=case.places((failure.moment.stack, "raises")),
         explanation=f"GradScaler keeps account of each iteration: scale, backward, (unscale_), step, update. Here "
         f"{misuse.means}, and it stops with: {failure.moment.message.splitlines()[0]}",
-        fix=_REACHES if misuse.fix == _SCALES and _scales(case, failure.step) else misuse.fix,
+        fix=_REACHES if misuse.fix == _SCALES and scaled else misuse.fix,
         fixes=case.fixes(*scaled_rightly(case.error.kind, case.place(stack), case.place(failure.moment.stack))),
     )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure, ModeChange, OpCall
-from ...model.records import GradGraph
 from ...model.trace import Step
 from ...repair.changes.calls import argument_replaced, renamed, with_keyword, without_call
 from ...repair.changes.rebuilt import from_array, not_rebuilt, stacked_from
@@ -18,8 +17,11 @@ from ...repair.ways import Way
 from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import Cut, first_cuts, place_of, reason
-from ..evidence.index import Case
+from ..evidence.index import Case, at
+from ..evidence.source_lines import switched_by
+from ..evidence.step_links import home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
+from ..evidence.unused_inputs import Derived, Late, asked_late, copy_used, derived_of, like_leaves, named_here
 from ..evidence.wording import listed, variable
 from ..rules import CERTAIN, SURE, Rule, check
 
@@ -223,14 +225,17 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
     graph = step.behind(backward)
     reached = {tensor for node in graph.nodes for tensor in (node.tensor, *node.output_tensors)} if graph else set()
     unused = [tensor for tensor in backward.inputs if tensor not in reached]
-    names = listed([case.called(step, tensor) for tensor in unused])
+    names = listed(dict.fromkeys(named_here(case, step, tensor) for tensor in unused))
     frozen = [tensor for tensor in backward.inputs if not flow.needs_grad(tensor)]
     root = case.called(step, backward.roots[0]) if backward.roots else "the result"
     used = [step.tensors[tensor].first_use for tensor in unused]
-    derived = next((one for tensor in unused if (one := _derived(flow, backward, tensor)) is not None), None)
+    derived = next((one for tensor in unused if (one := derived_of(flow, backward, tensor)) is not None), None)
     if derived is not None:
         return _asked_of_derived(case, step, backward, derived, root)
-    here, copy = case.place(backward.stack), _copy_used(flow, graph, unused)
+    late = next((found for tensor in unused if (found := asked_late(flow, backward, tensor)) is not None), None)
+    if late is not None:
+        return _asked_too_late(case, step, backward, late, root)
+    here, copy = case.place(backward.stack), copy_used(flow, graph, unused)
     copied = case.called(step, copy) if copy is not None else ""
     ways = [Way("ask for the tensor that is used", _OF_USED, here, without_call("clone"))]
     if copied.isidentifier() and len(backward.inputs) == 1:
@@ -238,7 +243,12 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
     if len(unused) < len(backward.inputs):  # of one alone, zeros would only hide that nothing depends on it
         zeros = with_keyword(("grad",), "materialize_grads", "True")
         ways.append(Way("take zeros for what is not used", "only what the loss depends on counts", here, zeros))
-    fix = "ask only for what the loss uses; or pass allow_unused=True and skip the None that comes back"
+    others = like_leaves(case, step, graph, unused)
+    fix = (
+        f"ask for those that it is computed with: {listed(others)}; if they are copies, the gradient is theirs"
+        if others
+        else "ask only for what the loss uses; or pass allow_unused=True and skip the None that comes back"
+    )
     if copied:
         fix = f"ask for {copied}, which {root} is computed from"
     return UNUSED_INPUT.finding(
@@ -252,43 +262,18 @@ def _unused(case: Case, step: Step, backward: Backward) -> Finding:
         ),
         explanation=f"No path leads from {root} back to {names}."
         + (f" {copied} was made of it without its graph, and that is what was used." if copied else "")
-        + (" It does not require a gradient." if frozen else "" if copied else " It took no part in computing it."),
+        + (" It does not require a gradient." if frozen else "" if copied else " It took no part in computing it.")
+        + (f" It was computed with other leaves of the very same shapes: {listed(others)}." if others else ""),
         fix=fix,
         fixes=case.fixes(*ways),
         nodes=[tensor_id(step.template, tensor) for tensor in unused],
     )
 
 
-def _copy_used(flow: Dataflow, graph: GradGraph | None, unused: Sequence[int]) -> int | None:
-    """A leaf that the graph ends at and that was made, cut off, of what was asked for."""
-    leaves = dict.fromkeys(node.tensor for node in graph.nodes if node.tensor is not None) if graph else ()
-    for leaf in leaves:
-        if flow.step.tensors[leaf].parameter is None and not flow.behind((leaf,))[0].isdisjoint(unused):
-            return leaf
-    return None
-
-
 _OF_USED = "the gradient is that of what the loss is computed from"
 
 
-class _Derived(NamedTuple):
-    """A tensor that was made of what the root is computed from, but took no part in that itself."""
-
-    tensor: int
-    source: int
-    op: int
-
-
-def _derived(flow: Dataflow, backward: Backward, tensor: int) -> _Derived | None:
-    made = flow.step.tensors[tensor].made_by
-    if made not in flow.ops or not backward.roots:
-        return None
-    behind, _ = flow.behind(backward.roots)
-    source = next((one for one in flow.ops[made].inputs if one in behind and flow.needs_grad(one)), None)
-    return _Derived(tensor, source, made) if source is not None and tensor not in behind else None
-
-
-def _asked_of_derived(case: Case, step: Step, backward: Backward, derived: _Derived, root: str) -> Finding:
+def _asked_of_derived(case: Case, step: Step, backward: Backward, derived: Derived, root: str) -> Finding:
     op = Dataflow.of(case, step).ops[derived.op]
     source, here = case.called(step, derived.source), case.place(backward.stack)
     name = case.called(step, derived.tensor)
@@ -315,6 +300,25 @@ def _asked_of_derived(case: Case, step: Step, backward: Backward, derived: _Deri
     )
 
 
+def _asked_too_late(case: Case, step: Step, backward: Backward, late: Late, root: str) -> Finding:
+    name, op = case.called(step, late.tensor), Dataflow.of(case, step).ops[late.op]
+    return UNUSED_INPUT.finding(
+        f"{root} was computed from {name} before {name} asked for a gradient",
+        culprit=case.place(op.stack),
+        step=step.number,
+        confidence=CERTAIN,
+        related=case.places(
+            (step.stack(late.asked), f"{name} asks for a gradient here"),
+            (backward.stack, "its gradient is asked for here"),
+        ),
+        explanation=f"{op.name} read {name} while it required no gradient, so nothing of that was recorded. To ask "
+        f"later changes what comes after alone: no path leads from {root} back to {name}.",
+        fix=f"ask before {name} is first used: {variable(name, 'x')}.requires_grad_() in front of this line; or "
+        f"compute what {root} needs of it after that",
+        nodes=[tensor_id(step.template, late.tensor)],
+    )
+
+
 @check(INFERENCE_TENSOR)
 def inference_tensors(case: Case) -> Iterator[Finding]:
     """An op or a backward that raised because of a tensor from inference mode: the region that made it."""
@@ -325,26 +329,45 @@ def inference_tensors(case: Case) -> Iterator[Finding]:
             continue
         region, made = _region(case, event.step, event.position)
         name = case.called(event.step, made) if made is not None else "a tensor"
+        opened = case.place(region.stack) if region is not None else None
+        refused = case.refusal.moment.inputs if case.refusal is not None else ()
+        own = _mode_of(case, event.step, refused)
+        both = own is not None and opened is not None and (own.file, own.line) != (opened.file, opened.line)
         yield INFERENCE_TENSOR.finding(
             f"{name} was made in inference mode and is now used where autograd records",
-            culprit=case.place(region.stack if region is not None else event.moment.stack),
+            culprit=own or opened or case.place(event.moment.stack),
             step=event.step.number,
             confidence=CERTAIN,
-            related=case.places((event.moment.stack, "this op would have to save it for backward")),
+            related=(
+                *((replace(opened, note="in inference mode here, too"),) if both and opened is not None else ()),
+                *case.places((event.moment.stack, "this op would have to save it for backward")),
+            ),
             explanation="Tensors made under inference_mode keep no version and no autograd data, for ever: autograd "
             "refuses to save them.",
-            fix="use torch.no_grad() instead of torch.inference_mode() here, or clone() the result outside the block",
+            fix=f"use torch.no_grad() instead of torch.inference_mode() {'in both places' if both else 'here'}, or "
+            "clone() the result outside the block",
             fixes=case.fixes(
                 Way(
                     "use no_grad here",
                     "its results may be used where autograd records",
-                    case.place(region.stack if region is not None else None),
+                    None if both else own or opened,
                     renamed(("inference_mode",), "no_grad"),
                 )
             ),
             nodes=[tensor_id(event.step.template, made)] if made is not None else [],
         )
         return
+
+
+def _mode_of(case: Case, step: Step, refused: Sequence[int]) -> Place | None:
+    """What switched inference mode on around the op that made the refused tensor: the innermost that its text tells."""
+    number = next((one for one in refused if step.tensors[one].is_inference), None)
+    op = home_of(case, step, number).op if number is not None else None
+    for site in case.sites(op.stack if op is not None else None):
+        found = switched_by(case, at(site), "inference_mode")
+        if found is not None:
+            return found
+    return None
 
 
 def _region(case: Case, step: Step, before: int) -> tuple[ModeChange | None, int | None]:

@@ -16,8 +16,9 @@ from ...repair.changes.values import added_detached, assigned_followed_by, named
 from ...repair.ways import Way
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case
+from ..evidence.keepers import binding
 from ..evidence.model_runs import evaluates
-from ..evidence.step_links import binding, differentiated_later, home_of, unseen_after
+from ..evidence.step_links import differentiated_later, home_of, unseen_after
 from ..rules import LIKELY, SURE, Rule, check
 
 GRAPHS_KEPT = Rule(

@@ -14,13 +14,15 @@ from ...repair.changes.attributes import kept_for_looking
 from ...repair.changes.heads import without_grad
 from ...repair.changes.leaves import floating, leaf_begun
 from ...repair.changes.results import local_instead, value_copied
-from ...repair.changes.values import followed_by, side_followed_by
+from ...repair.changes.values import followed_by, rebound, side_followed_by
 from ...repair.changes.writes import out_of_place, taken_one_by_one
 from ...repair.ways import Way
 from ..evidence.ancestry import copy_of_leaf, made
 from ..evidence.index import Case, Event
+from ..evidence.refusals import subject
 from ..evidence.source_lines import put_away
 from ..evidence.torch_errors import ErrorKind, TorchError
+from ..evidence.wording import is_code, variable
 from ..rules import CERTAIN, Rule, check
 
 LEAF_WRITTEN = Rule(
@@ -56,13 +58,13 @@ class _Refused(NamedTuple):
 
 
 def _leaf_written(told: _Refused) -> _Words:
-    what = f"a view of the leaf {told.name}" if told.error.parts["view"] else f"the leaf {told.name}"
+    what = f"{told.name}, a view of a leaf," if told.error.parts["view"] else f"the leaf {told.name}"
     code = told.place.code if told.place is not None else ""
     updates = "grad" in re.sub(r"requires_grad|no_grad", "", code)
     return (
         f"{what} was changed in place while gradients are recorded",
-        f"{told.name} is a leaf that wants a gradient: backward() leaves the gradient in {told.name}.grad. Were this "
-        f"write part of the graph, {told.name} would be a result and no leaf any more, so torch refuses it.",
+        "backward() leaves the gradient of a leaf in its .grad. Were this write part of the graph, the leaf would be "
+        "a result and no leaf any more, so torch refuses it.",
         f"write under torch.no_grad(): with torch.no_grad(): {_bare(code)}"
         if updates
         else f"set the value without recording it: with torch.no_grad(): {_bare(code)}; "
@@ -126,15 +128,19 @@ def _needs_leaf(told: _Refused) -> _Words:
     if told.error.kind is ErrorKind.RESULT_DEEP_COPIED:
         return (
             f"a deep copy met {told.name}, which is the result of other tensors",
-            f"Only leaves can be copied deeply: a result belongs to its graph. What is copied holds {told.name} as an "
-            "attribute.",
+            f"Only leaves can be copied deeply: a result belongs to its graph. What is copied holds {told.name}.",
             "store it without its graph where it is kept: .detach(); or build a new model and load_state_dict()",
         )
+    code = _bare(told.place.code) if told.place is not None else ""
+    written = code.rpartition("=")[0].partition(".requires_grad")[0].strip()  # as the line calls it
+    name = written if is_code(written) else variable(told.name, "x")
+    off = "False" in code.partition("requires_grad")[2]
     return (
         f"the requires_grad flag of {told.name} was set, but {told.name} is a result of other tensors",
         f"{told.name} has a grad_fn: whether it has a gradient follows from what it was computed from.",
-        f"to stop the gradient here, use {told.name}.detach(); "
-        f"to start one here, {told.name}.detach().requires_grad_()",
+        f"hand on {name}.detach() in its place, where it is used from here on: the gradient stops there"
+        if off
+        else f"to stop the gradient here, use {name}.detach(); to start one here, {name}.detach().requires_grad_()",
     )
 
 
@@ -182,6 +188,7 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
     """The ways to do what was refused, so that what was written is seen by all who wait for it."""
     if kind is ErrorKind.LEAF_WRITTEN:
         meaning = "the leaf has the new value and stays a leaf"
+        yield from _not_on_the_leaf(case, event, place)
         if not any(event.step.tensors[one].requires_grad for one in event.moment.inputs[1:]):
             yield Way("write without recording it", meaning, place, without_grad(writes_only=True))
         yield Way("give the op a copy", "the leaf stays as it is", place, side_followed_by(0, ".clone()"))
@@ -202,10 +209,42 @@ def _ways(case: Case, event: Event[Failure], kind: ErrorKind, place: Place | Non
     elif kind is ErrorKind.RESULT_DEEP_COPIED:
         yield Way("keep it without its graph", "what is kept is for looking at", place, kept_for_looking())
     elif kind is ErrorKind.FLAG_OF_RESULT_SET:
-        yield Way("begin anew with a leaf", "what lies before it gets no gradient", place, leaf_begun())
+        off = place is not None and "False" in place.code.partition("requires_grad")[2]
+        words = "cut it off from what lies before" if off else "begin anew with a leaf"
+        yield Way(words, "what lies before it gets no gradient", place, leaf_begun())
+
+
+def _not_on_the_leaf(case: Case, event: Event[Failure], place: Place | None) -> Iterator[Way]:
+    """The ways for a write that was not meant for the leaf: one into a view that was made apart, or into an argument
+    that another function made a leaf.
+    """
+    if not event.moment.inputs:
+        return
+    first = event.moment.inputs[0]
+    here = next(iter(case.sites(event.moment.stack)), None)
+    birth = next(iter(case.sites(made(case, event.step, first).stack)), None)
+    name = subject(here.expression) or _written(here.expression or here.code) if here is not None else ""
+    if here is None or birth is None or case.is_optimized(event.step, first) or not name.isidentifier():
+        return
+    if case.error.parts["view"]:
+        apart = (birth.file, birth.line) != (here.file, here.line)
+        meaning = "the leaf stays as it is, and is trained through what is left of it"
+    else:
+        apart = (birth.file, birth.function) != (here.file, here.function)
+        meaning = "the caller's leaf stays as it is, and gets its gradient"
+    if apart:
+        yield Way("write into a copy", meaning, place, rebound(name, ".clone()", before=True))
+
+
+def _written(expression: str) -> str:
+    """The name that `state[done]` or `x -= mean` writes to."""
+    return re.split(r"\[|\s", expression.strip(), maxsplit=1)[0]
 
 
 def _subject(case: Case, event: Event[Failure]) -> str:
+    if event.moment.inputs and case.error.kind is ErrorKind.RESULT_DEEP_COPIED:  # there it goes by what is copied
+        home = made(case, event.step, event.moment.inputs[0])
+        return case.called(home.step, home.number)
     if event.moment.inputs:
         return case.called(event.step, event.moment.inputs[0])
     if case.error.kind is ErrorKind.RESULT_DEEP_COPIED:

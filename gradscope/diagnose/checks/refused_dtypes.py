@@ -13,7 +13,7 @@ from ...repair.ways import Way
 from ..evidence.ancestry import Made
 from ..evidence.index import Case
 from ..evidence.refusals import Meaning, told
-from ..evidence.refused_inputs import Refused, born_as, dtypes, refused_call
+from ..evidence.refused_inputs import Refused, born_as, dtypes, mixed_before, refused_call
 from ..evidence.torch_errors import ErrorKind
 from ..rules import CERTAIN, SURE, Rule, check, finding_of
 
@@ -73,7 +73,7 @@ _MEANINGS = {
 @check(DTYPES_MIXED)
 def refused_dtypes(case: Case) -> Iterator[Finding]:
     """The error that ended the script, if torch refused a dtype: at the line where that came in, if it was seen."""
-    words, refused = told(case, _MEANINGS), refused_call(case)
+    words, refused = told(case, _MEANINGS), refused_call(case) or mixed_before(case)
     odd = _odd(case, refused) if words is not None and refused is not None else None
     if words is None or refused is None or odd is None:
         yield from finding_of(case, DTYPES_MIXED, words)

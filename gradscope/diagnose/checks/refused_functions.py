@@ -8,8 +8,9 @@ from ...model.findings import Finding, Severity
 from ...model.moments import Failure
 from ..evidence.index import Case, Event
 from ..evidence.refusals import Cause, Meaning, behind, told
-from ..evidence.source_lines import definition, returned
+from ..evidence.source_lines import called_in, definition, owner_of, returned
 from ..evidence.torch_errors import ErrorKind
+from ..evidence.wording import call_at
 from ..rules import Rule, check, finding_of
 
 FUNCTION_REFUSED = Rule(
@@ -34,6 +35,13 @@ def _defined(case: Case, _event: Event[Failure]) -> Cause | None:
     """Where the method that the message names is defined."""
     parts = case.error.parts
     return Cause(definition(case, parts.get("owner") or "", parts.get("method") or ""), "torch calls it from here")
+
+
+def _saving(case: Case, _event: Event[Failure]) -> Cause | None:
+    """The call of save_for_backward in the Function that the line applies."""
+    last = case.failure
+    owner = owner_of(call_at(case, last.moment.stack, ""), "apply") if last is not None else ""
+    return Cause(called_in(case, owner, ("forward", "setup_context"), "save_for_backward"), "applied here")
 
 
 def _in_hook(case: Case, _event: Event[Failure]) -> Cause | None:
@@ -72,6 +80,7 @@ _FUNCTIONS = {
         "save_for_backward was given a {given}, as argument {place}",
         "save_for_backward keeps tensors, and checks later that they were not changed. Other values need no such care.",
         "keep it as an attribute: ctx.scale = scale; save_for_backward for the tensors alone",
+        _saving,
     ),
     ErrorKind.FUNCTION_TAKES_OTHER_COUNT: Meaning(
         "{owner}.{method} takes other arguments than torch gives it",

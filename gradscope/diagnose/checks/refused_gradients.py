@@ -9,8 +9,10 @@ from ...model.findings import Finding, Severity
 from ...model.moments import Backward, Failure, OpCall
 from ...model.trace import Step
 from ..evidence.index import Case, Event
-from ..evidence.refusals import Cause, Meaning, told
+from ..evidence.refusals import Cause, Meaning, subject, told
+from ..evidence.source_lines import decorator_of, fills
 from ..evidence.torch_errors import ErrorKind
+from ..evidence.wording import call_at
 from ..rules import Rule, check, finding_of
 
 NO_DERIVATIVE = Rule(
@@ -46,17 +48,37 @@ def _node_of(case: Case, step: Step, name: str) -> OpCall | None:
     return step.op(nodes[-1].op) if nodes else None
 
 
+def _put_in(case: Case, _event: Event[Failure]) -> Cause | None:
+    """Where a tensor was put into the list that numpy is asked of."""
+    last = case.failure
+    name = subject(call_at(case, last.moment.stack, "")) if last is not None else ""
+    filled = fills(case, case.place(last.moment.stack), name) if last is not None and name else []
+    return Cause(filled[0], "numpy is asked for here") if filled else None
+
+
+_NUMPY_OF_MANY = Meaning(
+    "numpy is asked of {name}, which holds tensors that have a graph",
+    "An array knows nothing of autograd: torch refuses to lose the gradient without being told to. Until it leaves "
+    "{name}, each of them also keeps its whole graph in memory.",
+    "put the values in without their graph: .detach(), or .item() for a number",
+    _put_in,
+)
+
+
 def _called(node: str) -> str:
     return node.partition("Backward")[0].lower()
 
 
 def _function_of_user(case: Case, event: Event[Failure]) -> Cause | None:
-    """Where a custom Function was applied, the last in the graph of the backward that failed."""
+    """The mark of the custom Function that was applied last in the graph of the backward that failed, or that line."""
     failed = [one.moment for one in case.events(Backward, event.step) if one.moment.error is not None]
     graph = event.step.behind(failed[-1]) if failed else None
     made = [(node.name, event.step.op(node.op)) for node in graph.nodes] if graph is not None else []
     found = next((op for name, op in made if op is not None and name == f"{op.name}Backward"), None)
-    return Cause(case.place(found.stack), "it is differentiated twice here", found.name) if found is not None else None
+    if found is None:
+        return None
+    mark = decorator_of(case, found.name, "backward", "once_differentiable")
+    return Cause(mark or case.place(found.stack), "it is differentiated twice here", found.name)
 
 
 _DERIVATIVES = {
@@ -176,10 +198,12 @@ _DATA_ONLY = {
 @check(NO_DERIVATIVE, GRADIENT_REFUSED, GRAPH_IN_THE_WAY)
 def refused_gradients(case: Case) -> Iterator[Finding]:
     """The error that ended the script, if torch refused a derivative, a gradient, or to forget a graph."""
+    event = case.refusal
+    many = event is not None and case.error.kind is ErrorKind.NUMPY_OF_GRAPH and _put_in(case, event) is not None
     for rule, meanings in (
         (NO_DERIVATIVE, _DERIVATIVES),
         (GRADIENT_REFUSED, _GRADIENTS),
-        (GRAPH_IN_THE_WAY, _DATA_ONLY),
+        (GRAPH_IN_THE_WAY, {ErrorKind.NUMPY_OF_GRAPH: _NUMPY_OF_MANY} if many else _DATA_ONLY),
     ):
         yield from finding_of(case, rule, told(case, meanings))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ...model.findings import Finding, Place, Severity
 from ...model.moments import Backward, Failure
+from ...model.records import Site
 from ..evidence.dataflow import Dataflow
 from ..evidence.index import Case, Event, at
 from ..evidence.refusals import Cause, Meaning, behind, told
@@ -36,7 +37,12 @@ def _checkpointed(case: Case, event: Event[Failure]) -> Cause | None:
     memory = _memory(case, event)
     if memory is not None:
         return Cause(memory, "the backward that runs it again", function.function)
-    for moment in event.step.moments[: event.position]:
+    here = event.step.moments[: event.position]
+    outer_lines = (site for moment in here for site in case.sites(moment.stack)[1:] if _calls_checkpoint(site))
+    called_at = next(outer_lines, None)
+    if called_at is not None:
+        return Cause(at(called_at), "the backward that runs it again", function.function)
+    for moment in here:
         sites = case.sites(moment.stack)
         for inner, outer in zip(sites, list(sites[1:])):
             called = outer.expression.partition("(")[0].rpartition(".")[2]
@@ -45,12 +51,16 @@ def _checkpointed(case: Case, event: Event[Failure]) -> Cause | None:
     return Cause(at(function), "the backward that runs it again", function.function)
 
 
+def _calls_checkpoint(site: Site) -> bool:
+    return "checkpoint" in site.expression.partition("(")[0]
+
+
 def _memory(case: Case, event: Event[Failure]) -> Place | None:
     """The statement inside of a checkpoint that changes what outlives it, and so what it meets when it runs again."""
     lines: dict[str, set[int]] = defaultdict(set)
     for moment in event.step.moments[: event.position]:
         sites = case.sites(moment.stack)
-        called = [place for place, site in enumerate(sites) if "checkpoint" in site.expression.partition("(")[0]]
+        called = [place for place, site in enumerate(sites) if _calls_checkpoint(site)]
         for site in sites[: called[0]] if called else ():
             lines[site.file].add(site.line)
     return next(memories_of(case, lines), None)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ...model.build import tensor_id
-from ...model.findings import Finding, Severity
+from ...model.findings import Finding, Place, Severity
 from ...model.fixes import said
 from ...model.moments import Backward
 from ...model.records import Kept
 from ...model.trace import Step
-from ..evidence.carriers import carrier, is_late_root, updated_between
+from ..evidence.carriers import carrier, held_before, is_late_root, updated_between
 from ..evidence.dataflow import Dataflow
 from ..evidence.graph_fixes import both_followed, each_followed, graph_of_grad_kept, kept_apart, let_go, made_anew
-from ..evidence.index import Case, Event, Origin
+from ..evidence.index import Case, Event, Origin, at
+from ..evidence.keepers import Keeper, block_around, built_once_at, container, keeper_of, remembered_by
 from ..evidence.players import Trespass, trespass
-from ..evidence.step_links import binding, container, home_of
+from ..evidence.step_links import Home, home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import optimizer_name, variable
 from ..rules import CERTAIN, SURE, Rule, check
@@ -43,61 +45,120 @@ def second_backwards(case: Case) -> Iterator[Finding]:
         if came is not None and freed and not updated_between(case, event, came):
             yield _several(case, event, came)
         elif came is not None and not is_late_root(case, event, came):
-            yield _carried(case, event.step, event.moment, came, freed)
+            yield _carried(case, event, came, freed)
+        elif freed and came is None and (kept := held_before(case, event)) is not None:
+            yield _held(case, event, kept)
         elif freed:
             yield _twice(case, event)
 
 
-def _carried(case: Case, step: Step, backward: Backward, came: int, freed: bool) -> Finding:
-    home, there, op, number = home_of(case, step, came)
-    name = case.called(home, there)
-    again = op is not None and any(one.stack == op.stack for one in Dataflow.of(case, step).ops.values())
-    before = _backward_of(case, number, home)
-    use = step.tensors[came].first_use
+def _carried(case: Case, event: Event[Backward], came: int, freed: bool) -> Finding:
+    step, backward = event.step, event.moment
+    home = home_of(case, step, came)
+    again = home.op is not None and any(one.stack == home.op.stack for one in Dataflow.of(case, step).ops.values())
+    kept = _kept_in(case, home.number, home.tensor) if again else None
+    if kept is not None:
+        keeper = Keeper(case.place(kept.stack))
+    else:
+        keeper = keeper_of(case, home, step, came) if again else built_once_at(case, home, step)
+    called = case.called(home.step, home.tensor)
+    name = keeper.name or called
+    before = _backward_of(case, home.number, home.step)
     places = case.places(
         (before.stack if before is not None else None, "the backward that freed it" if freed else "its own backward"),
-        (use, f"{name} comes into this step here"),
+        (step.tensors[came].first_use, f"{name} comes into this step here"),
         (backward.stack, "this backward raises"),
     )
-    then = "the setup" if number < 0 else f"step {number}"
+    places = (*(replace(place, note="kept here, too") for place in keeper.others), *places)
     happened = (
-        f"The backward of {then} freed that graph, and this one needs it again."
+        f"The backward of {_then(home)} freed that graph, and this one needs it again."
         if freed
         else "Its weights have been updated by the optimizer since, so what that graph saved is out of date."
     )
-    if again:
-        kept, made = _kept_in(case, number, there), op.stack if op is not None else None
-        culprit = case.place(kept.stack) if kept is not None else binding(case, home, made)
-        pile = container(culprit.code, culprit.expression) if culprit is not None else ""
-        return CARRIED_GRAPH.finding(
-            f"{pile} still holds {name} of {then}, graph and all, in step {step.number}"
-            if pile
-            else f"{name} brings the graph of {then} into step {step.number}",
-            culprit=culprit,
-            step=step.number,
-            confidence=CERTAIN,
-            related=places,
-            explanation=f"{name} still has its history when the next step uses it, so this backward goes on into "
-            f"{then}. {happened}",
-            fix=f"empty it once its values are used, after each update: {pile}.clear()"
-            if pile
-            else f"detach {name} before the next step"
-            ", each tensor of it if it is a tuple" + ("" if freed else "; and leave out retain_graph=True"),
-            fixes=case.fixes(*let_go(case, name, pile, culprit, backward)),
-            nodes=[tensor_id(step.template, came)],
-        )
-    culprit = binding(case, step, op.stack) if op is not None else None
-    return BUILT_ONCE.finding(
-        f"{name} was computed once, in {then}, and every step goes back through its graph",
+    if not again:
+        return _built_once(case, event, came, keeper._replace(name=name), places, happened)
+    culprit = keeper.place
+    pile = container(culprit.code, culprit.expression) if culprit is not None else ""
+    return CARRIED_GRAPH.finding(
+        f"{pile} still holds {name} of {_then(home)}, graph and all, in step {step.number}"
+        if pile
+        else f"{name} brings the graph of {_then(home)} into step {step.number}",
         culprit=culprit,
         step=step.number,
         confidence=CERTAIN,
         related=places,
-        explanation=f"The graph behind {name} is built where it is computed. {happened}",
-        fix=f"compute {name} inside the loop, anew for each backward; detach it if it trains nothing",
-        fixes=case.fixes(*made_anew(case, step, name, culprit, backward, came)),
+        explanation=f"{name} still has its history when the next step uses it, so this backward goes on into "
+        f"{_then(home)}. {happened}",
+        fix=f"empty it once its values are used, after each update: {pile}.clear()"
+        if pile
+        else _kept_without_graph(name, keeper) + ("" if freed else "; and leave out retain_graph=True"),
+        fixes=case.fixes(*let_go(case, called, pile, culprit, backward)),
         nodes=[tensor_id(step.template, came)],
     )
+
+
+def _kept_without_graph(name: str, keeper: Keeper) -> str:
+    """What to do about a value that is kept with its history: where the line is known, there."""
+    if keeper.name:
+        return f"put what {name} keeps there without its graph: .detach() on what it is given"
+    return f"detach {name} before the next step, each tensor of it if it is a tuple"
+
+
+def _built_once(
+    case: Case, event: Event[Backward], came: int, keeper: Keeper, places: Sequence[Place], happened: str
+) -> Finding:
+    """A value that was computed once, by whatever keeps it: an attribute, a function that remembers, a block."""
+    step, culprit, name = event.step, keeper.place, keeper.name
+    home = home_of(case, step, came)
+    path = case.names.box(home.op.module) if home.op is not None else None
+    derived = path is not None and "parametrizations" in path.split(".")  # torch itself keeps such values in a block
+    lines = [at(site) for site in case.sites(event.moment.stack)] if derived else []
+    block = next((found for line in lines if (found := block_around(case, line, "cached")) is not None), None)
+    memo = remembered_by(case, culprit)
+    if block is not None:
+        how, fix = f"{block.expression} keeps it", "open that block anew in each step, around its forward"
+        places = (*(() if culprit is None else (replace(culprit, note=f"{name} is computed here"),)), *places)
+    elif memo:
+        instead = f"@property instead of @{memo}" if memo.endswith("property") else f"no @{memo}"
+        how, fix = f"@{memo} keeps it", f"use {instead}: what is trained is computed anew for each backward"
+    else:
+        how = "The graph is built where it is computed"
+        fix = f"compute {name} inside the loop, anew for each backward; detach it if it trains nothing"
+    return BUILT_ONCE.finding(
+        f"{name} was computed once, in {_then(home)}, and every step goes back through its graph",
+        culprit=block or culprit,
+        step=step.number,
+        confidence=CERTAIN,
+        related=places,
+        explanation=f"{how}. {happened}",
+        fix=fix,
+        fixes=() if block or memo else case.fixes(*made_anew(case, step, name, culprit, event.moment, came)),
+        nodes=[tensor_id(step.template, came)],
+    )
+
+
+def _held(case: Case, event: Event[Backward], kept: Kept) -> Finding:
+    """Results of an earlier step that something holds came into this one where no op of theirs was seen."""
+    step = event.step
+    home = case.like(kept.step)
+    made = home.maker(kept.tensor) if home is not None else None
+    then = "the setup" if kept.step < 0 else f"step {kept.step}"
+    return BUILT_ONCE.finding(
+        f"{kept.holder} holds results of {then}, graph and all, and the backwards of later steps go through them",
+        culprit=case.place(made.stack if made is not None else kept.stack),
+        step=step.number,
+        confidence=SURE,
+        related=case.places((event.moment.stack, "this backward raises")),
+        explanation=f"What {kept.holder} holds was computed once. An earlier backward freed its graph, and this one "
+        "needs it again.",
+        fix=f"keep in {kept.holder} what they are computed from, and compute them anew for each backward; "
+        "if nothing behind them is trained, keep them without their graph: .detach()",
+        nodes=[tensor_id(step.template, tensor) for tensor in event.moment.roots],
+    )
+
+
+def _then(home: Home) -> str:
+    return "the setup" if home.number < 0 else f"step {home.number}"
 
 
 def _several(case: Case, event: Event[Backward], came: int) -> Finding:

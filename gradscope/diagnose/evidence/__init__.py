@@ -10,6 +10,7 @@
 | who owns each parameter since when, and is it trained | `parameters` |
 | which model ran in which mode, and what for | `model_runs` |
 | what did a step take over from earlier ones | `step_links` |
+| which line keeps a value beyond its step | `keepers` |
 | what do the statistics say; why does an op give NaN | `statistics`, `nan_causes` |
 | what does torch's error mean; what was an op given | `torch_errors`, `arguments` |
 | what does an op do | `model.op_kinds`, which other readers ask, too |

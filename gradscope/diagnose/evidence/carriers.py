@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...model.moments import Backward, Mutation, OptimizerStep
+from ...model.records import Kept
 from ...model.trace import Step
 from .dataflow import Dataflow
 from .index import Case, Event
@@ -30,6 +31,23 @@ def carrier(case: Case, event: Event[Backward], *, stale: bool) -> int | None:
     ]
     direct = [root for root in backward.roots if step.tensors[root].carried]
     return next(iter((*direct, *found)), None)
+
+
+def held_before(case: Case, event: Event[Backward]) -> Kept | None:
+    """A result of an earlier step that something still holds, whose graph a backward meets behind a call that
+    torch makes unseen, as a DataLoader does: a node of its kind is there, and none of it was made in this step.
+    """
+    step = event.step
+    graph = step.behind(event.moment)
+    unseen = (op for op in Dataflow.of(case, step).ops.values() if not op.grad_nodes and not op.inputs)
+    if graph is None or not any(step.tensors[out].grad_fn is not None for op in unseen for out in op.outputs):
+        return None
+    strange = {node.name for node in graph.nodes if node.carried}
+    for kept in (one for row in case.rows if row.number < step.number for one in row.kept):
+        home = case.like(kept.step) if kept.step < step.number and kept.stack is not None else None
+        if home is not None and home.tensors[kept.tensor].grad_fn in strange:
+            return kept
+    return None
 
 
 def is_late_root(case: Case, event: Event[Backward], tensor: int) -> bool:

@@ -264,6 +264,13 @@ def backward_reach(case: Case) -> Mapping[int | None, frozenset[int]]:
     return {stack: frozenset(parameters) for stack, parameters in found.items()}
 
 
+def starved_optimizer(case: Case) -> int | None:
+    """The one optimizer whose parameters no backward ever reached; None if there is none, or several."""
+    reached = {one for parameters in backward_reach(case).values() for one in parameters}
+    starved = [number for number, members in case.members.items() if reached.isdisjoint(members)]
+    return starved[0] if len(starved) == 1 else None
+
+
 def only_measures(clip: OpCall) -> bool:
     """Whether a clipping has no limit: it is called for the norm that it returns."""
     return arguments(clip).number("max_norm", 0) == math.inf

@@ -135,6 +135,10 @@ def _count(shape: str) -> int:
 def _as_data(refusal: Refusal) -> Iterator[Way]:
     meaning = "the values are the same; no gradient comes back through them"
     words = "take the values without their graph"
+    if refusal.cause != refusal.struck:  # what was put into a list, there
+        put = argument_followed_by(("append", "appendleft"), 0, ".detach()")
+        yield Way("put the values in without their graph", meaning, refusal.cause, put)
+        return
     yield Way(words, meaning, refusal.struck, receiver_followed_by("numpy", call=".detach()"))
     for takers in (("array", "asarray"), ("float32", "float64"), ("mean", "sum", "abs", "max", "min", "std")):
         yield Way(words, meaning, refusal.struck, argument_followed_by(takers, 0, ".detach()"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...model.findings import Place
-from ...model.moments import Failure
+from ...model.moments import Backward, Failure
 from ...model.records import Module, Tensor
 from ...text import elide_list
 from .ancestry import Made, made
+from .dataflow import Dataflow
 from .index import Case, Event
 from .wording import call_at, shape_of
 
@@ -35,12 +36,36 @@ def refused_call(case: Case) -> Refused | None:
     event = case.refusal
     if event is None or case.failure is None or not event.moment.inputs:
         return None
+    return given_to(case, event, case.failure.moment.stack)
+
+
+def mixed_before(case: Case) -> Refused | None:
+    """The last op behind the failing backward that was given real numbers of several dtypes: forward let it pass."""
+    last = case.failure
+    backward = next((one for one in reversed(list(case.events(Backward))) if one.moment.error is not None), None)
+    if last is None or backward is None or backward.step.number != last.step.number:
+        return None
+    step, flow = backward.step, Dataflow.of(case, backward.step)
+    for number in sorted(flow.behind(backward.moment.roots)[1], reverse=True):
+        op = flow.ops[number]
+        if len({step.tensors[one].dtype for one in op.inputs if _is_real(step.tensors[one])}) > 1:
+            there = Failure(op.phase, op.stack, last.moment.type, last.moment.message, op.name, True, op.inputs)
+            return given_to(case, Event(step, number, there), op.stack)
+    return None
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.dtype.startswith(("float", "bfloat"))
+
+
+def given_to(case: Case, event: Event[Failure], stack: int | None) -> Refused:
+    """The call at a stack, with what it was given."""
     step, inputs = event.step, tuple(dict.fromkeys(event.moment.inputs))
     kept = {number: case.parameter(step, number) for number in inputs}
     weights = tuple(number for number, one in kept.items() if one is not None and one.role != "leaf" and one.root)
     layer = next((home for number in weights if (home := _layer(case, step.tensors[number].parameter))), None)
     data = tuple(number for number in inputs if layer is None or number not in weights)
-    written = call_at(case, case.failure.moment.stack, f"the call of {event.moment.call}")
+    written = call_at(case, stack, f"the call of {event.moment.call}")
     return Refused(event, written, event.moment.call, data, weights if layer is not None else (), layer)
 
 

@@ -20,15 +20,84 @@ def place_in(source: Source, node: ast.expr | ast.stmt, note: str = "", within: 
 
 def definition(case: Case, owner: str, method: str) -> Place | None:
     """Where the method of a class is defined, in the files that ran; None where it is not there exactly once."""
+    found = [place_in(source, part) for source, part in _methods(case, owner, (method,))]
+    return found[0] if len(found) == 1 else None
+
+
+def called_in(case: Case, owner: str, methods: tuple[str, ...], name: str) -> Place | None:
+    """The one call of a name in these methods of a class."""
     found = [
-        place_in(source, part)
-        for source in _sources(case)
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.ClassDef) and node.name == owner
-        for part in node.body
-        if isinstance(part, ast.FunctionDef) and part.name == method
+        place_in(source, call, within=call)
+        for source, method in _methods(case, owner, methods)
+        for call in ast.walk(method)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == name
     ]
     return found[0] if len(found) == 1 else None
+
+
+def only_call(case: Case, name: str) -> Place | None:
+    """The one call of a name in the files that ran."""
+    found = [
+        place_in(source, node, within=node)
+        for source in _sources(case)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
+    """What runs a line under a mode of this name: the innermost `with` around it, or a decorator of its function."""
+    source = case.sources.of(place.file) if place is not None else None
+    statement = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
+    if source is None or statement is None:
+        return None
+    for node in (statement, *source.around(statement)):
+        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        opened = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
+        for one in node.decorator_list if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else opened:
+            called = one.func if isinstance(one, ast.Call) else one
+            if ast.unparse(called).rpartition(".")[2] == name:
+                return place_in(source, one, within=one)
+        if function:
+            return None
+    return None
+
+
+def fills(case: Case, place: Place | None, name: str) -> list[Place]:
+    """The statements of a file that put something into what this name holds: `self.values.append(x)`."""
+    source = case.sources.of(place.file) if place is not None else None
+    return [
+        place_in(source, node, within=node)
+        for node in (ast.walk(source.tree) if source is not None else ())
+        if source is not None
+        and isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("append", "appendleft")
+        and ast.unparse(node.func.value) == name
+    ]
+
+
+def decorator_of(case: Case, owner: str, method: str, name: str) -> Place | None:
+    """The decorator of a name that the method of a class has."""
+    found = [
+        place_in(source, decorator, within=decorator)
+        for source, node in _methods(case, owner, (method,))
+        for decorator in node.decorator_list
+        if ast.unparse(decorator).rpartition(".")[2] == name
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def owner_of(call: str, method: str) -> str:
+    """The class that a call of its method names: `Spike` of `Spike.apply(x)`; "" if it names none."""
+    try:
+        node = ast.parse(call, mode="eval").body
+    except SyntaxError:
+        return ""
+    function = node.func if isinstance(node, ast.Call) else None
+    named = isinstance(function, ast.Attribute) and function.attr == method
+    return ast.unparse(function.value).rpartition(".")[2] if named and isinstance(function, ast.Attribute) else ""
 
 
 def function_named(case: Case, name: str) -> tuple[Source, ast.FunctionDef] | None:
@@ -43,11 +112,11 @@ def function_named(case: Case, name: str) -> tuple[Source, ast.FunctionDef] | No
 
 
 def returned(case: Case, name: str) -> Place | None:
-    """The one `return` of the function of a name."""
+    """The one `return` of a value that the function of a name has."""
     found = function_named(case, name)
     if found is None:
         return None
-    returns = [node for node in ast.walk(found[1]) if isinstance(node, ast.Return) and node.value is not None]
+    returns = [node for node in ast.walk(found[1]) if isinstance(node, ast.Return) and not _is_none(node.value)]
     return place_in(found[0], returns[0]) if len(returns) == 1 else None
 
 
@@ -130,6 +199,19 @@ def loads_of(case: Case, file: str, owner: str) -> Place | None:
         and ast.unparse(node.func.value) == owner
     ]
     return found[0] if len(found) == 1 else None
+
+
+def _is_none(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and value.value is None)
+
+
+def _methods(case: Case, owner: str, names: tuple[str, ...]) -> Iterator[tuple[Source, ast.FunctionDef]]:
+    """The methods of these names in the classes of a name."""
+    for source in _sources(case):
+        for node in ast.walk(source.tree):
+            for part in node.body if isinstance(node, ast.ClassDef) and node.name == owner else ():
+                if isinstance(part, ast.FunctionDef) and part.name in names:
+                    yield source, part
 
 
 def _sources(case: Case) -> Iterator[Source]:

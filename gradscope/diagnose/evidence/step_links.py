@@ -1,22 +1,16 @@
-"""What steps take over from earlier ones: where it was made, what became of it, and the line that keeps it."""
+"""What steps take over from earlier ones: where it was made, and what became of it."""
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple
 
-from ...model.findings import Place
 from ...model.moments import Backward, OpCall
-from ...model.records import Site
 from ...model.trace import Step
 from .dataflow import Dataflow
-from .index import Case, Origin, at, once_a_case, once_a_step
-
-_ADDING = frozenset({"append", "appendleft", "add", "insert", "put", "push"})
+from .index import Case, Origin, once_a_case
 
 
 class Home(NamedTuple):
@@ -92,43 +86,3 @@ def unseen_after(case: Case, number: int) -> bool:
     """Whether what the next step did with what it took over was not seen: it is a light one."""
     following = case.by_number.get(number + 1)
     return following is not None and following.light
-
-
-def binding(case: Case, step: Step, stack: int | None, note: str = "") -> Place | None:
-    """The line of a stack that gives a value its lasting name: an attribute's assignment, else the loop's own line."""
-    sites = case.sites(stack)
-    for site in sites:
-        if any("." in target or "[" in target for target in site.targets) or container(site.code, site.expression):
-            return at(site, note)
-    depth = len(sites) - 1 - common_depth(case, step)
-    return at(sites[max(min(depth, len(sites) - 1), 0)], note) if sites else None
-
-
-@lru_cache(maxsize=256)
-def container(code: str, expression: str) -> str:
-    """What a line puts the value of an expression into, as code: `self.saved` of `self.saved.append(x)`; else ""."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
-        return ""  # part of a statement
-    for call in ast.walk(tree):
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr not in _ADDING:
-            continue
-        if not expression or any(ast.unparse(given) == expression for given in call.args):
-            return ast.unparse(call.func.value)
-    return ""
-
-
-@once_a_step
-def common_depth(case: Case, step: Step) -> int:
-    """How many outer call sites all moments of a step share: those outside the loop's own function."""
-    stacks = {moment.stack for moment in step.moments if moment.stack is not None}
-    shared: list[Site] | None = None
-    for stack in stacks:
-        outer = list(reversed(case.sites(stack)))
-        if shared is None:
-            shared = outer
-            continue
-        same = next((i for i, (one, other) in enumerate(zip(shared, outer)) if one.id != other.id), None)
-        shared = shared[: min(len(shared), len(outer)) if same is None else same]
-    return len(shared or ()) if len(stacks) > 1 else max(len(shared or ()) - 1, 0)

@@ -6,6 +6,7 @@ import ast
 
 from ..rewrite import Rewrite
 from ..scope import nn_name, torch_name
+from ..source import Source
 from ..spot import Spot
 from ..ways import Change
 from .calls import calls_of, last_name, with_argument, wrap
@@ -238,21 +239,45 @@ def _gives_parameters(node: ast.AST, name: str) -> bool:
 
 
 def leaf_begun() -> Change:
-    """`x.requires_grad = True` of a result as `x = x.detach().requires_grad_()`."""
+    """`x.requires_grad = True` of a result as `x = x.detach().requires_grad_()`, and of False as `x = x.detach()`,
+    but not where the name is a loop's or an argument and is read no more: it would be bound in vain.
+    """
 
     def change(spot: Spot) -> Rewrite | None:
         target = spot.assignment.targets[0] if spot.assignment is not None else None
         call = spot.statement.value if isinstance(spot.statement, ast.Expr) else None
         if isinstance(target, ast.Attribute) and target.attr == _FLAG:
-            value = target.value
+            value, asked = target.value, spot.assignment.value if spot.assignment is not None else None
         elif isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == f"{_FLAG}_":
-            value = call.func.value
+            given = [*call.args, *(keyword.value for keyword in call.keywords)]
+            value, asked = call.func.value, given[0] if given else None
         else:
             return None
         if spot.statement is None or not isinstance(value, (ast.Name, ast.Attribute)):
             return None
+        if isinstance(value, ast.Name) and _bound_in_vain(spot.source, spot.statement, value.id):
+            return None
         name = spot.source.segment(value)
         start, end = spot.source.start(spot.statement), spot.source.end(spot.statement)
-        return spot.rewrite().piece(start, end, f"{name} = {name}.detach().{_FLAG}_()")
+        off = isinstance(asked, ast.Constant) and asked.value is False
+        return spot.rewrite().piece(start, end, f"{name} = {name}.detach()" + ("" if off else f".{_FLAG}_()"))
 
     return change
+
+
+def _bound_in_vain(source: Source, statement: ast.stmt, name: str) -> bool:
+    """Whether a name that a loop or a call gives its value is not read again before it is given the next one."""
+    for node in source.around(statement):
+        if isinstance(node, ast.For):
+            given = {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
+        else:
+            continue
+        if name in given:
+            reads = (part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name)
+            end = statement.end_lineno or statement.lineno
+            return not any(isinstance(part.ctx, ast.Load) and part.lineno > end for part in reads)
+        if not isinstance(node, ast.For):
+            return False
+    return False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -7,7 +8,9 @@ import pytest
 
 from gradscope.errors import UnknownName
 from gradscope.model.graph import EdgeKind
-from gradscope.render.theme import THEMES, Theme, legend, theme
+from gradscope.options import ViewOptions
+from gradscope.render.registry import render
+from gradscope.render.theme import THEMES, Theme, in_the_dark, legend, theme
 from gradscope.render.view import GraphView
 from gradscope.render.words import BADGES, Role
 from tests.builders import ab2_trace
@@ -88,3 +91,21 @@ def test_the_legend_tells_what_the_numbers_on_gradients_are() -> None:
 def test_an_unknown_theme_names_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="did you mean 'dark'"):
         theme("drak")
+
+
+def test_a_picture_is_dark_where_its_page_is_unless_a_theme_was_asked_for() -> None:
+    picture = render(graphs.frozen(), "svg").decode()
+    dark = picture[picture.index("@media (prefers-color-scheme: dark)") : picture.index("</style>")]
+    used = set(re.findall(r' (?:fill|stroke)="(#[0-9a-f]{6})"', picture[picture.index("</style>") :]))
+    assert used
+    assert used <= set(re.findall(r'="(#[0-9a-f]{6})"]', dark)), "no colour of the light page is left in the dark"
+    for asked in THEMES:
+        assert "prefers-color-scheme" not in render(graphs.frozen(), "svg", ViewOptions(theme=asked)).decode()
+
+
+def test_each_light_colour_has_one_dark_one() -> None:
+    for light, dark in zip(THEMES["light"].nodes.values(), THEMES["dark"].nodes.values(), strict=True):
+        assert [in_the_dark()[one.lower()] for one in (light.fill, light.line, light.ink)] == [
+            *(dark.fill, dark.line, dark.ink)
+        ]
+    assert in_the_dark()[THEMES["light"].paper.lower()] == THEMES["dark"].paper

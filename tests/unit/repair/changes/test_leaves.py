@@ -47,6 +47,9 @@ HEAD = "import torch\nfrom torch import nn\nlr = w = x = net = n = start = value
         ("c = nn.Parameter(torch.arange(n))", floating(), "c = nn.Parameter(torch.arange(n).float())"),
         ("x.requires_grad = True", leaf_begun(), "x = x.detach().requires_grad_()"),
         ("x.requires_grad_(True)", leaf_begun(), "x = x.detach().requires_grad_()"),
+        ("x.requires_grad = False", leaf_begun(), "x = x.detach()"),
+        ("x.requires_grad_(False)", leaf_begun(), "x = x.detach()"),
+        ("for x in xs: x.requires_grad = False", leaf_begun(), None),  # the list would keep what it has
         ("w = w - lr * w.grad", written_in_place(under_no_grad=False), "w -= lr * w.grad"),
         ("w = x - lr * w.grad", written_in_place(under_no_grad=False), None),
         ("s = torch.ones([], requires_grad=True)", as_parameter(), "s = nn.Parameter(torch.ones([]))"),
