@@ -35,15 +35,28 @@ def called_in(case: Case, owner: str, methods: tuple[str, ...], name: str) -> Pl
     return found[0] if len(found) == 1 else None
 
 
-def only_call(case: Case, name: str) -> Place | None:
-    """The one call of a name in the files that ran."""
+def halved_model(case: Case) -> Place | None:
+    """The one call of half() in the files that ran, if it is a module's: of a tensor it would be an op."""
     found = [
         place_in(source, node, within=node)
         for source in _sources(case)
         for node in ast.walk(source.tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "half"
     ]
-    return found[0] if len(found) == 1 else None
+    ops = {(one.file, one.line) for event in case.calls("half") for one in case.sites(event.moment.stack)[:1]}
+    return found[0] if len(found) == 1 and (found[0].file, found[0].line) not in ops else None
+
+
+def yields_under(case: Case, place: Place | None) -> bool:
+    """Whether the `with` on a line yields inside: what it switches then holds for whoever asks for the next value."""
+    source = case.sources.of(place.file) if place is not None else None
+    blocks = source.statements_on(place.line) if source is not None and place is not None else []
+    return any(
+        isinstance(node, (ast.Yield, ast.YieldFrom))
+        for block in blocks
+        if isinstance(block, ast.With)
+        for node in ast.walk(block)
+    )
 
 
 def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
