@@ -121,20 +121,3 @@ def test_the_other_players_loss_is_not_lost_to_the_critic(judging: Judging) -> N
     """The actor's loss forgot the actor; that the critic's clearing drops what it left there is right."""
     found = judging(PARTS + PLAYERS.replace("{action}", "a"))
     assert "GS502" not in {finding.code for finding in found}
-
-
-def test_the_copy_of_an_inner_update_is_told_before_its_optimizer(judging: Judging) -> None:
-    script = """
-net = mlp(4, 1)
-opt = torch.optim.Adam(net.parameters(), 1e-2)
-for _ in range(4):
-    x, y = batch()
-    inner = copy.deepcopy(net)
-    grads = torch.autograd.grad(F.mse_loss(inner(x), y), inner.parameters(), create_graph=True)
-    for p, g in zip(inner.parameters(), grads):
-        p.data -= 0.1 * g
-    learn(opt, F.mse_loss(inner(-x), -y))
-"""
-    codes = {finding.code for finding in judging(PARTS + script)}
-    assert "GS611" in codes
-    assert "GS602" not in codes

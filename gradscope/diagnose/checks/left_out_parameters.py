@@ -38,7 +38,6 @@ AFTER_OPTIMIZER = Rule(
     "parameter-after-optimizer",
     Severity.ERROR,
     "A parameter was made, put in place or unfrozen after the optimizer was built, which does not know it.",
-    frozenset({"GS611"}),
 )
 NOT_REGISTERED = Rule(
     "GS603",
