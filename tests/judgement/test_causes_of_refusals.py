@@ -87,6 +87,19 @@ CAUSES = {
         "self.last.append(value.detach())",
         ("self.last.append(value)", "self.last.append(value.detach())"),
     ),
+    "a list in a dict that numpy is asked of": (
+        "GS312",
+        """
+        log, w = {"loss": []}, torch.ones(2, requires_grad=True)
+        for _ in range(3):
+            loss = w.square().sum()
+            loss.backward()
+            log["loss"].append(loss)  # culprit
+        print(np.mean(log["loss"]))
+        """,
+        "append(loss.detach())",
+        ("append(loss)", "append(loss.detach())"),
+    ),
     "distances that were taken before the positions asked": (
         "GS206",
         """

@@ -77,6 +77,46 @@ def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
     return None
 
 
+def given_first(call: str) -> str:
+    """What a call is given first, if it is a name of any kind: `log['loss']` of `np.mean(log["loss"])`."""
+    try:
+        node = ast.parse(call, mode="eval").body
+    except SyntaxError:
+        return ""
+    first = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    return ast.unparse(first) if isinstance(first, (ast.Name, ast.Attribute, ast.Subscript)) else ""
+
+
+def handed_over(case: Case, stack: int | None, name: str) -> Place | None:
+    """The line that keeps a value of this name which the function that made it gives to a method: `self.h = h`."""
+    place = case.place(stack)
+    source = case.sources.of(place.file) if place is not None else None
+    here = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
+    function = source.function_of(here) if source is not None and here is not None else None
+    for call in ast.walk(function) if function is not None else ():
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        given = [index for index, one in enumerate(call.args) if isinstance(one, ast.Name) and one.id == name]
+        found = list(_kept_by(case, call.func.attr, given[0])) if given else []
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _kept_by(case: Case, method: str, index: int) -> Iterator[Place]:
+    """The statements of methods of a name that keep the argument at an index, after self, in an attribute."""
+    for source in _sources(case):
+        owners = (node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+        for node in (part for owner in owners for part in owner.body):
+            if not isinstance(node, ast.FunctionDef) or node.name != method or len(node.args.args) <= index + 1:
+                continue
+            argument = node.args.args[index + 1].arg
+            for one in ast.walk(node):
+                kept = isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Attribute)
+                if kept and isinstance(one, ast.Assign) and ast.unparse(one.value) == argument:
+                    yield place_in(source, one)
+
+
 def fills(case: Case, place: Place | None, name: str) -> list[Place]:
     """The statements of a file that put something into what this name holds: `self.values.append(x)`."""
     source = case.sources.of(place.file) if place is not None else None
