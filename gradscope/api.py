@@ -150,6 +150,7 @@ def draw(
     expand: tuple[str, ...] = (),
     focus: str | None = None,
     theme: str = "auto",
+    legend: bool = True,
     engine: str | None = None,
     names: Mapping[str, Tensor] | None = None,
 ) -> Diagram:
@@ -158,8 +159,8 @@ def draw(
     Several tensors in a list, tuple or dict have one picture. `draw(model, x)` runs a model on its `inputs` and draws
     what it returns.
     `kind` is forward, backward or both. `step` picks a step of a trace (default: the last with a backward).
-    `depth`, `expand` and `focus` fold modules and narrow the picture. A live tensor's graph names the
-    tensors that the caller's variables and modules hold; `names` adds to them.
+    `depth`, `expand` and `focus` fold modules and narrow the picture, `legend=False` leaves its legend out. A live
+    tensor's graph names the tensors that the caller's variables and modules hold; `names` adds to them.
 
     Raises NothingToDraw for what has no graph, UnknownName for a wrong kind, NoSuchStep, UsageError for a
     target of another type, and TraceFileError for a file that cannot be read.
@@ -168,7 +169,7 @@ def draw(
 
     if kind not in {item.value for item in GraphKind}:
         raise UnknownName("kind of graph", kind, (item.value for item in GraphKind))
-    options = ViewOptions(step=step, kind=kind, depth=depth, expand=expand, focus=focus, theme=theme, engine=engine)
+    options = ViewOptions(step, kind, depth, expand, focus, theme, engine, legend)
     graph, found = _graph_of(target, options, names, inputs)
     return Diagram(graph, options, findings=found)
 

@@ -52,3 +52,4 @@ class ViewOptions:
     focus: str | None = option(None, "only what leads to or from this tensor or module", flag="--focus", metavar="NAME")
     theme: str = option("auto", "auto, light or dark; auto is as the page is", flag="--theme", metavar="THEME")
     engine: str | None = option(None, "the layout program: graphviz-pure or dot", flag="--engine", metavar="NAME")
+    legend: bool = option(True, "on or off: say what borders, signs and lines mean", flag="--legend", metavar="on|off")

@@ -91,6 +91,11 @@ def seconds(text: str) -> float:
     return length
 
 
+def on_or_off(text: str) -> bool:
+    """A switch."""
+    return one_of("setting of --legend", ["on", "off"])(text) == "on"
+
+
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "detail": one_of("detail level", [level.value for level in Detail if level is not Detail.MATCHED]),
     "budget": percent,
@@ -101,6 +106,7 @@ _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "kind": one_of("kind of graph", [kind.value for kind in GraphKind]),
     "depth": at_least(0),
     "theme": one_of("theme", ["auto", "light", "dark"]),
+    "legend": on_or_off,
     "engine": one_of("layout engine", ["graphviz-pure", "dot"]),
 }
 

@@ -25,6 +25,8 @@ _SIGNATURES = {
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RNN),
     **dict.fromkeys(("mean", "sum", "prod", "amax", "amin", "logsumexp", "argmax", "argmin"), _ALONG),
     **dict.fromkeys(("softmax", "log_softmax", "cumsum", "unsqueeze", "squeeze", "unbind"), "input dim"),
+    "linear": "input weight bias",
+    "masked_fill": "input mask value",
     "layer_norm": "input normalized_shape weight bias eps=1e-05",
     "batch_norm": "input running_mean running_var weight bias training momentum=0.1 eps=1e-05",
     "embedding": "input weight padding_idx max_norm norm_type=2.0 scale_grad_by_freq=False sparse=False",

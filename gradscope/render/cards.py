@@ -23,7 +23,7 @@ def card(node: NodeView, look: Theme) -> str:
     if node.role is Role.OP and not node.parts:  # an op is one word on a line of the picture
         rows = [row(cell(bold(node.heading, style.ink), text=node.heading, size=_BOLD, align="CENTER"))]
     else:
-        rows.append(row(_title(node, style), gap(), _role(node, style, look)))
+        rows.append(_head(node, style, look))
         rows += [_line(node.type_line, look.muted)] if node.type_line else []
     rows += _findings(node, look)
     for key, value in node.rows:
@@ -64,11 +64,15 @@ def _findings(node: NodeView, look: Theme) -> Iterator[str]:
             yield _line(part, look.nodes[node.role].ink)
 
 
-def _title(node: NodeView, style: NodeStyle) -> str:
-    return cell(bold(node.heading, style.ink), text=node.heading, size=_BOLD)
-
-
-def _role(node: NodeView, style: NodeStyle, look: Theme) -> str:
-    """What stands beside the title: the role's sign and word; of a module's call its class."""
-    words = node.caption if node.parts else f"{style.sign} {node.caption}".rstrip()
-    return cell(font(words, look.muted if node.parts else style.line, SMALL), text=words, size=9)
+def _head(node: NodeView, style: NodeStyle, look: Theme) -> str:
+    """The title with the role's sign and word beside it; where a call is a module's, with the module's class."""
+    title = bold(node.heading, style.ink)
+    if node.caption or node.rows:
+        words = node.caption if node.parts else f"{style.sign} {node.caption}".rstrip()
+        colour = look.muted if node.parts else style.line
+        beside = cell(font(words, colour, SMALL), text=words, size=9)
+        return row(cell(title, text=node.heading, size=_BOLD), gap(), beside)
+    if node.parts:
+        return row(cell(title, text=node.heading, size=_BOLD, span=_WHOLE))
+    sign = cell(font(style.sign, style.line, SMALL), text=style.sign, size=9)
+    return row(sign, cell(title, text=node.heading, size=_BOLD, span=_WHOLE - 1))

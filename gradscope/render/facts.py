@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .. import text
@@ -69,6 +69,14 @@ def _values(node: GraphNode, flat: tuple[float, ...]) -> str:
 def _statistics(stats: Stats) -> str:
     bad = [f"{count:,} {word}" for count, word in ((stats.nans, "NaN"), (stats.infs, "Inf")) if count]
     return ", ".join([*bad, f"mean {text.number(stats.mean, 3)}", f"norm {text.number(stats.norm, 3)}"])
+
+
+def of_parts(parts: Iterable[GraphNode], *, with_grad: bool) -> Iterator[str]:
+    """Everything that is known of what is drawn inside a node, a part a line: its row of the leaf table, its notes."""
+    for part in parts:
+        rows = tensor_rows(part, with_grad=with_grad) if part.kind is NodeKind.TENSOR else ()
+        facts = (type_line(part), *(f"{key} {value}" for key, value in rows), *part.notes)
+        yield text.printable(f"{part.name or part.label}: {' · '.join(filter(None, facts))}")
 
 
 def tooltip(

@@ -100,7 +100,7 @@ def write(
 def _render(
     renderer: Renderer, graph: Graph, options: ViewOptions, look: RenderOptions | None, findings: Sequence[Finding]
 ) -> bytes:
-    look = replace(look or RenderOptions(), theme=options.theme, engine=options.engine)
+    look = replace(look or RenderOptions(), theme=options.theme, engine=options.engine, legend=options.legend)
     wanted = simplify(mark_findings(graph, findings), passes(options, picture=not renderer.complete))
 
     def viewed(fitted: Fitted) -> GraphView:

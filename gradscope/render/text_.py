@@ -66,8 +66,9 @@ def _lines(view: GraphView, options: RenderOptions) -> Iterator[str]:
             if forward and backward:
                 yield _styled(f"{name}:", "2", options)
             yield from _block(view, nodes, options)
-    yield ""
-    yield from (_styled(line, "2", options) for line in _legend(view, options))
+    if options.legend:
+        yield ""
+        yield from (_styled(line, "2", options) for line in _legend(view, options))
 
 
 def _block(view: GraphView, nodes: Sequence[NodeView], options: RenderOptions) -> Iterator[str]:

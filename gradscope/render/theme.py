@@ -127,7 +127,7 @@ _BADGE_FORMS = {
     "nan": ("▲", True),
     "inf": ("∞", True),
     "stale": ("‼", True),
-    "mutated": ("≠", True),
+    "mutated": ("≠", False),
     "cut": ("¬", False),
     "not_reached": ("¦", False),
     "moved": ("►", True),

@@ -13,7 +13,7 @@ from ..model.findings import Finding
 from ..model.graph import EdgeKind, Graph, GraphEdge, GraphKind, GraphNode, NodeKind
 from ..model.leaf import leaf_case
 from ..transforms import Blocks, by_node, is_backward, mark_findings
-from .facts import brief_line, gradient, tensor_rows, tooltip, type_line
+from .facts import brief_line, gradient, of_parts, tensor_rows, tooltip, type_line
 from .links import source_link
 from .parts import PartView, part_lines, results
 from .pieces import EdgeView, ModuleView, NodeView
@@ -171,6 +171,8 @@ class GraphView:
         whole_title, whole_line = text.printable(self._title(node)), text.printable(type_line(node))
         place, blocks = self._place(node), self._blocks.enclosing(node.module)
         parts = self._parts(node) if self.graph.combined or node.parts else ()
+        with_grad = self.graph.kind is not GraphKind.FORWARD
+        everything = (*notes, *of_parts(node.parts, with_grad=with_grad))
         told = notes if full or not self.graph.combined else notes[:1]
         source = None
         if node.source is not None:
@@ -188,7 +190,9 @@ class GraphView:
             count=node.count // blocks,
             group=self._group(node),
             place=place,
-            tooltip="\n".join(tooltip(node, role, (whole_title, whole_line, place, source), rows, notes, findings)),
+            tooltip="\n".join(
+                tooltip(node, role, (whole_title, whole_line, place, source), rows, everything, findings)
+            ),
             source=source,
             link=self._link(node),
             backward=is_backward(node),
@@ -207,9 +211,8 @@ class GraphView:
         """
         title = text.printable(self._title(node))
         if not self.graph.combined or node.kind is NodeKind.MODULE:
-            shown = (
-                title if full else title.removeprefix(f"{text.printable(self.graph.called(node.module or '').module)}.")
-            )
+            around = text.printable(self.graph.called(self._group(node)).module)
+            shown = title if full else title.removeprefix(f"{around}.")
             line = type_line(node) if full else brief_line(node, alone=self._is_result_without_op(node))
             return shown, role.value if full and role.value != title else "", text.printable(line)
         line = text.printable(text.tensor_type(node.dtype, node.shape))

@@ -54,7 +54,7 @@ def _readers(graph: Graph, node: GraphNode) -> Sequence[int]:
     readers = [graph.by_id[reader] for reader in dict.fromkeys(edge.target for edge in ways)]
     if graph.incoming.get(node.id) or any(edge.kind is EdgeKind.MADE for edge in ways):
         return ()
-    if any(one.kind not in (NodeKind.OP, NodeKind.TENSOR) or node.count not in (1, one.count) for one in readers):
+    if any(one.kind not in (NodeKind.OP, NodeKind.TENSOR) or node.count > one.count for one in readers):
         return ()
     calls = {one.module for one in readers}
     modules = {graph.called(call).module if call else None for call in calls}

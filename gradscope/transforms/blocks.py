@@ -102,9 +102,14 @@ def _run(graph: Graph, modules: Sequence[str]) -> str:
     return f"{name}, {numbers[1]} … {numbers[-1]}" if len(numbers) > 2 else f"{name}, {numbers[-1]}"
 
 
+def is_carried(graph: Graph, edge: GraphEdge) -> bool:
+    """Whether an edge from block to block is for what one made of the one before."""
+    return edge.kind in (EdgeKind.DATA, EdgeKind.CUT) and edge.source in graph.incoming
+
+
 def carried_on(graph: Graph, block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
-    """The edges from one block to the next: what equal blocks hand on to each other."""
+    """The edges from one block to the next: what equal blocks hand on to each other. What nothing makes is no such."""
     for edge in graph.edges:
         source, target = block_of.get(edge.source), block_of.get(edge.target)
-        if source is not None and target == source + 1 and edge.kind in (EdgeKind.DATA, EdgeKind.CUT):
+        if source is not None and target == source + 1 and is_carried(graph, edge):
             yield edge

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 from operator import eq
 
-from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode
+from ..model.graph import EdgeKind, Graph, GraphEdge, GraphNode, NodeKind
 from .blocks import carried_on, numbered, of_runs, one_of
 from .contract import contract
 from .repeats import facts
@@ -156,13 +156,15 @@ def _looks(graph: Graph, order: Iterable[int]) -> list[int]:
     numbers: dict[object, int] = {}
     nodes = [graph.by_id[node] for node in order]
     alike = {module: _kin(graph, module) for module in {node.module for node in nodes}}
-    if graph.combined:  # where a backward starts is no difference: the last block has the loss
-        nodes = [_without_root(node) for node in nodes]
+    if graph.combined:
+        nodes = [_as_in_the_middle(node) for node in nodes]
     return [numbers.setdefault((facts(node), alike[node.module]), len(numbers)) for node in nodes]
 
 
-def _without_root(node: GraphNode) -> GraphNode:
-    parts = tuple(replace(part, marks=part.marks - {"root"}) for part in node.parts)
+def _as_in_the_middle(node: GraphNode) -> GraphNode:
+    """Without what only the last block has, or has not: where a backward starts, results that something reads."""
+    further = [part for part in node.parts if part.kind is NodeKind.TENSOR and part.moment == node.moment is not None]
+    parts = tuple(replace(part, marks=part.marks - {"root"}) for part in node.parts if part not in further)
     return replace(node, marks=node.marks - {"root"}, parts=parts)
 
 
@@ -220,18 +222,18 @@ def _fold(graph: Graph, blocks: Sequence[Sequence[int]]) -> Graph:
         homes.update(dict.fromkeys(twins, one_of([graph.by_id[twin] for twin in twins])))
     once = replace(
         graph,
-        edges=tuple(_kept(graph.edges, block_of)),
+        edges=tuple(_kept(graph, block_of)),
         loops=(*graph.loops, *carried_on(graph, block_of)),
         calls=of_runs(graph, runs),
     )
     return contract(once, homes, keep_index=True)
 
 
-def _kept(edges: Iterable[GraphEdge], block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
-    """Without the edges from block to block. What leaves a block for one node outside counts once."""
-    for edge in edges:
+def _kept(graph: Graph, block_of: Mapping[int, int]) -> Iterator[GraphEdge]:
+    """The edges but those that carry on from block to block. What leaves a block for one node outside counts once."""
+    for edge in graph.edges:
         source, target = block_of.get(edge.source), block_of.get(edge.target)
         if source is None or target is None:
             yield replace(edge, index=0, label="") if source is not None else edge
-        elif source == target:
+        elif source == target or (graph.combined and edge.source not in graph.incoming):
             yield replace(edge, label="")

@@ -10,7 +10,7 @@ from ..model.records import Parameter
 from ..model.sizes import elements
 from ..text import number
 from .differences import SAME, UNKNOWN_DIFFERENCE, UNLIKE, difference
-from .figures import CARRIED, NONE, UNKNOWN, ZERO, Figures
+from .figures import CARRIED, FILLED, NONE, UNKNOWN, ZERO, Figures
 
 SPARK = 12  # cells of a curve, where there is room
 RATIO = "Δ/|p|"  # of the update
@@ -32,7 +32,7 @@ def _gradient_words(row: Figures, value: float | None) -> str:
         return ""
     if gradient.kind in (NONE, ZERO):
         return "None" if gradient.kind == NONE else "0"
-    return {CARRIED: "from before", UNKNOWN: "?"}.get(gradient.kind) or _digits(value)
+    return {CARRIED: "from before", FILLED: "?", UNKNOWN: "?"}.get(gradient.kind) or _digits(value)
 
 
 def _digits(value: float | None) -> str:
@@ -45,7 +45,7 @@ def beside(column: Column, row: Figures, other: Figures) -> str:
         return "" if row.status == other.status else UNLIKE
     if "grad" in column.title and "buffer" not in row.status:
         kinds = {row.gradient.kind, other.gradient.kind}
-        if kinds & {CARRIED, UNKNOWN}:
+        if kinds & {CARRIED, FILLED, UNKNOWN}:
             return UNKNOWN_DIFFERENCE
         if NONE in kinds:
             return SAME if kinds == {NONE} else UNLIKE

@@ -9,21 +9,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..model.moments import Backward, GradChange, Mutation, OptimizerStep
+from ..model.moments import Backward, GradChange, OptimizerStep
 from ..model.records import Parameter, Phase, Sample, Stats
 from ..model.samples import SampleIndex
 from ..model.state import State, TensorState
 from ..model.trace import Step, Trace
+from .measured import Measured
 from .own_leaves import own_leaves
 
-NONE, ZERO, KNOWN, CARRIED, UNKNOWN = "none", "zero", "known", "carried", "unknown"
+NONE, ZERO, KNOWN, CARRIED, FILLED, UNKNOWN = "none", "zero", "known", "carried", "filled", "unknown"
 FIVE = (Phase.ZERO_GRAD, Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER_STEP)
 
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
     """A `.grad`. `kind`: NONE, ZERO, KNOWN (its norm at least), CARRIED (there since before the step; its numbers are
-    not known), UNKNOWN (not even whether there is one).
+    not known), FILLED (by this step; the same), UNKNOWN (not even whether there is one).
     """
 
     kind: str
@@ -68,7 +69,7 @@ class StepFigures:
         self._changes: dict[int, list[tuple[int, str]]] = defaultdict(list)
         self._distances = dict(step.row.distances)
         self._updates: dict[int, list[int]] = defaultdict(list)  # tensor -> the moments of its updates
-        self._written: dict[int, int] = {}  # tensor -> the first moment that wrote it
+        self._measured = Measured(step.template)
         self._backward_end: int | None = None
         backward = False
         wanted = set(self.tensor_of.values())
@@ -79,9 +80,6 @@ class StepFigures:
             elif isinstance(moment, OptimizerStep):
                 for tensor in wanted.intersection(moment.updated):
                     self._updates[tensor].append(index)
-                    self._written.setdefault(tensor, index)
-            elif isinstance(moment, Mutation) and moment.tensor in wanted:
-                self._written.setdefault(moment.tensor, index)
             elif isinstance(moment, Backward):
                 backward = True
             if backward and moment.phase is Phase.BACKWARD:
@@ -115,26 +113,30 @@ class StepFigures:
         )
 
     def value(self, parameter: int, moment: int) -> Stats | None:
-        """The parameter's statistics at `moment`: the first ones hold from the step's start on."""
-        found = self._samples(parameter, "value")
+        """The parameter's statistics at `moment`, if it had the same value when they were taken."""
+        found, tensor = self._samples(parameter, "value"), self.tensor_of.get(parameter)
+        if not found or tensor is None:
+            return None
         place = max(bisect_right(found, moment, key=lambda sample: sample.moment) - 1, 0)
-        return found[place].stats if found else None
+        return found[place].stats if self._measured.same_value(tensor, found[place].moment, moment) else None
 
     def _norm(self, parameter: int, moment: int) -> float | None:
-        """|p| where it was not sampled: the row has it before an optimizer's update, of the rest at the step's end."""
-        tensor = self.tensor_of.get(parameter, -1)
-        own, updates = self._norms.get(parameter, (None, None))[0], self._updates.get(tensor)
-        if not updates:
-            begun = moment >= self._written.get(tensor, -1)
-            return own if begun else self.before.norm_left(parameter) if self.before is not None else None
-        if moment < updates[0]:
-            return own
-        return self._norms_after.get(parameter) if moment >= updates[-1] else None
+        """|p| where it was not sampled: of this step's row, of the one after, or of the one before."""
+        tensor, end = self.tensor_of.get(parameter), len(self.step.moments) - 1
+        if tensor is None:
+            return self._norms.get(parameter, (None, None))[0]
+        if self._measured.row_has_value(tensor, moment):
+            return self._norms.get(parameter, (None, None))[0]
+        if tensor in self._updates and self._measured.same_value(tensor, moment, end):
+            return self._norms_after.get(parameter)
+        starts = self.before is not None and self._measured.same_value(tensor, -1, moment)
+        return self.before.norm_left(parameter) if starts and self.before is not None else None
 
     def norm_left(self, parameter: int) -> float | None:
-        """|p| at the step's end, of what no optimizer updated."""
-        updated = self.tensor_of.get(parameter, -1) in self._updates
-        return None if updated else self._norms.get(parameter, (None, None))[0]
+        """|p| at the step's end, as far as this step tells."""
+        tensor, end = self.tensor_of.get(parameter), len(self.step.moments) - 1
+        holds = tensor is None or self._measured.row_has_value(tensor, end)
+        return self._norms.get(parameter, (None, None))[0] if holds else None
 
     def gradient(self, parameter: int, state: State) -> Gradient:
         """The parameter's `.grad` in `state`."""
@@ -166,7 +168,9 @@ class StepFigures:
         """The parameter's `.grad` at the step's end."""
         tensor = self.tensor_of.get(parameter)
         changes = self._changes.get(tensor, []) if tensor is not None else []
-        return self._changed(parameter, changes[-1], len(self.step.moments)) if changes else self._untouched(parameter)
+        return (
+            self._changed(parameter, changes[-1], len(self.step.moments) - 1) if changes else self._untouched(parameter)
+        )
 
     def _untouched(self, parameter: int) -> Gradient:
         norm = self._norms.get(parameter, (None, None))[1]
@@ -182,6 +186,9 @@ class StepFigures:
         sample = self._last_gradient(parameter, moment, last)
         if sample is not None and sample.stats is not None:
             return Gradient(KNOWN, sample.stats.norm, sample.stats.sum)
+        tensor = self.tensor_of.get(parameter)
+        if tensor is not None and not self._measured.row_has_gradient(tensor, moment):
+            return Gradient(FILLED)
         return self._untouched(parameter)
 
     def _last_gradient(self, parameter: int, moment: int, since: int) -> Sample | None:

@@ -19,6 +19,7 @@ from ..model.moments import (
     Template,
 )
 from ..model.records import GradEdge, GradGraph
+from .measured import Measured
 
 
 class Touch(str, Enum):
@@ -46,9 +47,13 @@ class Event:
 
 
 class Touches:
-    """Events by tensor and by grad node, each list rising; which grad nodes keep a tensor; who shares its memory."""
+    """Events by tensor and by grad node, each list rising; which grad nodes keep a tensor; who shares its memory.
+
+    `measured` tells where numbers hold.
+    """
 
     def __init__(self, template: Template | None = None) -> None:
+        self.measured = Measured(template if template is not None else Template(0, (), (), ()))
         self._tensors: dict[int, list[Event]] = {}
         self._nodes: dict[tuple[int, int], list[int]] = {}
         self._saved: dict[int, list[tuple[int, int]]] = {}

@@ -274,7 +274,7 @@ def view_row(quick: bool) -> Row:
     measured = f"{found['first_frame_s']:.2f} s, {found['key_p95_ms']:.0f} ms, {found['memory_mb']:.0f} MB"
     work = f"`gradscope view`, {moments:,} moments: CPU to the first frame, a key at p95, memory"
     detail = f"a key's median {found['key_p50_ms']:.0f} ms"
-    return Row(work, measured, "≤ 1 s, ≤ 50 ms, ≤ 300 MB", "≤ 0.5 s, ≤ 20 ms", detail)
+    return Row(work, measured, "≤ 0.6 s, ≤ 25 ms", "≤ 0.4 s, ≤ 15 ms", detail)
 
 
 def view_graph_row(quick: bool) -> Row:
@@ -284,7 +284,7 @@ def view_graph_row(quick: bool) -> Row:
         found = in_the_terminal_ui(path)
     measured = f"{found['key_p95_ms']:.0f} ms, {found['memory_mb']:.0f} MB"
     work = f"`gradscope view`, a graph of {nodes:,} nodes: CPU of a key at p95, memory"
-    return Row(work, measured, "≤ 50 ms, ≤ 300 MB", "≤ 20 ms", f"a key's median {found['key_p50_ms']:.0f} ms")
+    return Row(work, measured, "≤ 25 ms, ≤ 150 MB", "≤ 15 ms", f"a key's median {found['key_p50_ms']:.0f} ms")
 
 
 def in_the_terminal_ui(path: Path) -> dict[str, float]:

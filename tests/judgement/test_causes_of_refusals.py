@@ -87,6 +87,19 @@ CAUSES = {
         "self.last.append(value.detach())",
         ("self.last.append(value)", "self.last.append(value.detach())"),
     ),
+    "a list in a dict that numpy is asked of": (
+        "GS312",
+        """
+        log, w = {"loss": []}, torch.ones(2, requires_grad=True)
+        for _ in range(3):
+            loss = w.square().sum()
+            loss.backward()
+            log["loss"].append(loss)  # culprit
+        print(np.mean(log["loss"]))
+        """,
+        "append(loss.detach())",
+        ("append(loss)", "append(loss.detach())"),
+    ),
     "distances that were taken before the positions asked": (
         "GS206",
         """
@@ -205,6 +218,49 @@ CAUSES = {
         """,
         "depend on its arguments alone",
         ("checkpoint(self.some, x, use_reentrant=False)", "self.some(x)"),
+    ),
+    "a generator that yields under no_grad": (
+        "GS201",
+        """
+        encoder, head = nn.Linear(3, 4), nn.Linear(4, 1)
+
+        def features(n):
+            with torch.no_grad():  # culprit
+                for _ in range(n):
+                    yield encoder(torch.ones(2, 3))
+
+        for h in features(2):
+            head(h).sum().backward()
+        """,
+        "yield the value outside",
+        ("with torch.no_grad():  # culprit", "if True:"),
+    ),
+    "weights that a block swaps out between forward and backward": (
+        "GS101",
+        """
+        from contextlib import contextmanager
+
+        @contextmanager
+        def averaged(net, average):
+            kept = [p.detach().clone() for p in net.parameters()]
+            write(average, net)
+            yield
+            write(kept, net)
+
+        @torch.no_grad()
+        def write(values, net):
+            for value, p in zip(values, net.parameters()):
+                p.copy_(value)
+
+        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        average = [p.detach().clone() for p in net.parameters()]
+        out = net(torch.ones(2, 3))
+        with averaged(net, average):  # culprit
+            target = net(torch.ones(2, 3)).detach() + 1
+        F.mse_loss(out, target).backward()
+        """,
+        "between the forward and its backward",
+        ("p.copy_(value)", "assert value.shape == p.shape"),
     ),
     "an argument that the caller made a leaf": (
         "GS305",

@@ -109,6 +109,37 @@ KEPT = {
         "self.rows",
         ("encode(x) for", "encode(x).detach() for"),
     ),
+    "a state that is handed to an object": (
+        "GS401",
+        """
+        class Memory:
+            def __init__(self):
+                self.held = None
+
+            def put(self, h):
+                self.held = h  # culprit
+
+            def get(self):
+                return torch.zeros(4, 6) if self.held is None else self.held
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cell, self.out = nn.GRUCell(3, 6), nn.Linear(6, 1)
+
+            def forward(self, x, memory):
+                h = self.cell(x, memory.get())
+                memory.put(h)
+                return self.out(h)
+
+        net, memory = Net(), Memory()
+        for _ in range(3):
+            loss = net(torch.randn(4, 3), memory).square().mean()
+            learn([net], loss)
+        """,
+        "detach h",
+        ("self.held = h", "self.held = h.detach()"),
+    ),
     "a mean that a class keeps of what it is given": (
         "GS401",
         """

@@ -16,7 +16,7 @@ from ...text import plural
 from ..evidence.amp_fixes import scaled_rightly
 from ..evidence.grad_lifetimes import FILLS, GradLifetimes, Use, only_measures, starved_optimizer
 from ..evidence.index import Case
-from ..evidence.source_lines import only_call
+from ..evidence.source_lines import halved_model
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import CERTAIN, LIKELY, SURE, Rule, check
@@ -375,7 +375,7 @@ def scaler_misused(case: Case) -> Iterator[Finding]:
     scaled = _scales(case, failure.step)
     cause = case.place(stack)
     if misuse.blames == "half":
-        cause = only_call(case, "half") or cause
+        cause = halved_model(case) or cause
     elif misuse.fix == _SCALES and scaled:
         starved = starved_optimizer(case)
         cause = (

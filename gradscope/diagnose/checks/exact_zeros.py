@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ...model import op_kinds
 from ...model.build import tensor_id
 from ...model.findings import Finding, Place, Severity
+from ...model.moments import OpCall
 from ...text import plural
 from ..evidence.arguments import arguments
 from ..evidence.dataflow import Dataflow
@@ -37,19 +38,21 @@ def gradients_of_some_zero(case: Case) -> Iterator[Finding]:
     groups: dict[tuple[int | None, bool], list[tuple[int, Loss]]] = defaultdict(list)
     for one in zero:
         loss = where_lost(case, one)
-        if loss is not None and not _meant(Dataflow.of(case, loss.step), loss.op):
+        if loss is not None and not _nothing_there(Dataflow.of(case, loss.step), loss.op):
             groups[loss.step.stack(loss.op), loss.cancels].append((one, loss))
     for group in _joined(case, list(groups.values())):
         yield _always_zero(case, group, min(zero[one] for one, _ in group))
 
 
-def _meant(flow: Dataflow, op: int) -> bool:
-    """Whether a factor of 0 stands there as a number, or there was nothing to compute with."""
+def _nothing_there(flow: Dataflow, op: int) -> bool:
+    """Whether there was nothing to compute with."""
     call = flow.ops.get(op)
-    if call is None:
-        return True
-    empty = any(0 in flow.step.tensors[tensor].shape for tensor in (*call.inputs, *call.outputs))
-    return empty or (call.name in op_kinds.MULTIPLIES and 0 in arguments(call).positional)
+    return call is None or any(0 in flow.step.tensors[one].shape for one in (*call.inputs, *call.outputs))
+
+
+def _times_zero(call: OpCall) -> bool:
+    """Whether a factor of 0 stands there as a number: a term that is switched off, on purpose or not."""
+    return call.name in op_kinds.MULTIPLIES and 0 in arguments(call).positional
 
 
 def _joined(case: Case, groups: Sequence[list[tuple[int, Loss]]]) -> Iterator[list[tuple[int, Loss]]]:
@@ -110,6 +113,13 @@ def _cause(case: Case, loss: Loss, zeros: Sequence[int]) -> tuple[Place | None, 
             "with opposite signs, so the value does not depend on what it seems to be computed from.",
             "detach the part that is to be a mere number: x + (round(x) - x).detach(), (new - old.detach()).exp(), "
             "log_prob(action.detach())",
+        )
+    if _times_zero(op):
+        return (
+            here,
+            "The number 0 stands before it in each of these steps: what is multiplied by it trains nothing. Is the "
+            "term switched off on purpose?",
+            "look at how the weight is made: a whole-number division (//), a schedule that never leaves 0",
         )
     if op.name in _FLAT:
         return (

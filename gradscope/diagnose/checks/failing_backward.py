@@ -18,7 +18,7 @@ from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import Cut, first_cuts, place_of, reason
 from ..evidence.index import Case, at
-from ..evidence.source_lines import switched_by
+from ..evidence.source_lines import switched_by, yields_under
 from ..evidence.step_links import home_of
 from ..evidence.torch_errors import ErrorKind, torch_error
 from ..evidence.unused_inputs import Derived, Late, asked_late, copy_used, derived_of, like_leaves, named_here
@@ -85,6 +85,10 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         return
     cut = _towards_weights(flow, found)
     why, fix = reason(flow, cut)
+    leaks = cut.kind == "mode" and yields_under(case, place_of(flow, cut))
+    if leaks:
+        why += " The block yields: until its generator goes on, gradients are off for the caller, too."
+        fix = "end the block before the yield: compute the value inside it, and yield the value outside"
     yield NO_GRAPH.finding(
         f"{name} has no graph: the path to the parameters ends at {flow.ops[cut.op].name}",
         culprit=place_of(flow, cut),
@@ -93,7 +97,7 @@ def _no_graph(case: Case, step: Step, position: int, backward: Backward) -> Iter
         related=case.places((flow.ops[cut.op].stack, "the path ends here"), (backward.stack, "this backward raises")),
         explanation=why + f" So {name} does not require a gradient, and backward() has nothing to go back through.",
         fix=fix,
-        fixes=rejoined(flow, cut),
+        fixes=() if leaks else rejoined(flow, cut),
         nodes=[tensor_id(step.template, tensor) for tensor in (*flow.ops[cut.op].outputs[:1], root)],
     )
 

@@ -221,7 +221,7 @@ def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str
             why = f"{name}.grad was filled by a backward without create_graph=True: gradients have no graph then."
             fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
             return flow.case.place(filled[-1].stack), why, fix, ()
-    cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term) or _twin(flow, cut, before)]
+    cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term) or _mid_way(flow, cut, before)]
     cuts = cuts or _numbers_in(flow, term, before)
     return (place_of(flow, cuts[0]), *reason(flow, cuts[0]), rejoined(flow, cuts[0])) if cuts else None
 
@@ -237,15 +237,24 @@ def _unmeant(flow: Dataflow, cut: Cut, term: int) -> bool:
     return cut.kind in ("copy", "grad", "integer")
 
 
-def _twin(flow: Dataflow, cut: Cut, before: int) -> bool:
-    """Whether a mode cut off the run of a model that the same loss has another run of, with its graph."""
+def _mid_way(flow: Dataflow, cut: Cut, before: int) -> bool:
+    """Whether a mode cut off what the same loss has with its graph: another run of a model, or what it was given."""
     calls = flow.calls_of(cut.op) if cut.kind == "mode" else ()
     if not calls:
         return False
     backward = next((one for moment, one in flow.backwards if moment > before), None)
     used = flow.behind(backward.roots)[1] if backward is not None else set()
+    given = {flow.step.tensors[one].made_by for one in flow.ops[cut.op].inputs if flow.needs_grad(one, cut.op)}
+    if any(op is not None and flow.calls_of(op) and _read_with_graph(flow, op, used) for op in given):
+        return True
     runs = [one for op in used if flow.ops[op].grad_nodes and (one := flow.calls_of(op))]
     return any(one[-1].module == calls[-1].module and one[-1].stack != calls[-1].stack for one in runs)
+
+
+def _read_with_graph(flow: Dataflow, op: int, used: set[int]) -> bool:
+    """Whether one of these ops reads what a model's op gave, and keeps its graph."""
+    readers = {reader for one in flow.ops[op].outputs for reader in flow.readers.get(one, ())}
+    return any(flow.ops[reader].grad_nodes for reader in readers & used)
 
 
 def _numbers_in(flow: Dataflow, term: int, before: int) -> list[Cut]:

@@ -22,7 +22,7 @@ from ..evidence.cut_fixes import rejoined
 from ..evidence.dataflow import Dataflow
 from ..evidence.gradient_cuts import Cut, cut_of, place_of
 from ..evidence.index import Case, once_a_case
-from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, taken_out, trained_by
+from ..evidence.loss_terms import Term, alive_terms, is_number, leaves, read_later, taken_out, trained_by, undetached
 from ..evidence.parameters import Ownership
 from ..evidence.statements import in_loop
 from ..evidence.wording import call_at, parameter_names, variable
@@ -120,7 +120,7 @@ def losses_never_used(case: Case) -> Iterator[Finding]:
         for idle in _idle(case, step):
             found[Dataflow.of(case, step).ops[idle.op].stack].append(idle)
     for step, op, *_ in _numbers_added(case):  # told as that
-        made = step.maker(Dataflow.of(case, step).ops[op].inputs[0])
+        made = step.maker(undetached(Dataflow.of(case, step), op))
         found.pop(made.stack if made is not None else None, None)
     for stack, group in found.items():
         overwritten = [one for one in group if one.overwritten]
@@ -288,7 +288,8 @@ def _adding(flow: Dataflow) -> list[int]:
 def _number_added(case: Case, step: Step, op: int, factor: float, adds: int | None) -> Finding:
     flow = Dataflow.of(case, step)
     call: OpCall = flow.ops[op]
-    name = case.called(step, call.inputs[0])
+    source = undetached(flow, op)
+    name, detached = case.called(step, source), source != call.inputs[0]
     times = "" if math.isclose(factor, 1) else f" times {number(factor)}"
     return NUMBER_ADDED.finding(
         f"{name} is added to the loss as a plain number: {call.name}() took it out of the graph",
@@ -297,9 +298,11 @@ def _number_added(case: Case, step: Step, op: int, factor: float, adds: int | No
         confidence=SURE,
         related=case.places((adds, f"the number{times} is added here")),
         explanation=f"A number has no graph. {name} changes the value of the loss, but trains nothing of "
-        f"{parameter_names(case, sorted(leaves(flow, call.inputs[0], op)), 2)}.",
-        fix=f"add {name} itself, without {call.name}()",
-        fixes=case.fixes(
+        f"{parameter_names(case, sorted(leaves(flow, source, op)), 2)}.",
+        fix=f"add {name} itself, without {'detach() and ' if detached else ''}{call.name}()",
+        fixes=()
+        if detached
+        else case.fixes(
             Way(
                 "add it as a tensor",
                 "the term trains what it was made of",
@@ -307,7 +310,7 @@ def _number_added(case: Case, step: Step, op: int, factor: float, adds: int | No
                 without_call(call.name),
             )
         ),
-        nodes=[tensor_id(step.template, call.inputs[0])],
+        nodes=[tensor_id(step.template, source)],
     )
 
 

@@ -9,8 +9,8 @@ from ...model.findings import Finding, Severity
 from ...model.moments import Backward, Failure, OpCall
 from ...model.trace import Step
 from ..evidence.index import Case, Event
-from ..evidence.refusals import Cause, Meaning, subject, told
-from ..evidence.source_lines import decorator_of, fills
+from ..evidence.refusals import Cause, Meaning, told
+from ..evidence.source_lines import decorator_of, fills, given_first
 from ..evidence.torch_errors import ErrorKind
 from ..evidence.wording import call_at
 from ..rules import Rule, check, finding_of
@@ -51,15 +51,15 @@ def _node_of(case: Case, step: Step, name: str) -> OpCall | None:
 def _put_in(case: Case, _event: Event[Failure]) -> Cause | None:
     """Where a tensor was put into the list that numpy is asked of."""
     last = case.failure
-    name = subject(call_at(case, last.moment.stack, "")) if last is not None else ""
+    name = given_first(call_at(case, last.moment.stack, "")) if last is not None else ""
     filled = fills(case, case.place(last.moment.stack), name) if last is not None and name else []
-    return Cause(filled[0], "numpy is asked for here") if filled else None
+    return Cause(filled[0], "numpy is asked for here", name) if filled else None
 
 
 _NUMPY_OF_MANY = Meaning(
-    "numpy is asked of {name}, which holds tensors that have a graph",
+    "numpy is asked of {thing}, which holds tensors that have a graph",
     "An array knows nothing of autograd: torch refuses to lose the gradient without being told to. Until it leaves "
-    "{name}, each of them also keeps its whole graph in memory.",
+    "{thing}, each of them also keeps its whole graph in memory.",
     "put the values in without their graph: .detach(), or .item() for a number",
     _put_in,
 )

@@ -15,7 +15,7 @@ from ...model.trace import Step
 from ..evidence.carriers import carrier, is_late_root, update_since
 from ..evidence.index import Case, Event
 from ..evidence.torch_errors import ErrorKind, torch_error
-from ..evidence.write_fixes import Kept, mended
+from ..evidence.write_fixes import Kept, mended, of_a_layer
 from ..evidence.writes import OPTIMIZER, Write, deed, same_line, writer, writes
 from ..rules import CERTAIN, LIKELY, POSSIBLE, SURE, Rule, check
 
@@ -106,7 +106,9 @@ def _finding(
         return
     write = known[0]
     culprit, more = writer(case, step, write, event.moment.stack)
-    fixes = mended(case, event, write, culprit, Kept(name, node, stack))
+    kept = Kept(name, node, stack)
+    fixes = mended(case, event, write, culprit, kept)
+    layers = of_a_layer(case, step, kept) and write.cause != OPTIMIZER
     related[1:1] = [*more, *_other_writes(case, known[1:], write, culprit)]
     yield SAVED_TENSOR_MODIFIED.finding(
         f"{name} was changed in place ({deed(case, step, write)}) after {saver} saved it for its backward",
@@ -115,7 +117,7 @@ def _finding(
         confidence=confidence,
         related=related,
         explanation=_explanation(case, step, node, name, saver, write),
-        fix=said(fixes, _fix(write, name, saver)),
+        fix=said(fixes, _between(name) if layers else _fix(write, name, saver)),
         fixes=fixes,
         nodes=nodes,
         severity=severity,
@@ -171,6 +173,10 @@ def _explanation(case: Case, step: Step, node: GradNode, name: str, saver: str, 
             words.append("optimizer.step() writes the new values into the same parameters, in place.")
     words.append("With the new values the gradient would be wrong, so torch refuses to run this backward.")
     return " ".join(words)
+
+
+def _between(name: str) -> str:
+    return f"leave {name} as it is between the forward and its backward: write before the one, or after the other"
 
 
 def _fix(write: Write, name: str, saver: str) -> str:

@@ -92,9 +92,15 @@ def _carried(case: Case, event: Event[Backward], came: int, freed: bool) -> Find
         fix=f"empty it once its values are used, after each update: {pile}.clear()"
         if pile
         else _kept_without_graph(name, keeper) + ("" if freed else "; and leave out retain_graph=True"),
-        fixes=case.fixes(*let_go(case, called, pile, culprit, backward)),
+        fixes=case.fixes(*let_go(case, called, pile, None if _makes_loss(event, culprit) else culprit, backward)),
         nodes=[tensor_id(step.template, came)],
     )
+
+
+def _makes_loss(event: Event[Backward], culprit: Place | None) -> bool:
+    """Whether a line gives a name to what the backward starts from: without its graph that would train nothing."""
+    bound = culprit.code.partition("=")[0].strip() if culprit is not None else ""
+    return any(event.step.tensors[root].name == bound for root in event.moment.roots)
 
 
 def _kept_without_graph(name: str, keeper: Keeper) -> str:

@@ -33,8 +33,12 @@ def softmax_over_another_axis(case: Case) -> Iterator[Finding]:
         axis, rank = _axis(event), len(event.step.tensors[event.moment.inputs[0]].shape) if event.moment.inputs else 0
         if axis is None or rank < 2 or event.moment.stack in told or not event.moment.grad_nodes:
             continue
-        weights, product = _product(Dataflow.of(case, event.step), event.moment.outputs[0])
-        summed = _summed(product, weights, rank) if product is not None else None
+        flow = Dataflow.of(case, event.step)
+        weights, product = _product(flow, event.moment.outputs[0])
+        if product is not None and product.name in op_kinds.MULTIPLIES:
+            product, summed = _sum_of(flow, product, rank)
+        else:
+            summed = _summed(product, weights, rank) if product is not None else None
         if product is not None and summed is not None and axis % rank != summed:
             told.add(event.moment.stack)
             yield _other_axis(case, event, product, axis % rank, summed)
@@ -67,6 +71,22 @@ def _summed(product: OpCall, weights: int, rank: int) -> int | None:
     mine = parts[0] if product.inputs[0] == weights else parts[-1]
     gone = [place for place, letter in enumerate(mine) if letter not in right]
     return gone[0] if arrow and len(parts) == 2 and len(mine) == rank and len(gone) == 1 else None
+
+
+def _sum_of(flow: Dataflow, weighted: OpCall, rank: int) -> tuple[OpCall | None, int | None]:
+    """The one op that sums what a weight for each vector was multiplied by, and the one axis that it sums over.
+
+    A vector's weight is spread over its axis. Weights of the values' own shape may well be counted over any axis.
+    """
+    readers = [flow.ops[op] for one in weighted.outputs[:1] for op in flow.readers.get(one, ())]
+    shapes = {flow.step.tensors[one].shape for one in weighted.inputs}
+    if len(readers) != 1 or readers[0].name not in op_kinds.SUMS or len(shapes) != 2 or {*map(len, shapes)} != {rank}:
+        return None, None
+    axis = arguments(readers[0]).get("dim", 0)
+    single = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+    if not isinstance(single, int) or isinstance(single, bool):
+        return None, None
+    return readers[0], single % rank
 
 
 def _other_axis(case: Case, event: Event[OpCall], product: OpCall, axis: int, summed: int) -> Finding:

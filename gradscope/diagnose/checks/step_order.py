@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...model.findings import Finding, Place, Severity
-from ...model.moments import GradChange, ZeroGrad
+from ...model.moments import Backward, GradChange, ZeroGrad
 from ...model.records import Stats
 from ...model.trace import Step
 from ...repair.changes.statements import inserted, moved
 from ...repair.ways import Way
 from ...text import number, plural
 from ..evidence.grad_lifetimes import CLEARS, FILLS, GradLifetimes, Slot, Use, Waste, backward_reach
-from ..evidence.index import Case
+from ..evidence.index import Case, once_a_case
+from ..evidence.players import players
 from ..evidence.statistics import Statistics
 from ..evidence.wording import call_at, optimizer_name, parameter_names
 from ..rules import LIKELY, SURE, Rule, check
@@ -235,7 +236,23 @@ def cleared_between_backwards(case: Case) -> Iterator[Finding]:
 def _outnumbered(case: Case, use: Use) -> dict[int, Slot]:
     """The slots in which as many backwards were lost before an update as it then used."""
     found = {one: slot for one, slot in use.slots.items() if slot.losses >= slot.fills > 0}
-    return {one: slot for one, slot in found.items() if not _evaluated_anew(case, use, slot)}
+    others = _followed_by(case)
+    return {
+        one: slot
+        for one, slot in found.items()
+        if not _evaluated_anew(case, use, slot) and others.get(slot.lost, use.optimizer) == use.optimizer
+    }
+
+
+@once_a_case
+def _followed_by(case: Case) -> Mapping[int | None, int | None]:
+    """Whose update comes right after the backwards of each stack: another optimizer's loss is not lost to this one."""
+    found: dict[int | None, int | None] = {}
+    for event in case.events(Backward):
+        owners = players(case, event)
+        if event.moment.call == "backward" and len(owners) == 1:
+            found.setdefault(event.moment.stack, next(iter(owners)))
+    return found
 
 
 def _evaluated_anew(case: Case, use: Use, slot: Slot) -> bool:

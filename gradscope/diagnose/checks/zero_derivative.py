@@ -42,8 +42,8 @@ def zero_derivatives(case: Case) -> Iterator[Finding]:
         for backward in (event.moment for event in case.events(Backward, step)):
             if backward.error is None and 0 <= backward.graph < len(step.graphs):
                 _starved(step, backward.graph, starved, fed)
-    light = (row for row in case.rows if row.light)  # whose backwards' graphs are not there
-    fed.update(parameter for row in light for parameter, _, grad in row.norms if grad)
+    # A gradient that was seen is proof: light steps have no graph, and a user's own backward may give what it likes.
+    fed.update(parameter for row in case.rows for parameter, _, grad in row.norms if grad)
     by_op: dict[tuple[int, int], set[int]] = defaultdict(set)
     home: dict[tuple[int, int], Step] = {}
     for parameter, (step, _, op) in starved.items():

@@ -12,7 +12,7 @@ from ...model.records import Site
 from ...model.trace import Step
 from ...repair.source import Source
 from .index import Case, at, once_a_step
-from .source_lines import place_in
+from .source_lines import handed_over, place_in
 from .step_links import Home
 from .wording import is_code
 
@@ -34,7 +34,11 @@ def keeper_of(case: Case, home: Home, step: Step, came: int) -> Keeper:
     if lasting is not None:
         return Keeper(lasting)
     name, places = _assignments(case, step.tensors[came].first_use)
-    return Keeper(places[0], name, places[1:]) if places else Keeper(binding(case, home.step, made))
+    if places:
+        return Keeper(places[0], name, places[1:])
+    own = home.step.tensors[home.tensor].name
+    handed = handed_over(case, made, own) if own.isidentifier() else None
+    return Keeper(handed or binding(case, home.step, made))
 
 
 def built_once_at(case: Case, home: Home, step: Step) -> Keeper:

@@ -77,11 +77,24 @@ def leaves(flow: Dataflow, tensor: int, before: int) -> frozenset[int]:
     return frozenset(flow.step.parameters_of(reached([tensor], made_of)))
 
 
+def undetached(flow: Dataflow, op: int) -> int:
+    """The value that an op was given, before detach() or .data took its graph."""
+    tensor = flow.ops[op].inputs[0]
+    while (made := flow.ops.get(_maker(flow, tensor))) is not None and made.name in op_kinds.DETACHES and made.inputs:
+        tensor = made.inputs[0]
+    return tensor
+
+
+def _maker(flow: Dataflow, tensor: int) -> int:
+    made = flow.step.tensors[tensor].made_by
+    return -1 if made is None else made
+
+
 def taken_out(flow: Dataflow) -> dict[int, float]:
     """The values with a graph that left torch as numbers, where the trace has them, by the op."""
     found: dict[int, float] = {}
     for op in flow.exits:
-        tensor = flow.ops[op].inputs[0]
+        tensor = undetached(flow, op)
         made = flow.step.tensors[tensor].made_by
         if made is None or not flow.needs_grad(tensor, op) or tensor in flow.differentiated:
             continue

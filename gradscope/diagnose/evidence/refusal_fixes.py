@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -97,9 +98,18 @@ def _differentiable(refusal: Refusal) -> Iterator[Way]:
     if "attention" in op:
         slower = "the same values; it takes more memory and time"
         yield Way("compute it by the plain formula", slower, refusal.cause, under(_ATTENTION))
-    elif "cdist" in op:
+    elif "cdist" in op and not _of_itself(refusal.cause):  # there the distance 0 has no slope
         mode = with_keyword(("cdist",), "compute_mode", '"use_mm_for_euclid_dist"')
         yield Way("let it be made of ops that have one", "the same distances, a little rounded", refusal.cause, mode)
+
+
+def _of_itself(cause: Place | None) -> bool:
+    """Whether a call is given the same twice: `torch.cdist(x, x)`."""
+    try:
+        call = ast.parse(cause.expression if cause is not None else "", mode="eval").body
+    except SyntaxError:
+        return False
+    return isinstance(call, ast.Call) and len({ast.unparse(one) for one in call.args[:2]}) == 1
 
 
 def _gradient_of_the_shape(refusal: Refusal) -> Iterator[Way]:

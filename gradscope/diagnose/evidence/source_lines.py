@@ -35,15 +35,28 @@ def called_in(case: Case, owner: str, methods: tuple[str, ...], name: str) -> Pl
     return found[0] if len(found) == 1 else None
 
 
-def only_call(case: Case, name: str) -> Place | None:
-    """The one call of a name in the files that ran."""
+def halved_model(case: Case) -> Place | None:
+    """The one call of half() in the files that ran, if it is a module's: of a tensor it would be an op."""
     found = [
         place_in(source, node, within=node)
         for source in _sources(case)
         for node in ast.walk(source.tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "half"
     ]
-    return found[0] if len(found) == 1 else None
+    ops = {(one.file, one.line) for event in case.calls("half") for one in case.sites(event.moment.stack)[:1]}
+    return found[0] if len(found) == 1 and (found[0].file, found[0].line) not in ops else None
+
+
+def yields_under(case: Case, place: Place | None) -> bool:
+    """Whether the `with` on a line yields inside: what it switches then holds for whoever asks for the next value."""
+    source = case.sources.of(place.file) if place is not None else None
+    blocks = source.statements_on(place.line) if source is not None and place is not None else []
+    return any(
+        isinstance(node, (ast.Yield, ast.YieldFrom))
+        for block in blocks
+        if isinstance(block, ast.With)
+        for node in ast.walk(block)
+    )
 
 
 def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
@@ -62,6 +75,46 @@ def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
         if function:
             return None
     return None
+
+
+def given_first(call: str) -> str:
+    """What a call is given first, if it is a name of any kind: `log['loss']` of `np.mean(log["loss"])`."""
+    try:
+        node = ast.parse(call, mode="eval").body
+    except SyntaxError:
+        return ""
+    first = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    return ast.unparse(first) if isinstance(first, (ast.Name, ast.Attribute, ast.Subscript)) else ""
+
+
+def handed_over(case: Case, stack: int | None, name: str) -> Place | None:
+    """The line that keeps a value of this name which the function that made it gives to a method: `self.h = h`."""
+    place = case.place(stack)
+    source = case.sources.of(place.file) if place is not None else None
+    here = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
+    function = source.function_of(here) if source is not None and here is not None else None
+    for call in ast.walk(function) if function is not None else ():
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        given = [index for index, one in enumerate(call.args) if isinstance(one, ast.Name) and one.id == name]
+        found = list(_kept_by(case, call.func.attr, given[0])) if given else []
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _kept_by(case: Case, method: str, index: int) -> Iterator[Place]:
+    """The statements of methods of a name that keep the argument at an index, after self, in an attribute."""
+    for source in _sources(case):
+        owners = (node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+        for node in (part for owner in owners for part in owner.body):
+            if not isinstance(node, ast.FunctionDef) or node.name != method or len(node.args.args) <= index + 1:
+                continue
+            argument = node.args.args[index + 1].arg
+            for one in ast.walk(node):
+                kept = isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Attribute)
+                if kept and isinstance(one, ast.Assign) and ast.unparse(one.value) == argument:
+                    yield place_in(source, one)
 
 
 def fills(case: Case, place: Place | None, name: str) -> list[Place]:

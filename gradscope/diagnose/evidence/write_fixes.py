@@ -11,7 +11,7 @@ from ...model.moments import Backward, OptimizerStep
 from ...model.records import GradNode
 from ...model.trace import Step
 from ...repair.changes.calls import without_keyword
-from ...repair.changes.statements import built_before_use, removed
+from ...repair.changes.statements import built_before_use, moved, removed
 from ...repair.changes.writes import copy_kept, out_of_place
 from ...repair.ways import Way
 from .index import Case, Event
@@ -51,6 +51,11 @@ def _ways(case: Case, event: Event[Backward], write: Write, culprit: Place | Non
             out_of_place(attributes=not _outlives(step, write.tensor)),
         )
     place = case.place(kept.stack)
+    if of_a_layer(case, step, kept):
+        later, sooner = case.meeting(event.moment.stack, write.stack), case.meeting(kept.stack, write.stack)
+        yield Way("write it after the backward", _AS_KEPT, culprit, moved(later, before=False))
+        yield Way("write it before the forward", _AS_KEPT, culprit, moved(sooner, before=True))
+        return
     stale = [saved.name for saved in kept.node.saved if saved.stale]
     yield Way(
         "let the op keep a copy",
@@ -58,6 +63,19 @@ def _ways(case: Case, event: Event[Backward], write: Write, culprit: Place | Non
         place,
         copy_kept(kept.name, result="result" in stale, slot=stale[0] if len(stale) == 1 else ""),
     )
+
+
+def of_a_layer(case: Case, step: Step, kept: Kept) -> bool:
+    """Whether what was kept is a parameter that a layer has, so that the line of the op has no name for it."""
+    stale = [saved.tensor for saved in kept.node.saved if saved.stale and saved.tensor is not None]
+    owners = [owner_of(step, tensor) for tensor in stale]
+    place = case.place(kept.stack)
+    written = place.expression if place is not None else ""
+    named = kept.name.rpartition(".")[2] in written
+    return bool(owners) and not named and all(one is not None and one.role == "parameter" for one in owners)
+
+
+_AS_KEPT = "forward and backward meet the same values"
 
 
 def _alone(step: Step, tensor: int) -> bool:

@@ -8,7 +8,7 @@ from ...model.origin import case_in
 from ...model.records import Sample, Tensor
 from ...text import byte_count, elide_list, number, printable, tensor_type, values
 from ..scene import Scene
-from ..touches import Event, Touch, changes_of
+from ..touches import Event
 from ..why import why_grad
 from ..words import line_word, moment_words, node_word, tensor_word
 from .facts import NAMES, Fact, Section, Sheet, Tone, filled, sampled, saved_fact
@@ -42,6 +42,9 @@ def _autograd(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
     yield Fact("retains_grad", str(now.retains_grad))
     figures = (("", float(now.version)),) if now.version is not None else ()
     yield Fact("version", "untracked" if now.version is None else str(now.version), figures=figures)
+    made = tensor.made_by if tensor.made_by is not None else -1
+    if tensor.is_view and scene.touches.measured.written_between(tensor.storage, made, scene.moment):
+        yield Fact("", "a view whose memory was written since: torch renews its history when it is next used", Tone.DIM)
     because = why_grad(scene, tensor)
     tone = Tone.GOOD if now.has_grad else Tone.DIM if not now.requires_grad else Tone.PLAIN
     yield Fact(".grad", because.sentence, tone, because.moment)
@@ -63,13 +66,10 @@ def _value(scene: Scene, tensor: Tensor, sample: Sample | None) -> Iterator[Fact
     if sample is None:
         return
     yield from sampled(sample, tensor.dtype)
-    written = [moment for moment in changes_of(scene.touches.of(tensor.number)) if sample.moment < moment]
-    if any(moment <= scene.moment and _writes(scene, tensor, moment) for moment in written):
+    if scene.touches.measured.written_between(tensor.storage, sample.moment, scene.moment):
         yield Fact("", "as it was before the last change in place", Tone.DIM)
-
-
-def _writes(scene: Scene, tensor: Tensor, moment: int) -> bool:
-    return any(event.moment == moment and event.touch is Touch.WRITTEN for event in scene.touches.of(tensor.number))
+    elif scene.touches.measured.is_shared(tensor.storage, scene.moment):
+        yield Fact("", "unless it was written through the array or buffer that shares its memory", Tone.DIM)
 
 
 def _gradient(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
@@ -88,7 +88,9 @@ def _gradient(scene: Scene, tensor: Tensor) -> Iterator[Fact]:
 
 
 def _norm_of(scene: Scene, tensor: Tensor) -> float | None:
-    return next((grad for owner, _, grad in scene.step.row.norms if owner == tensor.parameter), None)
+    """The norm of its gradient, where that is the one which the step's row has."""
+    holds = tensor.parameter is not None and scene.touches.measured.row_has_gradient(tensor.number, scene.moment)
+    return next((grad for owner, _, grad in scene.step.row.norms if holds and owner == tensor.parameter), None)
 
 
 def _latest(scene: Scene, tensor: Tensor, what: str) -> Sample | None:

@@ -195,7 +195,8 @@ def _norm(scene: Scene, reach: Reach, node: GraphNode, subject: Subject) -> _Nor
         if now.has_grad is False:
             return "None", None
         tensor = scene.step.tensors[subject.tensor]
-        if now.has_grad and tensor.parameter is not None and found is None:
+        last = scene.touches.measured.row_has_gradient(tensor.number, scene.moment)
+        if now.has_grad and last and tensor.parameter is not None and found is None:
             found = next((grad for owner, _, grad in scene.step.row.norms if owner == tensor.parameter), None)
     return _digits(found), found
 

@@ -21,7 +21,7 @@ from ...model.state import State
 from ...render.signs import to_ascii
 from ...text import number, printable, tensor_type
 from ..curves import Curves
-from ..figures import CARRIED, KNOWN, NONE, UNKNOWN, Gradient, PhasePoint, StepFigures, five_phases
+from ..figures import CARRIED, FILLED, KNOWN, NONE, UNKNOWN, Gradient, PhasePoint, StepFigures, five_phases
 from ..plots import bars, bounds, curve
 from ..scene import Scene
 from ..words import step_word
@@ -151,7 +151,7 @@ def _name(point: PhasePoint) -> str:
 def _words(gradient: Gradient) -> str:
     if gradient.kind == NONE:
         return "None"
-    if gradient.kind in (CARRIED, UNKNOWN):
+    if gradient.kind in (CARRIED, FILLED, UNKNOWN):
         return "from before" if gradient.kind == CARRIED else "not known"
     if gradient.sum is None and gradient.kind == KNOWN and gradient.norm is not None:
         return f"norm {number(gradient.norm)}"

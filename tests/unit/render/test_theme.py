@@ -109,3 +109,13 @@ def test_each_light_colour_has_one_dark_one() -> None:
             *(dark.fill, dark.line, dark.ink)
         ]
     assert in_the_dark()[THEMES["light"].paper.lower()] == THEMES["dark"].paper
+
+
+@pytest.mark.parametrize("format", ["svg", "text"])
+def test_the_legend_can_be_left_out(format: str) -> None:
+    graph = graphs.ab2()
+    shown, hidden = (render(graph, format, ViewOptions(legend=on)).decode() for on in (True, False))
+    said = "tensor – its grad_fn" if format == "svg" else "∑ AccumulateGrad   "
+    assert said in shown
+    assert said not in hidden
+    assert "MulBackward0" in hidden

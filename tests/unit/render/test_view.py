@@ -143,6 +143,8 @@ def test_a_call_says_what_it_made_what_it_reads_alone_and_what_its_backward_does
     assert [part.role for part in fc2.parts] == [Role.PARAMETER, Role.PARAMETER, Role.GRAD_FN, Role.GRAD_FN]
     assert fc2.parts[2].words.startswith("AddmmBackward0 +1 · |g| ")
     assert fc2.parts[3].words == "keeps h, weight"
+    assert "fc2.weight: float32[3, 8] · cpu · version 1 · data " in fc2.tooltip
+    assert "is_leaf True · requires_grad True" in fc2.tooltip, "the leaf table's row is in the tooltip"
     assert view.modules == {}, "a module that is one call has no box around that call's"
     forward = GraphView(attach_parameters(combine(mlp_trace().step(1).graph("forward"))))
     assert [part.words for one in forward.nodes if one.title == "fc2" for part in one.parts] == [
