@@ -29,6 +29,7 @@ from tests.properties.random_training import program
 from tests.reading import read_by_all, read_by_hand
 
 PROGRAMS, SOME = 300, 48
+ALWAYS = [217]  # measures a parameter that a step has not met
 _OF_NODES = ("grad_in", "grad_out", "derivative")
 
 
@@ -38,7 +39,7 @@ def chosen() -> list[int]:
         return list(range(PROGRAMS))
     seed = int(os.environ.get("GRADSCOPE_FUZZ_SEED", time.time_ns() % 100_000))
     print(f"GRADSCOPE_FUZZ_SEED={seed}")
-    return random.Random(seed).sample(range(PROGRAMS), SOME)
+    return ALWAYS + random.Random(seed).sample(range(PROGRAMS), SOME)
 
 
 def recorded(number: int, folder: Path) -> Path:

@@ -1,9 +1,9 @@
 """While a step is watched, Python's cyclic garbage collector looks at its youngest objects only.
 
-What a watched step leaves is told in many small tuples. The collector counts them, and for their sake would look through
-every module and tensor that lives, again and again, which takes longer than the watching does. So its two older
-generations wait until the step is over and the tuples are gone; then what was due is done. The script sees and sets
-its own thresholds meanwhile.
+What a watched step leaves is told in many small tuples. The collector counts them, and for their sake would look
+through every module and tensor that lives, again and again, which takes longer than the watching does. So its two
+older generations wait until the step is over and the tuples are gone; then what was due is done. The script sees and
+sets its own thresholds meanwhile.
 """
 
 from __future__ import annotations

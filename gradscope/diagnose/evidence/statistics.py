@@ -44,7 +44,8 @@ class Statistics:
         for event in self.case.events(GradChange, self.step):
             if update is None or event.position < update:
                 for parameter, stats in self.parameters(event.position, "value").items():
-                    known.setdefault(numbers[parameter], stats)
+                    if parameter in numbers:  # else only its gradient is known to the step
+                        known.setdefault(numbers[parameter], stats)
         for sample in self._samples.get((-1, "value"), ()):
             if sample.stats is not None and not sample.of_parameter:
                 known[sample.subject] = sample.stats
