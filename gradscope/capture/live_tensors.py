@@ -83,12 +83,15 @@ def _roots(target: object) -> list[torch.Tensor]:
     if isinstance(target, torch.nn.Module):
         raise UsageError("a model alone has no graph: draw(model, x) runs it on x and draws what it returns")
     found: list[torch.Tensor] = []
-    waiting = [target]
+    waiting, opened = [target], set[int]()  # a container may hold itself
     while waiting:
         one = waiting.pop()
         if isinstance(one, torch.Tensor):
             found.append(one)
         elif isinstance(one, (list, tuple, Mapping)):
+            if id(one) in opened:
+                continue
+            opened.add(id(one))
             waiting += reversed(list(one.values() if isinstance(one, Mapping) else one))
         elif one is not None:
             raise UsageError(
@@ -141,15 +144,13 @@ def _caller() -> FrameType | None:
     return frame
 
 
-def _tensors(names: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
-    """Every tensor in the caller's sight, by name: modules' parameters, then variables, then `names`."""
-    return _known(names)[0]
-
-
 def _known(
     names: Mapping[str, torch.Tensor] | None, model: torch.nn.Module | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Every tensor in the caller's sight and of `model`, by name; the class of each module, by its path in names."""
+    """Every tensor in the caller's sight and of `model`, by name; the class of each module, by its path in names.
+
+    Modules' parameters come first, then variables, then `names`.
+    """
     found: dict[str, torch.Tensor] = {}
     modules: dict[tuple[int, ...], tuple[str, torch.nn.Module]] = {}  # by what they hold: two names, one model
     for name, value in (*_variables().items(), *([("model", model)] if model is not None else [])):
@@ -184,4 +185,4 @@ def _variables() -> dict[str, Any]:
 
 
 def _names(names: Mapping[str, torch.Tensor] | None) -> dict[int, str]:
-    return {id(tensor): name for name, tensor in _tensors(names).items()}
+    return {id(tensor): name for name, tensor in _known(names)[0].items()}

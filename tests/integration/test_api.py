@@ -257,11 +257,18 @@ def test_a_model_is_drawn_with_its_inputs_and_folds_by_its_modules() -> None:
     assert "one of 28 equal blocks" in diagram.text(), "the first reads no result, the last is the root"
 
 
+def _holds_itself() -> list[object]:
+    found: list[object] = []
+    found.append(found)
+    return found
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
         (nn.Linear(1, 1), r"draw\(model, x\) runs it on x"),
         ([], "there is no tensor in this list"),
+        (_holds_itself(), "there is no tensor in this list"),
         ([1.0], "a tensor, a list, tuple or dict of tensors, a model with its inputs .* not float"),
     ],
 )

@@ -43,19 +43,18 @@ def catch_up() -> None:
 
 def install(hooks: HookSet) -> None:
     """Until `hooks` are closed, the script's calls are about its own thresholds."""
-    asked, told = gc.get_threshold, gc.set_threshold
 
     def get_threshold() -> tuple[int, ...]:
-        return asked() if _own is None else _own
+        return _get() if _own is None else _own
 
     def set_threshold(*thresholds: int) -> None:
         global _own
-        told(*thresholds)  # which judges them
+        _set(*thresholds)  # which judges them
         if _own is not None:
             _own = None
             wait()
 
-    get_threshold.__doc__, set_threshold.__doc__ = asked.__doc__, told.__doc__
+    get_threshold.__doc__, set_threshold.__doc__ = _get.__doc__, _set.__doc__
     hooks.patch(gc, "get_threshold", get_threshold)
     hooks.patch(gc, "set_threshold", set_threshold)
     hooks.add(let_go)

@@ -12,7 +12,7 @@ from ...model.records import Site
 from ...model.trace import Step
 from ...repair.source import Source
 from .index import Case, at, once_a_step
-from .source_lines import handed_over, place_in
+from .source_lines import function_at, handed_over, last_name, place_in, statement_at
 from .step_links import Home
 from .wording import is_code
 
@@ -59,29 +59,24 @@ def built_once_at(case: Case, home: Home, step: Step) -> Keeper:
 
 def remembered_by(case: Case, place: Place | None) -> str:
     """The decorator by which the function of a line keeps its results, as code; "" if it has none."""
-    source = case.sources.of(place.file) if place is not None else None
-    statement = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
-    function = source.function_of(statement) if source is not None and statement is not None else None
+    here = function_at(case, place)
+    function = here[1] if here is not None else None
     for decorator in function.decorator_list if isinstance(function, ast.FunctionDef) else ():
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if ast.unparse(called).rpartition(".")[2] in ("cached_property", "lru_cache", "cache"):
+        if last_name(decorator) in ("cached_property", "lru_cache", "cache"):
             return ast.unparse(decorator)
     return ""
 
 
 def block_around(case: Case, place: Place | None, opened: str) -> Place | None:
     """The innermost `with` around a line that opens what a call of this name gives."""
-    source = case.sources.of(place.file) if place is not None else None
-    statement = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
-    if source is None or statement is None:
-        return None
-    for node in source.around(statement):
+    here = statement_at(case, place)
+    for node in here[0].around(here[1]) if here is not None else ():
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             return None
         for item in node.items if isinstance(node, ast.With) else ():
             call = item.context_expr
-            if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == opened:
-                return place_in(source, call, within=call)
+            if here is not None and isinstance(call, ast.Call) and last_name(call) == opened:
+                return place_in(here[0], call, within=call)
     return None
 
 
@@ -98,10 +93,10 @@ def _lines_of(case: Case, step: Step) -> frozenset[tuple[tuple[str, int], ...]]:
 def _assignments(case: Case, use: int | None) -> tuple[str, tuple[Place, ...]]:
     """The attribute that a value was read from where it was used first, and the lines that set it after __init__."""
     site = next(iter(case.sites(use)), None)
-    source = case.sources.of(site.file) if site is not None else None
-    if site is None or source is None:
+    here = statement_at(case, at(site)) if site is not None else None
+    if site is None or here is None:
         return "", ()
-    found = {name: places for name in _attributes(site) if (places := tuple(_setting(source, site.line, name)))}
+    found = {name: places for name in _attributes(site) if (places := tuple(_setting(*here, name)))}
     return next(iter(found.items())) if len(found) == 1 else ("", ())
 
 
@@ -116,13 +111,11 @@ def _attributes(site: Site) -> Iterator[str]:
             yield ast.unparse(node)
 
 
-def _setting(source: Source, line: int, attribute: str) -> Iterator[Place]:
-    """The lines of the class around `line` that give an attribute its value, without __init__ and what is constant:
-    those that take what they are given first, those that read the attribute itself last.
+def _setting(source: Source, statement: ast.stmt, attribute: str) -> Iterator[Place]:
+    """The lines of the class around a statement that give an attribute its value, without __init__ and what is
+    constant: those that take what they are given first, those that read the attribute itself last.
     """
-    statement = next(iter(source.statements_on(line)), None)
-    around = source.around(statement) if statement is not None else ()
-    owner = next((node for node in around if isinstance(node, ast.ClassDef)), None)
+    owner = next((node for node in source.around(statement) if isinstance(node, ast.ClassDef)), None)
     found = []
     for method in owner.body if owner is not None else ():
         if not isinstance(method, ast.FunctionDef) or method.name == "__init__":

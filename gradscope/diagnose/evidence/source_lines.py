@@ -18,6 +18,24 @@ def place_in(source: Source, node: ast.expr | ast.stmt, note: str = "", within: 
     return Place(source.file, node.lineno, source.line(node.lineno).strip(), note, part)
 
 
+def statement_at(case: Case, place: Place | None) -> tuple[Source, ast.stmt] | None:
+    """The statement on a line, the outermost of several, with the text that it stands in."""
+    source = case.sources.of(place.file) if place is not None else None
+    found = source.statements_on(place.line) if source is not None and place is not None else []
+    return (source, found[0]) if source is not None and found else None
+
+
+def function_at(case: Case, place: Place | None) -> tuple[Source, ast.AST] | None:
+    """The function, lambda or module that a line runs in."""
+    here = statement_at(case, place)
+    return (here[0], here[0].function_of(here[1])) if here is not None else None
+
+
+def last_name(node: ast.expr) -> str:
+    """The last part of what is called, or named: `no_grad` of `torch.no_grad()`."""
+    return ast.unparse(node.func if isinstance(node, ast.Call) else node).rpartition(".")[2]
+
+
 def definition(case: Case, owner: str, method: str) -> Place | None:
     """Where the method of a class is defined, in the files that ran; None where it is not there exactly once."""
     found = [place_in(source, part) for source, part in _methods(case, owner, (method,))]
@@ -30,7 +48,7 @@ def called_in(case: Case, owner: str, methods: tuple[str, ...], name: str) -> Pl
         place_in(source, call, within=call)
         for source, method in _methods(case, owner, methods)
         for call in ast.walk(method)
-        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == name
+        if isinstance(call, ast.Call) and last_name(call) == name
     ]
     return found[0] if len(found) == 1 else None
 
@@ -61,17 +79,15 @@ def yields_under(case: Case, place: Place | None) -> bool:
 
 def switched_by(case: Case, place: Place | None, name: str) -> Place | None:
     """What runs a line under a mode of this name: the innermost `with` around it, or a decorator of its function."""
-    source = case.sources.of(place.file) if place is not None else None
-    statement = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
-    if source is None or statement is None:
-        return None
-    for node in (statement, *source.around(statement)):
+    here = statement_at(case, place)
+    for node in (here[1], *here[0].around(here[1])) if here is not None else ():
         function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        opened = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
-        for one in node.decorator_list if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else opened:
-            called = one.func if isinstance(one, ast.Call) else one
-            if ast.unparse(called).rpartition(".")[2] == name:
-                return place_in(source, one, within=one)
+        switches = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            switches = node.decorator_list
+        found = next((one for one in switches if last_name(one) == name), None)
+        if here is not None and found is not None:
+            return place_in(here[0], found, within=found)
         if function:
             return None
     return None
@@ -89,11 +105,8 @@ def given_first(call: str) -> str:
 
 def handed_over(case: Case, stack: int | None, name: str) -> Place | None:
     """The line that keeps a value of this name which the function that made it gives to a method: `self.h = h`."""
-    place = case.place(stack)
-    source = case.sources.of(place.file) if place is not None else None
-    here = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
-    function = source.function_of(here) if source is not None and here is not None else None
-    for call in ast.walk(function) if function is not None else ():
+    here = function_at(case, case.place(stack))
+    for call in ast.walk(here[1]) if here is not None else ():
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
         given = [index for index, one in enumerate(call.args) if isinstance(one, ast.Name) and one.id == name]
@@ -137,7 +150,7 @@ def decorator_of(case: Case, owner: str, method: str, name: str) -> Place | None
         place_in(source, decorator, within=decorator)
         for source, node in _methods(case, owner, (method,))
         for decorator in node.decorator_list
-        if ast.unparse(decorator).rpartition(".")[2] == name
+        if last_name(decorator) == name
     ]
     return found[0] if len(found) == 1 else None
 
@@ -175,30 +188,25 @@ def returned(case: Case, name: str) -> Place | None:
 
 def bound_before(case: Case, place: Place | None, name: str) -> Place | None:
     """The last line before a place, in the same function, that gives a name its value."""
-    source = case.sources.of(place.file) if place is not None else None
-    if source is None or place is None:
+    here = function_at(case, place)
+    if here is None or place is None:
         return None
-    here = next(iter(source.statements_on(place.line)), None)
-    function = source.function_of(here) if here is not None else source.tree
     lines = [
         node
-        for node in ast.walk(function)
+        for node in ast.walk(here[1])
         if isinstance(node, ast.Assign)
         and node.lineno < place.line
         and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
     ]
-    return place_in(source, max(lines, key=lambda one: one.lineno)) if lines else None
+    return place_in(here[0], max(lines, key=lambda one: one.lineno)) if lines else None
 
 
 def put_away(case: Case, stack: int | None, name: str) -> Place | None:
     """The statement, in the function that made a value of this name, that keeps it in an attribute or a container."""
-    place = case.place(stack)
-    source = case.sources.of(place.file) if place is not None else None
-    here = next(iter(source.statements_on(place.line)), None) if source is not None and place is not None else None
-    function = source.function_of(here) if source is not None and here is not None else None
-    for node in ast.walk(function) if function is not None else ():
-        if source is not None and isinstance(node, (ast.Assign, ast.Expr)) and _keeps(node, name):
-            return place_in(source, node)
+    here = function_at(case, case.place(stack))
+    for node in ast.walk(here[1]) if here is not None else ():
+        if here is not None and isinstance(node, (ast.Assign, ast.Expr)) and _keeps(node, name):
+            return place_in(here[0], node)
     return None
 
 

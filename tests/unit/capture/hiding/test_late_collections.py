@@ -101,6 +101,19 @@ def test_the_script_sees_its_own_thresholds() -> None:
         gc.set_threshold(*before)
 
 
+def test_recordings_in_each_other_keep_what_the_script_sets() -> None:
+    before = gc.get_threshold()
+    weight = torch.zeros(2, requires_grad=True)
+    try:
+        with gradscope.record(detail="full"), gradscope.record(detail="full"):
+            weight * 2
+            gc.set_threshold(500, 7)
+            assert gc.get_threshold() == (500, 7, before[2])
+        assert gc.get_threshold() == (500, 7, before[2])
+    finally:
+        gc.set_threshold(*before)
+
+
 def test_a_collector_that_is_off_stays_off() -> None:
     weight = torch.zeros(2, requires_grad=True)
     gc.disable()
