@@ -16,6 +16,7 @@ from statistics import median
 from torch import Tensor
 
 import gradscope
+from tests.terminal import Terminal
 
 from . import traces, workloads
 
@@ -287,6 +288,45 @@ def view_graph_row(quick: bool) -> Row:
     return Row(work, measured, "≤ 25 ms, ≤ 150 MB", "≤ 15 ms", f"a key's median {found['key_p50_ms']:.0f} ms")
 
 
+def view_step_row(quick: bool) -> Row:
+    """One step of very many moments: to open it, all of it is read."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "step.gradscope"
+        moments = traces.large_step(path, 3_000 if quick else 300_000)
+        found = in_the_terminal_ui(path)
+    measured = f"{found['first_frame_s']:.1f} s, {found['key_p95_ms']:.0f} ms, {found['memory_mb']:,.0f} MB"
+    work = f"`gradscope view`, one step of {moments:,} moments: CPU to the first frame, a key at p95, memory"
+    return Row(work, measured, "≤ 2 s", "≤ 1 s", f"a key's median {found['key_p50_ms']:.0f} ms")
+
+
+def view_bytes_row(quick: bool) -> Row:
+    """What a terminal is sent for one moment forward, in a step of a hundred moments."""
+    told = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "steps.gradscope"
+        traces.many_steps(path, 1)
+        for size in ((120, 40), (200, 60)):
+            sent = bytes_sent(path, size, 2 if quick else 8)
+            told.append(f"{median(sent) / 1e3:.1f} and {max(sent) / 1e3:.1f} KB")
+    work = "`gradscope view`, bytes of a key, median and most of 8: at 120x40, at 200x60"
+    return Row(work, ", ".join(told), "≤ 6 KB, ≤ 10 KB", "≤ 3 KB")
+
+
+def bytes_sent(path: Path, size: tuple[int, int], keys: int) -> list[int]:
+    terminal = Terminal(["view", path.name, "--step", "1:1"], path.parent, size)
+    terminal.until("moment 1/")
+    terminal.rest()
+    sent = []
+    for _ in range(keys):
+        before = len(terminal.written.encode())
+        terminal.type("\x1b[C")
+        terminal.rest()
+        sent.append(len(terminal.written.encode()) - before)
+    terminal.type("q")
+    terminal.wait()
+    return sent
+
+
 def in_the_terminal_ui(path: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.bench.tui", str(path)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
@@ -306,4 +346,6 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     "check": check_row,
     "view": view_row,
     "view-graph": view_graph_row,
+    "view-step": view_step_row,
+    "view-bytes": view_bytes_row,
 }

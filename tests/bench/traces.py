@@ -57,6 +57,13 @@ def large_graph(path: Path, nodes: int) -> int:
     return len(template.graphs[0].nodes) + len(template.tensors)
 
 
+def large_step(path: Path, moments: int) -> int:
+    """A trace of three steps of about so many moments; returns how many each has."""
+    source = layers(moments // 7 + 1)
+    _write(path, source, source.step_rows())
+    return len(source.template(source.step_row(1).template).moments)
+
+
 def _write(path: Path, source: TraceSource, rows: Iterable[StepRow]) -> None:
     writer = TraceWriter(path)
     pour_names(source, writer)

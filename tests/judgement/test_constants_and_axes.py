@@ -81,7 +81,75 @@ for i in range(6):
     assert "switched off on purpose?" in finding.explanation
 
 
+STRAIGHT_THROUGH = """
+class Router(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Linear(4, 3)
+    def forward(self, x):
+        soft = self.logits(x).softmax(-1)
+        hard = F.one_hot(soft.argmax(-1), 3).float()
+        return {gate}  # culprit
+router, experts = Router(), nn.Linear(4, 3)
+opt = torch.optim.Adam([*router.parameters(), *experts.parameters()], 1e-2)
+for _ in range(4):
+    x, y = batch()
+    learn(opt, F.mse_loss((router(x) * experts(x)).sum(1, keepdim=True), y))
+"""
+
+
+def test_of_several_cuts_on_a_line_none_is_undone_by_guess(judging: Judging) -> None:
+    """Without the first detach() the gradient has the wrong sign, without the second the right one."""
+    gate = "(hard - soft).detach() + soft.detach()"
+    found = judging.expect("GS202", "# culprit", PARTS + STRAIGHT_THROUGH.replace("{gate}", gate))
+    assert not found.fixes
+    assert "which one decides the sign" in found.fix
+
+
+def test_numbers_that_were_put_away_are_told_where_a_tensor_is_made_of_them(judging: Judging) -> None:
+    script = """
+net, head = mlp(4, 3), nn.Linear(4, 1)
+opt = torch.optim.Adam([*net.parameters(), *head.parameters()], 1e-2)
+for _ in range(4):
+    chances, kept, rewards = [], [], []
+    for _ in range(5):
+        x = torch.randn(4)
+        chances.append(F.log_softmax(net(x), -1)[0])
+        kept.append(head(x).item())
+        rewards.append(float(len(kept)))
+    returns = torch.tensor(rewards)
+    values = torch.tensor(kept)  # culprit
+    actor = -(torch.stack(chances) * (returns - values)).mean()
+    learn(opt, actor + 0.5 * F.mse_loss(values, returns))
+"""
+    found = [one for one in judging(PARTS + script) if one.code in ("GS202", "GS203")]
+    assert found
+    assert all(judging.blames(one, "# culprit") for one in found)
+    assert not any(one.fixes for one in found), "of numbers no stack can be made"
+    assert "stack" not in " ".join(one.fix for one in found)
+
+
+def test_where_a_library_spreads_the_row_is_given_the_column_axis(judging: Judging) -> None:
+    """The mean and the scale are both columns: to squeeze one of them alone changes nothing."""
+    script = """
+from torch.distributions import Normal
+body = nn.Linear(4, 2)
+opt = torch.optim.Adam(body.parameters(), 1e-2)
+for _ in range(4):
+    x, y = batch()
+    target = y.squeeze(-1)
+    mean, scale = body(x).split(1, dim=1)
+    learn(opt, -Normal(mean, F.softplus(scale)).log_prob(target).mean())  # culprit
+"""
+    found = judging.expect("GS901", "# culprit", PARTS + script)
+    assert "target.unsqueeze(-1)" in found.fix
+    assert not loud(judging(PARTS + script.replace("log_prob(target)", "log_prob(target.unsqueeze(-1))")))
+
+
 HEALTHY = {
+    "a choice that passes gradients straight through": STRAIGHT_THROUGH.replace(
+        "{gate}", "hard + soft - soft.detach()"
+    ),
     "weights shared out over time": MOMENTS.replace("{axis}", "1"),
     "shares of each token counted over the batch": """
 gate, head = nn.Linear(4, 3), nn.Linear(3, 1)

@@ -93,7 +93,8 @@ def _left_torch(flow: Dataflow, ahead: set[int], roots: Sequence[int], before: i
     entries = [op for op in sorted(ops) if op > exits[0] and _enters(flow.ops[op])]
     arrays = [op for op in exits if flow.ops[op].name not in op_kinds.GIVES_NUMBER]
     if entries:
-        return Cut(arrays[0] if arrays else entries[0], "number")
+        same = [cut.op for cut in _numbers_in(flow, roots, before) if cut.op in entries]
+        return Cut((arrays or same or entries)[0], "number")
     return None if arrays else Cut(exits[0], "number")
 
 
@@ -104,13 +105,7 @@ def _enters(op: OpCall) -> bool:
 
 def _cut_off(case: Case, step: Step, flow: Dataflow, cut: Cut, parameters: set[int], missing: Untrained) -> Finding:
     names = sorted(case.parameters[parameter].name for parameter in parameters)
-    if cut.kind == "number":
-        why = (
-            "item(), numpy() and tolist() give plain numbers; a tensor made of them is new, without a graph behind it."
-        )
-        fix = "keep computing with tensors: torch operations in place of Python numbers and numpy"
-    else:
-        why, fix = reason(flow, cut)
+    why, fix = reason(flow, cut)
     copy = cut.kind in ("mode", "detach") and _is_copy(case, parameters, missing)
     steps = sum(len(case.repeats(one)) for one in case.training())
     return CUT_OFF.finding(
@@ -222,7 +217,7 @@ def _constant(flow: Dataflow, term: int, before: int) -> tuple[Place | None, str
             fix = "use torch.autograd.grad(..., create_graph=True) and differentiate what it returns"
             return flow.case.place(filled[-1].stack), why, fix, ()
     cuts = [cut for cut in first_cuts(flow, [term], before) if _unmeant(flow, cut, term) or _mid_way(flow, cut, before)]
-    cuts = cuts or _numbers_in(flow, term, before)
+    cuts = cuts or _numbers_in(flow, [term], before)
     return (place_of(flow, cuts[0]), *reason(flow, cuts[0]), rejoined(flow, cuts[0])) if cuts else None
 
 
@@ -257,8 +252,8 @@ def _read_with_graph(flow: Dataflow, op: int, used: set[int]) -> bool:
     return any(flow.ops[reader].grad_nodes for reader in readers & used)
 
 
-def _numbers_in(flow: Dataflow, term: int, before: int) -> list[Cut]:
-    """Ops behind a term that make a tensor of numbers which item() took from values with a gradient: they are equal."""
+def _numbers_in(flow: Dataflow, tensors: Sequence[int], before: int) -> list[Cut]:
+    """Ops behind tensors that make one of numbers which item() took from values with a gradient: they are equal."""
     samples = flow.case.samples(flow.step)
     values = {
         number
@@ -271,12 +266,12 @@ def _numbers_in(flow: Dataflow, term: int, before: int) -> list[Cut]:
         for number in sample.values or ()
     }
     found = []
-    for op in sorted(flow.behind([term], before)[1]) if values else ():
+    for op in sorted(flow.behind(tensors, before)[1]) if values else ():
         if not _enters(flow.ops[op]):
             continue
         made_of = [n for sample in samples.get((op, "value"), ()) for n in sample.values or ()]
         if made_of and all(any(math.isclose(n, value, rel_tol=1e-6) for value in values) for n in made_of):
-            found.append(Cut(op, "copy"))
+            found.append(Cut(op, "number"))
     return found
 
 

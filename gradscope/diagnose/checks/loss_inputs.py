@@ -153,7 +153,8 @@ def _matrix(case: Case, event: Event[OpCall], column: int, row: int) -> Finding:
         related=case.places((step.stack(step.tensors[column].made_by), "the column")),
         explanation=f"Each value of {names[0]} meets every value of {names[1]}, not its own. All that follows is the "
         "mean or sum of that, so nothing tells one sample from another.",
-        fix=f"give both the same shape: {names[0]}.squeeze(-1)",
+        fix=f"give both the same shape: {names[1]}.unsqueeze(-1), or .squeeze(-1) of {names[0]} and of whatever goes "
+        "with it",
         fixes=case.fixes(
             Way(
                 "make a row of the column",

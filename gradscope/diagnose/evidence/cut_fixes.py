@@ -12,7 +12,7 @@ from ...repair.changes.statements import removed_call
 from ...repair.changes.values import compared_straight_through, without_attribute
 from ...repair.ways import Way
 from .dataflow import Dataflow
-from .gradient_cuts import Cut, condition_of, place_of
+from .gradient_cuts import Cut, condition_of, one_of_several, place_of
 
 _MEANING = "what lies before it is trained"
 
@@ -28,7 +28,7 @@ def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
     if cut.kind == "mode" and condition_of(flow, cut) is None:
         yield Way("leave gradients on here", _MEANING, place, unwrapped())
         yield Way("leave gradients on here", _MEANING, place, removed_call("set_grad_enabled"))
-    elif cut.kind == "detach":
+    elif cut.kind == "detach" and not one_of_several(flow, cut):
         yield Way("pass the tensor on as it is", _MEANING, place, without_call("detach"))
         yield Way("pass the tensor on as it is", _MEANING, place, without_attribute("data"))
     elif cut.kind == "integer":
@@ -38,7 +38,16 @@ def _ways(flow: Dataflow, cut: Cut) -> Iterator[Way]:
         yield Way("put the tensors themselves together", _MEANING, place, not_rebuilt())
     elif cut.kind == "grad":
         yield Way("keep the graph of the gradient", _MEANING, place, with_keyword(("grad",), "create_graph", "True"))
-    elif cut.kind == "number":
+    elif cut.kind == "number" and _taken_out_here(flow, cut):
         yield Way("compute with the tensors themselves", _MEANING, flow.case.place(op.stack), not_rebuilt())
         yield Way("compute with the tensor itself", _MEANING, flow.case.place(op.stack), without_call("item"))
         yield Way("compute with the tensor itself", _MEANING, flow.case.place(op.stack), without_op(("float",)))
+
+
+def _taken_out_here(flow: Dataflow, cut: Cut) -> bool:
+    """Whether the numbers leave torch on the line of the cut: of what comes as numbers, no tensor can be made there."""
+    lines = {
+        (place.file, place.line) for op in flow.exits if (place := flow.case.place(flow.ops[op].stack)) is not None
+    }
+    here = flow.case.place(flow.ops[cut.op].stack)
+    return here is not None and (here.file, here.line) in lines

@@ -58,6 +58,18 @@ def condition_of(flow: Dataflow, cut: Cut) -> str | None:
     return ast.unparse(call.args[0]) if called == "set_grad_enabled" else None
 
 
+def one_of_several(flow: Dataflow, cut: Cut) -> bool:
+    """Whether a line cuts off the same values at several calls: `(hard - soft).detach() + soft.detach()`."""
+    here, mine = place_of(flow, cut), flow.behind(flow.ops[cut.op].inputs)[0]
+    for op in flow.cuts if here is not None else ():
+        other = flow.case.place(flow.ops[op].stack) if flow.ops[op].name in op_kinds.DETACHES else None
+        if here is None or other is None or (other.file, other.line) != (here.file, here.line):
+            continue
+        if other.expression != here.expression and not mine.isdisjoint(flow.behind(flow.ops[op].inputs)[0]):
+            return True
+    return False
+
+
 def reason(flow: Dataflow, cut: Cut) -> tuple[str, str]:
     """(explanation, fix) of a cut."""
     op = flow.ops[cut.op]
@@ -76,10 +88,21 @@ def reason(flow: Dataflow, cut: Cut) -> tuple[str, str]:
             f"{op.name} ran with {what}, so {name} has no grad_fn: backward stops there.",
             "take this computation out of the block that switches gradients off (keep the block for evaluation)",
         )
+    if cut.kind == "detach" and one_of_several(flow, cut):
+        return (
+            f"This line cuts the same values off more than once, {name} among them: nothing of them gets a gradient.",
+            "take detach() off one of them; which one decides the sign of the gradient. For the value of hard with "
+            "the gradient of soft: hard + soft - soft.detach()",
+        )
     if cut.kind == "detach":
         return (
             f"{op.name} gives a tensor without a graph: what {name} was made of gets no gradient through it.",
             "pass the tensor on as it is, without detach() / .data",
+        )
+    if cut.kind == "number":
+        return (
+            "item(), numpy() and tolist() give plain numbers; a tensor made of them is new, without a graph behind it.",
+            "keep computing with tensors: torch operations in place of Python numbers and numpy",
         )
     if cut.kind == "copy":
         return (
