@@ -60,16 +60,22 @@ def judge(program: Program, hows: Sequence[str] = (QUIET, LOUD)) -> Verdict:
             again = run(program, area)
             places = _by_chance(plain, again)
             again, plain, *rest = [_without(places, outcome) for outcome in (again, plain, *traced.values())]
-            found = _differences(program, plain, dict(zip(traced, rest, strict=True)))
+            found = _from_both(program, (plain, again), dict(zip(traced, rest, strict=True)))
             if found:  # a race that went another way is no difference: it must be there once more
                 repeated = {how: _without(places, run(program, area, how)) for how in traced}
-                found = _differences(program, plain, repeated)
+                found = _from_both(program, (plain, again), repeated)
             if found:
                 found += [f"(two plain runs differ, too: {line})" for line in differences(program, plain, again, None)]
         ratios = [memory_ratio(plain, outcome) for outcome in traced.values()]
         return Verdict(program, found, max((ratio for ratio in ratios if ratio is not None), default=None))
     finally:
         shutil.rmtree(area, ignore_errors=True)
+
+
+def _from_both(program: Program, plain: Sequence[Outcome], traced: Mapping[str, Outcome]) -> list[str]:
+    """How traced runs differ from the first plain run; nothing where they are as another one: there was a race."""
+    found = [_differences(program, one, traced) for one in plain]
+    return found[0] if all(found) else []
 
 
 def _differences(program: Program, plain: Outcome, traced: Mapping[str, Outcome]) -> list[str]:

@@ -121,6 +121,17 @@ def test_what_two_plain_runs_do_not_share_is_said(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in found.differences] == ["quiet", "(two plain runs differ, too"]
 
 
+@pytest.mark.parametrize(("loses", "held"), [("len(runs) == 1", True), ("'gradscope' in sys.modules", False)])
+def test_a_race_that_the_first_plain_run_lost_is_no_difference(tmp_path: Path, loses: str, held: bool) -> None:
+    told = tmp_path / "runs"
+    source = (
+        f"import pathlib, sys\ntold = pathlib.Path({str(told)!r})\n"
+        "runs = (told.read_text() if told.exists() else '') + '.'\ntold.write_text(runs)\n"
+        f"print('lost' if {loses} else 'won')\n"
+    )
+    assert judge(program(source, ""), (QUIET,)).held is held
+
+
 def test_times_addresses_and_names_are_made_equal() -> None:
     text = "<f at 0x7f3a1b2c3d4e> 12.5 ms, 3 s 2024-05-06 07:08:09,123 /tmp/tmpab12cd34/x"
     assert normal(text) == "<f at 0xADDRESS> DURATION, DURATION TIME /tmp/tmpNAME/x"
